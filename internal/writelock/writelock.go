@@ -1,0 +1,249 @@
+// Package writelock is the single-writer lock of one database: a mutex with a
+// first-in, first-out queue whose waits end with a context or a timeout, and
+// which can tell who holds it and for how long.
+//
+// It is written by hand because golang.org/x/sync/semaphore can neither count
+// those who wait nor name the holder, and needs a context for every timeout.
+package writelock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// ErrTimeout is what every [*TimeoutError] wraps, for use with [errors.Is].
+var ErrTimeout = errors.New("writelock: timed out")
+
+// TimeoutError is returned by [Lock.Lock] when the lock was not to be had in
+// time. It describes the holder at the moment of giving up.
+type TimeoutError struct {
+	Waited  time.Duration // time spent in the queue; zero when waiting was not allowed
+	Holder  string        // what the holder called itself
+	HeldFor time.Duration // time since the holder got the lock
+}
+
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("%v after %v: held for %v by %q", ErrTimeout, e.Waited, e.HeldFor, e.Holder)
+}
+
+// Unwrap returns [ErrTimeout].
+func (e *TimeoutError) Unwrap() error { return ErrTimeout }
+
+// Stats is a copy of a lock's state and counters, all of the same instant.
+type Stats struct {
+	Held    bool          // current
+	Holder  string        // current: as given to Lock; empty when not held
+	HeldFor time.Duration // current: zero when not held
+	Waiting int           // current: length of the queue
+
+	Waits    uint64        // cumulative: waits that are over, however they ended
+	WaitTime time.Duration // cumulative: the sum of those waits
+	Timeouts uint64        // cumulative: calls that returned a TimeoutError
+}
+
+// Lock is a mutual exclusion lock with a strict queue: Unlock hands it to
+// whoever has waited longest, and no newcomer overtakes. The zero value is an
+// unlocked Lock. A Lock must not be copied after first use.
+type Lock struct {
+	// mu guards the fields below it. It is held for a few instructions at a
+	// time, never while waiting and never while calling foreign code. No other
+	// lock is taken under it.
+	mu       sync.Mutex
+	held     bool // true whenever the queue is not empty
+	holder   string
+	since    time.Duration // clock reading when the holder got the lock
+	head     *waiter       // has waited longest
+	tail     *waiter       // came last
+	waiting  int           // length of the queue
+	waits    uint64
+	waitTime time.Duration
+	timeouts uint64
+
+	// spare holds used waiters. It belongs to the Lock, because a channel or a
+	// timer made in one testing/synctest bubble must not turn up in another.
+	spare sync.Pool
+}
+
+// waiter is one place in the queue.
+type waiter struct {
+	prev, next *waiter       // guarded by Lock.mu
+	holder     string        // as given to Lock
+	start      time.Duration // clock reading when the wait began
+	ready      chan struct{} // receives once, under Lock.mu, when the lock is handed over; capacity 1
+	timer      *time.Timer   // ends the wait
+}
+
+// epoch makes a [time.Duration] of a clock reading, which costs half a
+// [time.Now]: the wall clock is not read.
+var epoch = time.Now()
+
+func clock() time.Duration { return time.Since(epoch) }
+
+// Lock takes the lock for holder, a short text telling what it is taken for,
+// and waits in the queue for at most timeout while somebody else has it. A
+// timeout of zero, or below, means not to wait.
+//
+// It returns nil when the caller holds the lock, ctx.Err() when ctx ended
+// first, and a [*TimeoutError] when the time was up. After an error the caller
+// neither holds the lock nor is queued for it: when the lock was handed over
+// as ctx ended, it has been passed on to the next. A ctx that has ended before
+// the call is an error even if the lock is free.
+func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+
+	l.mu.Lock()
+	now := clock()
+	if !l.held {
+		l.held = true
+		l.holder, l.since = holder, now
+		l.mu.Unlock()
+		return nil
+	}
+	if timeout <= 0 {
+		err := l.timeoutLocked(now, 0)
+		l.mu.Unlock()
+		return err
+	}
+	w := l.enqueueLocked(now, timeout, holder)
+	l.mu.Unlock()
+
+	err := l.wait(ctx, w)
+	w.holder = "" // A spare must not keep a long SQL text alive.
+	l.spare.Put(w)
+	return err
+}
+
+// Unlock hands the lock to whoever has waited longest, or frees it. It panics
+// if the lock is not held. Like a [sync.Mutex], a Lock belongs to no goroutine.
+func (l *Lock) Unlock() {
+	l.mu.Lock()
+	if !l.held {
+		l.mu.Unlock()
+		panic("writelock: Unlock of a Lock that is not held")
+	}
+	l.passLocked()
+	l.mu.Unlock()
+}
+
+// Stats returns the lock's state and counters. It disturbs nobody: neither the
+// holder nor the queue is waited for.
+func (l *Lock) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := Stats{
+		Held:     l.held,
+		Holder:   l.holder,
+		Waiting:  l.waiting,
+		Waits:    l.waits,
+		WaitTime: l.waitTime,
+		Timeouts: l.timeouts,
+	}
+	if l.held {
+		s.HeldFor = clock() - l.since
+	}
+	return s
+}
+
+// wait returns once w has got the lock or has left the queue.
+func (l *Lock) wait(ctx context.Context, w *waiter) error {
+	defer w.timer.Stop()
+
+	select {
+	case <-w.ready:
+		// When several cases were ready, select chose at random. An ended
+		// context wins always, so that its caller never runs a statement.
+		err := ctx.Err()
+		if err != nil {
+			l.Unlock()
+		}
+		return err
+	case <-ctx.Done():
+	case <-w.timer.C:
+	}
+	err := ctx.Err()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	// ready is sent to under mu: from here on, either the lock has been handed
+	// to w and must not be lost, or it will not be.
+	select {
+	case <-w.ready:
+		if err != nil {
+			l.passLocked()
+		}
+		return err // nil if only the timer fired: late, but in time for the lock.
+	default:
+	}
+
+	now := clock()
+	l.dequeueLocked(now, w)
+	if err != nil {
+		return err
+	}
+	return l.timeoutLocked(now, now-w.start)
+}
+
+// passLocked hands the lock to the head of the queue, or frees it.
+func (l *Lock) passLocked() {
+	w := l.head
+	if w == nil {
+		l.held = false
+		l.holder = ""
+		return
+	}
+	now := clock()
+	l.dequeueLocked(now, w)
+	l.holder, l.since = w.holder, now
+	w.ready <- struct{}{} // Does not block: w is handed the lock once.
+}
+
+// timeoutLocked counts a timeout and describes it.
+func (l *Lock) timeoutLocked(now, waited time.Duration) error {
+	l.timeouts++
+	return &TimeoutError{Waited: waited, Holder: l.holder, HeldFor: now - l.since}
+}
+
+// enqueueLocked puts a new waiter at the end of the queue and starts its timer.
+func (l *Lock) enqueueLocked(now, timeout time.Duration, holder string) *waiter {
+	w, _ := l.spare.Get().(*waiter)
+	if w == nil {
+		w = &waiter{ready: make(chan struct{}, 1), timer: time.NewTimer(timeout)}
+	} else {
+		w.timer.Reset(timeout)
+	}
+	w.holder, w.start = holder, now
+
+	w.prev = l.tail
+	if w.prev == nil {
+		l.head = w
+	} else {
+		w.prev.next = w
+	}
+	l.tail = w
+	l.waiting++
+	return w
+}
+
+// dequeueLocked takes w out of the queue and counts its wait.
+func (l *Lock) dequeueLocked(now time.Duration, w *waiter) {
+	if w.prev == nil {
+		l.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next = nil, nil
+	l.waiting--
+	l.waits++
+	l.waitTime += now - w.start
+}

@@ -1,0 +1,441 @@
+package writelock
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// long is a timeout that no test lets pass.
+const long = time.Hour
+
+// mustLock takes a lock that nobody holds.
+func mustLock(t *testing.T, l *Lock, holder string) {
+	t.Helper()
+	require.NoError(t, l.Lock(t.Context(), 0, holder))
+}
+
+// mustBeFree fails the test unless l is free and its queue empty.
+func mustBeFree(t *testing.T, l *Lock) {
+	t.Helper()
+	s := l.Stats()
+	require.False(t, s.Held, "lost: still held by %q", s.Holder)
+	require.Zero(t, s.Waiting)
+	require.Empty(t, s.Holder)
+	require.Nil(t, l.head)
+	require.Nil(t, l.tail)
+	mustLock(t, l, "check")
+	l.Unlock()
+}
+
+// queue starts a goroutine that waits for l, and returns when it is queued.
+// The result of its Lock is sent on the channel returned. Only in a bubble.
+func queue(ctx context.Context, l *Lock, timeout time.Duration, holder string) <-chan error {
+	got := make(chan error, 1)
+	go func() { got <- l.Lock(ctx, timeout, holder) }()
+	synctest.Wait()
+	return got
+}
+
+// Ensure that the lock is handed over in the order of arrival, whatever the
+// timeouts, and that a newcomer that does not wait cannot overtake.
+func TestLock_firstInFirstOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 10
+		var l Lock
+		mustLock(t, &l, "first")
+
+		var order []int // guarded by l
+		for i := range n {
+			go func() {
+				assert.NoError(t, l.Lock(t.Context(), long-time.Duration(i), strconv.Itoa(i)))
+				order = append(order, i)
+				assert.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
+				l.Unlock()
+			}()
+			synctest.Wait() // i is queued before i+1 comes.
+		}
+		require.Equal(t, n, l.Stats().Waiting)
+
+		l.Unlock()
+		// Strict hand-over: the lock is the head's before its goroutine has run.
+		require.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
+		synctest.Wait()
+
+		require.Len(t, order, n)
+		require.True(t, slices.IsSorted(order), "%v", order)
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that whoever is cancelled leaves the queue at once, with ctx.Err(),
+// and that the others keep their order, wherever in the queue it stood.
+func TestLock_cancelQueued(t *testing.T) {
+	for gone := range 3 {
+		t.Run(strconv.Itoa(gone), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l Lock
+				mustLock(t, &l, "first")
+
+				var got [3]<-chan error
+				var cancel [3]context.CancelCauseFunc
+				for i := range got {
+					var ctx context.Context
+					ctx, cancel[i] = context.WithCancelCause(t.Context())
+					got[i] = queue(ctx, &l, long, strconv.Itoa(i))
+				}
+
+				cancel[gone](errors.New("the cause, which is not wanted"))
+				synctest.Wait()
+				require.Equal(t, context.Canceled, <-got[gone])
+				require.Equal(t, 2, l.Stats().Waiting)
+
+				for i := range got {
+					if i == gone {
+						continue
+					}
+					l.Unlock()
+					synctest.Wait()
+					require.Equal(t, strconv.Itoa(i), l.Stats().Holder)
+					require.NoError(t, <-got[i])
+					cancel[i](nil) // Too late to matter: the lock stays held.
+				}
+				require.True(t, l.Stats().Held)
+				l.Unlock()
+				mustBeFree(t, &l)
+			})
+		})
+	}
+}
+
+// Ensure that a context which has ended never gets the lock, free or not.
+func TestLock_contextEnded(t *testing.T) {
+	var l Lock
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.Equal(t, context.Canceled, l.Lock(ctx, long, "late"))
+	mustBeFree(t, &l)
+	mustLock(t, &l, "first")
+	require.Equal(t, context.Canceled, l.Lock(ctx, 0, "late"))
+	require.Zero(t, l.Stats().Timeouts)
+	l.Unlock()
+	mustBeFree(t, &l)
+}
+
+// Ensure that a wait ends after its timeout, that the error tells how long it
+// was and who is in the way since when, and that the queue goes on.
+func TestLock_timeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "VACUUM")
+		time.Sleep(2 * time.Second)
+
+		short := queue(t.Context(), &l, 5*time.Second, "short")
+		patient := queue(t.Context(), &l, long, "patient")
+		start := time.Now()
+		err := <-short
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.ErrorIs(t, err, ErrTimeout)
+		te, ok := errors.AsType[*TimeoutError](err)
+		require.True(t, ok)
+		require.Equal(t, TimeoutError{Waited: 5 * time.Second, Holder: "VACUUM", HeldFor: 7 * time.Second}, *te)
+		require.EqualError(t, err, `writelock: timed out after 5s: held for 7s by "VACUUM"`)
+
+		l.Unlock()
+		require.NoError(t, <-patient)
+		l.Unlock()
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that a timeout of zero or below never waits.
+func TestLock_timeoutZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "first")
+		time.Sleep(time.Second)
+		for _, timeout := range []time.Duration{0, -1, -long} {
+			start := time.Now()
+			err := l.Lock(t.Context(), timeout, "second")
+			require.Equal(t, &TimeoutError{Holder: "first", HeldFor: time.Second}, err)
+			require.Zero(t, time.Since(start))
+		}
+		require.Equal(t, uint64(3), l.Stats().Timeouts)
+		require.Zero(t, l.Stats().Waits)
+		l.Unlock()
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that a lock handed to somebody whose context has just ended goes to
+// the next in the queue.
+func TestLock_handOverToCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		for range 200 { // The waiter finds both cases ready, and select chooses at random.
+			mustLock(t, &l, "first")
+			ctx, cancel := context.WithCancel(t.Context())
+			cancelled := queue(ctx, &l, long, "cancelled")
+			next := queue(t.Context(), &l, long, "next")
+
+			l.mu.Lock() // Keeps the waiter from leaving the queue before the hand-over.
+			cancel()
+			l.passLocked()
+			require.Equal(t, "cancelled", l.holder)
+			l.mu.Unlock()
+
+			require.Equal(t, context.Canceled, <-cancelled)
+			require.NoError(t, <-next)
+			require.Equal(t, "next", l.Stats().Holder)
+			l.Unlock()
+			mustBeFree(t, &l)
+		}
+	})
+}
+
+// Ensure that a lock handed over at the instant of the timeout is either the
+// waiter's or free, never lost.
+func TestLock_handOverAtTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		for range 200 {
+			mustLock(t, &l, "first")
+			got := queue(t.Context(), &l, time.Second, "second")
+			time.Sleep(time.Second) // Wakes at the same instant as the timer.
+			l.Unlock()
+			if err := <-got; err == nil {
+				l.Unlock()
+			} else {
+				require.ErrorIs(t, err, ErrTimeout)
+			}
+			mustBeFree(t, &l)
+		}
+	})
+}
+
+// Ensure that a hand-over racing with a cancellation never loses the lock:
+// the one who waits behind gets it every time.
+func TestLock_handOverRace(t *testing.T) {
+	n := 5000
+	if testing.Short() {
+		n = 500
+	}
+	var l Lock
+	var acquired, cancelled int
+	for range n {
+		mustLock(t, &l, "first")
+		ctx, cancel := context.WithCancel(t.Context())
+		raced, behind := make(chan error, 1), make(chan error, 1)
+		go func() { raced <- l.Lock(ctx, long, "raced") }()
+		go func() {
+			err := l.Lock(t.Context(), long, "behind")
+			if err == nil {
+				l.Unlock()
+			}
+			behind <- err
+		}()
+		for l.Stats().Waiting < 2 {
+			runtime.Gosched()
+		}
+
+		go cancel()
+		l.Unlock()
+		if err := <-raced; err == nil {
+			acquired++
+			l.Unlock()
+		} else {
+			cancelled++
+			require.Equal(t, context.Canceled, err)
+		}
+		require.NoError(t, <-behind)
+		mustBeFree(t, &l)
+		cancel()
+	}
+	t.Logf("acquired %d, cancelled %d", acquired, cancelled)
+}
+
+// Ensure that Unlock panics when the lock is not held, and that a recovered
+// panic leaves the lock usable.
+func TestLock_unlockTwice(t *testing.T) {
+	var l Lock
+	require.Panics(t, l.Unlock)
+	mustLock(t, &l, "first")
+	l.Unlock()
+	require.PanicsWithValue(t, "writelock: Unlock of a Lock that is not held", l.Unlock)
+	mustBeFree(t, &l)
+}
+
+// Ensure that every field of Stats tells the truth at each step.
+func TestLock_stats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		require.Zero(t, l.Stats())
+
+		mustLock(t, &l, "a")
+		time.Sleep(3 * time.Second)
+		require.Equal(t, Stats{Held: true, Holder: "a", HeldFor: 3 * time.Second}, l.Stats())
+
+		b := queue(t.Context(), &l, long, "b")
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		c := queue(ctx, &l, long, "c")
+		time.Sleep(time.Second)
+		require.Equal(t, Stats{Held: true, Holder: "a", HeldFor: 5 * time.Second, Waiting: 2}, l.Stats())
+
+		l.Unlock() // b waited 2 s
+		require.NoError(t, <-b)
+		time.Sleep(time.Second)
+		require.Equal(t, Stats{Held: true, Holder: "b", HeldFor: time.Second, Waiting: 1,
+			Waits: 1, WaitTime: 2 * time.Second}, l.Stats())
+
+		cancel() // c waited 2 s
+		require.Error(t, <-c)
+		require.Error(t, l.Lock(t.Context(), 4*time.Second, "d"))
+		require.Equal(t, Stats{Held: true, Holder: "b", HeldFor: 5 * time.Second,
+			Waits: 3, WaitTime: 8 * time.Second, Timeouts: 1}, l.Stats())
+
+		l.Unlock()
+		require.Equal(t, Stats{Waits: 3, WaitTime: 8 * time.Second, Timeouts: 1}, l.Stats())
+	})
+}
+
+// Ensure that the path every statement takes does not allocate.
+func TestLock_allocations(t *testing.T) {
+	var l Lock
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if l.Lock(ctx, time.Minute, "INSERT") != nil {
+			panic("not acquired")
+		}
+		l.Unlock()
+	}))
+}
+
+// Ensure that at most one holds the lock while many come, wait, give up and
+// are cancelled, and that the lock and its counters come out clean.
+func TestLock_storm(t *testing.T) {
+	const workers = 16
+	rounds := 3000
+	if testing.Short() {
+		rounds = 300
+	}
+	var (
+		l        Lock
+		counter  int // guarded by l; the race detector watches it
+		inside   atomic.Int32
+		acquired atomic.Int64
+		timeouts atomic.Uint64
+		stop     = make(chan struct{})
+		wg       sync.WaitGroup
+		watch    sync.WaitGroup
+	)
+	watch.Go(func() { // A reader of Stats is never in the way.
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if s := l.Stats(); s.HeldFor < 0 || s.Waiting < 0 || s.Waiting > 0 && !s.Held {
+					t.Errorf("impossible: %+v", s)
+					return
+				}
+				time.Sleep(10 * time.Microsecond)
+			}
+		}
+	})
+	for seed := range uint64(workers) {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(seed, 1))
+			for range rounds {
+				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				timeout := long
+				switch r.IntN(5) {
+				case 0:
+					ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(100))*time.Microsecond)
+				case 1:
+					ctx, cancel = context.WithCancel(ctx)
+					go cancel()
+				case 2:
+					timeout = time.Duration(r.IntN(100)) * time.Microsecond
+				}
+				err := l.Lock(ctx, timeout, "worker")
+				switch {
+				case err == nil:
+					if inside.Add(1) != 1 {
+						t.Error("two hold the lock")
+					}
+					counter++
+					acquired.Add(1)
+					inside.Add(-1)
+					l.Unlock()
+				case errors.Is(err, ErrTimeout):
+					timeouts.Add(1)
+				case ctx.Err() == nil || err != ctx.Err():
+					t.Errorf("unexpected: %v", err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	watch.Wait()
+
+	require.EqualValues(t, acquired.Load(), counter)
+	require.Equal(t, timeouts.Load(), l.Stats().Timeouts)
+	mustBeFree(t, &l)
+	t.Logf("%d acquired, %+v", counter, l.Stats())
+}
+
+func BenchmarkLock_uncontended(b *testing.B) {
+	var l Lock
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Lock(ctx, time.Minute, "INSERT"); err != nil {
+			b.Fatal(err)
+		}
+		l.Unlock()
+	}
+}
+
+func BenchmarkLock_contended8(b *testing.B) {
+	var l Lock
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var wg sync.WaitGroup
+	var left atomic.Int64
+	left.Store(int64(b.N))
+	b.ReportAllocs()
+	b.ResetTimer()
+	for range 8 {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := l.Lock(ctx, time.Minute, "INSERT"); err != nil {
+					b.Error(err)
+					return
+				}
+				l.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	s := l.Stats()
+	b.ReportMetric(float64(s.Waits)/float64(b.N), "waits/op")
+}
