@@ -1,0 +1,98 @@
+/*
+** The link between a connection of Go and its file: the write lock, which is
+** Go's, and the cancellation of the running statement.
+*/
+#include "engine.h"
+
+/*
+** Instructions of SQLite's virtual machine between two looks at the context:
+** some tenths of a millisecond, against which the call into Go does not count.
+*/
+#define PROGRESS_OPS 10000
+
+static memvfs_hooks hooks;   /* Set once, by memvfs_register */
+
+void memvfsConnHooks(memvfs_hooks h){
+  hooks = h;
+}
+
+/*
+** Makes sure that the file may become the writer. Go takes the write lock
+** before it runs what it knows to be writing. What it could not know (a
+** statement behind the first of a string, a pragma that writes, whatever runs
+** through Conn.Raw) comes to this point without it, and Go is asked for it.
+**
+** A file that is attached to a connection has no link, nor has one that is
+** opened without the driver. They come to the single-writer pointer without
+** the lock, and wait by SQLite's busy handler when another has it.
+*/
+int memvfsConnLock(MemFile *f){
+  memvfs_conn *p = f->pConn;
+  int rc;
+  if( p==0 ) return SQLITE_OK;
+  if( p->readOnly ) return SQLITE_READONLY;
+  if( p->mayWrite ) return SQLITE_OK;
+  rc = hooks.xLock(p->handle);
+  if( rc==SQLITE_OK ) p->borrowed = 1;
+  return rc;
+}
+
+/* The file is not the writer, or not any more. */
+void memvfsConnUnlock(MemFile *f){
+  memvfs_conn *p = f->pConn;
+  if( p && p->borrowed && f->eLock<SQLITE_LOCK_RESERVED ){
+    p->borrowed = 0;
+    hooks.xUnlock(p->handle);
+  }
+}
+
+/* Runs inside a statement, on its thread: it can stop no other. */
+static int progress(void *pArg){
+  memvfs_conn *p = pArg;
+  return p->cancellable && hooks.xCancelled(p->handle);
+}
+
+memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
+  memvfs_conn *p = memvfsMalloc(sizeof(*p));
+  Reader *r;
+  if( p==0 ) return 0;
+  sqlite3_mutex_enter(s->mutex);
+  for(r=s->pReader; r; r=r->pNext){
+    /* Of all readers only a file can have a token. */
+    if( r->iToken==iToken ) break;
+  }
+  sqlite3_mutex_leave(s->mutex);
+  if( r==0 ){
+    memvfsFree(p);
+    return 0;
+  }
+  p->pFile = (MemFile*)((char*)r - offsetof(MemFile, reader));
+  p->pFile->pConn = p;
+  p->db = p->pFile->db;
+  p->handle = handle;
+  p->eLock = p->pFile->eLock;
+  p->busyTimeout = -1;
+  sqlite3_progress_handler(p->db, PROGRESS_OPS, progress, p);
+  return p;
+}
+
+void memvfs_conn_abandon(memvfs_conn *p){
+  MemFile *f = p->pFile;
+  if( f==0 || f->dead ) return;
+  f->pConn = 0;
+  if( f->eLock>=SQLITE_LOCK_RESERVED ){
+    f->eLock = SQLITE_LOCK_SHARED;
+    memvfsRelease(f);
+  }
+  if( f->eLock>SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, &f->reader);
+  f->eLock = SQLITE_LOCK_NONE;
+  f->dead = 1;
+  p->eLock = SQLITE_LOCK_NONE;
+  p->pFile = 0;
+}
+
+void memvfs_conn_free(memvfs_conn *p){
+  if( p->pFile ) p->pFile->pConn = 0;
+  if( p->db ) sqlite3_progress_handler(p->db, 0, 0, 0);
+  memvfsFree(p);
+}

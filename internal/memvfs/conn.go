@@ -1,0 +1,128 @@
+//go:build cgo
+
+package memvfs
+
+/*
+#include "memvfs.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"runtime/cgo"
+	"sync/atomic"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// Hooks is what the engine asks of the owner of a connection. Each method is
+// called by the goroutine that runs the statement, from inside it.
+type Hooks interface {
+	// LockWrite takes the write lock for a statement that turns out to write.
+	LockWrite() error
+	// UnlockWrite tells that the transaction for which LockWrite was called
+	// is over.
+	UnlockWrite()
+	// Cancelled tells whether the running statement is to be stopped. It is
+	// asked only between SetCancellable(true) and SetCancellable(false).
+	Cancelled() bool
+}
+
+// Conn is the engine's view of one SQLite connection to a store. Like the
+// connection it is used by one goroutine at a time.
+type Conn struct {
+	// c is C memory that the engine writes only inside of SQLite's calls on
+	// this connection, so Go reads and writes its fields without a call and
+	// without atomics.
+	c      *C.memvfs_conn
+	handle cgo.Handle
+}
+
+var lastToken atomic.Int32
+
+// Link connects an open connection, whose main database is this store, with
+// its hooks.
+func (s *Store) Link(c *sqlite3.SQLiteConn, hooks Hooks) (*Conn, error) {
+	token := lastToken.Add(1)
+	if err := c.SetFileControlInt("main", C.MEMVFS_FCNTL_TOKEN, int(token)); err != nil {
+		return nil, fmt.Errorf("memvfs: link a connection to %s: %w", s.path, err)
+	}
+	h := cgo.NewHandle(hooks)
+	p := C.memvfs_conn_new(s.c, C.int(token), C.uintptr_t(h))
+	if p == nil {
+		h.Delete()
+		return nil, fmt.Errorf("memvfs: link a connection to %s: %w", s.path, sqlite3.ErrNomem)
+	}
+	return &Conn{c: p, handle: h}, nil
+}
+
+// Close ends the link. It is called after SQLite has closed the connection.
+func (c *Conn) Close() {
+	C.memvfs_conn_free(c.c)
+	c.handle.Delete()
+	c.c = nil
+}
+
+// Abandon ends the transaction of a connection that cannot be used any more,
+// not even for closing it: one that a panic left in the middle of a statement.
+// What was not committed is gone. Nothing else may be done with c then, and
+// the memory of the connection is not freed.
+func (c *Conn) Abandon() { C.memvfs_conn_abandon(c.c) }
+
+// Writing reports whether the connection has a write transaction open.
+func (c *Conn) Writing() bool { return c.c.eLock >= C.SQLITE_LOCK_RESERVED }
+
+// Reading reports whether the connection has a transaction open that has read.
+func (c *Conn) Reading() bool { return c.c.eLock >= C.SQLITE_LOCK_SHARED }
+
+// SetMayWrite tells the engine whether Go holds the write lock for the
+// connection, so that it need not ask by Hooks.LockWrite.
+func (c *Conn) SetMayWrite(on bool) { c.c.mayWrite = cbool(on) }
+
+// SetReadOnly makes every attempt to write fail with SQLITE_READONLY.
+func (c *Conn) SetReadOnly(on bool) { c.c.readOnly = cbool(on) }
+
+// SetCancellable tells the engine to ask Hooks.Cancelled now and then.
+func (c *Conn) SetCancellable(on bool) { c.c.cancellable = cbool(on) }
+
+// BusyTimeout is the argument of the last PRAGMA busy_timeout of the
+// connection in milliseconds, -1 if there was none.
+func (c *Conn) BusyTimeout() int { return int(c.c.busyTimeout) }
+
+// Autocommit reports whether no transaction is open (sqlite3_get_autocommit).
+func (c *Conn) Autocommit() bool { return C.sqlite3_get_autocommit(c.c.db) != 0 }
+
+// LastInsertRowID is sqlite3_last_insert_rowid.
+func (c *Conn) LastInsertRowID() int64 { return int64(C.sqlite3_last_insert_rowid(c.c.db)) }
+
+// Changes is sqlite3_changes64.
+func (c *Conn) Changes() int64 { return int64(C.sqlite3_changes64(c.c.db)) }
+
+func cbool(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+//export memvfsGoLock
+func memvfsGoLock(h C.uintptr_t) C.int {
+	switch err := cgo.Handle(h).Value().(Hooks).LockWrite().(type) {
+	case nil:
+		return C.SQLITE_OK
+	case sqlite3.Error:
+		return C.int(err.Code)
+	default:
+		return C.SQLITE_BUSY
+	}
+}
+
+//export memvfsGoUnlock
+func memvfsGoUnlock(h C.uintptr_t) {
+	cgo.Handle(h).Value().(Hooks).UnlockWrite()
+}
+
+//export memvfsGoCancelled
+func memvfsGoCancelled(h C.uintptr_t) C.int {
+	return cbool(cgo.Handle(h).Value().(Hooks).Cancelled())
+}

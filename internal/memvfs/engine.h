@@ -1,0 +1,232 @@
+/*
+** The engine's inner structure, shared by its C files:
+**
+**   slab.c      memory for page versions, taken from and given back to the system
+**   version.c   tables of page slots, chains of versions, readers, reclamation
+**   store.c     the life of a store, the single writer, commit, load, snapshots
+**   journal.c   rollback journals, in memory and private to their connection
+**   vfs.c       what SQLite sees: the file methods and the VFS
+**   conn.c      the link between a Go connection and its file
+**
+** How it works. A database is a table of slots, one a page. A slot is the
+** head of a chain of versions of that page, newest first, each with the epoch
+** (the number of the commit) that made it. A reader notes the current epoch
+** when it begins, and takes of each page the first version that is not newer.
+** The writer, one at a time, puts versions with the next epoch in front,
+** which no reader can see, and publishes them all by storing that epoch. So
+** readers wait for nobody and nobody waits for readers.
+**
+** Freeing. A version that was superseded is needed while a reader is pinned
+** at an epoch from its birth up to, not including, its end. Two things about
+** a reader are public: pin, the epoch it holds from its SHARED lock on (and
+** pinOwn, when it has itself moved on by a commit), and walk, the era in which
+** it began to look at a chain, 0 when it does not look at one. A version that no pin needs is unlinked from its chain, and
+** freed when every reader that might have seen it there has finished its
+** walk. A long reader therefore holds one version of each page that was
+** rewritten since, however often.
+**
+** Locks, in the order in which they may be taken:
+**
+**   1. memvfs_store.pWriter who may write; an atomic pointer, never waited for
+**   2. namesMutex           which stores there are; for opening and closing
+**   3. memvfs_store.mutex   every field marked [m]; held for the length of a
+**                           few list operations, never across a callback, a
+**                           system call other than for memory, or I/O
+**
+** A reader takes none of them to read. It tries for (3) when it ends and
+** superseded versions have piled up, and goes away if it does not get it.
+**
+** All atomics are sequentially consistent unless a comment says why less is
+** enough.
+*/
+#ifndef MEMVFS_ENGINE_H
+#define MEMVFS_ENGINE_H
+
+#include <stdatomic.h>
+#include <string.h>
+#include <stdlib.h>
+#include "memvfs.h"
+
+typedef struct Version Version;
+typedef struct Slab Slab;
+typedef struct Table Table;
+typedef struct Bucket Bucket;
+typedef struct Reader Reader;
+typedef struct MemFile MemFile;
+typedef struct List List;
+typedef struct Name Name;
+
+typedef _Atomic(Version*) Slot;
+
+#define SECTOR 512      /* Sizes are counted in this: every page size is a multiple */
+#define NSEGMENT 23     /* Segments of a table: enough for 2^32 slots */
+#define SEGMENT0 1024   /* Slots in segment 0; segment k>0 has SEGMENT0<<(k-1) */
+
+#define BACKLOG      64 /* Superseded versions from which freeing is worth a look */
+#define BACKLOG_NOW   1 /* memvfs_store.backlog: there are that many */
+#define BACKLOG_HELD  2 /* memvfs_store.backlog: some wait for a reader to end */
+
+/* A first-in-first-out list of versions, linked by Version.next. */
+struct List {
+  Version *pHead;
+  Version **ppTail;   /* &pHead when empty */
+  int64_t n;
+};
+
+/*
+** One version of one page. birth, pgno, nSector and the data are written
+** before the version can be found, or, while it is pending, by the writer
+** alone, and do not change while any reader can reach it. The rest is [m].
+*/
+struct Version {
+  uint64_t birth;            /* Epoch of the commit that made it */
+  _Atomic(Version*) pOlder;  /* Next in the chain. Changed under [m], read by walkers */
+  Version *pNewer;           /* Previous in the chain; NULL at its head */
+  Version *pNext;            /* In the one list that it is on, if any */
+  uint64_t end;              /* Epoch that superseded it; 0: current. In limbo: its era */
+  unsigned char *aData;      /* The page */
+  Slab *pSlab;               /* Where it lives */
+  uint32_t pgno;             /* 1 is the first page */
+  uint32_t nSector;          /* Of page 1 alone: size of the database */
+};
+
+/* Superseded versions that the readers pinned at one epoch need. */
+struct Bucket {
+  Bucket *pNext;
+  uint64_t pin;
+  List list;
+};
+
+/*
+** A table of slots, and everything that is in them. Its block size is the
+** database's page size. When VACUUM changes that, a new table takes its
+** place, and the old one goes as a whole when its last reader has gone.
+*/
+struct Table {
+  uint32_t nBlock;           /* Bytes a block; fixed */
+  uint64_t birth;            /* Epoch of its first commit; fixed once published */
+  _Atomic(Table*) pOlder;    /* The table before; freed and cleared under [m] */
+  memvfs_store *pStore;      /* Fixed */
+  _Atomic(Slot*) aSeg[NSEGMENT]; /* Only ever set, by the writer, before a slot in it is used */
+
+  /* [m] from here on */
+  Slab *pPartial;            /* Slabs with a free place, doubly linked */
+  Slab *pFull;               /* Slabs without */
+  int64_t nSlab;
+  int64_t nUsed;             /* Versions in use, whatever for */
+  int64_t nWarm;             /* Free places whose memory is kept */
+  List retired;              /* Superseded, not looked at yet */
+  List limbo;                /* Unlinked; freed when the walks of their era are over */
+  Bucket *pBucket;           /* Superseded and needed */
+  int64_t nHeld;             /* Versions in buckets */
+};
+
+/* What a reader shows of itself; one for each file and each snapshot. */
+struct Reader {
+  _Atomic(uint64_t) pin;     /* Epoch it holds; 0: not reading. Set by its owner alone */
+  _Atomic(uint64_t) walk;    /* Era in which it began to walk a chain; 0: does not */
+  _Atomic(uint64_t) pinOwn;  /* After a commit of its own: the epoch of that, held as well */
+  char aPad[40];             /* Keeps the three in a cache line of their own */
+  _Atomic(int64_t) since;    /* Milliseconds, when pin was set; 0: not reading */
+
+  /* Its owner's alone: the thread that has the connection or the snapshot. */
+  uint64_t epoch;            /* Epoch it sees: pin, or later after a commit of its own */
+  Table *pTable;             /* Table of that epoch */
+  uint32_t nSector;          /* Size at that epoch; of a writer: as it is making it */
+
+  /* [m] */
+  Reader *pPrev, *pNext;     /* In memvfs_store.pReader */
+  int iToken;                /* Of a file: from MEMVFS_FCNTL_TOKEN */
+};
+
+struct memvfs_store {
+  Name *pName;               /* Its entry in the list of names; fixed */
+  sqlite3_mutex *mutex;
+  uint64_t mxByte;           /* Cap on the size; 0: none. Fixed */
+
+  _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer alone */
+  _Atomic(uint64_t) era;     /* Grows, under [m], whenever a version is unlinked */
+  _Atomic(Table*) pTable;    /* Newest table. Stored by the writer alone, under [m] */
+  _Atomic(Reader*) pWriter;  /* Who has RESERVED or more */
+  _Atomic(int) backlog;      /* A hint: there are versions worth freeing */
+
+  /* [m] from here on */
+  Reader *pReader;           /* All of them */
+  int nReader;
+  uint64_t *aPin;            /* Room for nPinAlloc pins, for reclaim() */
+  int nPinAlloc;
+
+  /* The loader's alone, before anybody can open the store */
+  uint64_t nLoad, mxLoad;    /* Bytes handed out, and in all */
+};
+
+struct memvfs_snapshot {
+  Reader reader;             /* Must be first */
+  memvfs_store *pStore;
+};
+
+/* An open database file: what SQLite's pager holds. */
+struct MemFile {
+  sqlite3_file base;         /* Must be first */
+  Reader reader;
+  memvfs_store *pStore;
+  memvfs_conn *pConn;        /* Go's view; NULL for an attached store, or before the link */
+  sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
+  int eLock;                 /* SQLITE_LOCK_* */
+  int dead;                  /* Abandoned: answers SQLITE_IOERR */
+
+  /* Of the writer, while it has RESERVED */
+  Version *pPending;         /* Versions it made, linked by pNext */
+  Table *pNewTable;          /* Table that its commit will publish, or NULL */
+  int64_t nWritten;          /* Versions superseded by its commits, not yet paid for */
+};
+
+/* slab.c */
+Version *memvfsPageAlloc(Table*);             /* [m] NULL: out of memory */
+void memvfsPageFree(Table*, Version*);        /* [m] */
+Version *memvfsPageRun(Table*, int64_t *pn);  /* [m] Up to *pn neighbours never used before */
+void memvfsSlabFreeAll(Table*);
+void *memvfsMalloc(size_t);                   /* Zeroed; for everything but pages */
+void memvfsFree(void*);
+
+/* version.c */
+int64_t memvfsNow(void);
+Table *memvfsTableNew(memvfs_store*, uint32_t nBlock, uint64_t birth);
+void memvfsTableFree(Table*);
+Slot *memvfsSlot(Table*, uint32_t pgno);      /* NULL: no such segment yet */
+Slot *memvfsSlotMake(Table*, uint32_t pgno);  /* By the writer. NULL: out of memory */
+Version *memvfsFind(Reader*, Table*, uint32_t pgno, uint64_t epoch);
+int memvfsReaderAdd(memvfs_store*, Reader*);
+void memvfsReaderRemove(memvfs_store*, Reader*);
+void memvfsReaderBegin(memvfs_store*, Reader*);
+void memvfsReaderEnd(memvfs_store*, Reader*);
+void memvfsReadAt(Reader*, uint64_t epoch, unsigned char*, size_t n, uint64_t iOfst);
+void memvfsListAppend(List*, Version*);       /* [m] */
+void memvfsRetire(Table*, Version*, uint64_t end);       /* [m] */
+void memvfsUnlink(Table*, Version*);          /* [m] To limbo; the caller ends with memvfsEra */
+void memvfsEra(memvfs_store*);                /* [m] */
+int memvfsReclaim(memvfs_store*, int nBudget);/* [m] True: there is more to do */
+void memvfsBacklog(memvfs_store*);            /* [m] */
+
+/* store.c */
+int memvfsIsStore(const char *zName, int n);  /* No lock */
+int memvfsOpen(const char *zName, MemFile*);
+void memvfsClose(MemFile*);
+uint64_t memvfsSeen(MemFile*);                /* Epoch up to which the file sees versions */
+int memvfsReserve(MemFile*);
+void memvfsRelease(MemFile*);
+void memvfsHelp(MemFile*);
+int memvfsWriteAt(MemFile*, const unsigned char*, size_t n, uint64_t iOfst);
+int memvfsTruncate(MemFile*, uint64_t nByte);
+int memvfsCommit(MemFile*);
+
+/* journal.c */
+int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */
+void memvfsJournalOpen(sqlite3_file*);
+
+/* conn.c */
+void memvfsConnHooks(memvfs_hooks);
+int memvfsConnLock(MemFile*);
+void memvfsConnUnlock(MemFile*);
+
+#endif

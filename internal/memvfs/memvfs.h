@@ -1,0 +1,146 @@
+/*
+** The C interface of the engine, in order of life: register the VFS once,
+** create a store, fill it or leave it empty, let SQLite open it by name, link
+** each connection, pin snapshots, close. Nothing here blocks, except that a
+** connection which comes to write without the write lock asks Go for it.
+*/
+#ifndef MEMVFS_H
+#define MEMVFS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include "sqlite3_abi.h"
+
+/* The name under which the VFS is registered: "file:x?vfs=sqlite-mem". */
+#define MEMVFS_NAME "sqlite-mem"
+
+/*
+** The file control by which Go tells a connection's main file which number
+** it has. Applications may use opcodes above 100 for their own VFS
+** (https://sqlite.org/c3ref/file_control.html).
+*/
+#define MEMVFS_FCNTL_TOKEN 0x6d656d01
+
+typedef struct memvfs_store memvfs_store;
+typedef struct memvfs_conn memvfs_conn;
+typedef struct memvfs_snapshot memvfs_snapshot;
+
+/*
+** What the engine asks of Go. Each is called on the thread that runs the
+** statement, inside it.
+*/
+typedef struct memvfs_hooks {
+  int (*xLock)(uintptr_t handle);     /* Take the write lock; SQLITE_OK or an error code */
+  void (*xUnlock)(uintptr_t handle);  /* The transaction for which xLock was called is over */
+  int (*xCancelled)(uintptr_t handle);/* True to stop the running statement */
+} memvfs_hooks;
+
+/*
+** Registers the VFS. Returns a SQLite code. The default VFS, to which
+** everything that is not a store's file is passed on, must be there.
+**
+** If SQLite was not used before in this process, its counting of allocated
+** memory is switched off: it takes one mutex of the whole process at every
+** allocation. sqlite3_memory_used() then answers 0, and SQLite's heap limits
+** do not apply.
+*/
+int memvfs_register(memvfs_hooks hooks);
+
+/* Writes the absolute path that SQLite will use for zName; a SQLite code. */
+int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
+
+/*
+** Creates the store of the database called zName, which must be a path as
+** memvfs_full_pathname gives it. From now on every open of zName through
+** this VFS is an open of the store. maxBytes: the cap, 0 for none.
+** SQLITE_MISUSE: a store of that name exists.
+*/
+int memvfs_store_create(const char *zName, uint64_t maxBytes, memvfs_store **ppStore);
+
+/*
+** Frees the store and its pages. SQLITE_BUSY, and nothing done, while a file
+** or a snapshot of it is open.
+*/
+int memvfs_store_destroy(memvfs_store*);
+
+/*
+** Filling, before the first open: memvfs_load_begin once, then
+** memvfs_load_next until nBytes are covered. Each call gives the memory for
+** the next run of pages, at most nMax bytes, and the caller fills it;
+** memvfs_load_end makes the whole visible, as the first commit.
+*/
+int memvfs_load_begin(memvfs_store*, uint32_t pageSize, uint64_t nBytes);
+int memvfs_load_next(memvfs_store*, size_t nMax, void **pp, size_t *pn);
+void memvfs_load_end(memvfs_store*);
+
+/* Frees what no reader needs. Other work goes on meanwhile. */
+void memvfs_store_drain(memvfs_store*);
+
+typedef struct memvfs_stats {
+  uint64_t epoch;        /* Number of the last commit that changed something */
+  uint64_t size;         /* Bytes of the database at that commit */
+  uint64_t pageSize;     /* 0: nothing was ever written */
+  uint64_t liveBytes;    /* Bytes of page versions that are current or pending */
+  uint64_t heldBytes;    /* Bytes of superseded versions, held by readers or not yet freed */
+  uint64_t freeBytes;    /* Bytes of memory kept for reuse */
+  uint64_t oldestReader; /* Milliseconds since the oldest active reader began; 0: none */
+  int nFile;             /* Open connections and snapshots */
+} memvfs_stats;
+void memvfs_store_stats(memvfs_store*, memvfs_stats*);
+
+/* The number of the last commit; cheaper than memvfs_store_stats. */
+uint64_t memvfs_store_epoch(memvfs_store*);
+
+/*
+** A snapshot: the last commit, pinned in constant time, read without SQLite.
+** NULL: out of memory. It may be read by one thread at a time.
+*/
+memvfs_snapshot *memvfs_snapshot_open(memvfs_store*);
+uint64_t memvfs_snapshot_epoch(const memvfs_snapshot*);
+uint64_t memvfs_snapshot_size(const memvfs_snapshot*);
+uint32_t memvfs_snapshot_page_size(const memvfs_snapshot*);
+void memvfs_snapshot_read(memvfs_snapshot*, void *pBuf, size_t n, uint64_t iOfst);
+void memvfs_snapshot_close(memvfs_snapshot*);
+
+/*
+** What Go and the engine know of one SQLite connection. It is C memory, read
+** and written only by the goroutine that uses the connection, outside of or
+** inside (by the hooks) a call of SQLite: plain fields are enough.
+*/
+struct memvfs_conn {
+  sqlite3 *db;
+  struct MemFile *pFile;  /* Its main database file; NULL once SQLite closed it */
+  uintptr_t handle;       /* Passed to the hooks */
+  int eLock;              /* Lock level of pFile, SQLITE_LOCK_* */
+  int mayWrite;           /* Go holds the write lock for this connection */
+  int readOnly;           /* Refuse RESERVED with SQLITE_READONLY */
+  int borrowed;           /* The write lock was taken by hooks.xLock */
+  int cancellable;        /* The running statement has a context to look at */
+  int busyTimeout;        /* Last PRAGMA busy_timeout=N, ms; -1: none */
+};
+
+/*
+** Links the connection whose main file was given iToken by
+** MEMVFS_FCNTL_TOKEN. NULL: no such file, or out of memory.
+*/
+memvfs_conn *memvfs_conn_new(memvfs_store*, int iToken, uintptr_t handle);
+
+/*
+** Ends what the connection's file holds, without a call of SQLite: for a
+** connection that a panic left in the middle of a statement. Its file
+** answers SQLITE_IOERR from then on. The link is not to be freed after this,
+** as SQLite may come to call its progress handler.
+*/
+void memvfs_conn_abandon(memvfs_conn*);
+
+/* Frees the link. The connection may live on in SQLite, without hooks. */
+void memvfs_conn_free(memvfs_conn*);
+
+/*
+** Makes the n-th allocation from now fail (1: the next), and with forever
+** set every later one too; 0 ends it. For tests. Returns how many
+** allocations there were since the last call.
+*/
+int64_t memvfs_fail_alloc(int64_t n, int forever);
+
+#endif

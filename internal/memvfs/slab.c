@@ -1,0 +1,223 @@
+/*
+** Memory for page versions.
+**
+** Pages come from slabs taken straight from the system, not from malloc: a
+** database is loaded, rewritten and vacuumed by many threads over weeks, and
+** malloc's arenas would each keep what that thread freed. A slab whose pages
+** are all free goes back to the system at once (but for one, so that a commit
+** at the edge of a slab does not map and unmap it every time); of the free
+** pages in the others at most a sixteenth of what is used stays resident.
+*/
+#include "engine.h"
+#ifdef _WIN32
+# include <windows.h>
+#else
+# include <sys/mman.h>
+#endif
+
+#define SLAB_BYTES (1<<20)   /* Page memory of one slab */
+#define SLAB_MIN   16        /* Pages of one slab, at least */
+#define WARM_MIN   (1<<20)   /* Free bytes that are always kept resident */
+#define OS_PAGE    4096      /* Pages smaller than this cannot be given back alone */
+
+struct Slab {
+  Slab *pPrev, *pNext;       /* In Table.pPartial or Table.pFull */
+  size_t nByte;              /* Of the mapping */
+  int nVersion;              /* Places */
+  int nTaken;                /* Places ever used: those behind were never touched */
+  int nUsed;                 /* Places in use now */
+  Version *pWarm;            /* Free places whose memory is resident */
+  Version *pCold;            /* Free places whose memory went back */
+  Version aVersion[];
+};
+
+/* Allocations until one fails, and whether the later ones fail too. */
+static _Atomic(int64_t) failIn;
+static _Atomic(int) failForever;
+static _Atomic(int64_t) nAlloc;
+
+int64_t memvfs_fail_alloc(int64_t n, int forever){
+  atomic_store(&failForever, forever);
+  atomic_store(&failIn, n);
+  return atomic_exchange(&nAlloc, 0);
+}
+
+/* True when a test wants this allocation to fail. */
+static int faulty(void){
+  int64_t n;
+  atomic_fetch_add_explicit(&nAlloc, 1, memory_order_relaxed);
+  if( atomic_load_explicit(&failIn, memory_order_relaxed)==0 ) return 0;
+  n = atomic_fetch_sub(&failIn, 1);
+  if( n==1 && atomic_load(&failForever) ) atomic_store(&failIn, 1);
+  return n==1;
+}
+
+static void *osMap(size_t n){
+#ifdef _WIN32
+  return VirtualAlloc(0, n, MEM_RESERVE|MEM_COMMIT, PAGE_READWRITE);
+#else
+  void *p = mmap(0, n, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0);
+  return p==MAP_FAILED ? 0 : p;
+#endif
+}
+
+static void osUnmap(void *p, size_t n){
+#ifdef _WIN32
+  (void)n;
+  VirtualFree(p, 0, MEM_RELEASE);
+#else
+  munmap(p, n);
+#endif
+}
+
+/* Gives back the memory of one page, if the system can do that. */
+static int osDiscard(void *p, size_t n){
+#if defined(__linux__)
+  return n>=OS_PAGE && madvise(p, n, MADV_DONTNEED)==0;
+#else
+  (void)p; (void)n;
+  return 0;
+#endif
+}
+
+void *memvfsMalloc(size_t n){
+  return faulty() ? 0 : calloc(1, n);
+}
+
+void memvfsFree(void *p){
+  free(p);
+}
+
+static void slabLink(Slab **pp, Slab *p){
+  p->pPrev = 0;
+  p->pNext = *pp;
+  if( *pp ) (*pp)->pPrev = p;
+  *pp = p;
+}
+
+static void slabUnlink(Slab **pp, Slab *p){
+  if( p->pPrev ) p->pPrev->pNext = p->pNext; else *pp = p->pNext;
+  if( p->pNext ) p->pNext->pPrev = p->pPrev;
+}
+
+static Slab *slabNew(Table *t){
+  int i, n = SLAB_BYTES/t->nBlock;
+  size_t nHead, nByte;
+  unsigned char *aData;
+  Slab *p;
+  if( n<SLAB_MIN ) n = SLAB_MIN;
+  nHead = sizeof(Slab) + n*sizeof(Version);
+  nHead = (nHead + OS_PAGE-1) & ~(size_t)(OS_PAGE-1);
+  nByte = nHead + (size_t)n*t->nBlock;
+  p = osMap(nByte);
+  if( p==0 ) return 0;
+  p->nByte = nByte;
+  p->nVersion = n;
+  aData = (unsigned char*)p + nHead;
+  for(i=0; i<n; i++){
+    p->aVersion[i].pSlab = p;
+    p->aVersion[i].aData = aData + (size_t)i*t->nBlock;
+  }
+  slabLink(&t->pPartial, p);
+  t->nSlab++;
+  return p;
+}
+
+static void slabFree(Table *t, Slab *p){
+  Version *v;
+  for(v=p->pWarm; v; v=v->pNext) t->nWarm--;
+  slabUnlink(&t->pPartial, p);
+  t->nSlab--;
+  osUnmap(p, p->nByte);
+}
+
+/* A slab with a free place; NULL: out of memory. */
+static Slab *slabFor(Table *t){
+  if( faulty() ) return 0;
+  return t->pPartial ? t->pPartial : slabNew(t);
+}
+
+static void slabTook(Table *t, Slab *p, int n){
+  p->nUsed += n;
+  t->nUsed += n;
+  if( p->nUsed==p->nVersion ){
+    slabUnlink(&t->pPartial, p);
+    slabLink(&t->pFull, p);
+  }
+}
+
+/* Makes the bookkeeping of v that of a version in no chain and no list. */
+static void versionClear(Version *v){
+  v->birth = v->end = 0;
+  atomic_store_explicit(&v->pOlder, 0, memory_order_relaxed);
+  v->pNewer = v->pNext = 0;
+  v->pgno = v->nSector = 0;
+}
+
+/* The content of the page returned is undefined. */
+Version *memvfsPageAlloc(Table *t){
+  Slab *p = slabFor(t);
+  Version *v;
+  if( p==0 ) return 0;
+  if( p->pWarm ){
+    v = p->pWarm;
+    p->pWarm = v->pNext;
+    t->nWarm--;
+  }else if( p->pCold ){
+    v = p->pCold;
+    p->pCold = v->pNext;
+  }else{
+    v = &p->aVersion[p->nTaken++];
+  }
+  slabTook(t, p, 1);
+  versionClear(v);
+  return v;
+}
+
+/*
+** Takes neighbouring places for the loader, which fills their memory, one
+** piece, by a single read. The pages are zero.
+*/
+Version *memvfsPageRun(Table *t, int64_t *pn){
+  Slab *p = slabFor(t);
+  Version *v;
+  int n;
+  if( p==0 ) return 0;
+  if( p->nTaken==p->nVersion && (p = slabNew(t))==0 ) return 0;
+  n = p->nVersion - p->nTaken;
+  if( *pn<n ) n = (int)*pn;
+  *pn = n;
+  v = &p->aVersion[p->nTaken];
+  p->nTaken += n;
+  slabTook(t, p, n);
+  return v;
+}
+
+void memvfsPageFree(Table *t, Version *v){
+  Slab *p = v->pSlab;
+  int64_t mxWarm = t->nUsed/16;
+  if( p->nUsed==p->nVersion ){
+    slabUnlink(&t->pFull, p);
+    slabLink(&t->pPartial, p);
+  }
+  p->nUsed--;
+  t->nUsed--;
+  if( mxWarm<WARM_MIN/t->nBlock ) mxWarm = WARM_MIN/t->nBlock;
+  if( t->nWarm>=mxWarm && osDiscard(v->aData, t->nBlock) ){
+    v->pNext = p->pCold;
+    p->pCold = v;
+  }else{
+    v->pNext = p->pWarm;
+    p->pWarm = v;
+    t->nWarm++;
+  }
+  /* The last empty slab stays, if it is the only one with room. */
+  if( p->nUsed==0 && (p->pPrev || p->pNext) ) slabFree(t, p);
+}
+
+void memvfsSlabFreeAll(Table *t){
+  Slab *p, *pNext;
+  for(p=t->pPartial; p; p=pNext){ pNext = p->pNext; osUnmap(p, p->nByte); }
+  for(p=t->pFull; p; p=pNext){ pNext = p->pNext; osUnmap(p, p->nByte); }
+  t->pPartial = t->pFull = 0;
+}

@@ -1,0 +1,145 @@
+/*
+** The part of SQLite's interface that this package uses, declared by hand.
+**
+** github.com/mattn/go-sqlite3 compiles SQLite into the program but does not
+** hand its header to other packages, and copying 12,000 lines to use four
+** structs would be worse than this page. Everything here is SQLite's stable
+** ABI (https://sqlite.org/c3ref/intro.html): structs only ever grow at the
+** end, under a larger iVersion. abi_test.go holds it against the library that
+** is linked.
+*/
+#ifndef MEMVFS_SQLITE3_ABI_H
+#define MEMVFS_SQLITE3_ABI_H
+
+#include <stdint.h>
+
+typedef int64_t sqlite3_int64;
+typedef struct sqlite3 sqlite3;
+typedef struct sqlite3_mutex sqlite3_mutex;
+typedef struct sqlite3_file sqlite3_file;
+typedef struct sqlite3_vfs sqlite3_vfs;
+typedef struct sqlite3_io_methods sqlite3_io_methods;
+typedef void (*sqlite3_syscall_ptr)(void);
+
+/* https://sqlite.org/c3ref/file.html */
+struct sqlite3_file {
+  const sqlite3_io_methods *pMethods;
+};
+
+/* https://sqlite.org/c3ref/io_methods.html */
+struct sqlite3_io_methods {
+  int iVersion;
+  int (*xClose)(sqlite3_file*);
+  int (*xRead)(sqlite3_file*, void*, int iAmt, sqlite3_int64 iOfst);
+  int (*xWrite)(sqlite3_file*, const void*, int iAmt, sqlite3_int64 iOfst);
+  int (*xTruncate)(sqlite3_file*, sqlite3_int64 size);
+  int (*xSync)(sqlite3_file*, int flags);
+  int (*xFileSize)(sqlite3_file*, sqlite3_int64 *pSize);
+  int (*xLock)(sqlite3_file*, int);
+  int (*xUnlock)(sqlite3_file*, int);
+  int (*xCheckReservedLock)(sqlite3_file*, int *pResOut);
+  int (*xFileControl)(sqlite3_file*, int op, void *pArg);
+  int (*xSectorSize)(sqlite3_file*);
+  int (*xDeviceCharacteristics)(sqlite3_file*);
+  int (*xShmMap)(sqlite3_file*, int iPg, int pgsz, int, void volatile**);
+  int (*xShmLock)(sqlite3_file*, int offset, int n, int flags);
+  void (*xShmBarrier)(sqlite3_file*);
+  int (*xShmUnmap)(sqlite3_file*, int deleteFlag);
+  int (*xFetch)(sqlite3_file*, sqlite3_int64 iOfst, int iAmt, void **pp);
+  int (*xUnfetch)(sqlite3_file*, sqlite3_int64 iOfst, void *p);
+};
+
+/* https://sqlite.org/c3ref/vfs.html */
+struct sqlite3_vfs {
+  int iVersion;
+  int szOsFile;
+  int mxPathname;
+  sqlite3_vfs *pNext;
+  const char *zName;
+  void *pAppData;
+  int (*xOpen)(sqlite3_vfs*, const char *zName, sqlite3_file*, int flags, int *pOutFlags);
+  int (*xDelete)(sqlite3_vfs*, const char *zName, int syncDir);
+  int (*xAccess)(sqlite3_vfs*, const char *zName, int flags, int *pResOut);
+  int (*xFullPathname)(sqlite3_vfs*, const char *zName, int nOut, char *zOut);
+  void *(*xDlOpen)(sqlite3_vfs*, const char *zFilename);
+  void (*xDlError)(sqlite3_vfs*, int nByte, char *zErrMsg);
+  void (*(*xDlSym)(sqlite3_vfs*, void*, const char *zSymbol))(void);
+  void (*xDlClose)(sqlite3_vfs*, void*);
+  int (*xRandomness)(sqlite3_vfs*, int nByte, char *zOut);
+  int (*xSleep)(sqlite3_vfs*, int microseconds);
+  int (*xCurrentTime)(sqlite3_vfs*, double*);
+  int (*xGetLastError)(sqlite3_vfs*, int, char*);
+  int (*xCurrentTimeInt64)(sqlite3_vfs*, sqlite3_int64*);
+  int (*xSetSystemCall)(sqlite3_vfs*, const char *zName, sqlite3_syscall_ptr);
+  sqlite3_syscall_ptr (*xGetSystemCall)(sqlite3_vfs*, const char *zName);
+  const char *(*xNextSystemCall)(sqlite3_vfs*, const char *zName);
+};
+
+/* https://sqlite.org/rescode.html */
+#define SQLITE_OK                0
+#define SQLITE_BUSY              5
+#define SQLITE_NOMEM             7
+#define SQLITE_READONLY          8
+#define SQLITE_NOTFOUND         12
+#define SQLITE_FULL             13
+#define SQLITE_CANTOPEN         14
+#define SQLITE_MISUSE           21
+#define SQLITE_IOERR            10
+#define SQLITE_IOERR_READ       (SQLITE_IOERR | (1<<8))
+#define SQLITE_IOERR_SHORT_READ (SQLITE_IOERR | (2<<8))
+#define SQLITE_IOERR_WRITE      (SQLITE_IOERR | (3<<8))
+#define SQLITE_IOERR_TRUNCATE   (SQLITE_IOERR | (6<<8))
+#define SQLITE_IOERR_LOCK       (SQLITE_IOERR | (15<<8))
+#define SQLITE_IOERR_NOMEM      (SQLITE_IOERR | (12<<8))
+#define SQLITE_BUSY_SNAPSHOT    (SQLITE_BUSY  | (2<<8))
+
+/* https://sqlite.org/c3ref/c_open_autoproxy.html */
+#define SQLITE_OPEN_MAIN_DB       0x00000100
+#define SQLITE_OPEN_MAIN_JOURNAL  0x00000800
+#define SQLITE_OPEN_WAL           0x00080000
+
+/* https://sqlite.org/c3ref/c_lock_exclusive.html */
+#define SQLITE_LOCK_NONE      0
+#define SQLITE_LOCK_SHARED    1
+#define SQLITE_LOCK_RESERVED  2
+
+/* https://sqlite.org/c3ref/c_iocap_atomic.html */
+#define SQLITE_IOCAP_SAFE_APPEND            0x00000200
+#define SQLITE_IOCAP_SEQUENTIAL             0x00000400
+#define SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN  0x00000800
+#define SQLITE_IOCAP_POWERSAFE_OVERWRITE    0x00001000
+#define SQLITE_IOCAP_SUBPAGE_READ           0x00008000
+
+/* https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
+#define SQLITE_FCNTL_VFSNAME          12
+#define SQLITE_FCNTL_PRAGMA           14
+#define SQLITE_FCNTL_MMAP_SIZE        18
+#define SQLITE_FCNTL_COMMIT_PHASETWO  22
+#define SQLITE_FCNTL_PDB              30
+
+/* https://sqlite.org/c3ref/c_mutex_fast.html */
+#define SQLITE_MUTEX_FAST         0
+#define SQLITE_MUTEX_STATIC_VFS3  13
+
+/* https://sqlite.org/c3ref/c_config_covering_index_scan.html */
+#define SQLITE_CONFIG_MEMSTATUS   9
+
+int sqlite3_config(int, ...);
+int sqlite3_initialize(void);
+int sqlite3_libversion_number(void);
+int sqlite3_threadsafe(void);
+char *sqlite3_mprintf(const char*, ...);
+int sqlite3_stricmp(const char*, const char*);
+sqlite3_vfs *sqlite3_vfs_find(const char *zVfsName);
+int sqlite3_vfs_register(sqlite3_vfs*, int makeDflt);
+sqlite3_mutex *sqlite3_mutex_alloc(int);
+void sqlite3_mutex_free(sqlite3_mutex*);
+void sqlite3_mutex_enter(sqlite3_mutex*);
+int sqlite3_mutex_try(sqlite3_mutex*);
+void sqlite3_mutex_leave(sqlite3_mutex*);
+void sqlite3_progress_handler(sqlite3*, int, int(*)(void*), void*);
+int sqlite3_get_autocommit(sqlite3*);
+sqlite3_int64 sqlite3_last_insert_rowid(sqlite3*);
+sqlite3_int64 sqlite3_changes64(sqlite3*);
+
+#endif

@@ -1,0 +1,565 @@
+/*
+** The life of a store, its single writer, and what becomes visible when.
+*/
+#include "engine.h"
+
+/*
+** The names of stores. xAccess asks for them at every SHARED lock, so they
+** can be read without a lock: entries are only ever added in front, and never
+** freed, but used again when the same name comes back. What that costs is one
+** entry for each different database that the process ever opened.
+*/
+struct Name {
+  Name *pNext;                      /* Fixed */
+  int n;                            /* Fixed */
+  _Atomic(memvfs_store*) pStore;    /* NULL: no such store now. Set under namesMutex */
+  char z[];                         /* Fixed */
+};
+static _Atomic(Name*) names;
+
+/* SQLite's own static mutex for the VFSs of applications. */
+static sqlite3_mutex *namesMutex(void){
+  return sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_VFS3);
+}
+
+static Name *nameFind(const char *z, int n){
+  Name *p;
+  for(p=atomic_load(&names); p; p=p->pNext){
+    if( p->n==n && memcmp(p->z, z, n)==0 ) return p;
+  }
+  return 0;
+}
+
+int memvfsIsStore(const char *z, int n){
+  Name *p = nameFind(z, n);
+  return p && atomic_load(&p->pStore)!=0;
+}
+
+/* ---- Life ---- */
+
+int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppStore){
+  int n = (int)strlen(zName), rc = SQLITE_NOMEM;
+  sqlite3_mutex *mutex = namesMutex();
+  memvfs_store *s = memvfsMalloc(sizeof(*s));
+  Name *pName;
+  *ppStore = 0;
+  if( s==0 ) return SQLITE_NOMEM;
+  s->mxByte = mxByte;
+  s->epoch = 1;               /* 0 stands for none in Reader.pin */
+  s->era = 1;                 /* and in Reader.walk */
+  s->mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
+  /* Until the first write tells the page size any will do. */
+  atomic_store(&s->pTable, memvfsTableNew(s, 4096, 0));
+  if( s->mutex==0 || atomic_load(&s->pTable)==0 ) goto fail;
+
+  sqlite3_mutex_enter(mutex);
+  pName = nameFind(zName, n);
+  if( pName==0 && (pName = memvfsMalloc(sizeof(*pName)+n+1))!=0 ){
+    memcpy(pName->z, zName, n+1);
+    pName->n = n;
+    pName->pNext = atomic_load(&names);
+    atomic_store(&names, pName);
+  }
+  if( pName ){
+    rc = SQLITE_MISUSE;
+    if( atomic_load(&pName->pStore)==0 ){
+      s->pName = pName;
+      atomic_store(&pName->pStore, s);
+      rc = SQLITE_OK;
+    }
+  }
+  sqlite3_mutex_leave(mutex);
+  if( rc==SQLITE_OK ){
+    *ppStore = s;
+    return SQLITE_OK;
+  }
+fail:
+  if( atomic_load(&s->pTable) ) memvfsTableFree(atomic_load(&s->pTable));
+  sqlite3_mutex_free(s->mutex);
+  memvfsFree(s);
+  return rc;
+}
+
+int memvfs_store_destroy(memvfs_store *s){
+  sqlite3_mutex *mutex = namesMutex();
+  Table *t, *pOlder;
+  int busy;
+  sqlite3_mutex_enter(mutex);
+  sqlite3_mutex_enter(s->mutex);
+  busy = s->nReader>0;
+  if( !busy ) atomic_store(&s->pName->pStore, 0);
+  sqlite3_mutex_leave(s->mutex);
+  sqlite3_mutex_leave(mutex);
+  if( busy ) return SQLITE_BUSY;
+  for(t=atomic_load(&s->pTable); t; t=pOlder){
+    pOlder = atomic_load(&t->pOlder);
+    memvfsTableFree(t);
+  }
+  sqlite3_mutex_free(s->mutex);
+  memvfsFree(s->aPin);
+  memvfsFree(s);
+  return SQLITE_OK;
+}
+
+/* Opens a file of the store called z. SQLITE_NOTFOUND: there is none. */
+int memvfsOpen(const char *z, MemFile *f){
+  sqlite3_mutex *mutex = namesMutex();
+  Name *pName;
+  int rc = SQLITE_NOTFOUND;
+  memset(f, 0, sizeof(*f));
+  sqlite3_mutex_enter(mutex);    /* The store cannot be destroyed before it has its reader */
+  pName = nameFind(z, (int)strlen(z));
+  if( pName && (f->pStore = atomic_load(&pName->pStore))!=0 ){
+    rc = memvfsReaderAdd(f->pStore, &f->reader);
+  }
+  sqlite3_mutex_leave(mutex);
+  return rc;
+}
+
+void memvfsClose(MemFile *f){
+  memvfsReaderRemove(f->pStore, &f->reader);
+}
+
+/* ---- The writer ---- */
+
+/* The epoch up to which the file sees versions: the writer sees its own. */
+uint64_t memvfsSeen(MemFile *f){
+  return f->reader.epoch + (f->eLock>=SQLITE_LOCK_RESERVED);
+}
+
+/*
+** Makes the file, which has SHARED, the writer. SQLITE_BUSY: another is.
+** SQLITE_BUSY_SNAPSHOT: it reads an older state than the last, and what it
+** would write on would be lost.
+*/
+int memvfsReserve(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Reader *pNone = 0;
+  if( !atomic_compare_exchange_strong(&s->pWriter, &pNone, &f->reader) ) return SQLITE_BUSY;
+  if( atomic_load(&s->epoch)!=f->reader.epoch ){
+    atomic_store(&s->pWriter, 0);
+    return SQLITE_BUSY_SNAPSHOT;
+  }
+  /* Relaxed: the writer before left it so, or a reader will, soon enough. */
+  if( atomic_load_explicit(&s->backlog, memory_order_relaxed) & BACKLOG_NOW ){
+    sqlite3_mutex_enter(s->mutex);
+    memvfsReclaim(s, 4*BACKLOG);
+    sqlite3_mutex_leave(s->mutex);
+  }
+  return SQLITE_OK;
+}
+
+/* Takes back what the writer has made and not committed. */
+static void discard(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Table *t = f->reader.pTable;
+  Version *v;
+  if( f->pNewTable ){
+    memvfsTableFree(f->pNewTable);   /* Nobody else ever saw it */
+    f->pNewTable = 0;
+    f->pPending = 0;
+    f->reader.pTable = atomic_load(&s->pTable);
+  }else if( f->pPending ){
+    sqlite3_mutex_enter(s->mutex);
+    while( (v = f->pPending)!=0 ){
+      f->pPending = v->pNext;
+      memvfsUnlink(t, v);
+    }
+    memvfsEra(s);
+    memvfsBacklog(s);
+    sqlite3_mutex_leave(s->mutex);
+  }
+}
+
+/* Ends the writing, giving up what was not committed. */
+void memvfsRelease(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Version *v;
+  if( f->pPending || f->pNewTable ) discard(f);
+  v = memvfsFind(&f->reader, f->reader.pTable, 1, f->reader.epoch);
+  f->reader.nSector = v ? v->nSector : 0;
+  atomic_store(&s->pWriter, 0);
+}
+
+/*
+** Frees as many versions as the file has superseded by its commits, if they
+** are many, so that the one who rewrites a database (VACUUM) pays for it.
+** Called when its pin has ended, which held them.
+*/
+void memvfsHelp(MemFile *f){
+  while( f->nWritten>=BACKLOG ){
+    int n = f->nWritten>1024 ? 1024 : (int)f->nWritten;
+    f->nWritten -= n;
+    /* In pieces, so that a writer gets its turn. */
+    sqlite3_mutex_enter(f->pStore->mutex);
+    memvfsReclaim(f->pStore, n);
+    sqlite3_mutex_leave(f->pStore->mutex);
+  }
+}
+
+/* The cap on the size, for a database that was larger when it was loaded. */
+static uint64_t cap(MemFile *f){
+  Version *v = memvfsFind(&f->reader, atomic_load(&f->pStore->pTable), 1, f->reader.epoch);
+  uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
+  return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
+}
+
+/*
+** The writer's own version of a page, made if there is none yet: a copy when
+** keep is set, else of undefined content. NULL: *pRc tells why.
+*/
+static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
+  memvfs_store *s = f->pStore;
+  Table *t = f->reader.pTable;
+  uint64_t epoch = f->reader.epoch+1;
+  uint64_t mxUsed = s->mxByte ? 2*cap(f)/t->nBlock : UINT64_MAX;
+  Slot *pSlot = memvfsSlotMake(t, pgno);
+  Version *v = 0, *pHead;
+  if( pSlot==0 ){
+    *pRc = SQLITE_IOERR_NOMEM;
+    return 0;
+  }
+  sqlite3_mutex_enter(s->mutex);
+  pHead = atomic_load(pSlot);
+  if( pHead && pHead->birth==epoch ){
+    v = pHead;              /* Ours is always in front: only we put versions there */
+    goto done;
+  }
+  if( (uint64_t)t->nUsed>=mxUsed ){
+    while( memvfsReclaim(s, 1024) ){}
+    pHead = atomic_load(pSlot);
+    if( (uint64_t)t->nUsed>=mxUsed ){
+      *pRc = SQLITE_FULL;   /* Readers hold as much again as the database may have */
+      goto done;
+    }
+  }
+  if( (v = memvfsPageAlloc(t))==0 ){
+    *pRc = SQLITE_IOERR_NOMEM;
+    goto done;
+  }
+  v->birth = epoch;
+  v->pgno = pgno;
+  if( keep ){
+    uint64_t iOfst = (uint64_t)(pgno-1)*t->nBlock;
+    if( pHead && iOfst<(uint64_t)f->reader.nSector*SECTOR ){
+      memcpy(v->aData, pHead->aData, t->nBlock);
+    }else{
+      memset(v->aData, 0, t->nBlock);
+    }
+  }
+  atomic_store_explicit(&v->pOlder, pHead, memory_order_relaxed);
+  if( pHead ) pHead->pNewer = v;
+  atomic_store(pSlot, v);
+  v->pNext = f->pPending;
+  f->pPending = v;
+done:
+  sqlite3_mutex_leave(s->mutex);
+  return v;
+}
+
+/* Lets the database, which is empty, have another block size. */
+static int reblock(MemFile *f, uint32_t nBlock){
+  Table *t = memvfsTableNew(f->pStore, nBlock, f->reader.epoch+1);
+  if( t==0 ) return SQLITE_IOERR_NOMEM;
+  if( f->pNewTable ) memvfsTableFree(f->pNewTable);
+  f->pNewTable = f->reader.pTable = t;
+  return SQLITE_OK;
+}
+
+/*
+** Writes into the writer's versions of the pages concerned. Pages that the
+** database gains between its end and iOfst are zero. After an error the
+** transaction cannot be committed; SQLite rolls it back.
+*/
+int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
+  Reader *r = &f->reader;
+  Table *t = r->pTable;
+  uint64_t iEnd = iOfst+n, nSize = (uint64_t)r->nSector*SECTOR;
+  int rc = SQLITE_OK;
+
+  if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Never: SQLite writes whole pages */
+  if( nSize==0 && f->pPending==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
+    if( (rc = reblock(f, (uint32_t)n))!=SQLITE_OK ) return rc;
+    t = r->pTable;
+  }
+  if( iEnd>nSize ){
+    if( iEnd/SECTOR>UINT32_MAX ) return SQLITE_FULL;
+    if( f->pStore->mxByte && iEnd>cap(f) ) return SQLITE_FULL;
+    /* Blocks in the gap, if they were cut off before, must not come back. */
+    for(uint64_t i=(nSize+t->nBlock-1)/t->nBlock; i<iOfst/t->nBlock; i++){
+      Slot *pSlot = memvfsSlot(t, (uint32_t)i+1);
+      if( pSlot && atomic_load(pSlot) && pending(f, (uint32_t)i+1, 1, &rc)==0 ) return rc;
+    }
+  }
+  while( n>0 ){
+    uint32_t off = iOfst & (t->nBlock-1);
+    size_t m = t->nBlock - off;
+    Version *v;
+    if( m>n ) m = n;
+    v = pending(f, (uint32_t)(iOfst/t->nBlock)+1, m<t->nBlock, &rc);
+    if( v==0 ) return rc;
+    memcpy(v->aData+off, a, m);
+    a += m;
+    iOfst += m;
+    n -= m;
+    if( iOfst>(uint64_t)r->nSector*SECTOR ) r->nSector = (uint32_t)(iOfst/SECTOR);
+  }
+  return SQLITE_OK;
+}
+
+/* Cuts the database off, for the writer. */
+int memvfsTruncate(MemFile *f, uint64_t nByte){
+  static const unsigned char aZero[65536];
+  Reader *r = &f->reader;
+  Table *t = r->pTable;
+  uint32_t nKeep = (uint32_t)((nByte+t->nBlock-1)/t->nBlock);
+  Version *v, **pp;
+  int rc, nCut = 0;
+  if( nByte%SECTOR ) return SQLITE_IOERR_TRUNCATE;
+  if( nByte>=(uint64_t)r->nSector*SECTOR ) return SQLITE_OK;
+  if( nByte%t->nBlock ){
+    /* The rest of the last block must be zero if the file grows again. */
+    uint32_t off = nByte & (t->nBlock-1);
+    uint64_t nSize = (uint64_t)r->nSector*SECTOR;
+    size_t m = t->nBlock - off;
+    if( m>nSize-nByte ) m = nSize-nByte;
+    rc = memvfsWriteAt(f, aZero, m, nByte);
+    if( rc!=SQLITE_OK ) return rc;
+  }
+  r->nSector = (uint32_t)(nByte/SECTOR);
+  sqlite3_mutex_enter(f->pStore->mutex);
+  for(pp=&f->pPending; (v = *pp)!=0; ){
+    if( v->pgno>nKeep ){
+      *pp = v->pNext;
+      memvfsUnlink(t, v);
+      nCut++;
+    }else{
+      pp = &v->pNext;
+    }
+  }
+  if( nCut ) memvfsEra(f->pStore);
+  sqlite3_mutex_leave(f->pStore->mutex);
+  return SQLITE_OK;
+}
+
+/* The page size that the header in page 1 tells; 0: none. */
+static uint32_t headerPageSize(const unsigned char *a){
+  uint32_t n = (uint32_t)a[16]<<8 | a[17];
+  if( n==1 ) n = 65536;
+  return n>=512 && n<=65536 && (n & (n-1))==0 ? n : 0;
+}
+
+/*
+** VACUUM has changed the page size: copies the writer's state into a table of
+** blocks of that size, so that a page is one piece of memory again. When the
+** memory for that is not there nothing is lost: pages are then put together
+** from blocks, and the next commit tries again.
+*/
+static void repage(MemFile *f, uint32_t nBlock){
+  Reader *r = &f->reader;
+  uint64_t nByte = (uint64_t)r->nSector*SECTOR;
+  Table *t = memvfsTableNew(f->pStore, nBlock, r->epoch+1);
+  if( t==0 ) return;
+  for(uint64_t i=0; i<nByte/nBlock; i++){
+    Slot *pSlot = memvfsSlotMake(t, (uint32_t)i+1);
+    Version *v = pSlot ? memvfsPageAlloc(t) : 0;
+    if( v==0 ){
+      memvfsTableFree(t);
+      return;
+    }
+    v->birth = r->epoch+1;
+    v->pgno = (uint32_t)i+1;
+    memvfsReadAt(r, r->epoch+1, v->aData, nBlock, i*nBlock);
+    atomic_store(pSlot, v);
+  }
+  if( f->pNewTable ) memvfsTableFree(f->pNewTable);
+  f->pNewTable = r->pTable = t;
+  f->pPending = 0;           /* They go with the old table */
+}
+
+/*
+** Publishes what the writer has made, as one commit. Called at
+** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change
+** of a transaction that is to stay, and never in a rollback. After an error
+** nothing is published and the pager gives the transaction up.
+*/
+int memvfsCommit(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Reader *r = &f->reader;
+  Table *t = atomic_load(&s->pTable);
+  uint64_t epoch = r->epoch+1;
+  uint32_t nOld, nNew, nBlock;
+  Version *v, *p1;
+  int rc = SQLITE_OK;
+
+  p1 = memvfsFind(r, t, 1, r->epoch);
+  nOld = p1 ? p1->nSector : 0;
+  if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
+
+  /* Page 1 carries the size. SQLite changes it in every commit anyway, but
+  ** for the one that leaves an empty file. */
+  p1 = pending(f, 1, 1, &rc);
+  if( p1==0 ) return rc;
+  nBlock = headerPageSize(p1->aData);
+  if( nBlock && nBlock!=r->pTable->nBlock && (uint64_t)r->nSector*SECTOR%nBlock==0 ){
+    repage(f, nBlock);
+    p1 = memvfsFind(r, r->pTable, 1, epoch);
+  }
+  p1->nSector = r->nSector;
+
+  sqlite3_mutex_enter(s->mutex);
+  if( f->pNewTable ){
+    /* The table before ends as a whole, with all that is in it. */
+    atomic_store(&f->pNewTable->pOlder, t);
+    atomic_store(&s->pTable, f->pNewTable);
+    f->pNewTable = 0;
+  }else{
+    for(v=f->pPending; v; v=v->pNext){
+      Version *pOlder = atomic_load(&v->pOlder);
+      if( pOlder && pOlder->end==0 ) memvfsRetire(t, pOlder, epoch);
+      f->nWritten++;
+    }
+    nNew = (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock);
+    nOld = (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock);
+    for(uint32_t i=nNew+1; i<=nOld && i!=0; i++){
+      Slot *pSlot = memvfsSlot(t, i);
+      v = pSlot ? atomic_load(pSlot) : 0;
+      if( v && v->end==0 ){
+        memvfsRetire(t, v, epoch);
+        f->nWritten++;
+      }
+    }
+  }
+  f->pPending = 0;
+  /* Release: the writer that follows sees it, and so does its reclaiming. */
+  atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
+  atomic_store(&s->epoch, epoch);
+  r->epoch = epoch;
+  memvfsBacklog(s);
+  sqlite3_mutex_leave(s->mutex);
+  return SQLITE_OK;
+}
+
+/* ---- Loading ---- */
+
+int memvfs_load_begin(memvfs_store *s, uint32_t nBlock, uint64_t nByte){
+  Table *t = memvfsTableNew(s, nBlock, 0);
+  if( t==0 ) return SQLITE_NOMEM;
+  memvfsTableFree(atomic_load(&s->pTable));
+  atomic_store(&s->pTable, t);
+  s->nLoad = 0;
+  s->mxLoad = nByte;
+  return SQLITE_OK;
+}
+
+int memvfs_load_next(memvfs_store *s, size_t nMax, void **pp, size_t *pn){
+  Table *t = atomic_load(&s->pTable);
+  int64_t i, n = nMax/t->nBlock, nLeft = (s->mxLoad-s->nLoad)/t->nBlock;
+  uint32_t pgno = (uint32_t)(s->nLoad/t->nBlock);
+  Version *v;
+  if( n>nLeft ) n = nLeft;
+  if( n<=0 ) return SQLITE_MISUSE;
+  v = memvfsPageRun(t, &n);
+  if( v==0 ) return SQLITE_NOMEM;
+  for(i=0; i<n; i++){
+    Slot *pSlot = memvfsSlotMake(t, ++pgno);
+    if( pSlot==0 ) return SQLITE_NOMEM;
+    v[i].birth = 1;
+    v[i].pgno = pgno;
+    atomic_store_explicit(pSlot, &v[i], memory_order_relaxed);
+  }
+  *pp = v->aData;
+  *pn = (size_t)n*t->nBlock;
+  s->nLoad += *pn;
+  return SQLITE_OK;
+}
+
+void memvfs_load_end(memvfs_store *s){
+  Version *v = 0;
+  Slot *pSlot = memvfsSlot(atomic_load(&s->pTable), 1);
+  if( pSlot ) v = atomic_load(pSlot);
+  if( v ) v->nSector = (uint32_t)(s->nLoad/SECTOR);
+}
+
+/* ---- Looking at it from outside ---- */
+
+void memvfs_store_drain(memvfs_store *s){
+  int more;
+  do{
+    /* In pieces, so that a writer gets its turn. */
+    sqlite3_mutex_enter(s->mutex);
+    more = memvfsReclaim(s, 1024);
+    sqlite3_mutex_leave(s->mutex);
+  }while( more );
+}
+
+uint64_t memvfs_store_epoch(memvfs_store *s){
+  return atomic_load(&s->epoch);
+}
+
+void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
+  Reader *r;
+  int64_t nOldest = 0;
+  Table *t;
+  Version *v = 0;
+  Slot *pSlot;
+  int64_t nGone;
+  sqlite3_mutex_enter(s->mutex);
+  t = atomic_load(&s->pTable);
+  p->epoch = atomic_load(&s->epoch);
+  /* With [m] held no version is unlinked or freed: the chain can be walked. */
+  if( (pSlot = memvfsSlot(t, 1))!=0 ) v = atomic_load(pSlot);
+  while( v && v->birth>p->epoch ) v = atomic_load(&v->pOlder);
+  p->size = v ? (uint64_t)v->nSector*SECTOR : 0;
+  p->pageSize = p->size ? t->nBlock : 0;
+  nGone = t->retired.n + t->limbo.n + t->nHeld;
+  p->liveBytes = (uint64_t)(t->nUsed-nGone)*t->nBlock;
+  p->heldBytes = (uint64_t)nGone*t->nBlock;
+  p->freeBytes = (uint64_t)t->nWarm*t->nBlock;
+  for(t=atomic_load(&t->pOlder); t; t=atomic_load(&t->pOlder)){
+    p->heldBytes += (uint64_t)t->nUsed*t->nBlock;
+  }
+  for(r=s->pReader; r; r=r->pNext){
+    int64_t since = atomic_load_explicit(&r->since, memory_order_relaxed);
+    if( since && (nOldest==0 || since<nOldest) ) nOldest = since;
+  }
+  p->nFile = s->nReader;
+  sqlite3_mutex_leave(s->mutex);
+  p->oldestReader = nOldest ? memvfsNow()-nOldest : 0;
+}
+
+/* ---- Snapshots ---- */
+
+memvfs_snapshot *memvfs_snapshot_open(memvfs_store *s){
+  memvfs_snapshot *p = memvfsMalloc(sizeof(*p));
+  if( p==0 ) return 0;
+  p->pStore = s;
+  if( memvfsReaderAdd(s, &p->reader)!=SQLITE_OK ){
+    memvfsFree(p);
+    return 0;
+  }
+  memvfsReaderBegin(s, &p->reader);
+  return p;
+}
+
+uint64_t memvfs_snapshot_epoch(const memvfs_snapshot *p){
+  return p->reader.epoch;
+}
+
+uint64_t memvfs_snapshot_size(const memvfs_snapshot *p){
+  return (uint64_t)p->reader.nSector*SECTOR;
+}
+
+uint32_t memvfs_snapshot_page_size(const memvfs_snapshot *p){
+  return p->reader.pTable->nBlock;
+}
+
+void memvfs_snapshot_read(memvfs_snapshot *p, void *pBuf, size_t n, uint64_t iOfst){
+  memvfsReadAt(&p->reader, p->reader.epoch, pBuf, n, iOfst);
+}
+
+void memvfs_snapshot_close(memvfs_snapshot *p){
+  memvfsReaderEnd(p->pStore, &p->reader);
+  memvfsReaderRemove(p->pStore, &p->reader);
+  memvfsFree(p);
+}

@@ -1,0 +1,382 @@
+/*
+** Tables of slots, chains of versions, readers, and the freeing of what no
+** reader needs. engine.h tells how they fit together.
+*/
+#include "engine.h"
+#include <time.h>
+#ifdef _WIN32
+# include <windows.h>
+#endif
+
+/*
+** Milliseconds of a clock that does not go back. It is read at every SHARED
+** lock, so it takes the cheap clock of the system where there is one.
+*/
+int64_t memvfsNow(void){
+#if defined(_WIN32)
+  return (int64_t)GetTickCount64() + 1;
+#else
+  struct timespec t;
+# if defined(CLOCK_MONOTONIC_COARSE)
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+# else
+  clock_gettime(CLOCK_MONOTONIC, &t);
+# endif
+  return (int64_t)t.tv_sec*1000 + t.tv_nsec/1000000 + 1;
+#endif
+}
+
+/* ---- Lists ---- */
+
+static void listInit(List *p){
+  p->pHead = 0;
+  p->ppTail = &p->pHead;
+  p->n = 0;
+}
+
+void memvfsListAppend(List *p, Version *v){
+  v->pNext = 0;
+  *p->ppTail = v;
+  p->ppTail = &v->pNext;
+  p->n++;
+}
+
+static Version *listPop(List *p){
+  Version *v = p->pHead;
+  p->pHead = v->pNext;
+  if( p->pHead==0 ) p->ppTail = &p->pHead;
+  p->n--;
+  v->pNext = 0;
+  return v;
+}
+
+/* Moves all of pFrom behind p. */
+static void listMove(List *p, List *pFrom){
+  if( pFrom->pHead==0 ) return;
+  *p->ppTail = pFrom->pHead;
+  p->ppTail = pFrom->ppTail;
+  p->n += pFrom->n;
+  listInit(pFrom);
+}
+
+/* ---- Tables ---- */
+
+Table *memvfsTableNew(memvfs_store *s, uint32_t nBlock, uint64_t birth){
+  Table *t = memvfsMalloc(sizeof(*t));
+  if( t==0 ) return 0;
+  t->pStore = s;
+  t->nBlock = nBlock;
+  t->birth = birth;
+  listInit(&t->retired);
+  listInit(&t->limbo);
+  return t;
+}
+
+/* Frees the table and every version in it, which nobody may be using. */
+void memvfsTableFree(Table *t){
+  Bucket *b, *pNext;
+  int i;
+  for(b=t->pBucket; b; b=pNext){ pNext = b->pNext; memvfsFree(b); }
+  for(i=0; i<NSEGMENT; i++) memvfsFree((void*)atomic_load(&t->aSeg[i]));
+  memvfsSlabFreeAll(t);
+  memvfsFree(t);
+}
+
+/*
+** Segments double in size, so that a table grows without moving a slot that
+** a reader may be looking at.
+*/
+static int segmentOf(uint32_t pgno, uint32_t *pi, uint32_t *pn){
+  uint32_t i = pgno-1, j = i/SEGMENT0;
+  int k;
+  if( j==0 ){ *pi = i; *pn = SEGMENT0; return 0; }
+  k = 32 - __builtin_clz(j);
+  *pn = (uint32_t)SEGMENT0 << (k-1);
+  *pi = i - *pn;
+  return k;
+}
+
+Slot *memvfsSlot(Table *t, uint32_t pgno){
+  uint32_t i, n;
+  int k = segmentOf(pgno, &i, &n);
+  /* Acquire: the zeros that calloc put there are seen too. */
+  Slot *a = atomic_load_explicit(&t->aSeg[k], memory_order_acquire);
+  return a ? &a[i] : 0;
+}
+
+Slot *memvfsSlotMake(Table *t, uint32_t pgno){
+  uint32_t i, n;
+  int k = segmentOf(pgno, &i, &n);
+  Slot *a = atomic_load_explicit(&t->aSeg[k], memory_order_relaxed);
+  if( a==0 ){
+    a = memvfsMalloc((size_t)n*sizeof(Slot));
+    if( a==0 ) return 0;
+    atomic_store_explicit(&t->aSeg[k], a, memory_order_release);
+  }
+  return &a[i];
+}
+
+/* ---- Readers ---- */
+
+/* Adds a reader to the store. SQLITE_NOMEM: nothing happened. */
+int memvfsReaderAdd(memvfs_store *s, Reader *r){
+  int rc = SQLITE_OK;
+  sqlite3_mutex_enter(s->mutex);
+  if( 2*s->nReader==s->nPinAlloc ){   /* Two pins each */
+    int n = s->nPinAlloc ? 2*s->nPinAlloc : 32;
+    uint64_t *a = memvfsMalloc(n*sizeof(*a));
+    if( a==0 ){
+      rc = SQLITE_NOMEM;
+    }else{
+      memvfsFree(s->aPin);
+      s->aPin = a;
+      s->nPinAlloc = n;
+    }
+  }
+  if( rc==SQLITE_OK ){
+    r->pPrev = 0;
+    r->pNext = s->pReader;
+    if( r->pNext ) r->pNext->pPrev = r;
+    s->pReader = r;
+    s->nReader++;
+  }
+  sqlite3_mutex_leave(s->mutex);
+  return rc;
+}
+
+void memvfsReaderRemove(memvfs_store *s, Reader *r){
+  sqlite3_mutex_enter(s->mutex);
+  if( r->pPrev ) r->pPrev->pNext = r->pNext; else s->pReader = r->pNext;
+  if( r->pNext ) r->pNext->pPrev = r->pPrev;
+  s->nReader--;
+  sqlite3_mutex_leave(s->mutex);
+}
+
+/*
+** Pins the last commit.
+**
+** Why a version is never freed under a reader's feet: memvfsReclaim frees
+** only what was superseded by a commit whose epoch it finds stored, and reads
+** the pins after that. Either it sees this reader's pin, or the pin was
+** stored later than that, and then the second load here sees an epoch at
+** least as new, so a pin that is too old is not kept.
+*/
+void memvfsReaderBegin(memvfs_store *s, Reader *r){
+  uint64_t e = atomic_load(&s->epoch), e2;
+  Table *t;
+  Version *v;
+  /* Relaxed: only statistics look at it. */
+  atomic_store_explicit(&r->since, memvfsNow(), memory_order_relaxed);
+  for(;;){
+    atomic_store(&r->pin, e);
+    e2 = atomic_load(&s->epoch);
+    if( e2==e ) break;
+    e = e2;
+  }
+  r->epoch = e;
+  /* A table is published before the epoch of its first commit, and an older
+  ** one is not freed while a pin is before that: this ends at one of ours. */
+  t = atomic_load(&s->pTable);
+  while( t->birth>e ) t = atomic_load(&t->pOlder);
+  r->pTable = t;
+  v = memvfsFind(r, t, 1, e);
+  r->nSector = v ? v->nSector : 0;
+}
+
+/* Ends the pin, and does a little of the freeing that has piled up. */
+void memvfsReaderEnd(memvfs_store *s, Reader *r){
+  /* Relaxed, all three: hints, and late ones only delay the freeing. */
+  int hint = atomic_load_explicit(&s->backlog, memory_order_relaxed);
+  uint64_t pin = atomic_load_explicit(&r->pin, memory_order_relaxed);
+  int wasOld = pin!=atomic_load_explicit(&s->epoch, memory_order_relaxed);
+  atomic_store(&r->pin, 0);
+  atomic_store(&r->pinOwn, 0);
+  atomic_store_explicit(&r->since, 0, memory_order_relaxed);
+  r->epoch = 0;
+  r->pTable = 0;
+  if( ((hint & BACKLOG_NOW) || ((hint & BACKLOG_HELD) && wasOld))
+   && sqlite3_mutex_try(s->mutex)==SQLITE_OK ){
+    memvfsReclaim(s, BACKLOG);
+    sqlite3_mutex_leave(s->mutex);
+  }
+}
+
+/*
+** The version of a page as of an epoch; NULL: there is none, the page is all
+** zeros. The epoch is one that r has pinned, or of the writer the one it is
+** making. The version found stays until the pin ends; the versions passed on
+** the way are safe for the length of the walk:
+**
+** memvfsReclaim first unlinks a version, then raises the era, then looks at
+** the walks. If it does not see this walk, the walk was announced after that
+** look, so the load of the slot below comes after the unlinking, and does not
+** find the version. If it sees it, the version stays in limbo until the walk
+** is over or one of a later era has begun.
+*/
+Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
+  Slot *pSlot = memvfsSlot(t, pgno);
+  Version *v;
+  if( pSlot==0 ) return 0;
+  atomic_store(&r->walk, atomic_load(&t->pStore->era));
+  v = atomic_load(pSlot);
+  while( v && v->birth>epoch ) v = atomic_load(&v->pOlder);
+  /* Release: what was read in the walk was read before it ended. */
+  atomic_store_explicit(&r->walk, 0, memory_order_release);
+  return v;
+}
+
+/* Copies n bytes as of an epoch; what is behind the end or was never written is zero. */
+void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_t iOfst){
+  Table *t = r->pTable;
+  uint64_t nByte = (uint64_t)r->nSector*SECTOR;
+  while( n>0 ){
+    uint32_t off = iOfst & (t->nBlock-1);
+    size_t m = t->nBlock - off;
+    Version *v = 0;
+    if( m>n ) m = n;
+    if( iOfst<nByte ){
+      if( m>nByte-iOfst ) m = nByte-iOfst;
+      v = memvfsFind(r, t, (uint32_t)(iOfst/t->nBlock)+1, epoch);
+    }
+    if( v ) memcpy(a, v->aData+off, m); else memset(a, 0, m);
+    a += m;
+    iOfst += m;
+    n -= m;
+  }
+}
+
+/* ---- Freeing ---- */
+
+/* Notes that the commit of epoch end superseded v, or cut it off. */
+void memvfsRetire(Table *t, Version *v, uint64_t end){
+  v->end = end;
+  memvfsListAppend(&t->retired, v);
+}
+
+/* Takes v out of its chain. Walkers may still be on it: it goes to limbo. */
+void memvfsUnlink(Table *t, Version *v){
+  Version *pOlder = atomic_load(&v->pOlder);
+  if( v->pNewer ){
+    atomic_store(&v->pNewer->pOlder, pOlder);
+  }else{
+    atomic_store(memvfsSlot(t, v->pgno), pOlder);
+  }
+  if( pOlder ) pOlder->pNewer = v->pNewer;
+  v->end = atomic_load(&t->pStore->era) + 1;
+  memvfsListAppend(&t->limbo, v);
+}
+
+/* Begins the era for which memvfsUnlink has marked what it put into limbo. */
+void memvfsEra(memvfs_store *s){
+  atomic_fetch_add(&s->era, 1);
+}
+
+static int pinCompare(const void *a, const void *b){
+  uint64_t x = *(const uint64_t*)a, y = *(const uint64_t*)b;
+  return x<y ? -1 : x>y;
+}
+
+/* The oldest pin in [birth, end), 0: none. */
+static uint64_t pinWithin(const uint64_t *a, int n, uint64_t birth, uint64_t end){
+  int lo = 0, hi = n;
+  while( lo<hi ){
+    int m = (lo+hi)/2;
+    if( a[m]<birth ) lo = m+1; else hi = m;
+  }
+  return lo<n && a[lo]<end ? a[lo] : 0;
+}
+
+/* Puts v into the bucket of a pin. False: out of memory for the bucket. */
+static int hold(Table *t, Version *v, uint64_t pin){
+  Bucket *b;
+  for(b=t->pBucket; b && b->pin!=pin; b=b->pNext){}
+  if( b==0 ){
+    b = memvfsMalloc(sizeof(*b));
+    if( b==0 ) return 0;
+    b->pin = pin;
+    listInit(&b->list);
+    b->pNext = t->pBucket;
+    t->pBucket = b;
+  }
+  memvfsListAppend(&b->list, v);
+  t->nHeld++;
+  return 1;
+}
+
+/*
+** Looks at up to nBudget superseded versions and frees what can be freed.
+** Returns whether there is more to do now. A version is looked at when it was
+** superseded and again when the reader that needed it has gone, so the work
+** is in proportion to what is written, whatever is held.
+*/
+int memvfsReclaim(memvfs_store *s, int nBudget){
+  Table *t = atomic_load(&s->pTable), *pOld;
+  uint64_t *aPin = s->aPin, minWalk = UINT64_MAX, pin;
+  int nPin = 0, nUnlinked = 0, noMem = 0;
+  Bucket **pp, *b;
+  Reader *r;
+
+  for(r=s->pReader; r; r=r->pNext){
+    if( (pin = atomic_load(&r->pin))!=0 ) aPin[nPin++] = pin;
+    if( (pin = atomic_load(&r->pinOwn))!=0 ) aPin[nPin++] = pin;
+  }
+  qsort(aPin, nPin, sizeof(*aPin), pinCompare);
+
+  /* Superseded tables, all of whose readers have gone. */
+  if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){
+    atomic_store(&t->pOlder, 0);
+    while( pOld ){
+      Table *pNext = atomic_load(&pOld->pOlder);
+      memvfsTableFree(pOld);
+      pOld = pNext;
+    }
+  }
+
+  /* Buckets whose reader has gone: their versions are looked at again. */
+  for(pp=&t->pBucket; (b = *pp)!=0; ){
+    if( pinWithin(aPin, nPin, b->pin, b->pin+1) ){
+      pp = &b->pNext;
+    }else{
+      t->nHeld -= b->list.n;
+      listMove(&t->retired, &b->list);
+      *pp = b->pNext;
+      memvfsFree(b);
+    }
+  }
+
+  for(; t->retired.pHead && nBudget>0; nBudget--){
+    Version *v = listPop(&t->retired);
+    pin = pinWithin(aPin, nPin, v->birth, v->end);
+    if( pin==0 ){
+      memvfsUnlink(t, v);
+      nUnlinked++;
+    }else if( !hold(t, v, pin) ){
+      memvfsListAppend(&t->retired, v);
+      noMem = 1;
+      break;
+    }
+  }
+  if( nUnlinked ) memvfsEra(s);
+
+  /* Walks are read after the unlinking and the new era: see memvfsFind. */
+  for(r=s->pReader; r; r=r->pNext){
+    uint64_t walk = atomic_load(&r->walk);
+    if( walk && walk<minWalk ) minWalk = walk;
+  }
+  while( t->limbo.pHead && t->limbo.pHead->end<=minWalk ){
+    memvfsPageFree(t, listPop(&t->limbo));
+  }
+
+  memvfsBacklog(s);
+  return t->retired.pHead!=0 && !noMem;
+}
+
+/* Tells the readers that end whether there is something for them to free. */
+void memvfsBacklog(memvfs_store *s){
+  Table *t = atomic_load(&s->pTable);
+  int hint = 0;
+  if( t->retired.n+t->limbo.n>=BACKLOG ) hint |= BACKLOG_NOW;
+  if( t->nHeld>0 || atomic_load(&t->pOlder) ) hint |= BACKLOG_HELD;
+  /* Relaxed: a hint that comes late only delays the freeing. */
+  atomic_store_explicit(&s->backlog, hint, memory_order_relaxed);
+}

@@ -1,0 +1,342 @@
+/*
+** What SQLite sees: the methods of a database file, and the VFS. Files that
+** are no store's, and all temporary ones, are the default VFS's own.
+*/
+#include "engine.h"
+
+static sqlite3_vfs *pDefault;   /* Set once, by memvfs_register */
+
+/* ---- The database file ---- */
+
+static int fClose(sqlite3_file *pFile){
+  MemFile *f = (MemFile*)pFile;
+  pFile->pMethods->xUnlock(pFile, SQLITE_LOCK_NONE);
+  if( f->pConn ){
+    f->pConn->pFile = 0;
+    f->pConn->db = 0;
+  }
+  memvfsClose(f);
+  return SQLITE_OK;
+}
+
+static int fRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
+  MemFile *f = (MemFile*)pFile;
+  Reader *r = &f->reader;
+  uint64_t nByte;
+  if( f->dead ) return SQLITE_IOERR_READ;
+  /* The pager reads the header when it opens the file, before any lock. */
+  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderBegin(f->pStore, r);
+  nByte = (uint64_t)r->nSector*SECTOR;
+  memvfsReadAt(r, memvfsSeen(f), pBuf, n, iOfst);
+  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, r);
+  return (uint64_t)iOfst+n>nByte ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
+}
+
+static int fWrite(sqlite3_file *pFile, const void *pBuf, int n, sqlite3_int64 iOfst){
+  MemFile *f = (MemFile*)pFile;
+  if( f->dead || f->eLock<SQLITE_LOCK_RESERVED ) return SQLITE_IOERR_WRITE;
+  return memvfsWriteAt(f, pBuf, n, iOfst);
+}
+
+static int fTruncate(sqlite3_file *pFile, sqlite3_int64 n){
+  MemFile *f = (MemFile*)pFile;
+  if( f->dead || f->eLock<SQLITE_LOCK_RESERVED ) return SQLITE_IOERR_TRUNCATE;
+  return memvfsTruncate(f, n);
+}
+
+static int fSync(sqlite3_file *pFile, int flags){
+  (void)pFile; (void)flags;
+  return SQLITE_OK;
+}
+
+static int fFileSize(sqlite3_file *pFile, sqlite3_int64 *pn){
+  *pn = (sqlite3_int64)((MemFile*)pFile)->reader.nSector*SECTOR;
+  return SQLITE_OK;
+}
+
+static int fLock(sqlite3_file *pFile, int eLock){
+  MemFile *f = (MemFile*)pFile;
+  int rc;
+  if( f->dead ) return SQLITE_IOERR_LOCK;
+  if( f->eLock>=eLock ) return SQLITE_OK;
+  if( f->eLock==SQLITE_LOCK_NONE ){
+    memvfsReaderBegin(f->pStore, &f->reader);
+    f->eLock = SQLITE_LOCK_SHARED;
+  }
+  if( eLock>=SQLITE_LOCK_RESERVED && f->eLock<SQLITE_LOCK_RESERVED ){
+    /* "SHARED to RESERVED" is the way of every write. A journal of ours is
+    ** never hot, so the way from SHARED straight to EXCLUSIVE is not taken;
+    ** it would be the same. */
+    rc = memvfsConnLock(f);
+    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f);
+    if( rc!=SQLITE_OK ) goto out;
+  }
+  /* The writer is alone, and readers do not mind it: EXCLUSIVE is RESERVED. */
+  f->eLock = eLock;
+  rc = SQLITE_OK;
+out:
+  if( f->pConn ) f->pConn->eLock = f->eLock;
+  return rc;
+}
+
+static int fUnlock(sqlite3_file *pFile, int eLock){
+  MemFile *f = (MemFile*)pFile;
+  if( f->eLock<=eLock || f->dead ) return SQLITE_OK;
+  if( f->eLock>=SQLITE_LOCK_RESERVED ){
+    f->eLock = SQLITE_LOCK_SHARED;
+    memvfsRelease(f);
+  }
+  if( eLock==SQLITE_LOCK_NONE ){
+    f->eLock = SQLITE_LOCK_NONE;
+    memvfsReaderEnd(f->pStore, &f->reader);
+    if( f->nWritten ) memvfsHelp(f);
+  }
+  if( f->pConn ){
+    f->pConn->eLock = f->eLock;
+    memvfsConnUnlock(f);
+  }
+  return SQLITE_OK;
+}
+
+/*
+** The pager asks to learn whether a journal that it sees can be hot, which it
+** is not when somebody has RESERVED. None of ours is ever hot.
+*/
+static int fCheckReservedLock(sqlite3_file *pFile, int *pRes){
+  (void)pFile;
+  *pRes = 1;
+  return SQLITE_OK;
+}
+
+/*
+** Pragmas that would break what a store promises are answered here with what
+** holds instead, as SQLite itself does for a journal mode it cannot have:
+**
+**   locking_mode   A connection that never gives its lock back would stop
+**                  every writer, and never see what others write.
+**   journal_mode   OFF would leave half a statement behind when it fails.
+*/
+static int fPragma(MemFile *f, char **azArg){
+  const char *zName = azArg[1], *zArg = azArg[2];
+  if( zArg==0 ) return SQLITE_NOTFOUND;
+  if( sqlite3_stricmp(zName, "locking_mode")==0 ){
+    azArg[0] = sqlite3_mprintf("normal");
+    return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  if( sqlite3_stricmp(zName, "journal_mode")==0 && sqlite3_stricmp(zArg, "off")==0 ){
+    azArg[0] = sqlite3_mprintf("truncate");
+    return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  if( sqlite3_stricmp(zName, "busy_timeout")==0 && f->pConn ){
+    f->pConn->busyTimeout = atoi(zArg);   /* SQLite's own does the rest */
+  }
+  return SQLITE_NOTFOUND;
+}
+
+static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
+  MemFile *f = (MemFile*)pFile;
+  switch( op ){
+    case SQLITE_FCNTL_COMMIT_PHASETWO:
+      if( f->dead ) return SQLITE_IOERR;
+      return f->eLock>=SQLITE_LOCK_RESERVED ? memvfsCommit(f) : SQLITE_OK;
+    case SQLITE_FCNTL_PRAGMA:
+      return fPragma(f, pArg);
+    case SQLITE_FCNTL_PDB:
+      f->db = *(sqlite3**)pArg;
+      return SQLITE_OK;
+    case SQLITE_FCNTL_VFSNAME:
+      *(char**)pArg = sqlite3_mprintf(MEMVFS_NAME);
+      return SQLITE_OK;
+    case MEMVFS_FCNTL_TOKEN:
+      sqlite3_mutex_enter(f->pStore->mutex);
+      f->reader.iToken = *(int*)pArg;
+      sqlite3_mutex_leave(f->pStore->mutex);
+      return SQLITE_OK;
+  }
+  return SQLITE_NOTFOUND;
+}
+
+static int fSectorSize(sqlite3_file *pFile){
+  (void)pFile;
+  return SECTOR;
+}
+
+static int fDeviceCharacteristics(sqlite3_file *pFile){
+  (void)pFile;
+  return SQLITE_IOCAP_UNDELETABLE_WHEN_OPEN | SQLITE_IOCAP_SAFE_APPEND
+       | SQLITE_IOCAP_SEQUENTIAL | SQLITE_IOCAP_POWERSAFE_OVERWRITE
+       | SQLITE_IOCAP_SUBPAGE_READ;
+}
+
+/*
+** Hands out the page itself. It does not change and does not go while the
+** connection keeps its SHARED lock. A page that the writer has made gets none:
+** it would change when the pager writes it again.
+*/
+static int fFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int n, void **pp){
+  MemFile *f = (MemFile*)pFile;
+  Table *t = f->reader.pTable;
+  *pp = 0;
+  if( f->dead ) return SQLITE_IOERR_READ;
+  if( t && (uint64_t)iOfst+n<=(uint64_t)f->reader.nSector*SECTOR ){
+    uint32_t off = iOfst & (t->nBlock-1);
+    if( off+(uint32_t)n<=t->nBlock ){
+      Version *v = memvfsFind(&f->reader, t, (uint32_t)(iOfst/t->nBlock)+1, memvfsSeen(f));
+      if( v && v->birth<=f->reader.epoch ) *pp = v->aData+off;
+    }
+  }
+  return SQLITE_OK;
+}
+
+static int fUnfetch(sqlite3_file *pFile, sqlite3_int64 iOfst, void *p){
+  (void)pFile; (void)iOfst; (void)p;
+  return SQLITE_OK;
+}
+
+/* No shared memory: a store cannot be in WAL mode, and does not need it. */
+static const sqlite3_io_methods fileMethods = {
+  .iVersion = 3,
+  .xClose = fClose,
+  .xRead = fRead,
+  .xWrite = fWrite,
+  .xTruncate = fTruncate,
+  .xSync = fSync,
+  .xFileSize = fFileSize,
+  .xLock = fLock,
+  .xUnlock = fUnlock,
+  .xCheckReservedLock = fCheckReservedLock,
+  .xFileControl = fFileControl,
+  .xSectorSize = fSectorSize,
+  .xDeviceCharacteristics = fDeviceCharacteristics,
+  .xFetch = fFetch,
+  .xUnfetch = fUnfetch,
+};
+
+/* ---- The VFS ---- */
+
+/* Whether z is a store's name with zSuffix behind it. */
+static int isCompanion(const char *z, const char *zSuffix){
+  size_t n = strlen(z), m = strlen(zSuffix);
+  return n>m && memcmp(z+n-m, zSuffix, m)==0 && memvfsIsStore(z, (int)(n-m));
+}
+
+static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
+  (void)pVfs;
+  /* "The only way to prevent a call to xClose following a failed
+  ** sqlite3_file.xOpen is for the xOpen routine to set the
+  ** sqlite3_file.pMethods element to NULL" (https://sqlite.org/c3ref/io_methods.html) */
+  pFile->pMethods = 0;
+  if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
+    int rc = memvfsOpen(zName, (MemFile*)pFile);
+    if( rc==SQLITE_OK ){
+      if( pOut ) *pOut = flags;
+      pFile->pMethods = &fileMethods;
+    }
+    if( rc!=SQLITE_NOTFOUND ) return rc;
+  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) && isCompanion(zName, "-journal") ){
+    if( pOut ) *pOut = flags;
+    memvfsJournalOpen(pFile);
+    return SQLITE_OK;
+  }
+  return pDefault->xOpen(pDefault, zName, pFile, flags, pOut);
+}
+
+static int vDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
+  (void)pVfs;
+  if( isCompanion(zName, "-journal") || isCompanion(zName, "-wal") ) return SQLITE_OK;
+  return pDefault->xDelete(pDefault, zName, syncDir);
+}
+
+/* A store has no journal to be found, nor a log, whatever is on the disk. */
+static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
+  (void)pVfs;
+  if( isCompanion(zName, "-journal") || isCompanion(zName, "-wal") ){
+    *pRes = 0;
+    return SQLITE_OK;
+  }
+  return pDefault->xAccess(pDefault, zName, flags, pRes);
+}
+
+static int vFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
+  (void)pVfs;
+  return pDefault->xFullPathname(pDefault, zName, nOut, zOut);
+}
+
+static void *vDlOpen(sqlite3_vfs *pVfs, const char *zName){
+  (void)pVfs;
+  return pDefault->xDlOpen(pDefault, zName);
+}
+
+static void vDlError(sqlite3_vfs *pVfs, int n, char *z){
+  (void)pVfs;
+  pDefault->xDlError(pDefault, n, z);
+}
+
+static void (*vDlSym(sqlite3_vfs *pVfs, void *p, const char *zSymbol))(void){
+  (void)pVfs;
+  return pDefault->xDlSym(pDefault, p, zSymbol);
+}
+
+static void vDlClose(sqlite3_vfs *pVfs, void *p){
+  (void)pVfs;
+  pDefault->xDlClose(pDefault, p);
+}
+
+static int vRandomness(sqlite3_vfs *pVfs, int n, char *z){
+  (void)pVfs;
+  return pDefault->xRandomness(pDefault, n, z);
+}
+
+static int vSleep(sqlite3_vfs *pVfs, int us){
+  (void)pVfs;
+  return pDefault->xSleep(pDefault, us);
+}
+
+static int vCurrentTime(sqlite3_vfs *pVfs, double *p){
+  (void)pVfs;
+  return pDefault->xCurrentTime(pDefault, p);
+}
+
+static int vGetLastError(sqlite3_vfs *pVfs, int n, char *z){
+  (void)pVfs;
+  return pDefault->xGetLastError ? pDefault->xGetLastError(pDefault, n, z) : 0;
+}
+
+static int vCurrentTimeInt64(sqlite3_vfs *pVfs, sqlite3_int64 *p){
+  (void)pVfs;
+  return pDefault->xCurrentTimeInt64(pDefault, p);
+}
+
+int memvfs_full_pathname(const char *zName, int nOut, char *zOut){
+  return pDefault->xFullPathname(pDefault, zName, nOut, zOut);
+}
+
+int memvfs_register(memvfs_hooks hooks){
+  static sqlite3_vfs vfs = {
+    .iVersion = 2,
+    .zName = MEMVFS_NAME,
+    .xOpen = vOpen,
+    .xDelete = vDelete,
+    .xAccess = vAccess,
+    .xFullPathname = vFullPathname,
+    .xDlOpen = vDlOpen,
+    .xDlError = vDlError,
+    .xDlSym = vDlSym,
+    .xDlClose = vDlClose,
+    .xRandomness = vRandomness,
+    .xSleep = vSleep,
+    .xCurrentTime = vCurrentTime,
+    .xGetLastError = vGetLastError,
+    .xCurrentTimeInt64 = vCurrentTimeInt64,
+  };
+  if( pDefault ) return SQLITE_MISUSE;
+  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);   /* Fails when SQLite is in use: no harm */
+  pDefault = sqlite3_vfs_find(0);
+  if( pDefault==0 || pDefault->iVersion<2 ) return SQLITE_NOTFOUND;
+  memvfsConnHooks(hooks);
+  vfs.mxPathname = pDefault->mxPathname;
+  vfs.szOsFile = pDefault->szOsFile;
+  if( vfs.szOsFile<(int)sizeof(MemFile) ) vfs.szOsFile = (int)sizeof(MemFile);
+  if( vfs.szOsFile<memvfsJournalSize() ) vfs.szOsFile = memvfsJournalSize();
+  return sqlite3_vfs_register(&vfs, 0);
+}
