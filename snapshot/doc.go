@@ -1,0 +1,57 @@
+// Package snapshot moves a database between its file and memory: [Load] reads
+// the file, [Write] puts a new state in its place, [Loop] decides when.
+//
+// It knows neither database/sql nor the engine that holds the database; both
+// ends are given to it as an [Image] and a [Sink].
+//
+// # Why page images
+//
+// A save does not use VACUUM INTO. The engine pins a committed state in
+// constant time and hands out its pages, so a save writes these pages, byte
+// for byte what readers see. VACUUM INTO would run SQL: every collation and
+// function that the schema uses would have to be registered on the saving
+// connection, the schema would be created anew, and it costs several times the
+// CPU. A page image needs no SQL, and its page numbers are those that a log of
+// later changes refers to. The price: the file is not compacted. As with plain
+// SQLite, free pages stay in it until somebody runs VACUUM.
+//
+// # What is on disk
+//
+// The file is at every instant a whole database: the old one until the rename
+// of [Write], the new one after it. Whatever fails, and wherever the process
+// is killed, it is one of the two.
+//
+//	state                                   target     beside it
+//	Write returned nil                      new        nothing of ours
+//	Write failed before the rename          old        nothing of ours
+//	Write failed, and removing failed too   old        a temporary file, named in the error
+//	Write failed after the rename           new (*)    nothing of ours
+//	Write found a foreign change            untouched  our state, under the name in the error
+//	killed during Write                     old or new perhaps a temporary file
+//
+// (*) The directory could not be synced: the new file is in place, but a power
+// failure may bring the old one back. The next successful save makes it good.
+//
+// Temporary files are called .<base>.sqlite-mem-<16 hex digits>.tmp and stand
+// beside the file <base>, since a rename works only within one file system.
+// [RemoveLeftovers] removes those of a process that was killed.
+//
+// # Other programs
+//
+// While a process serves a database from memory, the file is only a copy of
+// it. What another program writes into the file would be wiped out by the next
+// save, so Write makes sure that the file is still the one that was loaded or
+// saved last, and gives way otherwise: see [ForeignChangeError]. The check and
+// the rename are two steps; a program that commits in the microseconds between
+// them is not seen, and one that keeps the old file open goes on writing into
+// a file that has no name any more. Nothing but that program's respect for the
+// process lock can help there.
+//
+// # Locks of this process
+//
+// POSIX drops all of a process's locks on a file when the process closes any
+// descriptor of that file. Load and Write read the file with descriptors of
+// their own. They order their own closes so that nothing is lost, but a second
+// SQLite connection to the same file in the same process loses its locks: do
+// not keep one open while a Load or Write runs.
+package snapshot

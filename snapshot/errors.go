@@ -1,0 +1,94 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of Load and Check, wrapped in an [*Error]. The file has not been
+// written to.
+var (
+	// ErrNotADatabase: the file does not begin like a SQLite database, or like
+	// one of a later format than this library knows.
+	ErrNotADatabase = errors.New("not a SQLite database")
+
+	// ErrTruncated: the file is shorter than its header says, or does not end
+	// on a page boundary.
+	ErrTruncated = errors.New("database file is truncated")
+
+	// ErrCorrupt: the structure of the database is damaged.
+	ErrCorrupt = errors.New("database is corrupt")
+
+	// ErrSideFile: a -wal or -journal stands beside the file, or where the
+	// file is missing, that does not belong to it. SQLite would replay or
+	// delete it; which is wanted is for a human to say.
+	ErrSideFile = errors.New("the -wal or -journal does not belong to this database")
+
+	// ErrBusy: another program held the file for longer than Load waits, or
+	// wrote to it meanwhile.
+	ErrBusy = errors.New("another program is using the database file")
+)
+
+// ErrClosed is returned by [Loop.Sync] after Close has begun.
+var ErrClosed = errors.New("sqlite-mem: the save loop is closed")
+
+// Error tells which operation on which file failed.
+type Error struct {
+	Op   string // "load", "check", "save" or "remove leftovers"
+	Path string // as the caller gave it; empty for a check
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("sqlite-mem: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("sqlite-mem: %s %s: %v", e.Op, e.Path, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ForeignChangeError is returned by [Write] when the file is not the one that
+// this process loaded or saved last, or when another program is using it. The
+// file has been left alone and the state in memory kept beside it.
+type ForeignChangeError struct {
+	Path   string // the file, symbolic links resolved
+	Reason string // what was found, in words
+
+	// SavedAs is the file that holds the state in memory, synced to disk; it
+	// is empty if that failed too (see Err). It is the same as Copy.Path.
+	SavedAs string
+
+	// Copy is for the next call: pass it in [WriteOptions.SideCopy], so that
+	// one copy is kept and not one for each attempt.
+	Copy SideCopy
+
+	// Err is nil when the copy is on disk, and else what went wrong with it.
+	Err error
+}
+
+func (e *ForeignChangeError) Error() string {
+	s := fmt.Sprintf("sqlite-mem: save %s: %s; the file was left alone", e.Path, e.Reason)
+	switch {
+	case e.SavedAs == "":
+		return s + fmt.Sprintf(", and the state in memory could NOT be saved beside it: %v", e.Err)
+	case e.Err != nil:
+		s += fmt.Sprintf(" and the state in memory saved as %s, which a power failure may still undo: %v", e.SavedAs, e.Err)
+	default:
+		s += fmt.Sprintf(" and the state in memory saved as %s", e.SavedAs)
+	}
+	return s + fmt.Sprintf("; to resolve it, stop this program, keep the one of the two files that is wanted as %s, and start again", e.Path)
+}
+
+// Unwrap returns Err, which is nil when the copy is on disk.
+func (e *ForeignChangeError) Unwrap() error { return e.Err }
+
+// SideCopy is a copy of the state in memory that a foreign change has forced.
+// The zero value means that there is none.
+type SideCopy struct {
+	Path    string // absolute
+	ID      FileID // as written: a copy that somebody has edited since is not replaced
+	Version uint64 // Image.Version of the state it holds
+
+	unsynced bool // it may be gone after a power failure
+}

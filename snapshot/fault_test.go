@@ -1,0 +1,193 @@
+//go:build cgo
+
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// sweep runs f with operation 1 failing, then 2, and so on, in every way,
+// until an f runs through without a fault.
+func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
+	for _, mode := range []struct {
+		name string
+		err  error
+		mod  faultFS
+	}{
+		{"EIO", syscall.EIO, faultFS{}},
+		{"ENOSPC", syscall.ENOSPC, faultFS{}},
+		{"short", syscall.ENOSPC, faultFS{short: true}},
+		{"EIO for good", syscall.EIO, faultFS{forever: true}},
+		{"EACCES for good", syscall.EACCES, faultFS{forever: true}},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			for n := 1; ; n++ {
+				ffs := mode.mod
+				ffs.fsys, ffs.failAt, ffs.err = osFS{}, n, mode.err
+				f(t, &ffs)
+				if len(ffs.fault) == 0 {
+					require.Greater(t, n, 10)
+					return
+				}
+			}
+		})
+	}
+}
+
+// Ensure that whichever file operation of a save fails, the file is the old or
+// the new one, whole; that nothing is left beside it; that the error tells the
+// cause; and that the next save works.
+func TestWrite_faults(t *testing.T) {
+	oldImg, newImg, nextImg := image(t, 5), image(t, 40000), image(t, 7)
+	require.Greater(t, len(newImg.b), 2*writeRun)
+	for _, existing := range []bool{false, true} {
+		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				var prev FileID
+				before := map[string]string{}
+				if existing {
+					prev = save(t, path, oldImg, prev)
+					before["x.db"] = string(oldImg.b)
+				}
+				after := map[string]string{"x.db": string(newImg.b)}
+
+				res, err := writer{ffs}.write(bg, path, newImg, prev, WriteOptions{})
+				got := dirContents(t, filepath.Dir(path))
+				switch {
+				case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
+					require.NoError(t, err)
+					require.Equal(t, after, got)
+					return
+				case ffs.failed("syncDir"):
+					require.Equal(t, after, got, ffs)
+					require.False(t, res.FileID.IsZero())
+					require.Contains(t, err.Error(), "in place")
+					prev = res.FileID
+				case ffs.failed("remove"):
+					// Only then may a file stay, and the error names it.
+					require.Zero(t, res)
+					for n, b := range got {
+						if n == "x.db" {
+							require.Equal(t, before[n], b, ffs)
+							continue
+						}
+						require.True(t, isTempName(n, tempPrefix(path)), n)
+						require.Contains(t, err.Error(), n)
+					}
+					removed, rerr := RemoveLeftovers(path)
+					require.NoError(t, rerr)
+					require.Len(t, removed, 1)
+					require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+				default:
+					require.Zero(t, res)
+					require.Equal(t, before, got, ffs)
+				}
+				require.ErrorIs(t, err, ffs.err)
+				var e *Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, "save", e.Op)
+
+				save(t, path, nextImg, prev)
+				require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, dirContents(t, filepath.Dir(path)))
+			})
+		})
+	}
+}
+
+// Ensure that whichever file operation fails while the state is kept beside a
+// foreign file, that file is untouched, what the error claims to be saved is
+// saved, an earlier copy is whole, and the next attempt works.
+func TestWrite_faultsAside(t *testing.T) {
+	img, img2 := image(t, 5), image(t, 6)
+	for _, again := range []bool{false, true} {
+		t.Run(fmt.Sprintf("again=%v", again), func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				writeFile(t, path, []byte("theirs"))
+				var side SideCopy
+				if again {
+					_, err := Write(bg, path, img, FileID{}, WriteOptions{})
+					var fe *ForeignChangeError
+					require.ErrorAs(t, err, &fe)
+					side = fe.Copy
+				}
+				res, err := writer{ffs}.write(bg, path, img2, FileID{}, WriteOptions{SideCopy: side})
+				require.Error(t, err)
+				require.Zero(t, res)
+				// If the earlier copy cannot be looked at, it is not
+				// overwritten, and a new one is made.
+				fellBack := again && len(ffs.fault) == 1 && strings.Contains(ffs.fault[0], " "+filepath.Base(side.Path))
+				if len(ffs.fault) > 0 && !fellBack {
+					require.ErrorIs(t, err, ffs.err, ffs)
+				}
+				got := dirContents(t, filepath.Dir(path))
+				require.Equal(t, "theirs", got["x.db"])
+				delete(got, "x.db")
+				copies := 0
+				for n, b := range got {
+					switch {
+					case ffs.failed("remove") && (isTempName(n, tempPrefix(path)) || b == ""):
+						require.Contains(t, err.Error(), n)
+						os.Remove(filepath.Join(filepath.Dir(path), n))
+					case b == string(img.b) && n == filepath.Base(side.Path), b == string(img2.b):
+						copies++
+					default:
+						t.Fatalf("%s of %d bytes: %v", n, len(b), ffs)
+					}
+				}
+				var fe *ForeignChangeError
+				if errors.As(err, &fe) {
+					if fe.SavedAs != "" {
+						require.Equal(t, string(img2.b), got[filepath.Base(fe.SavedAs)])
+						require.Equal(t, fe.SavedAs, fe.Copy.Path)
+					}
+					side = fe.Copy
+				}
+				next := &faultFS{fsys: osFS{}}
+				_, err = writer{next}.write(bg, path, img2, FileID{}, WriteOptions{SideCopy: side})
+				if ffs.failed("syncDir") {
+					require.Contains(t, strings.Join(next.ops, "\n"), "syncDir ", "it has to be made durable now")
+				}
+				require.ErrorAs(t, err, &fe)
+				require.NoError(t, fe.Err)
+				require.Equal(t, img2.b, readFile(t, fe.SavedAs))
+				require.LessOrEqual(t, copies, 2)
+			})
+		})
+	}
+}
+
+// Ensure that whichever file operation of a load fails, the error tells the
+// cause, nothing is left beside the file, and the next load works.
+func TestLoad_faults(t *testing.T) {
+	hot, want := hotJournal(t)
+	// Damaged as well, so that the copy comes into play.
+	b := readFile(t, hot)
+	clear(b[:100])
+	writeFile(t, hot, b)
+	sweep(t, func(t *testing.T, ffs *faultFS) {
+		path := copySet(t, hot)
+		s := new(memSink)
+		_, err := loader{fs: ffs, wait: loadWait, poll: time.Millisecond}.load(bg, path, s)
+		if len(ffs.fault) == 0 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorIs(t, err, ffs.err, ffs)
+		}
+		if !ffs.failed("remove") {
+			requireNoTemp(t, path)
+		}
+		got, _ := load(t, path)
+		require.Equal(t, want, got)
+	})
+}

@@ -1,0 +1,177 @@
+package snapshot
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// faultFS passes operations on and records them. Operation number failAt
+// fails (the first is 1; 0: none), and with forever set all that follow.
+type faultFS struct {
+	fsys
+	failAt  int
+	forever bool
+	err     error
+	short   bool            // a failing write writes half of it first
+	before  func(op string) // called before each operation, unless nil
+
+	ops   []string // what was done, in order
+	fault []string // what has failed
+}
+
+func (f *faultFS) hit(op, name string) error {
+	if f.before != nil {
+		f.before(op)
+	}
+	op += " " + filepath.Base(name)
+	f.ops = append(f.ops, op)
+	if n := len(f.ops); n == f.failAt || f.forever && f.failAt > 0 && n > f.failAt {
+		f.fault = append(f.fault, op)
+		return &os.PathError{Op: op, Path: name, Err: f.err}
+	}
+	return nil
+}
+
+func (f *faultFS) failed(op string) bool {
+	for _, s := range f.fault {
+		if len(s) > len(op) && s[:len(op)+1] == op+" " {
+			return true
+		}
+	}
+	return false
+}
+
+func (f *faultFS) create(name string, perm os.FileMode) (file, error) {
+	if err := f.hit("create", name); err != nil {
+		return nil, err
+	}
+	x, err := f.fsys.create(name, perm)
+	return f.wrap(name, x, err)
+}
+
+func (f *faultFS) open(name string) (file, error) {
+	if err := f.hit("open", name); err != nil {
+		return nil, err
+	}
+	x, err := f.fsys.open(name)
+	return f.wrap(name, x, err)
+}
+
+func (f *faultFS) wrap(name string, x file, err error) (file, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &faultFile{x, f, name, false}, nil
+}
+
+func (f *faultFS) stat(name string) (os.FileInfo, error) {
+	if err := f.hit("stat", name); err != nil {
+		return nil, err
+	}
+	return f.fsys.stat(name)
+}
+
+func (f *faultFS) readDir(name string) ([]os.DirEntry, error) {
+	if err := f.hit("readDir", name); err != nil {
+		return nil, err
+	}
+	return f.fsys.readDir(name)
+}
+
+func (f *faultFS) rename(from, to string) error {
+	if err := f.hit("rename", to); err != nil {
+		return err
+	}
+	return f.fsys.rename(from, to)
+}
+
+func (f *faultFS) remove(name string) error {
+	if err := f.hit("remove", name); err != nil {
+		return err
+	}
+	return f.fsys.remove(name)
+}
+
+func (f *faultFS) syncDir(name string) error {
+	if err := f.hit("syncDir", name); err != nil {
+		return err
+	}
+	return f.fsys.syncDir(name)
+}
+
+type faultFile struct {
+	file
+	fs         *faultFS
+	name       string
+	syncFailed bool
+}
+
+func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.fs.hit("read", f.name); err != nil {
+		return 0, err
+	}
+	return f.file.ReadAt(p, off)
+}
+
+func (f *faultFile) Write(p []byte) (int, error) {
+	if err := f.fs.hit("write", f.name); err != nil {
+		n := 0
+		if f.fs.short {
+			n, _ = f.file.Write(p[:len(p)/2])
+		}
+		return n, err
+	}
+	return f.file.Write(p)
+}
+
+func (f *faultFile) startFlush(off, n int64) error {
+	if err := f.fs.hit("flush", f.name); err != nil {
+		f.syncFailed = true
+		return err
+	}
+	return f.file.startFlush(off, n)
+}
+
+func (f *faultFile) Sync() error {
+	if f.syncFailed {
+		panic("synced again after a failed sync")
+	}
+	if err := f.fs.hit("sync", f.name); err != nil {
+		f.syncFailed = true
+		return err
+	}
+	return f.file.Sync()
+}
+
+func (f *faultFile) Close() error {
+	// A failed close closes: the descriptor must not leak.
+	err := f.file.Close()
+	if ferr := f.fs.hit("close", f.name); ferr != nil {
+		return ferr
+	}
+	return err
+}
+
+func (f *faultFile) Stat() (os.FileInfo, error) {
+	if err := f.fs.hit("fstat", f.name); err != nil {
+		return nil, err
+	}
+	return f.file.Stat()
+}
+
+func (f *faultFile) Chmod(m os.FileMode) error {
+	if err := f.fs.hit("chmod", f.name); err != nil {
+		return err
+	}
+	return f.file.Chmod(m)
+}
+
+func (f *faultFile) Chown(uid, gid int) error {
+	if err := f.fs.hit("chown", f.name); err != nil {
+		return err
+	}
+	return f.file.Chown(uid, gid)
+}
+
+func (f *faultFS) String() string { return fmt.Sprintf("failing %v of %v", f.fault, f.ops) }

@@ -1,0 +1,65 @@
+package snapshot
+
+import (
+	"io"
+	"os"
+)
+
+// fsys is every file operation of this package but SQLite's own. Production
+// uses osFS; tests fail, count and record operations here. Nothing else in the
+// package may change the disk.
+type fsys interface {
+	// create makes a file that must not exist yet and opens it for reading
+	// and writing.
+	create(name string, perm os.FileMode) (file, error)
+	open(name string) (file, error)             // for reading
+	stat(name string) (os.FileInfo, error)      // follows symbolic links
+	readDir(name string) ([]os.DirEntry, error) // names only
+	rename(from, to string) error               // replaces to
+	remove(name string) error
+	syncDir(name string) error // makes creates, renames and removes in it durable
+}
+
+type file interface {
+	io.ReaderAt
+	io.Writer
+
+	// startFlush has the kernel begin to write n bytes at off to the disk and
+	// waits until the bytes before off are there, so that the final sync has
+	// little left to do. It promises nothing about durability, and does
+	// nothing where there is no such call. Its error is as fatal as that of
+	// sync: the kernel reports a failed write only once.
+	startFlush(off, n int64) error
+
+	Sync() error
+	Close() error
+	Stat() (os.FileInfo, error)
+	Chmod(os.FileMode) error
+	Chown(uid, gid int) error
+}
+
+type osFS struct{}
+
+type osFile struct{ *os.File }
+
+func (osFS) create(name string, perm os.FileMode) (file, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) open(name string) (file, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+func (osFS) stat(name string) (os.FileInfo, error)      { return os.Stat(name) }
+func (osFS) readDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
+func (osFS) rename(from, to string) error               { return rename(from, to) }
+func (osFS) remove(name string) error                   { return os.Remove(name) }
+func (osFS) syncDir(name string) error                  { return syncDir(name) }

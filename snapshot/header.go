@@ -1,0 +1,79 @@
+package snapshot
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// headerSize is the length of the database header in bytes
+// (https://sqlite.org/fileformat2.html#the_database_header).
+const headerSize = 100
+
+const magic = "SQLite format 3\x00"
+
+// Offsets in the header.
+const (
+	offWriteVersion  = 18 // 1: rollback journal, 2: WAL
+	offReadVersion   = 19
+	offReserved      = 20
+	offFractions     = 21 // three bytes, always 64, 32, 32
+	offChangeCounter = 24
+	offPageCount     = 28 // valid only if the next equals the change counter
+	offValidFor      = 92
+)
+
+// header is what we need to know of a database header.
+type header struct {
+	pageSize int
+	pages    int64 // of the database, which the file may exceed
+	counter  uint32
+	wal      bool // the file says WAL mode
+}
+
+func (h header) size() int64 { return h.pages * int64(h.pageSize) }
+
+// parseHeader judges the first bytes of a file of size bytes, which is over 0.
+// b holds the first headerSize bytes, or all of them if there are fewer.
+func parseHeader(b []byte, size int64) (header, error) {
+	var h header
+	if n := min(len(b), len(magic)); string(b[:n]) != magic[:n] {
+		return h, ErrNotADatabase
+	}
+	if len(b) < headerSize {
+		return h, fmt.Errorf("%w: %d bytes, less than a header", ErrTruncated, size)
+	}
+	// 1 in these two bytes stands for 65536.
+	h.pageSize = int(b[16])<<8 | int(b[17])<<16
+	if !validPageSize(h.pageSize) {
+		return h, fmt.Errorf("%w: page size %d", ErrNotADatabase, binary.BigEndian.Uint16(b[16:]))
+	}
+	// SQLite opens a file of a later write version read-only and refuses one
+	// of a later read version. We rewrite both bytes, so we refuse either.
+	if b[offWriteVersion] > 2 || b[offReadVersion] > 2 {
+		return h, fmt.Errorf("%w: file format version %d/%d is later than this library knows",
+			ErrNotADatabase, b[offWriteVersion], b[offReadVersion])
+	}
+	if !bytes.Equal(b[offFractions:offFractions+3], []byte{64, 32, 32}) || h.pageSize-int(b[offReserved]) < 480 {
+		return h, fmt.Errorf("%w: bad payload fractions or reserved space", ErrNotADatabase)
+	}
+	h.wal = b[offReadVersion] == 2
+	h.counter = binary.BigEndian.Uint32(b[offChangeCounter:])
+
+	ps := int64(h.pageSize)
+	if size%ps != 0 {
+		return h, fmt.Errorf("%w: %d bytes are not a whole number of pages of %d", ErrTruncated, size, ps)
+	}
+	h.pages = size / ps
+	if n := int64(binary.BigEndian.Uint32(b[offPageCount:])); n != 0 && binary.BigEndian.Uint32(b[offValidFor:]) == h.counter {
+		if n > h.pages {
+			return h, fmt.Errorf("%w: %d of %d pages", ErrTruncated, h.pages, n)
+		}
+		// SQLite ignores what follows the last page: space that was
+		// allocated ahead, or left by a crash.
+		h.pages = n
+	}
+	return h, nil
+}
+
+func validPageSize(n int) bool { return n >= 512 && n <= 65536 && n&(n-1) == 0 }

@@ -1,0 +1,514 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"time"
+)
+
+const (
+	// loadWait is how long Load waits for another program to let go of the
+	// file: as long as go-sqlite3 does by default.
+	loadWait = 5 * time.Second
+
+	// loadPoll is how often it looks again.
+	loadPoll = 50 * time.Millisecond
+
+	// loadRun is how many bytes are read at a time, at most: a multiple of
+	// every page size, large enough to keep a disk busy, small enough that
+	// the end of a context is seen soon.
+	loadRun = 4 << 20
+
+	// lockByte is the offset of the bytes that SQLite locks. The page with
+	// them is never used.
+	lockByte = 1 << 30
+)
+
+// Load reads the database file at path into sink. Symbolic links are followed.
+//
+// If there is no file, sink gets nothing and the FileID is zero. If the file
+// is an empty database (it has no pages), sink gets nothing and the FileID is
+// that of the file. Else sink gets every page of the database, as it is but
+// for header bytes 18 and 19, which are set to rollback mode: a WAL-mode image
+// cannot be opened from memory.
+//
+// What another program left unfinished, a hot journal or a -wal, is recovered
+// first, by SQLite, as any program would that opens the file. No other program
+// can write to the file while it is read. If one holds it, Load waits up to 5
+// seconds, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
+// else: a program that keeps it open would go on using the -wal, unaware of
+// later saves.
+//
+// Errors are an [*Error] and wrap [ErrNotADatabase], [ErrTruncated],
+// [ErrCorrupt], [ErrSideFile], [ErrBusy], the error of ctx or sink, or that of
+// the operating system. After each of the first four neither the file nor its
+// -wal or journal has been touched, unless SQLite found the damage after it
+// had recovered a file that looked sound. After any error sink may hold part
+// of a database and must be thrown away. Load looks at the header only: see
+// [Check] for the rest.
+func Load(ctx context.Context, path string, sink Sink) (FileID, error) {
+	l := loader{fs: osFS{}, wait: loadWait, poll: loadPoll}
+	id, err := l.load(ctx, path, sink)
+	if err != nil {
+		return FileID{}, &Error{Op: "load", Path: path, Err: err}
+	}
+	return id, nil
+}
+
+type loader struct {
+	fs   fsys
+	wait time.Duration // for another program to let go
+	poll time.Duration // between two looks
+}
+
+func (l loader) load(ctx context.Context, path string, sink Sink) (FileID, error) {
+	path, err := Resolve(path)
+	if err != nil {
+		return FileID{}, err
+	}
+	deadline := time.Now().Add(l.wait)
+	kind, err := l.judge(ctx, path, deadline)
+	if err != nil {
+		return FileID{}, err
+	}
+	switch kind {
+	case missing:
+		return FileID{}, nil
+	case empty:
+		// SQLite has nothing to recover, and would create a header only to
+		// hold a lock on the file.
+		return identify(l.fs, path)
+	}
+	h, err := l.acquire(ctx, path, deadline)
+	if err != nil {
+		return FileID{}, err
+	}
+	before, err := h.copyTo(ctx, sink)
+	// SQLite goes first: closing our descriptor of the file would drop the
+	// lock under which SQLite cleans up.
+	if err := errors.Join(err, h.closeSQLite()); err != nil {
+		return FileID{}, errors.Join(err, h.f.Close())
+	}
+	after, err := identifyOpen(h.f)
+	if err := errors.Join(err, h.f.Close()); err != nil {
+		return FileID{}, err
+	}
+	// Nobody could write until SQLite was closed. If somebody has written
+	// since, say so now and not at the first save.
+	now, err := identify(l.fs, path)
+	if err != nil {
+		return FileID{}, err
+	}
+	for _, id := range []FileID{after, now} {
+		if d := before.difference(id); d != "" {
+			return FileID{}, fmt.Errorf("%w: %s while it was loaded", ErrBusy, d)
+		}
+	}
+	if w, err := readWAL(l.fs, path); err != nil {
+		return FileID{}, err
+	} else if w.frames {
+		return FileID{}, fmt.Errorf("%w: it has written %s-wal while it was loaded", ErrBusy, path)
+	}
+	return after, nil
+}
+
+// kind is what judge finds.
+type kind int
+
+const (
+	missing kind = iota // there is no file
+	empty               // it has no bytes, and nothing waits to be recovered
+	sound               // SQLite may open it
+)
+
+// judge decides, without writing anything, what stands at path, and whether
+// SQLite may open it. It has to come first because SQLite recovers before it
+// looks: a file that is no database, with a journal or -wal beside it, would be
+// overwritten from these, or they would be deleted.
+func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kind, error) {
+	for {
+		before, err := l.survey(path)
+		if err != nil {
+			return 0, err
+		}
+		k, err := l.judgeOnce(ctx, path, before[0])
+		if err == nil {
+			return k, nil
+		}
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		// No lock is held: another program may be half way through a commit.
+		// A verdict counts when nothing moves.
+		if err := sleep(ctx, l.poll); err != nil {
+			return 0, err
+		}
+		after, serr := l.survey(path)
+		if serr != nil {
+			return 0, serr
+		}
+		if after == before || time.Now().After(deadline) {
+			return k, err
+		}
+	}
+}
+
+// trace is enough of a file to see that it is being written to.
+type trace struct {
+	exists bool
+	size   int64
+	mtime  int64
+	mode   fs.FileMode
+}
+
+// survey looks at the file, its journal and its -wal.
+func (l loader) survey(path string) (traces [3]trace, err error) {
+	for i, suffix := range []string{"", "-journal", "-wal"} {
+		info, err := l.fs.stat(path + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return traces, err
+		}
+		traces[i] = trace{true, info.Size(), info.ModTime().UnixNano(), info.Mode()}
+	}
+	return traces, nil
+}
+
+func (l loader) judgeOnce(ctx context.Context, path string, t trace) (kind, error) {
+	var head []byte
+	var size int64 = -1
+	if t.exists {
+		var err error
+		// The header is read before the side files: a change between the two
+		// journal modes can then not look like a -wal that does not belong.
+		if head, size, err = readStart(l.fs, path, headerSize); err != nil {
+			return 0, err
+		}
+	}
+	j, err := readJournal(l.fs, path)
+	if err != nil {
+		return 0, err
+	}
+	w, err := readWAL(l.fs, path)
+	if err != nil {
+		return 0, err
+	}
+
+	switch {
+	case size < 0:
+		// SQLite would create the database and delete these. They may be all
+		// that is left of one that was moved or deleted by mistake.
+		switch {
+		case w.valid:
+			return 0, fmt.Errorf("%w: there is no %s, but %s-wal holds changes to it: put the database back, or move the -wal away",
+				ErrSideFile, path, path)
+		case j.valid:
+			return 0, fmt.Errorf("%w: there is no %s, but %s-journal holds pages of it: put the database back, or move the journal away",
+				ErrSideFile, path, path)
+		}
+		return missing, nil
+
+	case size == 0:
+		// A -wal comes to be after the first page of the file is synced, and
+		// a journal that saved pages speaks of a file that had some. SQLite
+		// would delete both and call the database empty.
+		switch {
+		case w.valid:
+			return 0, fmt.Errorf("%w: the file is empty, but %s-wal holds changes to it", ErrTruncated, path)
+		case j.valid && j.pages > 0:
+			return 0, fmt.Errorf("%w: the file is empty, but by %s-journal it had %d pages", ErrTruncated, path, j.pages)
+		case j.live:
+			return sound, nil // the first transaction of all was cut short
+		}
+		return empty, nil
+	}
+
+	h, err := parseHeader(head, size)
+	if err != nil {
+		if !j.valid && !w.valid {
+			return 0, err // nothing there can mend it
+		}
+		// The recovery may be just what mends it: a transaction that was cut
+		// short leaves anything in the file. Try it on a copy.
+		if rerr := l.rehearse(ctx, path); rerr != nil {
+			return 0, fmt.Errorf("%w (and recovering it, tried on a copy, does not mend it: %w)", err, rerr)
+		}
+		return sound, nil
+	}
+	if !h.wal && w.valid {
+		// SQLite sets WAL mode in the file before it creates a -wal, and
+		// removes the -wal before it sets rollback mode. So this one is from
+		// another file that was called the same. SQLite would replay it, and
+		// put old rows, or another database's, in the place of these.
+		return 0, fmt.Errorf("%w: %s is not in WAL mode, so %s-wal is a leftover of another file of that name: move the -wal away",
+			ErrSideFile, path, path)
+	}
+	return sound, nil
+}
+
+// rehearse recovers a copy of the file, its journal and its -wal, and reports
+// whether a database comes of it. The copy stands beside the file, where there
+// is a chance of room for it, under the name of a temporary file.
+func (l loader) rehearse(ctx context.Context, path string) (err error) {
+	tmp := tempName(path)
+	// -shm is made by SQLite in WAL mode.
+	defer func() {
+		for _, suffix := range leftoverSuffixes {
+			if rerr := l.fs.remove(tmp + suffix); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
+		}
+	}()
+	for _, suffix := range []string{"", "-journal", "-wal"} {
+		if err := l.copyFile(ctx, tmp+suffix, path+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	h, err := l.tryAcquire(tmp)
+	if err != nil {
+		return err
+	}
+	return h.close()
+}
+
+func (l loader) copyFile(ctx context.Context, to, from string) error {
+	src, err := l.fs.open(from)
+	if err != nil {
+		return err
+	}
+	dst, err := l.fs.create(to, 0o600)
+	if err != nil {
+		return errors.Join(err, src.Close())
+	}
+	buf := make([]byte, writeRun)
+	for off := int64(0); err == nil; {
+		if err = ctx.Err(); err != nil {
+			break
+		}
+		var n int
+		n, err = src.ReadAt(buf, off)
+		if n > 0 {
+			if _, werr := dst.Write(buf[:n]); werr != nil {
+				err = werr
+			}
+		}
+		off += int64(n)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return errors.Join(err, dst.Close(), src.Close())
+}
+
+// held is a database file under SQLite's lock: recovered, nothing left in a
+// journal or -wal, and nobody else can write to it. POSIX drops the lock when
+// any descriptor of the file is closed, so f is closed last.
+type held struct {
+	f  file
+	db *disk // nil once closed
+
+	header header // zero if size is 0
+	size   int64  // of the file, in bytes
+}
+
+func (h *held) closeSQLite() error {
+	if h.db == nil {
+		return nil
+	}
+	// The transaction has written nothing; closing ends it, and deletes the
+	// -wal and -shm in WAL mode.
+	err := h.db.close()
+	h.db = nil
+	return err
+}
+
+func (h *held) close() error { return errors.Join(h.closeSQLite(), h.f.Close()) }
+
+// acquire is tryAcquire, waiting while the file is busy.
+func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*held, error) {
+	for {
+		h, err := l.tryAcquire(path)
+		if err == nil || !errors.Is(err, ErrBusy) {
+			return h, err
+		}
+		if time.Now().After(deadline) {
+			return nil, err
+		}
+		if err := sleep(ctx, l.poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (l loader) tryAcquire(path string) (_ *held, err error) {
+	h := new(held)
+	if h.f, err = l.fs.open(path); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close())
+		}
+	}()
+
+	// A -wal with anything in it puts SQLite into WAL mode whatever the header
+	// says.
+	w, err := readWAL(l.fs, path)
+	if err != nil {
+		return nil, err
+	}
+	isWAL := w.open
+	var head [headerSize]byte
+	if n, err := h.f.ReadAt(head[:], 0); err != nil && err != io.EOF {
+		return nil, err
+	} else if n > offReadVersion {
+		isWAL = isWAL || head[offReadVersion] == 2
+	}
+
+	// mode=rw: never create. FULL, because what is recovered must be on the
+	// disk before its journal is gone. We do the waiting.
+	params := "mode=rw&_busy_timeout=0&_synchronous=FULL"
+	if isWAL {
+		// In WAL mode everybody who has the file open holds a shared lock, so
+		// an exclusive one is proof that nobody else has, and lasts from the
+		// recovery to the end of the copy. In rollback mode, where readers
+		// do no harm, a reserved lock is enough: no need to wait for them.
+		params += "&_locking_mode=EXCLUSIVE"
+	}
+	if h.db, err = openDisk(path, params); err != nil {
+		return nil, err
+	}
+	// The first read recovers.
+	if _, err := h.db.queryInt("PRAGMA schema_version"); err != nil {
+		return nil, err
+	}
+	if isWAL {
+		busy, err := h.db.queryInt("PRAGMA wal_checkpoint(TRUNCATE)")
+		if err != nil {
+			return nil, err
+		}
+		if busy != 0 {
+			return nil, fmt.Errorf("%w: its -wal cannot be emptied", ErrBusy)
+		}
+	}
+	info, err := h.f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if h.size = info.Size(); h.size == 0 {
+		return h, nil // BEGIN IMMEDIATE would create a header
+	}
+	err = h.db.exec("BEGIN IMMEDIATE")
+	if isReadOnly(err) && !isWAL {
+		// We may not write, so there was nothing to recover, and a shared
+		// lock keeps the others from writing as well.
+		if err = h.db.exec("BEGIN"); err == nil {
+			_, err = h.db.queryInt("PRAGMA schema_version")
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+
+	// From here on nobody else writes. What could have changed before?
+	now, err := l.fs.stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(info, now) {
+		return nil, fmt.Errorf("%w: it was replaced while it was opened", ErrBusy)
+	}
+	if w, err = readWAL(l.fs, path); err != nil {
+		return nil, err
+	}
+	if w.frames || w.open && !isWAL {
+		return nil, fmt.Errorf("%w: it has %s-wal open", ErrBusy, path)
+	}
+	h.size = now.Size()
+	n, err := h.f.ReadAt(head[:], 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if h.header, err = parseHeader(head[:n], h.size); err != nil {
+		return nil, err
+	}
+	if h.header.wal && !isWAL {
+		return nil, fmt.Errorf("%w: it has just changed the journal mode", ErrBusy)
+	}
+	return h, nil
+}
+
+// copyTo reads the file into sink and returns its identity under the lock.
+func (h *held) copyTo(ctx context.Context, sink Sink) (FileID, error) {
+	id, err := identifyOpen(h.f)
+	if err != nil || h.size == 0 {
+		return id, err
+	}
+	ps, size := h.header.pageSize, h.header.size()
+	if err := sink.Reserve(ps, size); err != nil {
+		return id, err
+	}
+	for off := int64(0); off < size; {
+		if err := ctx.Err(); err != nil {
+			return id, err
+		}
+		want := int(min(loadRun, size-off))
+		p, err := sink.Next(want)
+		if err != nil {
+			return id, err
+		}
+		if len(p) == 0 || len(p) > want || len(p)%ps != 0 {
+			return id, fmt.Errorf("sink gave %d bytes for at most %d, page size %d", len(p), want, ps)
+		}
+		if err := h.read(p, off); err != nil {
+			return id, err
+		}
+		if off == 0 {
+			p[offWriteVersion], p[offReadVersion] = 1, 1
+		}
+		off += int64(len(p))
+	}
+	return id, nil
+}
+
+// read fills p from the file at off.
+func (h *held) read(p []byte, off int64) error {
+	// On Windows the lock that our own SQLite connection holds also keeps
+	// this descriptor from reading the locked bytes. Nothing is in them.
+	if end := off + int64(len(p)); runtime.GOOS == "windows" && off <= lockByte && lockByte < end {
+		ps := int64(h.header.pageSize)
+		hole := lockByte - off
+		if err := h.read(p[:hole], off); err != nil {
+			return err
+		}
+		clear(p[hole : hole+ps])
+		return h.read(p[hole+ps:], lockByte+ps)
+	}
+	n, err := h.f.ReadAt(p, off)
+	if n == len(p) {
+		return nil
+	}
+	if err == io.EOF {
+		err = fmt.Errorf("%w: it ends at %d", ErrTruncated, off+int64(n))
+	}
+	return err
+}
+
+// sleep waits for d, or for the end of ctx, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

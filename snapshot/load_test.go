@@ -1,0 +1,600 @@
+//go:build cgo
+
+package snapshot
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Ensure that a database of every page size comes over byte for byte, in
+// pieces of any size, and that the FileID is that of the file.
+func TestLoad_pageSizes(t *testing.T) {
+	for ps := 512; ps <= 65536; ps *= 2 {
+		t.Run(fmt.Sprint(ps), func(t *testing.T) {
+			path := dbFile(t, fmt.Sprintf("PRAGMA page_size=%d", ps), "PRAGMA user_version=7")
+			want := readFile(t, path)
+			s := &memSink{piece: 3}
+			id, err := Load(context.Background(), path, s)
+			require.NoError(t, err)
+			require.Equal(t, ps, s.pageSize)
+			require.EqualValues(t, len(want), s.size)
+			require.Equal(t, 1, s.reserved)
+			require.Equal(t, want, s.bytes())
+			require.EqualValues(t, len(want), id.Size())
+			require.Equal(t, binary.BigEndian.Uint32(want[24:]), id.ChangeCounter())
+			require.NotZero(t, id.ChangeCounter())
+			now, err := identify(osFS{}, path)
+			require.NoError(t, err)
+			require.True(t, id.Same(now))
+			require.Equal(t, want, readFile(t, path))
+			require.Len(t, dirContents(t, filepath.Dir(path)), 1)
+			require.EqualValues(t, 500, query(t, s.bytes(), "SELECT count(*) FROM t"))
+		})
+	}
+}
+
+// Ensure that a database larger than one read is complete.
+func TestLoad_large(t *testing.T) {
+	path := dbFile(t, "CREATE TABLE big(x)", "INSERT INTO big VALUES(randomblob(9000000))")
+	want := readFile(t, path)
+	require.Greater(t, len(want), 2*loadRun)
+	s := new(memSink)
+	_, err := Load(context.Background(), path, s)
+	require.NoError(t, err)
+	require.Greater(t, len(s.pieces), 2)
+	require.Equal(t, want, s.bytes())
+}
+
+// Ensure that a missing file is no error and gives nothing, and that none is
+// made.
+func TestLoad_missing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none.db")
+	s := new(memSink)
+	id, err := Load(context.Background(), path, s)
+	require.NoError(t, err)
+	require.True(t, id.IsZero())
+	require.Zero(t, s.reserved)
+	require.NoFileExists(t, path)
+
+	_, err = Load(context.Background(), filepath.Join(path, "no", "directory"), s)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// Ensure that a file without bytes is an empty database.
+func TestLoad_empty(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "empty.db")
+	writeFile(t, path, nil)
+	s := new(memSink)
+	id, err := Load(context.Background(), path, s)
+	require.NoError(t, err)
+	require.False(t, id.IsZero())
+	require.Zero(t, id.Size())
+	require.Zero(t, s.reserved)
+	require.Equal(t, map[string]string{"empty.db": ""}, dirContents(t, filepath.Dir(path)))
+}
+
+// Ensure that a database in WAL mode is loaded in rollback mode, whether its
+// -wal has been folded in or not, that no side file is left, and that nothing
+// else differs.
+func TestLoad_wal(t *testing.T) {
+	clean := dbFile(t, "PRAGMA journal_mode=WAL")
+	want := readFile(t, clean)
+	require.Equal(t, []byte{2, 2}, want[18:20])
+	got, id := load(t, clean)
+	require.Equal(t, []byte{1, 1}, got[18:20])
+	require.Equal(t, want, readFile(t, clean))
+	copy(want[18:], []byte{1, 1})
+	require.Equal(t, want, got)
+	require.False(t, id.IsZero())
+
+	hot, rows := hotWAL(t)
+	got, id = load(t, hot)
+	require.Equal(t, []byte{1, 1}, got[18:20])
+	require.EqualValues(t, rows, query(t, got, "SELECT count(*) FROM t"))
+	require.Equal(t, []string{"test.db"}, names(dirContents(t, filepath.Dir(hot))))
+	now, err := identify(osFS{}, hot)
+	require.NoError(t, err)
+	require.True(t, id.Same(now))
+}
+
+// Ensure that a hot journal is rolled back before the file is read, also where
+// the interrupted transaction has made the file look damaged.
+func TestLoad_hotJournal(t *testing.T) {
+	hot, before := hotJournal(t)
+	got, _ := load(t, hot)
+	require.Equal(t, before, got)
+	require.Equal(t, before, readFile(t, hot))
+	require.Equal(t, []string{"test.db"}, names(dirContents(t, filepath.Dir(hot))))
+
+	// The transaction had been writing the first page, and growing the file.
+	damage := map[string]func([]byte) []byte{
+		"header gone":       func(b []byte) []byte { clear(b[:100]); return b },
+		"half a page more":  func(b []byte) []byte { return append(b, make([]byte, 2048)...) },
+		"more pages listed": func(b []byte) []byte { b[29] = 1; return b },
+	}
+	for name, f := range damage {
+		t.Run(name, func(t *testing.T) {
+			hot, before := hotJournal(t)
+			b := f(readFile(t, hot))
+			copy(b[92:96], b[24:28])
+			writeFile(t, hot, b)
+			got, _ := load(t, hot)
+			require.Equal(t, before, got)
+			require.Equal(t, []string{"test.db"}, names(dirContents(t, filepath.Dir(hot))))
+		})
+	}
+}
+
+// Ensure that the first transaction of all, cut short, leaves an empty
+// database, whether it had written to the file or not.
+func TestLoad_hotJournalOfNewFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "test.db")
+	db := openSQL(t, path)
+	mustExec(t, db, "PRAGMA cache_size=1", "BEGIN", "CREATE TABLE t(a)")
+	begun := copySet(t, path)
+	mustExec(t, db, "INSERT INTO t VALUES(randomblob(100000))")
+	written := copySet(t, path)
+	mustExec(t, db, "ROLLBACK")
+	require.NoError(t, db.Close())
+
+	require.Empty(t, readFile(t, begun))
+	require.NotEmpty(t, readFile(t, written))
+	require.Zero(t, readFile(t, begun+"-journal")[0], "not synced, so not hot yet")
+	// The journal has been synced, the file not yet written to.
+	writeFile(t, begun+"-journal", readFile(t, written+"-journal"))
+	for _, path := range []string{begun, written} {
+		s := new(memSink)
+		id, err := Load(context.Background(), path, s)
+		require.NoError(t, err)
+		require.False(t, id.IsZero())
+		require.Zero(t, s.reserved)
+		require.Equal(t, map[string]string{"test.db": ""}, dirContents(t, filepath.Dir(path)))
+	}
+}
+
+// Ensure that every file that is refused is left as it was, and what is beside
+// it too.
+func TestLoad_refused(t *testing.T) {
+	valid := func(t *testing.T) []byte { return readFile(t, dbFile(t)) }
+	type files map[string][]byte
+	junk := []byte(strings.Repeat("Dear diary, today nothing happened. ", 1000))
+	tests := []struct {
+		name  string
+		want  error
+		files func(t *testing.T) files
+	}{
+		{"text", ErrNotADatabase, func(t *testing.T) files { return files{"": junk} }},
+		{"short text", ErrNotADatabase, func(t *testing.T) files { return files{"": []byte("SQLite is nice")} }},
+		{"text with a hot journal", ErrNotADatabase, func(t *testing.T) files {
+			hot, _ := hotJournal(t, "INSERT INTO t(b) SELECT b||'x' FROM t")
+			j := readFile(t, hot+"-journal")
+			// A journal that does not bring the first page back.
+			return files{"": junk, "-journal": j[:512]}
+		}},
+		{"text with text for a journal", ErrNotADatabase, func(t *testing.T) files { return files{"": junk, "-journal": junk} }},
+		{"text with text for a wal", ErrNotADatabase, func(t *testing.T) files { return files{"": junk, "-wal": junk} }},
+		{"text with a torn wal", ErrNotADatabase, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			w := readFile(t, hot+"-wal")
+			w[40] ^= 1 // in the header of the first frame
+			return files{"": junk, "-wal": w}
+		}},
+		{"later format", ErrNotADatabase, func(t *testing.T) files {
+			b := valid(t)
+			b[19] = 3
+			return files{"": b}
+		}},
+		{"later format to write", ErrNotADatabase, func(t *testing.T) files {
+			b := valid(t)
+			b[18] = 3
+			return files{"": b}
+		}},
+		{"page size", ErrNotADatabase, func(t *testing.T) files {
+			b := valid(t)
+			b[16], b[17] = 0x0c, 0
+			return files{"": b}
+		}},
+		{"only a header", ErrTruncated, func(t *testing.T) files { return files{"": valid(t)[:100]} }},
+		{"half a header", ErrTruncated, func(t *testing.T) files { return files{"": valid(t)[:50]} }},
+		{"half a page short", ErrTruncated, func(t *testing.T) files { b := valid(t); return files{"": b[:len(b)-2048]} }},
+		{"half a page too long", ErrTruncated, func(t *testing.T) files { return files{"": append(valid(t), make([]byte, 2048)...)} }},
+		{"one page short", ErrTruncated, func(t *testing.T) files { b := valid(t); return files{"": b[:len(b)-4096]} }},
+		{"empty with a wal", ErrTruncated, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			return files{"": nil, "-wal": readFile(t, hot+"-wal")}
+		}},
+		{"empty with a journal of a larger file", ErrTruncated, func(t *testing.T) files {
+			hot, _ := hotJournal(t)
+			return files{"": nil, "-journal": readFile(t, hot+"-journal")}
+		}},
+		{"missing with a wal", ErrSideFile, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			return files{"-wal": readFile(t, hot+"-wal")}
+		}},
+		{"missing with a journal", ErrSideFile, func(t *testing.T) files {
+			hot, _ := hotJournal(t)
+			return files{"-journal": readFile(t, hot+"-journal")}
+		}},
+		{"wal of another file", ErrSideFile, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			return files{"": valid(t), "-wal": readFile(t, hot+"-wal")}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "x.db")
+			for suffix, b := range tt.files(t) {
+				writeFile(t, path+suffix, b)
+			}
+			before := dirContents(t, filepath.Dir(path))
+			s := new(memSink)
+			id, err := Load(context.Background(), path, s)
+			require.ErrorIs(t, err, tt.want)
+			require.True(t, id.IsZero())
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, "load", e.Op)
+			require.Equal(t, path, e.Path)
+			require.Contains(t, err.Error(), path)
+			require.Zero(t, s.reserved)
+			require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+		})
+	}
+}
+
+// Ensure that what follows the last page of the database is left out.
+func TestLoad_longerThanDatabase(t *testing.T) {
+	path := dbFile(t)
+	want := readFile(t, path)
+	writeFile(t, path, append(want[:len(want):len(want)], make([]byte, 3*4096)...))
+	got, id := load(t, path)
+	require.Equal(t, want, got)
+	require.EqualValues(t, len(want)+3*4096, id.Size())
+}
+
+// Ensure that inert leftovers of the journal modes do not stand in the way.
+func TestLoad_inertSideFiles(t *testing.T) {
+	hot, _ := hotWAL(t)
+	for name, side := range map[string]struct {
+		suffix string
+		b      []byte
+	}{
+		"empty journal":  {"-journal", nil},
+		"zeroed journal": {"-journal", append(make([]byte, 28), "and some more"...)},
+		"empty wal":      {"-wal", nil},
+		"wal header":     {"-wal", readFile(t, hot+"-wal")[:32]},
+		"junk wal":       {"-wal", make([]byte, 5000)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := dbFile(t)
+			want := readFile(t, path)
+			writeFile(t, path+side.suffix, side.b)
+			got, _ := load(t, path)
+			require.Equal(t, want, got)
+			require.Equal(t, want, readFile(t, path))
+		})
+	}
+	t.Run("no file, empty wal", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "x.db")
+		writeFile(t, path+"-wal", nil)
+		_, id := load(t, path)
+		require.True(t, id.IsZero())
+	})
+}
+
+// Ensure that symbolic links are followed, to the file and to where it is not
+// yet, through directories that are links, relative and absolute.
+func TestLoad_symlink(t *testing.T) {
+	path := dbFile(t)
+	want := readFile(t, path)
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link.db")
+	require.NoError(t, os.Symlink(path, link))
+	got, id := load(t, link)
+	require.Equal(t, want, got)
+	require.False(t, id.IsZero())
+
+	dangling := filepath.Join(dir, "dangling.db")
+	require.NoError(t, os.Symlink(filepath.Join(dir, "nowhere.db"), dangling))
+	_, id = load(t, dangling)
+	require.True(t, id.IsZero())
+}
+
+// Ensure that Resolve gives every path of a file the same name.
+func TestResolve(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "a", "b"), 0o700))
+	require.NoError(t, os.Symlink(filepath.Join(dir, "a", "b"), filepath.Join(dir, "b")))
+	require.NoError(t, os.Symlink("../real.db", filepath.Join(dir, "a", "b", "up.db")))
+	require.NoError(t, os.Symlink("b/up.db", filepath.Join(dir, "twice.db")))
+	require.NoError(t, os.Symlink("loop.db", filepath.Join(dir, "loop.db")))
+	t.Chdir(dir)
+
+	want := filepath.Join(dir, "a", "real.db")
+	paths := []string{want, "a/real.db", "b/../real.db", "b/up.db", "twice.db", filepath.Join(dir, "twice.db"), "./a/../a/b/up.db"}
+	for range 2 { // first dangling, then with the file there
+		for _, p := range paths {
+			got, err := Resolve(p)
+			require.NoError(t, err, p)
+			require.Equal(t, want, got, p)
+		}
+		writeFile(t, want, nil)
+	}
+	for _, p := range []string{"loop.db", "none/x.db", "none/", "a/none/"} {
+		_, err := Resolve(p)
+		require.Error(t, err, p)
+	}
+}
+
+// Ensure that names that mean something in a URI are taken literally, by Load
+// and by Write.
+func TestLoad_names(t *testing.T) {
+	for _, name := range []string{
+		`it's "quoted".db`, "a b.db", "a#b.db", "a?mode=memory.db", "100%25.db", "a%2fb.db", "grüße-邮件.db",
+		"a+b&c=d.db", ":memory:", "file:x.db", `back\slash`, "new\nline", "bad\xffutf8", strings.Repeat("n", 230),
+	} {
+		t.Run(fmt.Sprintf("%.20q", name), func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), name[:min(len(name), 40)])
+			require.NoError(t, os.Mkdir(dir, 0o700))
+			path := filepath.Join(dir, name)
+			// Only SQLite under the right name finds the last row.
+			hot, rows := hotWAL(t)
+			writeFile(t, path, readFile(t, hot))
+			writeFile(t, path+"-wal", readFile(t, hot+"-wal"))
+			got, id := load(t, path)
+			require.EqualValues(t, rows, query(t, got, "SELECT count(*) FROM t"))
+			img := image(t, 10)
+			res, err := Write(context.Background(), path, img, id, WriteOptions{})
+			require.NoError(t, err)
+			require.Equal(t, path, res.Path)
+			require.Equal(t, map[string]string{name: string(img.b)}, dirContents(t, dir))
+		})
+	}
+}
+
+// Ensure that a file that another connection is writing to is waited for, then
+// refused as busy without harm, and loaded when it is free again.
+func TestLoad_busy(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			path := dbFile(t, "PRAGMA journal_mode="+mode)
+			db := openSQL(t, path)
+			mustExec(t, db, "BEGIN IMMEDIATE", "INSERT INTO t(b) VALUES('new')")
+			s := new(memSink)
+			_, err := quick.load(context.Background(), path, s)
+			require.ErrorIs(t, err, ErrBusy)
+			require.Zero(t, s.reserved)
+			mustExec(t, db, "COMMIT")
+
+			// Now it is let go while Load waits.
+			mustExec(t, db, "BEGIN IMMEDIATE")
+			type result struct {
+				b   []byte
+				err error
+			}
+			ch := make(chan result)
+			go func() {
+				s := new(memSink)
+				_, err := Load(context.Background(), path, s)
+				ch <- result{s.bytes(), err}
+			}()
+			mustExec(t, db, "INSERT INTO t(b) VALUES('more')", "COMMIT")
+			require.NoError(t, db.Close())
+			r := <-ch
+			require.NoError(t, r.err)
+			require.EqualValues(t, 502, query(t, r.b, "SELECT count(*) FROM t"))
+		})
+	}
+}
+
+// Ensure that a file in WAL mode that is open elsewhere is refused, even idle,
+// and goes on working there.
+func TestLoad_walOpenElsewhere(t *testing.T) {
+	path := dbFile(t, "PRAGMA journal_mode=WAL")
+	db := openSQL(t, path)
+	mustExec(t, db, "INSERT INTO t(b) VALUES('in the wal')")
+	_, err := quick.load(context.Background(), path, new(memSink))
+	require.ErrorIs(t, err, ErrBusy)
+	mustExec(t, db, "INSERT INTO t(b) VALUES('more')")
+	require.NoError(t, db.Close())
+	got, _ := load(t, path)
+	require.EqualValues(t, 502, query(t, got, "SELECT count(*) FROM t"))
+}
+
+// Ensure that nobody can write to the file while it is read, but that readers
+// of a file in rollback mode neither wait nor are waited for.
+func TestLoad_locked(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		path := dbFile(t, "PRAGMA journal_mode="+mode)
+		want := readFile(t, path)
+		want[18], want[19] = 1, 1
+		other := openSQL(t, path)
+		if mode == "DELETE" {
+			mustExec(t, other, "BEGIN", "SELECT * FROM t")
+		}
+		n := 0
+		s := &memSink{piece: 1, next: func() error {
+			n++
+			w, err := openDisk(path, "_busy_timeout=0")
+			if err != nil {
+				return err
+			}
+			defer w.close()
+			if w.exec("INSERT INTO t(b) VALUES('no')") == nil {
+				return errors.New("written to while it was read")
+			}
+			_, err = w.queryInt("SELECT count(*) FROM t")
+			return err
+		}}
+		if mode == "WAL" {
+			s.next = func() error {
+				n++
+				w, err := openDisk(path, "_busy_timeout=0")
+				if err == nil {
+					err = w.exec("INSERT INTO t(b) VALUES('no')")
+					w.close()
+				}
+				if !errors.Is(err, ErrBusy) {
+					return fmt.Errorf("opened while it was read: %v", err)
+				}
+				return nil
+			}
+		}
+		_, err := Load(context.Background(), path, s)
+		require.NoError(t, err, mode)
+		require.Greater(t, n, 5)
+		require.Equal(t, want, s.bytes())
+		require.NoError(t, other.Close())
+		// And the lock is gone.
+		mustExec(t, openSQL(t, path), "INSERT INTO t(b) VALUES('yes')")
+	}
+}
+
+// Ensure that an error of the sink ends the load and leaves no lock.
+func TestLoad_sinkFails(t *testing.T) {
+	path := dbFile(t)
+	full := errors.New("full")
+	_, err := Load(context.Background(), path, &memSink{next: func() error { return full }})
+	require.ErrorIs(t, err, full)
+	mustExec(t, openSQL(t, path), "INSERT INTO t(b) VALUES('yes')")
+}
+
+// Ensure that the end of the context ends a load between two runs, and a wait
+// for a busy file at once.
+func TestLoad_context(t *testing.T) {
+	path := dbFile(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	n := 0
+	s := &memSink{piece: 1, next: func() error {
+		if n++; n == 3 {
+			cancel()
+		}
+		return nil
+	}}
+	_, err := Load(ctx, path, s)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 3, n)
+
+	db := openSQL(t, path)
+	mustExec(t, db, "BEGIN IMMEDIATE")
+	ctx, cancel = context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	_, err = Load(ctx, path, new(memSink))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Less(t, time.Since(start), loadWait/2)
+}
+
+// Ensure that what is no plain file is refused without being opened.
+func TestLoad_notAFile(t *testing.T) {
+	_, err := Load(context.Background(), t.TempDir(), new(memSink))
+	require.ErrorContains(t, err, "not a regular file")
+}
+
+// Ensure that a file changed between the copy and the end of the load is
+// noticed.
+func TestLoad_changedAfterCopy(t *testing.T) {
+	path := dbFile(t)
+	l := loader{fs: changeOnClose{osFS{}, path, t}, wait: time.Second, poll: loadPoll}
+	_, err := l.load(context.Background(), path, new(memSink))
+	require.ErrorIs(t, err, ErrBusy)
+}
+
+// changeOnClose commits to path whenever the identity of it is about to be
+// taken anew, that is, when it is looked at after the lock is gone.
+type changeOnClose struct {
+	osFS
+	path string
+	t    *testing.T
+}
+
+func (c changeOnClose) open(name string) (file, error) {
+	f, err := c.osFS.open(name)
+	if err == nil && name == c.path {
+		f = &committingFile{f.(osFile), c}
+	}
+	return f, err
+}
+
+type committingFile struct {
+	osFile
+	c changeOnClose
+}
+
+func (f *committingFile) Close() error {
+	err := f.osFile.Close()
+	b := readFile(f.c.t, f.c.path)
+	b[27]++
+	writeFile(f.c.t, f.c.path, b)
+	return err
+}
+
+// Ensure that another process cannot write either: its locks are not those of
+// this process, and closing any descriptor of the file would drop ours.
+func TestLoad_lockedForOtherProcess(t *testing.T) {
+	if path := os.Getenv("SNAPSHOT_TEST_WRITE"); path != "" {
+		d, err := openDisk(path, "_busy_timeout=0")
+		if err == nil {
+			err = d.exec("INSERT INTO t(b) VALUES('no')")
+			d.close()
+		}
+		fmt.Printf("busy=%v err=%v\n", errors.Is(err, ErrBusy), err)
+		return
+	}
+	write := func(path string) string {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLoad_lockedForOtherProcess$")
+		cmd.Env = append(os.Environ(), "SNAPSHOT_TEST_WRITE="+path)
+		out, err := cmd.Output()
+		require.NoError(t, err)
+		return string(out)
+	}
+	for _, mode := range []string{"DELETE", "WAL"} {
+		path := dbFile(t, "PRAGMA journal_mode="+mode)
+		want := readFile(t, path)
+		pieces := 0
+		s := &memSink{piece: len(want) / 4096 / 2, next: func() error {
+			pieces++
+			if out := write(path); !strings.Contains(out, "busy=true") {
+				return errors.New(out)
+			}
+			return nil
+		}}
+		_, err := Load(context.Background(), path, s)
+		require.NoError(t, err, mode)
+		require.Greater(t, pieces, 1)
+		require.Contains(t, write(path), "err=<nil>")
+	}
+}
+
+// Ensure that a file caught half way through another program's commit is
+// judged again.
+func TestLoad_judgedAgain(t *testing.T) {
+	path := dbFile(t)
+	want := readFile(t, path)
+	writeFile(t, path, want[:len(want)-4096])
+	f := &faultFS{fsys: osFS{}}
+	f.before = func(op string) {
+		if op == "close" { // the header has been read
+			f.before = nil
+			writeFile(t, path, want)
+		}
+	}
+	s := new(memSink)
+	_, err := loader{fs: f, wait: loadWait, poll: time.Millisecond}.load(context.Background(), path, s)
+	require.NoError(t, err)
+	require.Equal(t, want, s.bytes())
+}

@@ -1,0 +1,26 @@
+package snapshot
+
+import (
+	"runtime"
+	"syscall"
+)
+
+// inBackground runs f on a thread of its own at the lowest priority and waits
+// for it. Linux has a priority for each thread, and an unprivileged thread can
+// only lower it: so the thread is not given back. A goroutine that ends while
+// locked to its thread ends the thread too.
+//
+// Such a thread must not run Go code for long: the garbage collector waits for
+// every thread that does, even for one that the kernel lets starve. f spends
+// its time in system calls and in C, where the collector does not wait.
+func inBackground(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		// Nothing depends on it, so an error is not worth a failed save.
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), 19)
+		f()
+	}()
+	<-done
+}
