@@ -25,8 +25,9 @@ type LoopConfig struct {
 
 	// Save writes the state of now, or a later one, and returns the bytes
 	// written. Its context has no deadline and is never cancelled: a save in
-	// progress is always worth finishing.
-	Save func(context.Context) (bytes int64, err error)
+	// progress is always worth finishing. awaited: somebody waits for it, a
+	// Sync or Close, so it should not be slow for the sake of others.
+	Save func(ctx context.Context, awaited bool) (bytes int64, err error)
 
 	// Changed reports whether there is anything that the last successful Save
 	// did not cover. Nothing is saved when it says no.
@@ -214,7 +215,7 @@ func (l *Loop) run() {
 // attempt saves once and tells of it.
 func (l *Loop) attempt(failures *int, awaited bool) (int64, error) {
 	e := Event{Start: time.Now(), Awaited: awaited}
-	e.Bytes, e.Err = l.cfg.Save(context.Background())
+	e.Bytes, e.Err = l.cfg.Save(context.Background(), awaited)
 	e.Duration = time.Since(e.Start)
 	if e.Err == nil {
 		*failures = 0

@@ -27,7 +27,7 @@ func (s *state) config(interval time.Duration) LoopConfig {
 	return LoopConfig{
 		Interval: interval,
 		Changed:  func() bool { return s.commits.Load() != s.saved.Load() },
-		Save: func(ctx context.Context) (int64, error) {
+		Save: func(ctx context.Context, _ bool) (int64, error) {
 			s.saves.Add(1)
 			s.times = append(s.times, time.Since(s.began))
 			n := s.commits.Load() // pinned at the start
@@ -383,4 +383,33 @@ func TestLoop_concurrent(t *testing.T) {
 	}
 	require.NoError(t, l.Close(bg))
 	<-done
+}
+
+// Ensure that a save and the event of it are told whether somebody waits for
+// it: a Sync or a Close, not the interval.
+func TestLoop_awaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s state
+		cfg := s.config(minute)
+		var told []bool
+		save := cfg.Save
+		cfg.Save = func(ctx context.Context, awaited bool) (int64, error) {
+			told = append(told, awaited)
+			return save(ctx, awaited)
+		}
+		l := NewLoop(cfg)
+		s.commits.Add(1)
+		pass(minute)
+		s.commits.Add(1)
+		_, err := l.Sync(t.Context())
+		require.NoError(t, err)
+		s.commits.Add(1)
+		require.NoError(t, l.Close(t.Context()))
+		require.Equal(t, []bool{false, true, true}, told)
+		var events []bool
+		for _, e := range s.events {
+			events = append(events, e.Awaited)
+		}
+		require.Equal(t, told, events)
+	})
 }
