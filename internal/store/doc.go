@@ -1,0 +1,16 @@
+// Package store keeps the databases that this process serves from memory: one
+// [Store] for each file, from the first sql.DB that opens it to the last.
+//
+// Lock order. A goroutine that holds a lock may only take one that is further
+// down this list:
+//
+//  1. Store.Writer   one write transaction at a time; held for as long as that
+//     takes, across SQL, but never by a save
+//  2. registry.mu    the path → entry map and every entry's refs; never held
+//     across I/O
+//  3. Store.mu       the fields below it; never held across I/O or SQL
+//  4. the locks of the engine, in C: see internal/memvfs/engine.h
+//
+// The process lock is taken once, before a Store is loaded, and given up after
+// its last save.
+package store

@@ -1,0 +1,148 @@
+//go:build cgo
+
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// registry holds the stores of this process.
+var registry = struct {
+	mu      sync.Mutex
+	entries map[string]*entry // by Options.key
+}{entries: make(map[string]*entry)}
+
+// entry is a place in the registry. It is there from the moment that somebody
+// begins to load a store to the moment that its last user has saved it.
+type entry struct {
+	// ready is closed when the store is loaded or has failed to; then store
+	// and err are set.
+	ready chan struct{}
+	store *Store
+	err   error
+
+	// Guarded by registry.mu.
+	refs    int
+	closing bool          // the last user is saving; who wants the same file waits for
+	gone    chan struct{} // which is closed when the entry has left, or stays after all
+}
+
+// Open returns the store of opts.Path, loading it if this process does not
+// have it yet. Each Open needs one Release. ctx ends the loading, and the wait
+// for another's.
+//
+// Errors: *proclock.OwnedError when another process has the file,
+// proclock.ErrUnavailable when the lock cannot be made, those of
+// snapshot.Load and snapshot.Check, and ErrOptions when the store is open with
+// other options. Nothing was changed on disk then, but that what a crashed
+// program left (a hot journal, a -wal, temporary files of ours) may have been
+// cleared up.
+func Open(ctx context.Context, opts Options) (*Store, error) {
+	for {
+		registry.mu.Lock()
+		e := registry.entries[opts.key()]
+		if e == nil {
+			e = &entry{ready: make(chan struct{}), gone: make(chan struct{}), refs: 1}
+			registry.entries[opts.key()] = e
+			registry.mu.Unlock()
+			e.store, e.err = load(ctx, opts, e)
+			if e.err != nil {
+				e.leave(opts.key())
+			}
+			close(e.ready)
+			return e.store, e.err
+		}
+		if e.closing {
+			gone := e.gone
+			registry.mu.Unlock()
+			select {
+			case <-gone:
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			continue
+		}
+		e.refs++
+		registry.mu.Unlock()
+		s, err := e.join(ctx, opts)
+		if err == errLoadFailed {
+			continue // whoever loaded it gave up, perhaps by a context of its own
+		}
+		return s, err
+	}
+}
+
+var errLoadFailed = errors.New("store: load failed")
+
+// join waits until the store is loaded, for a caller that is already counted.
+func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
+	select {
+	case <-e.ready:
+	case <-ctx.Done():
+		// The count must go down even so, when the store is there.
+		go func() {
+			<-e.ready
+			if e.err != nil {
+				return
+			}
+			if err := e.store.Release(); err != nil {
+				opts.Logger.Error("sqlite-mem: close", "path", opts.Path, "error", err)
+			}
+		}()
+		return nil, ctx.Err()
+	}
+	if e.err != nil {
+		return nil, errLoadFailed
+	}
+	if err := e.store.opts.conflict(opts); err != nil {
+		return nil, errors.Join(err, e.store.Release())
+	}
+	e.store.start()
+	return e.store, nil
+}
+
+// leave takes the entry out of the registry.
+func (e *entry) leave(key string) {
+	registry.mu.Lock()
+	delete(registry.entries, key)
+	close(e.gone)
+	registry.mu.Unlock()
+}
+
+// Release gives back one Open. The last one stops the saving, saves what has
+// changed since the last save (unless the interval is 0), frees the memory and
+// gives up the file. If that save fails, its error is returned and the store
+// stays in memory, so that the next Open in this process finds everything and
+// tries again.
+func (s *Store) Release() error {
+	e := s.entry
+	registry.mu.Lock()
+	e.refs--
+	if e.refs > 0 {
+		registry.mu.Unlock()
+		return nil
+	}
+	e.closing = true
+	registry.mu.Unlock()
+
+	if err := s.stop(); err != nil {
+		registry.mu.Lock()
+		e.closing = false
+		close(e.gone) // those who wait look again, and find it
+		e.gone = make(chan struct{})
+		registry.mu.Unlock()
+		return err
+	}
+	err := s.free()
+	e.leave(s.opts.key())
+	return err
+}
+
+// Count is the number of stores that this process has open, for tests.
+func Count() int {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	return len(registry.entries)
+}

@@ -1,0 +1,341 @@
+//go:build cgo
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// Options say what a store is and how it is kept. Two opens of one file in a
+// process must agree on all but the functions.
+type Options struct {
+	Path string // of the file, as snapshot.Resolve gives it; empty: in memory only
+	Name string // of a database in memory only: those of one name are one
+
+	SyncInterval time.Duration // between two saves; 0: none by itself
+	MaxMemory    int64         // cap on the size in bytes; 0: none
+
+	Logger *slog.Logger         // not nil
+	OnSync func(snapshot.Event) // may be nil; called after every attempt to save
+}
+
+func (o Options) key() string {
+	if o.Path == "" {
+		return "memory:" + o.Name
+	}
+	return "file:" + o.Path
+}
+
+func (o Options) conflict(other Options) error {
+	differ := func(key string, have, want any) error {
+		return fmt.Errorf("%w: %s is %v, not %v", ErrOptions, key, have, want)
+	}
+	switch {
+	case o.SyncInterval != other.SyncInterval:
+		return differ("sqlite_sync_interval", o.SyncInterval, other.SyncInterval)
+	case o.MaxMemory != other.MaxMemory:
+		return differ("sqlite_max_memory", o.MaxMemory, other.MaxMemory)
+	}
+	return nil
+}
+
+// Store is one database in memory and what keeps its file. Its methods may be
+// called at the same time.
+type Store struct {
+	// Engine holds the pages.
+	Engine *memvfs.Store
+
+	// Writer is held by the connection that has a write transaction, or runs a
+	// statement that writes, from its beginning to its end.
+	Writer writelock.Lock
+
+	opts   Options
+	entry  *entry
+	lock   *proclock.Lock // nil in memory only
+	memory int            // in memory only: its number in memoryNames
+
+	// saved is the version that the file holds. Stored by the saving goroutine
+	// alone; atomic for those who ask whether there is something to save.
+	saved atomic.Uint64
+
+	// file and side are the saving goroutine's alone once it runs: what the
+	// file was when it was read or written last, and where a save went that
+	// found the file changed by somebody else.
+	file snapshot.FileID
+	side snapshot.SideCopy
+
+	mu     sync.Mutex
+	loop   *snapshot.Loop // guarded by mu; nil in memory only, or after stop
+	saves  SaveStats      // guarded by mu
+	logged bool           // guarded by mu; the log says that saves fail
+}
+
+// SaveStats tell of the saves of a store.
+type SaveStats struct {
+	Saves        uint64        // cumulative: saves that wrote the file
+	Failures     int           // current: failed attempts since the last that worked
+	LastTime     time.Time     // when the last attempt began; zero: there was none
+	LastDuration time.Duration // of the last attempt
+	LastBytes    int64         // that the last attempt wrote
+	LastError    error         // of the last attempt
+}
+
+// load makes the store and fills it from its file.
+func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
+	s = &Store{opts: opts, entry: e}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.free())
+			s = nil
+		}
+	}()
+	path := opts.Path
+	if path == "" {
+		s.memory = memoryNames.take()
+		// SQLite makes a super-journal beside this name when a transaction
+		// changes several attached files, so it is in a directory that exists.
+		path = filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.memory))
+	} else {
+		if s.lock, err = proclock.Acquire(path); err != nil {
+			return s, err
+		}
+		if _, err = snapshot.RemoveLeftovers(path); err != nil {
+			return s, err
+		}
+	}
+	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory); err != nil {
+		return s, err
+	}
+	if opts.Path != "" {
+		if s.file, err = snapshot.Load(ctx, path, s.Engine); err != nil {
+			return s, err
+		}
+		s.Engine.Loaded()
+		if err = s.check(); err != nil {
+			return s, err
+		}
+	}
+	s.saved.Store(s.Engine.Epoch())
+	s.start()
+	return s, nil
+}
+
+// check looks whether what was loaded is sound, before anybody builds on it.
+func (s *Store) check() error {
+	if s.Engine.Stats().Size == 0 {
+		return nil
+	}
+	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(url.Values{"mode": {"ro"}}))
+	if err != nil {
+		return fmt.Errorf("check %s: %w", s.opts.Path, err)
+	}
+	conn := c.(*sqlite3.SQLiteConn)
+	_, err = conn.Exec("PRAGMA main.mmap_size=1", nil)
+	if err == nil {
+		err = snapshot.Check(conn)
+	}
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return fmt.Errorf("%s: %w", s.opts.Path, err)
+	}
+	return nil
+}
+
+// URI is the name by which go-sqlite3 opens the store, with more parameters.
+func (s *Store) URI(params url.Values) string {
+	q := url.Values{}
+	for k, v := range params {
+		q[k] = v
+	}
+	q.Set("vfs", memvfs.Name)
+	// ToSlash for Windows, where SQLite wants file:///C:/dir/file.
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(s.Engine.Path()), RawQuery: q.Encode()}
+	if u.Path[0] != '/' {
+		u.Path = "/" + u.Path
+	}
+	return u.String()
+}
+
+// start begins the saving, if the store has a file and does not save yet.
+func (s *Store) start() {
+	if s.opts.Path == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.loop == nil {
+		s.loop = snapshot.NewLoop(snapshot.LoopConfig{
+			Interval: s.opts.SyncInterval,
+			Save:     s.save,
+			Changed:  func() bool { return s.Unsaved() > 0 },
+			OnEvent:  s.onEvent,
+		})
+	}
+}
+
+// stop ends the saving with a last save. After an error start can be called.
+func (s *Store) stop() error {
+	s.mu.Lock()
+	loop := s.loop
+	s.mu.Unlock()
+	if loop == nil {
+		return nil
+	}
+	err := loop.Close(context.Background())
+	s.mu.Lock()
+	s.loop = nil
+	s.mu.Unlock()
+	return err
+}
+
+// free gives up memory and file. Fields that load has not set are skipped.
+func (s *Store) free() error {
+	var errs []error
+	if s.Engine != nil {
+		errs = append(errs, s.Engine.Close())
+	}
+	if s.memory != 0 {
+		memoryNames.give(s.memory)
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Release())
+	}
+	return errors.Join(errs...)
+}
+
+// save writes the last commit to the file. It takes no lock of the database:
+// neither readers nor writers notice.
+func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
+	img, err := s.Engine.Pin()
+	if err != nil {
+		return 0, err
+	}
+	version := img.Version()
+	res, err := snapshot.Write(ctx, s.opts.Path, img, s.file, snapshot.WriteOptions{Background: !awaited, SideCopy: s.side})
+	img.Release()
+	s.Engine.Drain()
+	if !res.FileID.IsZero() {
+		s.file = res.FileID // also when only the directory could not be synced
+	}
+	var foreign *snapshot.ForeignChangeError
+	if errors.As(err, &foreign) {
+		s.side = foreign.Copy
+	}
+	if err != nil {
+		return 0, err
+	}
+	s.side = snapshot.SideCopy{}
+	s.saved.Store(version)
+	return res.Bytes, nil
+}
+
+func (s *Store) onEvent(ev snapshot.Event) {
+	s.mu.Lock()
+	recovered := ev.Err == nil && s.logged
+	if ev.Err == nil || !ev.Awaited {
+		s.logged = ev.Err != nil
+	}
+	if ev.Err == nil {
+		s.saves.Saves++
+	}
+	s.saves.Failures = ev.Failures
+	s.saves.LastTime = ev.Start
+	s.saves.LastDuration = ev.Duration
+	s.saves.LastBytes = ev.Bytes
+	s.saves.LastError = ev.Err
+	s.mu.Unlock()
+
+	// Whoever asked for this save is told its error; nobody asked for the
+	// others.
+	if ev.Err != nil && !ev.Awaited {
+		s.opts.Logger.Error("sqlite-mem: save failed", "path", s.opts.Path, "error", ev.Err, "failures", ev.Failures)
+	}
+	if recovered {
+		s.opts.Logger.Info("sqlite-mem: save works again", "path", s.opts.Path)
+	}
+	if s.opts.OnSync != nil {
+		s.opts.OnSync(ev)
+	}
+}
+
+// Sync saves what has changed and returns the bytes written, 0 when nothing
+// had. Every commit made before the call is on disk when it returns nil.
+func (s *Store) Sync(ctx context.Context) (int64, error) {
+	if s.opts.Path == "" {
+		return 0, ErrNoFile
+	}
+	s.mu.Lock()
+	loop := s.loop
+	s.mu.Unlock()
+	if loop == nil {
+		return 0, snapshot.ErrClosed
+	}
+	return loop.Sync(ctx)
+}
+
+// Unsaved is the number of commits that the file does not have; 0 in memory
+// only.
+func (s *Store) Unsaved() uint64 {
+	if s.opts.Path == "" {
+		return 0
+	}
+	saved := s.saved.Load() // first: the epoch only grows, so this never goes below 0
+	return s.Engine.Epoch() - saved
+}
+
+// SaveStats returns the counters of the saves.
+func (s *Store) SaveStats() SaveStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.saves
+}
+
+// Path is the file of the store, empty in memory only.
+func (s *Store) Path() string { return s.opts.Path }
+
+// Logger is where the store and its connections log.
+func (s *Store) Logger() *slog.Logger { return s.opts.Logger }
+
+// memoryNames numbers the databases in memory. Numbers are used again, since
+// the engine keeps the names of stores.
+var memoryNames numbers
+
+type numbers struct {
+	mu   sync.Mutex
+	used []bool // guarded by mu; place 0 is number 1
+}
+
+func (n *numbers) take() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, used := range n.used {
+		if !used {
+			n.used[i] = true
+			return i + 1
+		}
+	}
+	n.used = append(n.used, true)
+	return len(n.used)
+}
+
+func (n *numbers) give(i int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.used[i-1] = false
+}

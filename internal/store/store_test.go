@@ -1,0 +1,204 @@
+//go:build cgo
+
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+func options(t testing.TB) Options {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.Zero(t, Count(), "stores are left") })
+	return Options{Path: filepath.Join(dir, "app.db"), SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func mustOpen(t testing.TB, opts Options) *Store {
+	t.Helper()
+	s, err := Open(ctx, opts)
+	require.NoError(t, err)
+	return s
+}
+
+// exec runs SQL in a store, by a connection of its own.
+func exec(t testing.TB, s *Store, query string) {
+	t.Helper()
+	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(nil))
+	require.NoError(t, err)
+	_, err = c.(*sqlite3.SQLiteConn).Exec(query, nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+}
+
+// Ensure that a file has one store, whoever opens it at the same time, and that
+// it is loaded, saved and given up once, however many come and go.
+func TestOpen_together(t *testing.T) {
+	opts := options(t)
+	for round := range 20 {
+		var wg sync.WaitGroup
+		var mu sync.Mutex
+		stores := map[*Store]bool{}
+		for range 8 {
+			wg.Go(func() {
+				s, err := Open(ctx, opts)
+				if err != nil {
+					t.Errorf("open: %v", err)
+					return
+				}
+				mu.Lock()
+				stores[s] = true
+				mu.Unlock()
+				if err := s.Release(); err != nil {
+					t.Errorf("release: %v", err)
+				}
+			})
+		}
+		s := mustOpen(t, opts)
+		exec(t, s, fmt.Sprintf("CREATE TABLE t%d(x)", round))
+		wg.Wait()
+		require.NoError(t, s.Release())
+		_, _, owned, err := proclock.Owner(opts.Path)
+		require.NoError(t, err)
+		require.False(t, owned)
+	}
+	s := mustOpen(t, opts)
+	exec(t, s, "SELECT * FROM t0, t19")
+	require.NoError(t, s.Release())
+}
+
+// Ensure that a file whose load failed can be opened when the cause is gone,
+// and that nothing of the attempt is left.
+func TestOpen_loadFails(t *testing.T) {
+	opts := options(t)
+	require.NoError(t, os.WriteFile(opts.Path, []byte(strings.Repeat("no database ", 100)), 0o600))
+	_, err := Open(ctx, opts)
+	require.ErrorIs(t, err, snapshot.ErrNotADatabase)
+	require.Zero(t, Count())
+	_, _, owned, err := proclock.Owner(opts.Path)
+	require.NoError(t, err)
+	require.False(t, owned)
+	require.NoError(t, os.Remove(opts.Path))
+	require.NoError(t, mustOpen(t, opts).Release())
+}
+
+// Ensure that the end of the context ends the wait for another's load or save,
+// not that itself.
+func TestOpen_context(t *testing.T) {
+	opts := options(t)
+	e := &entry{ready: make(chan struct{}), gone: make(chan struct{}), refs: 1}
+	registry.mu.Lock()
+	registry.entries[opts.key()] = e
+	registry.mu.Unlock()
+	short, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := Open(short, opts)
+	require.ErrorIs(t, err, context.Canceled)
+	e.err = errors.New("failed")
+	e.leave(opts.key())
+	close(e.ready)
+
+	s := mustOpen(t, opts)
+	registry.mu.Lock()
+	s.entry.closing = true
+	registry.mu.Unlock()
+	_, err = Open(short, opts)
+	require.ErrorIs(t, err, context.Canceled)
+	registry.mu.Lock()
+	s.entry.closing = false
+	registry.mu.Unlock()
+	require.NoError(t, s.Release())
+}
+
+// Ensure that options which differ are named, and those that do not matter to
+// the store may differ.
+func TestOpen_options(t *testing.T) {
+	opts := options(t)
+	s := mustOpen(t, opts)
+	for key, change := range map[string]func(*Options){
+		"sqlite_sync_interval": func(o *Options) { o.SyncInterval = time.Minute },
+		"sqlite_max_memory":    func(o *Options) { o.MaxMemory = 1 },
+	} {
+		other := opts
+		change(&other)
+		_, err := Open(ctx, other)
+		require.ErrorIs(t, err, ErrOptions)
+		require.ErrorContains(t, err, key)
+	}
+	other := opts
+	other.Logger = slog.Default()
+	require.NoError(t, mustOpen(t, other).Release())
+	require.NoError(t, s.Release())
+}
+
+// Ensure that a save that fails by itself is logged once for each failure, that
+// its end is logged, and that a save somebody waits for is not.
+func TestSave_logged(t *testing.T) {
+	opts := options(t)
+	var log strings.Builder
+	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	events := make(chan snapshot.Event, 10)
+	opts.OnSync = func(e snapshot.Event) { events <- e }
+	opts.SyncInterval = 10 * time.Millisecond
+	s := mustOpen(t, opts)
+	dir := filepath.Dir(opts.Path)
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	exec(t, s, "CREATE TABLE t(x)")
+	first := <-events
+	require.Error(t, first.Err)
+	require.Equal(t, 1, first.Failures)
+	require.Positive(t, s.SaveStats().Failures)
+	_, err := s.Sync(ctx)
+	require.Error(t, err)
+	require.NoError(t, os.Rename(dir+"-away", dir))
+	for e := range events {
+		if e.Err == nil {
+			break
+		}
+	}
+	require.NoError(t, s.Release())
+	require.Contains(t, log.String(), "save failed")
+	require.Contains(t, log.String(), "save works again")
+	require.Zero(t, s.SaveStats().Failures)
+}
+
+// Ensure that what is only in memory is shared by name, has no file, and uses
+// its number again.
+func TestMemory(t *testing.T) {
+	a := mustOpen(t, Options{Name: "a", Logger: slog.Default()})
+	b := mustOpen(t, Options{Name: "b", Logger: slog.Default()})
+	again := mustOpen(t, Options{Name: "a", Logger: slog.Default()})
+	require.Same(t, a, again)
+	require.NotEqual(t, a.Engine.Path(), b.Engine.Path())
+	exec(t, a, "CREATE TABLE t(x)")
+	_, err := a.Sync(ctx)
+	require.ErrorIs(t, err, ErrNoFile)
+	require.Zero(t, a.Unsaved())
+	path := a.Engine.Path()
+	require.NoError(t, a.Release())
+	require.NoError(t, again.Release())
+	c := mustOpen(t, Options{Name: "c", Logger: slog.Default()})
+	require.Equal(t, path, c.Engine.Path())
+	require.NoError(t, c.Release())
+	require.NoError(t, b.Release())
+	require.Zero(t, Count())
+}
