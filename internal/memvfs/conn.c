@@ -56,12 +56,12 @@ memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   memvfs_conn *p = memvfsMalloc(sizeof(*p));
   Reader *r;
   if( p==0 ) return 0;
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   for(r=s->pReader; r; r=r->pNext){
     /* Of all readers only a file can have a token. */
-    if( r->iToken==iToken ) break;
+    if( iToken && r->iToken==iToken ) break;
   }
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
   if( r==0 ){
     memvfsFree(p);
     return 0;
@@ -87,12 +87,37 @@ void memvfs_conn_abandon(memvfs_conn *p){
   if( f->eLock>SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, &f->reader);
   f->eLock = SQLITE_LOCK_NONE;
   f->dead = 1;
+  memvfsClose(f);    /* SQLite may never: the store must not wait for that */
   p->eLock = SQLITE_LOCK_NONE;
   p->pFile = 0;
 }
 
+/*
+** Go is done with the link. SQLite may not be: a connection that was closed
+** with statements open lives on until the last is finalized, which may happen
+** on any thread, at any time. Then the link goes with its file.
+*/
 void memvfs_conn_free(memvfs_conn *p){
-  if( p->pFile ) p->pFile->pConn = 0;
-  if( p->db ) sqlite3_progress_handler(p->db, 0, 0, 0);
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  sqlite3_mutex_enter(mutex);
+  if( p->pFile ){
+    p->cancellable = 0;
+    p->pFile->pConn = 0;
+    p->pFile->pOrphan = p;
+    p = 0;
+  }
+  sqlite3_mutex_leave(mutex);
   memvfsFree(p);
+}
+
+/* The file is being closed, on a thread that has the mutex of its connection. */
+void memvfsConnClose(MemFile *f){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  /* The connection lives on when sqlite3_deserialize() takes its file away. */
+  if( f->pConn || f->pOrphan ) sqlite3_progress_handler(f->db, 0, 0, 0);
+  sqlite3_mutex_enter(mutex);
+  if( f->pConn ) f->pConn->pFile = 0;
+  memvfsFree(f->pOrphan);
+  f->pConn = f->pOrphan = 0;
+  sqlite3_mutex_leave(mutex);
 }

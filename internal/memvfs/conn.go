@@ -44,6 +44,9 @@ var lastToken atomic.Int32
 // its hooks.
 func (s *Store) Link(c *sqlite3.SQLiteConn, hooks Hooks) (*Conn, error) {
 	token := lastToken.Add(1)
+	if token == 0 { // all numbers are used up: none but 0 is of a file without one
+		token = lastToken.Add(1)
+	}
 	if err := c.SetFileControlInt("main", C.MEMVFS_FCNTL_TOKEN, int(token)); err != nil {
 		return nil, fmt.Errorf("memvfs: link a connection to %s: %w", s.path, err)
 	}

@@ -28,10 +28,12 @@
 ** Locks, in the order in which they may be taken:
 **
 **   1. memvfs_store.pWriter who may write; an atomic pointer, never waited for
-**   2. namesMutex           which stores there are; for opening and closing
+**   2. memvfsNamesMutex()   which stores there are, and which connection has
+**                           which file; for opening and closing
 **   3. memvfs_store.mutex   every field marked [m]; held for the length of a
-**                           few list operations, never across a callback, a
-**                           system call other than for memory, or I/O
+**                           few list operations (PIECE of them, when there are
+**                           more: then others get it), never across a callback,
+**                           a system call other than for memory, or I/O
 **
 ** A reader takes none of them to read. It tries for (3) when it ends and
 ** superseded versions have piled up, and goes away if it does not get it.
@@ -62,6 +64,8 @@ typedef _Atomic(Version*) Slot;
 #define NSEGMENT 23     /* Segments of a table: enough for 2^32 slots */
 #define SEGMENT0 1024   /* Slots in segment 0; segment k>0 has SEGMENT0<<(k-1) */
 
+#define PIECE      1024 /* Versions that a long operation looks at before it lets others have the mutex */
+#define PATIENCE    500 /* Times that it then gives up its turn for them */
 #define BACKLOG      64 /* Superseded versions from which freeing is worth a look */
 #define BACKLOG_NOW   1 /* memvfs_store.backlog: there are that many */
 #define BACKLOG_HELD  2 /* memvfs_store.backlog: some wait for a reader to end */
@@ -149,12 +153,15 @@ struct memvfs_store {
   _Atomic(Table*) pTable;    /* Newest table. Stored by the writer alone, under [m] */
   _Atomic(Reader*) pWriter;  /* Who has RESERVED or more */
   _Atomic(int) backlog;      /* A hint: there are versions worth freeing */
+  _Atomic(int) missed;       /* A reader ended and could not look at what it held */
+  _Atomic(int) nWaiting;     /* Threads that wait for the mutex */
 
   /* [m] from here on */
   Reader *pReader;           /* All of them */
   int nReader;
-  uint64_t *aPin;            /* Room for nPinAlloc pins, for reclaim() */
+  uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
+  Table *pDoomed;            /* Tables that nobody uses, freed bit by bit; linked by pOlder */
 
   /* The loader's alone, before anybody can open the store */
   uint64_t nLoad, mxLoad;    /* Bytes handed out, and in all */
@@ -171,26 +178,40 @@ struct MemFile {
   Reader reader;
   memvfs_store *pStore;
   memvfs_conn *pConn;        /* Go's view; NULL for an attached store, or before the link */
+  memvfs_conn *pOrphan;      /* Its link, when Go was done with it before SQLite with the file */
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
-  int dead;                  /* Abandoned: answers SQLITE_IOERR */
+  int dead;                  /* Abandoned, and its store perhaps gone: answers SQLITE_IOERR */
 
   /* Of the writer, while it has RESERVED */
   Version *pPending;         /* Versions it made, linked by pNext */
   Table *pNewTable;          /* Table that its commit will publish, or NULL */
-  int64_t nWritten;          /* Versions superseded by its commits, not yet paid for */
+  int64_t nWritten;          /* Versions it has superseded or given up, not yet paid for */
 };
+
+/*
+** Where a thread must be able to stop for any time without harm to others. The
+** stress test (testdata/stress) stops there, or hardly a race would ever be met.
+*/
+#ifdef MEMVFS_STRESS
+void memvfsStressPoint(void);
+#else
+# define memvfsStressPoint() ((void)0)
+#endif
 
 /* slab.c */
 Version *memvfsPageAlloc(Table*);             /* [m] NULL: out of memory */
 void memvfsPageFree(Table*, Version*);        /* [m] */
 Version *memvfsPageRun(Table*, int64_t *pn);  /* [m] Up to *pn neighbours never used before */
-void memvfsSlabFreeAll(Table*);
+void memvfsSlabFreeSome(Table*, int64_t *pnPage);
 void *memvfsMalloc(size_t);                   /* Zeroed; for everything but pages */
 void memvfsFree(void*);
 
 /* version.c */
 int64_t memvfsNow(void);
+void memvfsEnter(memvfs_store*);              /* Takes memvfs_store.mutex */
+void memvfsLeave(memvfs_store*);
+void memvfsPause(memvfs_store*);              /* [m] Gives the mutex to those who wait for it, and takes it again */
 Table *memvfsTableNew(memvfs_store*, uint32_t nBlock, uint64_t birth);
 void memvfsTableFree(Table*);
 Slot *memvfsSlot(Table*, uint32_t pgno);      /* NULL: no such segment yet */
@@ -201,14 +222,17 @@ void memvfsReaderRemove(memvfs_store*, Reader*);
 void memvfsReaderBegin(memvfs_store*, Reader*);
 void memvfsReaderEnd(memvfs_store*, Reader*);
 void memvfsReadAt(Reader*, uint64_t epoch, unsigned char*, size_t n, uint64_t iOfst);
+void memvfsListInit(List*);
 void memvfsListAppend(List*, Version*);       /* [m] */
-void memvfsRetire(Table*, Version*, uint64_t end);       /* [m] */
+void memvfsListMove(List*, List *pFrom);      /* [m] */
+void memvfsRetire(List*, Version*, uint64_t end);        /* [m] */
 void memvfsUnlink(Table*, Version*);          /* [m] To limbo; the caller ends with memvfsEra */
 void memvfsEra(memvfs_store*);                /* [m] */
 int memvfsReclaim(memvfs_store*, int nBudget);/* [m] True: there is more to do */
 void memvfsBacklog(memvfs_store*);            /* [m] */
 
 /* store.c */
+sqlite3_mutex *memvfsNamesMutex(void);
 int memvfsIsStore(const char *zName, int n);  /* No lock */
 int memvfsOpen(const char *zName, MemFile*);
 void memvfsClose(MemFile*);
@@ -228,5 +252,6 @@ void memvfsJournalOpen(sqlite3_file*);
 void memvfsConnHooks(memvfs_hooks);
 int memvfsConnLock(MemFile*);
 void memvfsConnUnlock(MemFile*);
+void memvfsConnClose(MemFile*);
 
 #endif

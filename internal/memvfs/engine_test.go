@@ -633,3 +633,20 @@ func TestLink(t *testing.T) {
 	runtime.KeepAlive(c)
 	c.close()
 }
+
+// Ensure that SQLite may read a little past the end of the last page of a slab,
+// as it does when it compares the last record on a page.
+func TestOverread(t *testing.T) {
+	for _, size := range []int{16384, 65536} { // the fewest pages a slab
+		s := newStore(t, 0)
+		c := open(t, s)
+		c.exec(fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=1; CREATE TABLE t(a PRIMARY KEY, b) WITHOUT ROWID", size))
+		// Integers as keys, on pages that are full to the last byte, so that
+		// records end where pages end, on every page of several slabs.
+		c.exec("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<400000) INSERT INTO t SELECT i, NULL FROM c")
+		c.exec("CREATE INDEX tb ON t(b, a)")
+		require.Equal(t, "ok", c.text("PRAGMA integrity_check"))
+		require.Equal(t, "400000", c.text("SELECT count(*) FROM t x JOIN t y USING(a)"))
+		c.close()
+	}
+}

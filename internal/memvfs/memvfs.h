@@ -98,7 +98,7 @@ uint64_t memvfs_store_epoch(memvfs_store*);
 memvfs_snapshot *memvfs_snapshot_open(memvfs_store*);
 uint64_t memvfs_snapshot_epoch(const memvfs_snapshot*);
 uint64_t memvfs_snapshot_size(const memvfs_snapshot*);
-uint32_t memvfs_snapshot_page_size(const memvfs_snapshot*);
+uint32_t memvfs_snapshot_page_size(memvfs_snapshot*);
 void memvfs_snapshot_read(memvfs_snapshot*, void *pBuf, size_t n, uint64_t iOfst);
 void memvfs_snapshot_close(memvfs_snapshot*);
 

@@ -13,12 +13,19 @@
 # include <windows.h>
 #else
 # include <sys/mman.h>
+# include <unistd.h>
 #endif
 
 #define SLAB_BYTES (1<<20)   /* Page memory of one slab */
 #define SLAB_MIN   16        /* Pages of one slab, at least */
 #define WARM_MIN   (1<<20)   /* Free bytes that are always kept resident */
-#define OS_PAGE    4096      /* Pages smaller than this cannot be given back alone */
+
+/*
+** Readable bytes behind the last page of a slab. SQLite reads a few bytes past
+** the end of a page that xFetch handed out, when it compares the last record on
+** it, and does not use them; os_unix.c (unixFetch, nEofBuffer) leaves as many.
+*/
+#define OVERREAD   256
 
 struct Slab {
   Slab *pPrev, *pNext;       /* In Table.pPartial or Table.pFull */
@@ -70,15 +77,59 @@ static void osUnmap(void *p, size_t n){
 #endif
 }
 
-/* Gives back the memory of one page, if the system can do that. */
+/*
+** The system's page: what it takes back at the least. It is 4096 nearly
+** everywhere, but 16 or 64 KiB on some Linux for ARM and POWER.
+*/
+static size_t osPage(void){
+#if defined(__linux__)
+  static _Atomic(long) nPage;
+  long n = atomic_load_explicit(&nPage, memory_order_relaxed);
+  if( n==0 ){
+    n = sysconf(_SC_PAGESIZE);
+    if( n<=0 ) n = 65536;
+    atomic_store_explicit(&nPage, n, memory_order_relaxed);
+  }
+  return (size_t)n;
+#else
+  return 4096;
+#endif
+}
+
+/*
+** Gives back the memory of one page, if the system can do that. It would give
+** back the neighbours as well if it were asked for a part of a page of its own:
+** madvise rounds the length up.
+*/
 static int osDiscard(void *p, size_t n){
 #if defined(__linux__)
-  return n>=OS_PAGE && madvise(p, n, MADV_DONTNEED)==0;
+  return n%osPage()==0 && madvise(p, n, MADV_DONTNEED)==0;
 #else
   (void)p; (void)n;
   return 0;
 #endif
 }
+
+/*
+** For the sanitizers, which take a page that goes back to its slab for memory
+** in use: with AddressSanitizer its content may not be touched until it is
+** taken again (but for the start, which SQLite may read from the page before),
+** with ThreadSanitizer it is written, so that who still reads it is seen.
+*/
+#if defined(__SANITIZE_ADDRESS__)
+# include <sanitizer/asan_interface.h>
+# define PAGE_FREED(t, v) ASAN_POISON_MEMORY_REGION((v)->aData+OVERREAD, (t)->nBlock-OVERREAD)
+# define PAGE_TAKEN(t, v) ASAN_UNPOISON_MEMORY_REGION((v)->aData, (t)->nBlock)
+# define SLAB_FREED(p)    ASAN_UNPOISON_MEMORY_REGION((p), (p)->nByte)
+#elif defined(__SANITIZE_THREAD__)
+# define PAGE_FREED(t, v) ((v)->birth = 0, memset((v)->aData, 0xdd, (t)->nBlock))
+# define PAGE_TAKEN(t, v) ((void)0)
+# define SLAB_FREED(p)    ((void)0)
+#else
+# define PAGE_FREED(t, v) ((void)0)
+# define PAGE_TAKEN(t, v) ((void)0)
+# define SLAB_FREED(p)    ((void)0)
+#endif
 
 void *memvfsMalloc(size_t n){
   return faulty() ? 0 : calloc(1, n);
@@ -107,8 +158,8 @@ static Slab *slabNew(Table *t){
   Slab *p;
   if( n<SLAB_MIN ) n = SLAB_MIN;
   nHead = sizeof(Slab) + n*sizeof(Version);
-  nHead = (nHead + OS_PAGE-1) & ~(size_t)(OS_PAGE-1);
-  nByte = nHead + (size_t)n*t->nBlock;
+  nHead = (nHead + osPage()-1) & ~(osPage()-1);
+  nByte = nHead + (size_t)n*t->nBlock + OVERREAD;
   p = osMap(nByte);
   if( p==0 ) return 0;
   p->nByte = nByte;
@@ -128,6 +179,7 @@ static void slabFree(Table *t, Slab *p){
   for(v=p->pWarm; v; v=v->pNext) t->nWarm--;
   slabUnlink(&t->pPartial, p);
   t->nSlab--;
+  SLAB_FREED(p);
   osUnmap(p, p->nByte);
 }
 
@@ -171,6 +223,7 @@ Version *memvfsPageAlloc(Table *t){
   }
   slabTook(t, p, 1);
   versionClear(v);
+  PAGE_TAKEN(t, v);
   return v;
 }
 
@@ -202,6 +255,7 @@ void memvfsPageFree(Table *t, Version *v){
   }
   p->nUsed--;
   t->nUsed--;
+  PAGE_FREED(t, v);
   if( mxWarm<WARM_MIN/t->nBlock ) mxWarm = WARM_MIN/t->nBlock;
   if( t->nWarm>=mxWarm && osDiscard(v->aData, t->nBlock) ){
     v->pNext = p->pCold;
@@ -215,9 +269,18 @@ void memvfsPageFree(Table *t, Version *v){
   if( p->nUsed==0 && (p->pPrev || p->pNext) ) slabFree(t, p);
 }
 
-void memvfsSlabFreeAll(Table *t){
-  Slab *p, *pNext;
-  for(p=t->pPartial; p; p=pNext){ pNext = p->pNext; osUnmap(p, p->nByte); }
-  for(p=t->pFull; p; p=pNext){ pNext = p->pNext; osUnmap(p, p->nByte); }
-  t->pPartial = t->pFull = 0;
+/*
+** Frees slabs of a table that nobody uses, with whatever is in them, until
+** there is none or *pnPage pages are freed, of which it counts down.
+*/
+void memvfsSlabFreeSome(Table *t, int64_t *pnPage){
+  Slab *p;
+  while( *pnPage>0 && (p = t->pPartial ? t->pPartial : t->pFull)!=0 ){
+    slabUnlink(t->pPartial ? &t->pPartial : &t->pFull, p);
+    t->nSlab--;
+    t->nUsed -= p->nUsed;
+    *pnPage -= p->nVersion;
+    SLAB_FREED(p);
+    osUnmap(p, p->nByte);
+  }
 }

@@ -7,24 +7,37 @@
 ** The names of stores. xAccess asks for them at every SHARED lock, so they
 ** can be read without a lock: entries are only ever added in front, and never
 ** freed, but used again when the same name comes back. What that costs is one
-** entry for each different database that the process ever opened.
+** entry for each different database that the process ever opened. They are
+** hashed, so that it does not cost time as well.
 */
+#define NHASH 256
 struct Name {
   Name *pNext;                      /* Fixed */
   int n;                            /* Fixed */
-  _Atomic(memvfs_store*) pStore;    /* NULL: no such store now. Set under namesMutex */
+  _Atomic(memvfs_store*) pStore;    /* NULL: no such store now. Set under memvfsNamesMutex */
   char z[];                         /* Fixed */
 };
-static _Atomic(Name*) names;
+static _Atomic(Name*) aName[NHASH];
 
 /* SQLite's own static mutex for the VFSs of applications. */
-static sqlite3_mutex *namesMutex(void){
+sqlite3_mutex *memvfsNamesMutex(void){
   return sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_VFS3);
+}
+
+static _Atomic(Name*) *nameHead(const char *z, int n){
+  uint64_t h = (uint64_t)n, x;
+  for(; n>0; n-=8, z+=8){
+    x = 0;
+    memcpy(&x, z, n<8 ? (size_t)n : 8);
+    h = (h ^ x)*0x9e3779b97f4a7c15u;   /* The golden ratio, as good as any odd number */
+    h ^= h>>32;
+  }
+  return &aName[h%NHASH];
 }
 
 static Name *nameFind(const char *z, int n){
   Name *p;
-  for(p=atomic_load(&names); p; p=p->pNext){
+  for(p=atomic_load(nameHead(z, n)); p; p=p->pNext){
     if( p->n==n && memcmp(p->z, z, n)==0 ) return p;
   }
   return 0;
@@ -39,7 +52,7 @@ int memvfsIsStore(const char *z, int n){
 
 int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppStore){
   int n = (int)strlen(zName), rc = SQLITE_NOMEM;
-  sqlite3_mutex *mutex = namesMutex();
+  sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_store *s = memvfsMalloc(sizeof(*s));
   Name *pName;
   *ppStore = 0;
@@ -55,10 +68,11 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppSto
   sqlite3_mutex_enter(mutex);
   pName = nameFind(zName, n);
   if( pName==0 && (pName = memvfsMalloc(sizeof(*pName)+n+1))!=0 ){
+    _Atomic(Name*) *pp = nameHead(zName, n);
     memcpy(pName->z, zName, n+1);
     pName->n = n;
-    pName->pNext = atomic_load(&names);
-    atomic_store(&names, pName);
+    pName->pNext = atomic_load(pp);
+    atomic_store(pp, pName);
   }
   if( pName ){
     rc = SQLITE_MISUSE;
@@ -80,21 +94,27 @@ fail:
   return rc;
 }
 
-int memvfs_store_destroy(memvfs_store *s){
-  sqlite3_mutex *mutex = namesMutex();
-  Table *t, *pOlder;
-  int busy;
-  sqlite3_mutex_enter(mutex);
-  sqlite3_mutex_enter(s->mutex);
-  busy = s->nReader>0;
-  if( !busy ) atomic_store(&s->pName->pStore, 0);
-  sqlite3_mutex_leave(s->mutex);
-  sqlite3_mutex_leave(mutex);
-  if( busy ) return SQLITE_BUSY;
-  for(t=atomic_load(&s->pTable); t; t=pOlder){
+/* Frees tables linked by pOlder. */
+static void freeTables(Table *t){
+  Table *pOlder;
+  for(; t; t=pOlder){
     pOlder = atomic_load(&t->pOlder);
     memvfsTableFree(t);
   }
+}
+
+int memvfs_store_destroy(memvfs_store *s){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  int busy;
+  sqlite3_mutex_enter(mutex);
+  memvfsEnter(s);
+  busy = s->nReader>0;
+  if( !busy ) atomic_store(&s->pName->pStore, 0);
+  memvfsLeave(s);
+  sqlite3_mutex_leave(mutex);
+  if( busy ) return SQLITE_BUSY;
+  freeTables(atomic_load(&s->pTable));
+  freeTables(s->pDoomed);
   sqlite3_mutex_free(s->mutex);
   memvfsFree(s->aPin);
   memvfsFree(s);
@@ -103,7 +123,7 @@ int memvfs_store_destroy(memvfs_store *s){
 
 /* Opens a file of the store called z. SQLITE_NOTFOUND: there is none. */
 int memvfsOpen(const char *z, MemFile *f){
-  sqlite3_mutex *mutex = namesMutex();
+  sqlite3_mutex *mutex = memvfsNamesMutex();
   Name *pName;
   int rc = SQLITE_NOTFOUND;
   memset(f, 0, sizeof(*f));
@@ -142,32 +162,42 @@ int memvfsReserve(MemFile *f){
   }
   /* Relaxed: the writer before left it so, or a reader will, soon enough. */
   if( atomic_load_explicit(&s->backlog, memory_order_relaxed) & BACKLOG_NOW ){
-    sqlite3_mutex_enter(s->mutex);
+    memvfsEnter(s);
     memvfsReclaim(s, 4*BACKLOG);
-    sqlite3_mutex_leave(s->mutex);
+    memvfsLeave(s);
   }
   return SQLITE_OK;
 }
 
+/* Takes the writer's versions back out of a table that others can see. */
+static void unlinkPending(MemFile *f, Table *t){
+  memvfs_store *s = f->pStore;
+  Version *v;
+  int n = 0;
+  memvfsEnter(s);
+  while( (v = f->pPending)!=0 ){
+    f->pPending = v->pNext;
+    memvfsUnlink(t, v);
+    f->nWritten++;
+    if( ++n%PIECE==0 ){
+      memvfsEra(s);
+      memvfsPause(s);
+    }
+  }
+  memvfsEra(s);
+  memvfsBacklog(s);
+  memvfsLeave(s);
+}
+
 /* Takes back what the writer has made and not committed. */
 static void discard(MemFile *f){
-  memvfs_store *s = f->pStore;
-  Table *t = f->reader.pTable;
-  Version *v;
   if( f->pNewTable ){
     memvfsTableFree(f->pNewTable);   /* Nobody else ever saw it */
     f->pNewTable = 0;
     f->pPending = 0;
-    f->reader.pTable = atomic_load(&s->pTable);
+    f->reader.pTable = atomic_load(&f->pStore->pTable);
   }else if( f->pPending ){
-    sqlite3_mutex_enter(s->mutex);
-    while( (v = f->pPending)!=0 ){
-      f->pPending = v->pNext;
-      memvfsUnlink(t, v);
-    }
-    memvfsEra(s);
-    memvfsBacklog(s);
-    sqlite3_mutex_leave(s->mutex);
+    unlinkPending(f, f->reader.pTable);
   }
 }
 
@@ -182,19 +212,21 @@ void memvfsRelease(MemFile *f){
 }
 
 /*
-** Frees as many versions as the file has superseded by its commits, if they
-** are many, so that the one who rewrites a database (VACUUM) pays for it.
-** Called when its pin has ended, which held them.
+** Frees as many versions as the file has superseded by its commits or given up
+** by its rollbacks, if they are many, so that the one who rewrites a database
+** (VACUUM) pays for it. Called when its pin has ended, which held them.
 */
 void memvfsHelp(MemFile *f){
-  while( f->nWritten>=BACKLOG ){
-    int n = f->nWritten>1024 ? 1024 : (int)f->nWritten;
+  if( f->nWritten<BACKLOG ) return;
+  memvfsEnter(f->pStore);
+  for(;;){
+    int n = f->nWritten>PIECE ? PIECE : (int)f->nWritten;
     f->nWritten -= n;
-    /* In pieces, so that a writer gets its turn. */
-    sqlite3_mutex_enter(f->pStore->mutex);
-    memvfsReclaim(f->pStore, n);
-    sqlite3_mutex_leave(f->pStore->mutex);
+    if( !memvfsReclaim(f->pStore, n) ) f->nWritten = 0;   /* Readers hold the rest */
+    if( f->nWritten<BACKLOG ) break;
+    memvfsPause(f->pStore);
   }
+  memvfsLeave(f->pStore);
 }
 
 /* The cap on the size, for a database that was larger when it was loaded. */
@@ -202,6 +234,21 @@ static uint64_t cap(MemFile *f){
   Version *v = memvfsFind(&f->reader, atomic_load(&f->pStore->pTable), 1, f->reader.epoch);
   uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
   return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
+}
+
+/* Bytes of the tables linked by pOlder, whatever they are for. [m] */
+static uint64_t bytesOf(Table *t){
+  uint64_t n = 0;
+  for(; t; t=atomic_load(&t->pOlder)) n += (uint64_t)t->nUsed*t->nBlock;
+  return n;
+}
+
+/* Whether the writer may have nByte more: versions may take twice the cap. [m] */
+static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
+  memvfs_store *s = f->pStore;
+  uint64_t n = bytesOf(atomic_load(&s->pTable)) + bytesOf(s->pDoomed);
+  if( f->pNewTable ) n += (uint64_t)f->pNewTable->nUsed*f->pNewTable->nBlock;
+  return n+nByte<=mxByte;
 }
 
 /*
@@ -212,23 +259,23 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   memvfs_store *s = f->pStore;
   Table *t = f->reader.pTable;
   uint64_t epoch = f->reader.epoch+1;
-  uint64_t mxUsed = s->mxByte ? 2*cap(f)/t->nBlock : UINT64_MAX;
+  uint64_t mxByte = s->mxByte ? 2*cap(f) : 0;
   Slot *pSlot = memvfsSlotMake(t, pgno);
   Version *v = 0, *pHead;
   if( pSlot==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     return 0;
   }
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   pHead = atomic_load(pSlot);
   if( pHead && pHead->birth==epoch ){
     v = pHead;              /* Ours is always in front: only we put versions there */
     goto done;
   }
-  if( (uint64_t)t->nUsed>=mxUsed ){
-    while( memvfsReclaim(s, 1024) ){}
+  if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
+    while( memvfsReclaim(s, PIECE) ) memvfsPause(s);
     pHead = atomic_load(pSlot);
-    if( (uint64_t)t->nUsed>=mxUsed ){
+    if( !mayHave(f, t->nBlock, mxByte) ){
       *pRc = SQLITE_FULL;   /* Readers hold as much again as the database may have */
       goto done;
     }
@@ -253,7 +300,7 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   v->pNext = f->pPending;
   f->pPending = v;
 done:
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
   return v;
 }
 
@@ -314,7 +361,7 @@ int memvfsTruncate(MemFile *f, uint64_t nByte){
   Table *t = r->pTable;
   uint32_t nKeep = (uint32_t)((nByte+t->nBlock-1)/t->nBlock);
   Version *v, **pp;
-  int rc, nCut = 0;
+  int rc, n = 0;
   if( nByte%SECTOR ) return SQLITE_IOERR_TRUNCATE;
   if( nByte>=(uint64_t)r->nSector*SECTOR ) return SQLITE_OK;
   if( nByte%t->nBlock ){
@@ -327,18 +374,23 @@ int memvfsTruncate(MemFile *f, uint64_t nByte){
     if( rc!=SQLITE_OK ) return rc;
   }
   r->nSector = (uint32_t)(nByte/SECTOR);
-  sqlite3_mutex_enter(f->pStore->mutex);
+  memvfsEnter(f->pStore);
   for(pp=&f->pPending; (v = *pp)!=0; ){
     if( v->pgno>nKeep ){
       *pp = v->pNext;
       memvfsUnlink(t, v);
-      nCut++;
+      f->nWritten++;
     }else{
       pp = &v->pNext;
     }
+    if( ++n%PIECE==0 ){
+      memvfsEra(f->pStore);
+      memvfsPause(f->pStore);
+    }
   }
-  if( nCut ) memvfsEra(f->pStore);
-  sqlite3_mutex_leave(f->pStore->mutex);
+  memvfsEra(f->pStore);
+  memvfsBacklog(f->pStore);
+  memvfsLeave(f->pStore);
   return SQLITE_OK;
 }
 
@@ -352,13 +404,24 @@ static uint32_t headerPageSize(const unsigned char *a){
 /*
 ** VACUUM has changed the page size: copies the writer's state into a table of
 ** blocks of that size, so that a page is one piece of memory again. When the
-** memory for that is not there nothing is lost: pages are then put together
-** from blocks, and the next commit tries again.
+** memory for that is not there, or the cap has no room for it, nothing is
+** lost: pages are then put together from blocks, and the next commit tries
+** again.
 */
 static void repage(MemFile *f, uint32_t nBlock){
+  memvfs_store *s = f->pStore;
   Reader *r = &f->reader;
   uint64_t nByte = (uint64_t)r->nSector*SECTOR;
-  Table *t = memvfsTableNew(f->pStore, nBlock, r->epoch+1);
+  Table *t;
+  if( s->mxByte ){
+    uint64_t mxByte = 2*cap(f);
+    int ok;
+    memvfsEnter(s);
+    ok = mayHave(f, nByte, mxByte);
+    memvfsLeave(s);
+    if( !ok ) return;
+  }
+  t = memvfsTableNew(s, nBlock, r->epoch+1);
   if( t==0 ) return;
   for(uint64_t i=0; i<nByte/nBlock; i++){
     Slot *pSlot = memvfsSlotMake(t, (uint32_t)i+1);
@@ -372,9 +435,42 @@ static void repage(MemFile *f, uint32_t nBlock){
     memvfsReadAt(r, r->epoch+1, v->aData, nBlock, i*nBlock);
     atomic_store(pSlot, v);
   }
-  if( f->pNewTable ) memvfsTableFree(f->pNewTable);
+  if( f->pNewTable ){
+    memvfsTableFree(f->pNewTable);
+    f->pPending = 0;
+  }else{
+    unlinkPending(f, r->pTable);   /* The old table may be needed for long */
+  }
   f->pNewTable = r->pTable = t;
-  f->pPending = 0;           /* They go with the old table */
+}
+
+/*
+** Puts on a list what the commit supersedes: what the writer's versions stand
+** in front of, and what the database, of nOld blocks before, has lost.
+** Nobody else looks at Version.end of a version that is in no list yet.
+*/
+static void supersede(MemFile *f, uint32_t nOld, List *p){
+  memvfs_store *s = f->pStore;
+  Table *t = f->reader.pTable;
+  uint64_t epoch = f->reader.epoch+1;
+  uint32_t i = (uint32_t)(((uint64_t)f->reader.nSector*SECTOR + t->nBlock-1)/t->nBlock);
+  Version *v;
+  int n = 0;
+  memvfsEnter(s);
+  for(v=f->pPending; v; v=v->pNext){
+    Version *pOlder = atomic_load(&v->pOlder);
+    if( pOlder && pOlder->end==0 ) memvfsRetire(p, pOlder, epoch);
+    if( ++n%PIECE==0 ) memvfsPause(s);
+  }
+  /* Page 1 tells the size, also of an empty database: it always stays. */
+  for(i=i ? i : 1; i<nOld; i++){
+    Slot *pSlot = memvfsSlot(t, i+1);
+    v = pSlot ? atomic_load(pSlot) : 0;
+    if( v && v->end==0 ) memvfsRetire(p, v, epoch);
+    if( ++n%PIECE==0 ) memvfsPause(s);
+  }
+  memvfsLeave(s);
+  f->nWritten += n;
 }
 
 /*
@@ -388,8 +484,9 @@ int memvfsCommit(MemFile *f){
   Reader *r = &f->reader;
   Table *t = atomic_load(&s->pTable);
   uint64_t epoch = r->epoch+1;
-  uint32_t nOld, nNew, nBlock;
-  Version *v, *p1;
+  uint32_t nOld, nBlock;
+  Version *p1;
+  List superseded;
   int rc = SQLITE_OK;
 
   p1 = memvfsFind(r, t, 1, r->epoch);
@@ -406,29 +503,20 @@ int memvfsCommit(MemFile *f){
     p1 = memvfsFind(r, r->pTable, 1, epoch);
   }
   p1->nSector = r->nSector;
+  memvfsListInit(&superseded);
+  if( f->pNewTable==0 ){
+    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
+  }
 
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   if( f->pNewTable ){
     /* The table before ends as a whole, with all that is in it. */
+    f->nWritten += t->nUsed;
     atomic_store(&f->pNewTable->pOlder, t);
     atomic_store(&s->pTable, f->pNewTable);
     f->pNewTable = 0;
   }else{
-    for(v=f->pPending; v; v=v->pNext){
-      Version *pOlder = atomic_load(&v->pOlder);
-      if( pOlder && pOlder->end==0 ) memvfsRetire(t, pOlder, epoch);
-      f->nWritten++;
-    }
-    nNew = (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock);
-    nOld = (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock);
-    for(uint32_t i=nNew+1; i<=nOld && i!=0; i++){
-      Slot *pSlot = memvfsSlot(t, i);
-      v = pSlot ? atomic_load(pSlot) : 0;
-      if( v && v->end==0 ){
-        memvfsRetire(t, v, epoch);
-        f->nWritten++;
-      }
-    }
+    memvfsListMove(&t->retired, &superseded);
   }
   f->pPending = 0;
   /* Release: the writer that follows sees it, and so does its reclaiming. */
@@ -436,14 +524,17 @@ int memvfsCommit(MemFile *f){
   atomic_store(&s->epoch, epoch);
   r->epoch = epoch;
   memvfsBacklog(s);
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
   return SQLITE_OK;
 }
 
 /* ---- Loading ---- */
 
 int memvfs_load_begin(memvfs_store *s, uint32_t nBlock, uint64_t nByte){
-  Table *t = memvfsTableNew(s, nBlock, 0);
+  Table *t;
+  if( nBlock<512 || nBlock>65536 || (nBlock & (nBlock-1)) ) return SQLITE_MISUSE;
+  if( nByte/SECTOR>UINT32_MAX ) return SQLITE_FULL;
+  t = memvfsTableNew(s, nBlock, 0);
   if( t==0 ) return SQLITE_NOMEM;
   memvfsTableFree(atomic_load(&s->pTable));
   atomic_store(&s->pTable, t);
@@ -483,14 +574,19 @@ void memvfs_load_end(memvfs_store *s){
 
 /* ---- Looking at it from outside ---- */
 
+/*
+** The page size of the database whose page 1 begins with a. It is that of the
+** blocks, but when repage() had no memory, or the header is no SQLite's.
+*/
+static uint32_t pageSize(const unsigned char *a, Table *t){
+  uint32_t n = headerPageSize(a);
+  return n ? n : t->nBlock;
+}
+
 void memvfs_store_drain(memvfs_store *s){
-  int more;
-  do{
-    /* In pieces, so that a writer gets its turn. */
-    sqlite3_mutex_enter(s->mutex);
-    more = memvfsReclaim(s, 1024);
-    sqlite3_mutex_leave(s->mutex);
-  }while( more );
+  memvfsEnter(s);
+  while( memvfsReclaim(s, PIECE) ) memvfsPause(s);
+  memvfsLeave(s);
 }
 
 uint64_t memvfs_store_epoch(memvfs_store *s){
@@ -504,27 +600,25 @@ void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
   Version *v = 0;
   Slot *pSlot;
   int64_t nGone;
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   t = atomic_load(&s->pTable);
   p->epoch = atomic_load(&s->epoch);
   /* With [m] held no version is unlinked or freed: the chain can be walked. */
   if( (pSlot = memvfsSlot(t, 1))!=0 ) v = atomic_load(pSlot);
   while( v && v->birth>p->epoch ) v = atomic_load(&v->pOlder);
   p->size = v ? (uint64_t)v->nSector*SECTOR : 0;
-  p->pageSize = p->size ? t->nBlock : 0;
+  p->pageSize = p->size ? pageSize(v->aData, t) : 0;
   nGone = t->retired.n + t->limbo.n + t->nHeld;
   p->liveBytes = (uint64_t)(t->nUsed-nGone)*t->nBlock;
   p->heldBytes = (uint64_t)nGone*t->nBlock;
   p->freeBytes = (uint64_t)t->nWarm*t->nBlock;
-  for(t=atomic_load(&t->pOlder); t; t=atomic_load(&t->pOlder)){
-    p->heldBytes += (uint64_t)t->nUsed*t->nBlock;
-  }
+  p->heldBytes += bytesOf(atomic_load(&t->pOlder)) + bytesOf(s->pDoomed);
   for(r=s->pReader; r; r=r->pNext){
     int64_t since = atomic_load_explicit(&r->since, memory_order_relaxed);
     if( since && (nOldest==0 || since<nOldest) ) nOldest = since;
   }
   p->nFile = s->nReader;
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
   p->oldestReader = nOldest ? memvfsNow()-nOldest : 0;
 }
 
@@ -550,8 +644,10 @@ uint64_t memvfs_snapshot_size(const memvfs_snapshot *p){
   return (uint64_t)p->reader.nSector*SECTOR;
 }
 
-uint32_t memvfs_snapshot_page_size(const memvfs_snapshot *p){
-  return p->reader.pTable->nBlock;
+uint32_t memvfs_snapshot_page_size(memvfs_snapshot *p){
+  unsigned char a[18];
+  memvfsReadAt(&p->reader, p->reader.epoch, a, sizeof(a), 0);
+  return pageSize(a, p->reader.pTable);
 }
 
 void memvfs_snapshot_read(memvfs_snapshot *p, void *pBuf, size_t n, uint64_t iOfst){

@@ -6,6 +6,8 @@
 #include <time.h>
 #ifdef _WIN32
 # include <windows.h>
+#else
+# include <sched.h>
 #endif
 
 /*
@@ -28,7 +30,7 @@ int64_t memvfsNow(void){
 
 /* ---- Lists ---- */
 
-static void listInit(List *p){
+void memvfsListInit(List *p){
   p->pHead = 0;
   p->ppTail = &p->pHead;
   p->n = 0;
@@ -51,12 +53,43 @@ static Version *listPop(List *p){
 }
 
 /* Moves all of pFrom behind p. */
-static void listMove(List *p, List *pFrom){
+void memvfsListMove(List *p, List *pFrom){
   if( pFrom->pHead==0 ) return;
   *p->ppTail = pFrom->pHead;
   p->ppTail = pFrom->ppTail;
   p->n += pFrom->n;
-  listInit(pFrom);
+  memvfsListInit(pFrom);
+}
+
+/* ---- The mutex ---- */
+
+void memvfsEnter(memvfs_store *s){
+  if( sqlite3_mutex_try(s->mutex)!=SQLITE_OK ){
+    atomic_fetch_add(&s->nWaiting, 1);
+    sqlite3_mutex_enter(s->mutex);
+    atomic_fetch_sub(&s->nWaiting, 1);
+  }
+}
+
+void memvfsLeave(memvfs_store *s){
+  sqlite3_mutex_leave(s->mutex);
+}
+
+/*
+** Lets those have the mutex who wait for it. To leave and enter it again does
+** not do that: the one that runs gets it before the one that has to be woken.
+*/
+void memvfsPause(memvfs_store *s){
+  int i;
+  memvfsLeave(s);
+  for(i=0; i<PATIENCE && atomic_load(&s->nWaiting)>0; i++){
+#ifdef _WIN32
+    SwitchToThread();
+#else
+    sched_yield();
+#endif
+  }
+  memvfsEnter(s);
 }
 
 /* ---- Tables ---- */
@@ -67,18 +100,19 @@ Table *memvfsTableNew(memvfs_store *s, uint32_t nBlock, uint64_t birth){
   t->pStore = s;
   t->nBlock = nBlock;
   t->birth = birth;
-  listInit(&t->retired);
-  listInit(&t->limbo);
+  memvfsListInit(&t->retired);
+  memvfsListInit(&t->limbo);
   return t;
 }
 
 /* Frees the table and every version in it, which nobody may be using. */
 void memvfsTableFree(Table *t){
   Bucket *b, *pNext;
+  int64_t nAll = INT64_MAX;
   int i;
   for(b=t->pBucket; b; b=pNext){ pNext = b->pNext; memvfsFree(b); }
   for(i=0; i<NSEGMENT; i++) memvfsFree((void*)atomic_load(&t->aSeg[i]));
-  memvfsSlabFreeAll(t);
+  memvfsSlabFreeSome(t, &nAll);
   memvfsFree(t);
 }
 
@@ -121,7 +155,7 @@ Slot *memvfsSlotMake(Table *t, uint32_t pgno){
 /* Adds a reader to the store. SQLITE_NOMEM: nothing happened. */
 int memvfsReaderAdd(memvfs_store *s, Reader *r){
   int rc = SQLITE_OK;
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   if( 2*s->nReader==s->nPinAlloc ){   /* Two pins each */
     int n = s->nPinAlloc ? 2*s->nPinAlloc : 32;
     uint64_t *a = memvfsMalloc(n*sizeof(*a));
@@ -140,16 +174,16 @@ int memvfsReaderAdd(memvfs_store *s, Reader *r){
     s->pReader = r;
     s->nReader++;
   }
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
   return rc;
 }
 
 void memvfsReaderRemove(memvfs_store *s, Reader *r){
-  sqlite3_mutex_enter(s->mutex);
+  memvfsEnter(s);
   if( r->pPrev ) r->pPrev->pNext = r->pNext; else s->pReader = r->pNext;
   if( r->pNext ) r->pNext->pPrev = r->pPrev;
   s->nReader--;
-  sqlite3_mutex_leave(s->mutex);
+  memvfsLeave(s);
 }
 
 /*
@@ -168,16 +202,22 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   /* Relaxed: only statistics look at it. */
   atomic_store_explicit(&r->since, memvfsNow(), memory_order_relaxed);
   for(;;){
+    memvfsStressPoint();
     atomic_store(&r->pin, e);
+    memvfsStressPoint();
     e2 = atomic_load(&s->epoch);
     if( e2==e ) break;
     e = e2;
   }
   r->epoch = e;
+  memvfsStressPoint();
   /* A table is published before the epoch of its first commit, and an older
   ** one is not freed while a pin is before that: this ends at one of ours. */
   t = atomic_load(&s->pTable);
-  while( t->birth>e ) t = atomic_load(&t->pOlder);
+  while( t->birth>e ){
+    memvfsStressPoint();
+    t = atomic_load(&t->pOlder);
+  }
   r->pTable = t;
   v = memvfsFind(r, t, 1, e);
   r->nSector = v ? v->nSector : 0;
@@ -194,10 +234,16 @@ void memvfsReaderEnd(memvfs_store *s, Reader *r){
   atomic_store_explicit(&r->since, 0, memory_order_relaxed);
   r->epoch = 0;
   r->pTable = 0;
-  if( ((hint & BACKLOG_NOW) || ((hint & BACKLOG_HELD) && wasOld))
-   && sqlite3_mutex_try(s->mutex)==SQLITE_OK ){
-    memvfsReclaim(s, BACKLOG);
-    sqlite3_mutex_leave(s->mutex);
+  if( (hint & BACKLOG_NOW) || ((hint & BACKLOG_HELD) && wasOld) ){
+    if( sqlite3_mutex_try(s->mutex)==SQLITE_OK ){
+      memvfsReclaim(s, BACKLOG);
+      memvfsLeave(s);
+    }else if( wasOld ){
+      /* Who has the mutex may have seen the pin. What it held must not wait
+      ** for the next reader that happens to be an old one. */
+      atomic_store(&s->missed, 1);
+      atomic_fetch_or(&s->backlog, BACKLOG_NOW);
+    }
   }
 }
 
@@ -218,8 +264,13 @@ Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
   Version *v;
   if( pSlot==0 ) return 0;
   atomic_store(&r->walk, atomic_load(&t->pStore->era));
+  memvfsStressPoint();
   v = atomic_load(pSlot);
-  while( v && v->birth>epoch ) v = atomic_load(&v->pOlder);
+  memvfsStressPoint();
+  while( v && v->birth>epoch ){
+    v = atomic_load(&v->pOlder);
+    memvfsStressPoint();
+  }
   /* Release: what was read in the walk was read before it ended. */
   atomic_store_explicit(&r->walk, 0, memory_order_release);
   return v;
@@ -248,9 +299,9 @@ void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_
 /* ---- Freeing ---- */
 
 /* Notes that the commit of epoch end superseded v, or cut it off. */
-void memvfsRetire(Table *t, Version *v, uint64_t end){
+void memvfsRetire(List *p, Version *v, uint64_t end){
   v->end = end;
-  memvfsListAppend(&t->retired, v);
+  memvfsListAppend(p, v);
 }
 
 /* Takes v out of its chain. Walkers may still be on it: it goes to limbo. */
@@ -294,7 +345,7 @@ static int hold(Table *t, Version *v, uint64_t pin){
     b = memvfsMalloc(sizeof(*b));
     if( b==0 ) return 0;
     b->pin = pin;
-    listInit(&b->list);
+    memvfsListInit(&b->list);
     b->pNext = t->pBucket;
     t->pBucket = b;
   }
@@ -304,33 +355,12 @@ static int hold(Table *t, Version *v, uint64_t pin){
 }
 
 /*
-** Looks at up to nBudget superseded versions and frees what can be freed.
-** Returns whether there is more to do now. A version is looked at when it was
-** superseded and again when the reader that needed it has gone, so the work
-** is in proportion to what is written, whatever is held.
+** Unlinks what no pin needs of up to *pnBudget superseded versions, of which
+** it counts down. False: out of memory for a bucket.
 */
-int memvfsReclaim(memvfs_store *s, int nBudget){
-  Table *t = atomic_load(&s->pTable), *pOld;
-  uint64_t *aPin = s->aPin, minWalk = UINT64_MAX, pin;
-  int nPin = 0, nUnlinked = 0, noMem = 0;
+static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget, int *pnUnlinked){
   Bucket **pp, *b;
-  Reader *r;
-
-  for(r=s->pReader; r; r=r->pNext){
-    if( (pin = atomic_load(&r->pin))!=0 ) aPin[nPin++] = pin;
-    if( (pin = atomic_load(&r->pinOwn))!=0 ) aPin[nPin++] = pin;
-  }
-  qsort(aPin, nPin, sizeof(*aPin), pinCompare);
-
-  /* Superseded tables, all of whose readers have gone. */
-  if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){
-    atomic_store(&t->pOlder, 0);
-    while( pOld ){
-      Table *pNext = atomic_load(&pOld->pOlder);
-      memvfsTableFree(pOld);
-      pOld = pNext;
-    }
-  }
+  uint64_t pin;
 
   /* Buckets whose reader has gone: their versions are looked at again. */
   for(pp=&t->pBucket; (b = *pp)!=0; ){
@@ -338,23 +368,56 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
       pp = &b->pNext;
     }else{
       t->nHeld -= b->list.n;
-      listMove(&t->retired, &b->list);
+      memvfsListMove(&t->retired, &b->list);
       *pp = b->pNext;
       memvfsFree(b);
     }
   }
 
-  for(; t->retired.pHead && nBudget>0; nBudget--){
+  for(; t->retired.pHead && *pnBudget>0; (*pnBudget)--){
     Version *v = listPop(&t->retired);
     pin = pinWithin(aPin, nPin, v->birth, v->end);
     if( pin==0 ){
       memvfsUnlink(t, v);
-      nUnlinked++;
+      (*pnUnlinked)++;
     }else if( !hold(t, v, pin) ){
       memvfsListAppend(&t->retired, v);
-      noMem = 1;
-      break;
+      return 0;
     }
+  }
+  return 1;
+}
+
+/*
+** Looks at up to nBudget superseded versions and frees what can be freed, at
+** most twice as much. Returns whether there is more to do now. A version is
+** looked at when it was superseded and again when the reader that needed it
+** has gone, so the work is in proportion to what is written, whatever is held.
+*/
+int memvfsReclaim(memvfs_store *s, int nBudget){
+  Table *t = atomic_load(&s->pTable), *pOld, *pLast;
+  uint64_t *aPin = s->aPin, minWalk = UINT64_MAX, pin;
+  int64_t nFree = 2*(int64_t)nBudget;
+  int nPin = 0, nUnlinked = 0, more = 0;
+  Reader *r;
+
+  atomic_store(&s->missed, 0);   /* Before the pins are read */
+  for(r=s->pReader; r; r=r->pNext){
+    if( (pin = atomic_load(&r->pin))!=0 ) aPin[nPin++] = pin;
+    if( (pin = atomic_load(&r->pinOwn))!=0 ) aPin[nPin++] = pin;
+  }
+  qsort(aPin, nPin, sizeof(*aPin), pinCompare);
+
+  /* Superseded tables, all of whose readers have gone, are done with. */
+  if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){
+    atomic_store(&t->pOlder, 0);
+    for(pLast=pOld; atomic_load(&pLast->pOlder); pLast=atomic_load(&pLast->pOlder)){}
+    atomic_store(&pLast->pOlder, s->pDoomed);
+    s->pDoomed = pOld;
+  }
+
+  for(; t; t=atomic_load(&t->pOlder)){
+    if( reclaimTable(t, aPin, nPin, &nBudget, &nUnlinked) && t->retired.pHead ) more = 1;
   }
   if( nUnlinked ) memvfsEra(s);
 
@@ -363,20 +426,34 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
     uint64_t walk = atomic_load(&r->walk);
     if( walk && walk<minWalk ) minWalk = walk;
   }
-  while( t->limbo.pHead && t->limbo.pHead->end<=minWalk ){
-    memvfsPageFree(t, listPop(&t->limbo));
+  for(t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)){
+    for(; t->limbo.pHead && t->limbo.pHead->end<=minWalk; nFree--){
+      if( nFree<=0 ){ more = 1; break; }
+      memvfsPageFree(t, listPop(&t->limbo));
+    }
+  }
+  while( nFree>0 && (pOld = s->pDoomed)!=0 ){
+    memvfsSlabFreeSome(pOld, &nFree);
+    if( pOld->nSlab==0 ){
+      s->pDoomed = atomic_load(&pOld->pOlder);
+      memvfsTableFree(pOld);
+    }
   }
 
   memvfsBacklog(s);
-  return t->retired.pHead!=0 && !noMem;
+  return more || s->pDoomed;
 }
 
 /* Tells the readers that end whether there is something for them to free. */
 void memvfsBacklog(memvfs_store *s){
   Table *t = atomic_load(&s->pTable);
-  int hint = 0;
-  if( t->retired.n+t->limbo.n>=BACKLOG ) hint |= BACKLOG_NOW;
-  if( t->nHeld>0 || atomic_load(&t->pOlder) ) hint |= BACKLOG_HELD;
+  int64_t n = 0;
+  int hint = atomic_load(&t->pOlder) ? BACKLOG_HELD : 0;
+  for(; t; t=atomic_load(&t->pOlder)){
+    n += t->retired.n + t->limbo.n;
+    if( t->nHeld>0 ) hint |= BACKLOG_HELD;
+  }
+  if( n>=BACKLOG || s->pDoomed || atomic_load(&s->missed) ) hint |= BACKLOG_NOW;
   /* Relaxed: a hint that comes late only delays the freeing. */
   atomic_store_explicit(&s->backlog, hint, memory_order_relaxed);
 }

@@ -10,11 +10,9 @@ static sqlite3_vfs *pDefault;   /* Set once, by memvfs_register */
 
 static int fClose(sqlite3_file *pFile){
   MemFile *f = (MemFile*)pFile;
+  if( f->dead ) return SQLITE_OK;
   pFile->pMethods->xUnlock(pFile, SQLITE_LOCK_NONE);
-  if( f->pConn ){
-    f->pConn->pFile = 0;
-    f->pConn->db = 0;
-  }
+  memvfsConnClose(f);
   memvfsClose(f);
   return SQLITE_OK;
 }
@@ -123,7 +121,10 @@ static int fPragma(MemFile *f, char **azArg){
     azArg[0] = sqlite3_mprintf("normal");
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
-  if( sqlite3_stricmp(zName, "journal_mode")==0 && sqlite3_stricmp(zArg, "off")==0 ){
+  /* SQLite takes the beginning of a mode's name for the mode: "o" is OFF. */
+  if( sqlite3_stricmp(zName, "journal_mode")==0 && zArg[0]
+   && sqlite3_strnicmp(zArg, "off", (int)strlen(zArg))==0
+  ){
     azArg[0] = sqlite3_mprintf("truncate");
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
@@ -135,9 +136,9 @@ static int fPragma(MemFile *f, char **azArg){
 
 static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
   MemFile *f = (MemFile*)pFile;
+  if( f->dead ) return op==SQLITE_FCNTL_COMMIT_PHASETWO ? SQLITE_IOERR : SQLITE_NOTFOUND;
   switch( op ){
     case SQLITE_FCNTL_COMMIT_PHASETWO:
-      if( f->dead ) return SQLITE_IOERR;
       return f->eLock>=SQLITE_LOCK_RESERVED ? memvfsCommit(f) : SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
       return fPragma(f, pArg);
@@ -148,9 +149,9 @@ static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
       *(char**)pArg = sqlite3_mprintf(MEMVFS_NAME);
       return SQLITE_OK;
     case MEMVFS_FCNTL_TOKEN:
-      sqlite3_mutex_enter(f->pStore->mutex);
+      memvfsEnter(f->pStore);
       f->reader.iToken = *(int*)pArg;
-      sqlite3_mutex_leave(f->pStore->mutex);
+      memvfsLeave(f->pStore);
       return SQLITE_OK;
   }
   return SQLITE_NOTFOUND;
@@ -170,8 +171,10 @@ static int fDeviceCharacteristics(sqlite3_file *pFile){
 
 /*
 ** Hands out the page itself. It does not change and does not go while the
-** connection keeps its SHARED lock. A page that the writer has made gets none:
-** it would change when the pager writes it again.
+** connection keeps its SHARED lock, or until the connection itself writes it.
+** A page that the writer has made gets none: it would change when the pager
+** writes it again. Nor does a page that is not just a block, which happens when
+** repage() had no memory: its block goes when a page beside it is written.
 */
 static int fFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int n, void **pp){
   MemFile *f = (MemFile*)pFile;
@@ -179,10 +182,9 @@ static int fFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int n, void **pp){
   *pp = 0;
   if( f->dead ) return SQLITE_IOERR_READ;
   if( t && (uint64_t)iOfst+n<=(uint64_t)f->reader.nSector*SECTOR ){
-    uint32_t off = iOfst & (t->nBlock-1);
-    if( off+(uint32_t)n<=t->nBlock ){
-      Version *v = memvfsFind(&f->reader, t, (uint32_t)(iOfst/t->nBlock)+1, memvfsSeen(f));
-      if( v && v->birth<=f->reader.epoch ) *pp = v->aData+off;
+    if( (uint32_t)n==t->nBlock && iOfst%n==0 ){
+      Version *v = memvfsFind(&f->reader, t, (uint32_t)(iOfst/n)+1, memvfsSeen(f));
+      if( v && v->birth<=f->reader.epoch ) *pp = v->aData;
     }
   }
   return SQLITE_OK;
@@ -237,6 +239,10 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
     if( pOut ) *pOut = flags;
     memvfsJournalOpen(pFile);
     return SQLITE_OK;
+  }else if( zName && (flags & SQLITE_OPEN_WAL) && isCompanion(zName, "-wal") ){
+    /* A store that is attached to a database on the disk can be asked for a
+    ** log in an exclusive locking mode, which fPragma() does not see. */
+    return SQLITE_CANTOPEN;
   }
   return pDefault->xOpen(pDefault, zName, pFile, flags, pOut);
 }
