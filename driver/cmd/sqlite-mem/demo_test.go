@@ -1,0 +1,382 @@
+//go:build cgo
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// number reads "1,234".
+func number(t testing.TB, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(strings.ReplaceAll(s, ",", ""), 10, 64)
+	require.NoError(t, err)
+	return n
+}
+
+// Ensure that what the demo's report says of the file is what plain SQLite finds
+// in it, whatever role the environment asks for.
+func TestDemo_mail(t *testing.T) {
+	t.Setenv(driver.RoleEnv, "tool")
+	dir := t.TempDir()
+	report := succeed(t, "demo", "-accounts", "200", "-goroutines", "8", "-seconds", "0.8", "-keep", dir)
+	narrow(t, report)
+	require.NotContains(t, report, "FAILED")
+	require.Contains(t, report, "no errors")
+	require.Contains(t, report, "200 accounts of 200")
+
+	file := testdb.Plain(t, filepath.Join(dir, "mail.db"))
+	require.Equal(t, "ok", testdb.Text(t, file, "PRAGMA integrity_check"))
+	require.Equal(t, "200", testdb.Text(t, file, "SELECT count(*) FROM passwords"))
+	delivered := number(t, find1(t, report, `messages: ([0-9,]+) bytes by the workers`))
+	require.Positive(t, delivered)
+	require.Equal(t, fmt.Sprint(delivered), testdb.Text(t, file, "SELECT sum(CAST(value AS INTEGER)) FROM used_storage"))
+
+	// The operations are all accounted for, and were served in both ways.
+	operations := number(t, find1(t, report, `served +([0-9,]+) operations`))
+	sum := int64(0)
+	for line := range strings.Lines(report) {
+		if f := strings.Fields(line); len(f) > 2 && strings.HasPrefix(line, "  ") {
+			switch f[0] {
+			case "reads", "writes", "deliveries":
+				sum += number(t, f[1])
+			}
+		}
+	}
+	require.Equal(t, operations, sum)
+	require.Contains(t, report, "while a snapshot runs")
+	require.Positive(t, number(t, find1(t, report, `saved +([0-9,]+) snapshots? under that load`)))
+}
+
+// Ensure that the demo overwrites no database, and says which.
+func TestDemo_keepsWhatIsThere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "mail.db")
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	status, _, stderr := program(t, "demo", "-keep", filepath.Dir(path))
+	require.Equal(t, exitFailed, status)
+	require.Contains(t, stderr, path)
+	content, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, "mine", string(content))
+}
+
+// trigger calls a function when a text is written.
+type trigger struct {
+	bytes.Buffer
+	text string
+	once sync.Once
+	f    func()
+}
+
+func (w *trigger) Write(p []byte) (int, error) {
+	n, err := w.Buffer.Write(p)
+	if strings.Contains(w.String(), w.text) {
+		w.once.Do(w.f)
+	}
+	return n, err
+}
+
+// Ensure that Ctrl-C while it serves ends the demo with its report, and leaves
+// nothing in the temporary folder.
+func TestDemo_interrupted(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stdout := &trigger{text: "serve ", f: cancel}
+	var stderr bytes.Buffer
+	status := run(ctx, []string{"demo", "-accounts", "100", "-goroutines", "4", "-seconds", "1000"}, stdout, &stderr)
+	require.Equal(t, exitOK, status, stderr.String())
+	require.Contains(t, stdout.String(), "REPORT (interrupted)")
+	require.Contains(t, stdout.String(), "integrity_check by plain SQLite: ok")
+	narrow(t, stdout.String())
+	empty(t, temp)
+}
+
+// Ensure that Ctrl-C before it serves is a failure that says so, and leaves
+// nothing in the temporary folder.
+func TestDemo_interruptedEarly(t *testing.T) {
+	temp := t.TempDir()
+	t.Setenv("TMPDIR", temp)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitFailed, run(ctx, []string{"demo"}, &stdout, &stderr))
+	require.Contains(t, stderr.String(), "interrupted")
+	require.NotContains(t, stdout.String(), "REPORT")
+	empty(t, temp)
+}
+
+func empty(t testing.TB, dir string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}
+
+// anySchema is a database with what is hard to copy or to read at random.
+const anySchema = `
+	PRAGMA user_version = 7;
+	PRAGMA application_id = 1234;
+	CREATE TABLE plain (a, b TEXT NOT NULL UNIQUE, at DATETIME, CHECK (a <> 5));
+	CREATE TABLE keyed (k1 TEXT COLLATE NOCASE, k2 DATETIME, v BLOB, PRIMARY KEY (k2, k1)) WITHOUT ROWID;
+	CREATE TABLE odd ("rowid" TEXT, "select" INTEGER, "a""b" GENERATED ALWAYS AS ("select" + 1));
+	CREATE TABLE nameless (rowid, _rowid_, oid);
+	CREATE TABLE demo_counters (id INTEGER PRIMARY KEY AUTOINCREMENT, n);
+	CREATE TABLE log (what);
+	CREATE TABLE empty (x);
+	CREATE VIRTUAL TABLE docs USING fts4(body);
+	CREATE VIRTUAL TABLE boxes USING rtree(id, x0, x1);
+	CREATE VIEW every AS SELECT a FROM plain UNION ALL SELECT v FROM keyed;
+	CREATE INDEX part ON plain (a) WHERE a > 3;
+	CREATE TRIGGER noted AFTER INSERT ON plain BEGIN INSERT INTO log VALUES (new.a); END;
+	WITH RECURSIVE n(i) AS (SELECT 10 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+		INSERT INTO plain SELECT i, 'row ' || i, iif(i % 2, i, 'no date') FROM n;
+	INSERT INTO keyed SELECT b, at, randomblob(20) FROM plain;
+	INSERT INTO odd ("rowid", "select") SELECT 'same', i FROM (SELECT 1 AS i UNION SELECT 2);
+	INSERT INTO nameless VALUES (1, 2, 3);
+	INSERT INTO demo_counters (n) VALUES (1), (2);
+	INSERT INTO docs VALUES ('some text'), ('more of it');
+	INSERT INTO boxes VALUES (1, 0, 1), (2, 3, 4);
+`
+
+// Ensure that the demo on a database of any schema leaves the original and its
+// -wal byte for byte as they are, uses what is in the -wal, and saves a copy that
+// holds the same.
+func TestDemo_copy(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "some file?.db")
+	writer, err := openPlain(path, "")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, writer.Close()) }()
+	testdb.Exec(t, writer, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0")
+	testdb.Exec(t, writer, anySchema)
+	before, err := gather(t.Context(), writer, "", 10)
+	require.NoError(t, err)
+	sums := func() (list [][32]byte) {
+		for _, suffix := range []string{"", "-wal"} {
+			content, err := os.ReadFile(path + suffix)
+			require.NoError(t, err)
+			require.NotEmpty(t, content)
+			list = append(list, sha256.Sum256(content))
+		}
+		return list
+	}
+	bytesBefore := sums()
+
+	keep := t.TempDir()
+	report := succeed(t, "demo", "-goroutines", "8", "-seconds", "0.4", "-keep", keep, path)
+	narrow(t, report)
+	require.NotContains(t, report, "FAILED")
+	require.NotContains(t, report, "left out")
+	require.Contains(t, report, "and its -wal")
+	require.Contains(t, report, "as in the original")
+	require.Equal(t, bytesBefore, sums())
+
+	entries, err := os.ReadDir(keep)
+	require.NoError(t, err)
+	for _, e := range entries {
+		require.Contains(t, []string{"some file?.db", "some file?.db.lock"}, e.Name())
+	}
+	copied, err := openPlain(filepath.Join(keep, "some file?.db"), "mode=rw")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, copied.Close()) }()
+	after, err := gather(t.Context(), copied, "", 0)
+	require.NoError(t, err)
+	require.Empty(t, before.differences(after))
+	require.Equal(t, "391", testdb.Text(t, copied, "SELECT count(*) FROM plain"))
+}
+
+// Ensure that the demo serves a database without a table, too.
+func TestDemo_copyOfNothing(t *testing.T) {
+	path := testdb.Path(t)
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	report := succeed(t, "demo", "-goroutines", "2", "-seconds", "0.1", path)
+	require.Contains(t, report, "all 0 rows of 0 tables are")
+}
+
+// Ensure that the demo on what is no database fails and names the file.
+func TestDemo_notADatabase(t *testing.T) {
+	path := testdb.Path(t)
+	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600))
+	for _, name := range []string{path, path + ".missing", filepath.Dir(path)} {
+		status, _, stderr := program(t, "demo", name)
+		require.Equal(t, exitFailed, status)
+		require.Contains(t, stderr, filepath.Base(name))
+	}
+}
+
+// Ensure that a table which plain SQLite cannot read is named as left out, and
+// the others are served.
+func TestDemo_unreadableTable(t *testing.T) {
+	path := testdb.Path(t)
+	file, err := openPlain(path, "")
+	require.NoError(t, err)
+	testdb.Exec(t, file, "CREATE TABLE good (a); INSERT INTO good VALUES (1); CREATE TABLE strange (a, b)")
+	testdb.Exec(t, file, "PRAGMA writable_schema = 1")
+	testdb.Exec(t, file, "UPDATE sqlite_schema SET sql = 'CREATE TABLE strange (a, b AS (of_another_program(a)))' WHERE name = 'strange'")
+	require.NoError(t, file.Close())
+	report := succeed(t, "demo", "-goroutines", "2", "-seconds", "0.1", path)
+	require.Contains(t, report, "left out: strange (")
+	require.Contains(t, report, "all 1 row of 1 table are")
+}
+
+// Ensure that a difference of any kind between two databases is found.
+func TestFacts_differences(t *testing.T) {
+	facts := func(change string) *facts {
+		file := testdb.Plain(t, ":memory:")
+		file.SetMaxOpenConns(1)
+		testdb.Exec(t, file, anySchema)
+		testdb.Exec(t, file, "UPDATE keyed SET v = zeroblob(20);"+change)
+		f, err := gather(t.Context(), file, "own", 5)
+		require.NoError(t, err)
+		return f
+	}
+	original := facts("")
+	require.Empty(t, original.differences(facts("CREATE TABLE own (x); CREATE INDEX own_x ON own (x)")))
+	for change, want := range map[string]string{
+		"DELETE FROM plain WHERE a = 20":                      "plain had 391 rows and has 390",
+		"UPDATE plain SET at = 'x' WHERE a = 20":              "plain has other values",
+		"UPDATE plain SET a = 20.0 WHERE a = 20":              "plain has other values",
+		"UPDATE keyed SET v = x'00' WHERE k1 = 'row 20'":      "keyed has other values",
+		"UPDATE log SET rowid = 1000 WHERE rowid = 391":       "log has other values",
+		"UPDATE docs SET body = 'other' WHERE docid = 1":      "docs_content has other values",
+		"DROP INDEX part":                                     "gone from the schema: index part",
+		"CREATE TABLE more (x)":                               "table more is new",
+		"DROP TABLE empty":                                    "table empty is gone",
+		"DROP VIEW every; CREATE VIEW every AS SELECT 1 AS a": "new in the schema: view every",
+		"PRAGMA user_version = 8":                             "user_version=8",
+		"PRAGMA application_id = 8":                           "application_id=8",
+	} {
+		require.Contains(t, strings.Join(original.differences(facts(change)), "\n"), want, change)
+	}
+}
+
+// Ensure that the demo finds out when what was committed is not in the file.
+func TestMail_verify(t *testing.T) {
+	ctx := t.Context()
+	path := testdb.Path(t)
+	db := testdb.Open(t, path)
+	m := newMail(10)
+	require.NoError(t, m.fill(ctx, db, func(int) {}))
+	require.NoError(t, m.prepare(ctx, db, 2))
+	for _, w := range m.workers {
+		for range 30 {
+			require.NoError(t, errors.Join(w.read(ctx), w.write(ctx), w.transaction(ctx)))
+		}
+	}
+	require.NoError(t, driver.Sync(ctx, db))
+
+	file, err := openPlain(path, "mode=rw")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	file.SetMaxOpenConns(1)
+	for change, wrong := range map[string]int{
+		"SELECT 1": -1,
+		"DELETE FROM quotas WHERE username = 'u100003@chat.example'":                                                               0,
+		"UPDATE used_storage SET value = value + 1 WHERE value > 0 AND key IN (SELECT max(key) FROM used_storage WHERE value > 0)": 1,
+		"DELETE FROM server_counters WHERE key LIKE '% 1'":                                                                         1,
+		"UPDATE passwords SET value = 'x' WHERE key = 'u100001@chat.example'":                                                      2,
+	} {
+		testdb.Exec(t, file, "BEGIN")
+		testdb.Exec(t, file, change)
+		findings, err := m.verify(ctx, file, func(string) {})
+		require.NoError(t, err)
+		testdb.Exec(t, file, "ROLLBACK")
+		for i, f := range findings {
+			if change == "DELETE FROM quotas WHERE username = 'u100003@chat.example'" && i == 2 {
+				continue // the quota of that account may have been one that was changed
+			}
+			require.Equal(t, i != wrong, f.ok, "%s: %s", change, f.text)
+		}
+	}
+}
+
+// Ensure that a report with a finding that is not well, or with errors, says
+// FAILED and ends with status 1.
+func TestReport_failed(t *testing.T) {
+	for _, r := range []report{
+		{times: new(times), findings: []finding{{true, "fine"}, {false, "rows are missing"}}},
+		{times: new(times), failed: 3, firstErr: errors.New("database is locked")},
+		{times: new(times), busy: 1},
+	} {
+		var out bytes.Buffer
+		require.False(t, r.write(newScreen(&out)))
+		require.Contains(t, out.String(), "FAILED")
+	}
+	var out bytes.Buffer
+	require.True(t, (&report{times: new(times), findings: []finding{{true, "fine"}}}).write(newScreen(&out)))
+	require.NotContains(t, out.String(), "FAILED")
+}
+
+// Ensure that a percentile is right to 1/32, and the greatest time exact.
+func TestLatencies(t *testing.T) {
+	for _, unit := range []time.Duration{1, 17, time.Microsecond, time.Millisecond} {
+		var l, half latencies
+		for i := time.Duration(1); i <= 10_000; i++ {
+			if i%2 == 0 {
+				l.add(i * unit)
+			} else {
+				half.add(i * unit)
+			}
+		}
+		l.merge(&half)
+		require.EqualValues(t, 10_000, l.n)
+		require.Equal(t, 10_000*unit, l.percentile(1))
+		for _, share := range []float64{0.001, 0.5, 0.99, 0.999} {
+			want := share * 10_000 * float64(unit)
+			require.InEpsilon(t, want, float64(l.percentile(share)), 1.0/32, "%v of %v", share, unit)
+		}
+	}
+	var l latencies
+	l.add(time.Hour) // longer than the last bucket
+	require.Equal(t, time.Hour, l.percentile(0.5))
+	require.Zero(t, new(latencies).percentile(0.5))
+}
+
+// Ensure that on a terminal a line takes the whole place of the one before, and
+// that elsewhere each is a line of its own.
+func TestScreen(t *testing.T) {
+	var out bytes.Buffer
+	s := &screen{w: &out, terminal: true}
+	s.live("a long line")
+	s.live("short µ")
+	s.line("done")
+	require.Equal(t, "a long line\rshort µ    \rdone   \n", out.String())
+	out.Reset()
+	s = newScreen(&out)
+	s.live("one")
+	s.line("two")
+	require.Equal(t, "one\ntwo\n", out.String())
+}
+
+// Ensure that numbers are written with three digits and their unit.
+func TestUnits(t *testing.T) {
+	for want, got := range map[string]string{
+		"0": count(0), "999": count(999), "1,000": count(1000), "-1,234,567": count(-1234567),
+		"0 bytes": size(0), "1 byte": size(1), "999 bytes": size(999), "1.00 kB": size(1000),
+		"999 kB": size(999_499), "1.00 MB": size(999_500), "9.99 MB": size(9_994_000),
+		"10.0 MB": size(9_995_000), "99.9 MB": size(99_949_000), "100 MB": size(99_950_000), "1.00 GB": size(999_500_000), "1,234 GB": size(1_234e9),
+		"0 ns": duration(0), "999 ns": duration(999), "1.00 µs": duration(1000),
+		"1.00 ms": duration(999_500), "12.3 ms": duration(12_345_678), "1.00 s": duration(999_500_000), "100 s": duration(100 * time.Second),
+		"1 index": plural(1, "index"), "2 indexes": plural(2, "index"), "0 queries": plural(0, "query"),
+	} {
+		require.Equal(t, want, got)
+	}
+}

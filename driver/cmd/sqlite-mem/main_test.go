@@ -1,0 +1,112 @@
+//go:build cgo
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+// program runs the program and returns its exit status and what it wrote.
+func program(t testing.TB, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	status = run(context.Background(), args, &out, &errs)
+	return status, out.String(), errs.String()
+}
+
+// succeed is program for what has to work.
+func succeed(t testing.TB, args ...string) string {
+	t.Helper()
+	status, stdout, stderr := program(t, args...)
+	require.Equal(t, exitOK, status, stderr+stdout)
+	require.Empty(t, stderr)
+	return stdout
+}
+
+// Ensure that a wrong command line ends with status 2 and a message that names
+// what is wrong, and writes nothing to standard output.
+func TestRun_usageErrors(t *testing.T) {
+	for _, test := range []struct{ args, names string }{
+		{"", "usage:"},
+		{"serve", `"serve"`},
+		{"help serve", `"serve"`},
+		{"version x", "x"},
+		{"demo -speed 3", "-speed"},
+		{"demo a b", "b"},
+		{"demo a -seconds 1", "flags go before FILE"},
+		{"demo -goroutines 0", "-goroutines 0"},
+		{"demo -goroutines many", "many"},
+		{"demo -seconds 0", "-seconds 0"},
+		{"demo -seconds NaN", "-seconds NaN"},
+		{"demo -interval -1s", "-interval -1s"},
+		{"demo -rate -1", "-rate -1"},
+		{"demo -accounts 10", "-accounts 10"},
+		{"demo -accounts 100 x.db", "-accounts"},
+		{"query", "FILE is missing"},
+		{"query x.db", "SQL is missing"},
+		{"query -csv -json x.db SELECT", "-csv and -json"},
+		{"status", "FILE is missing"},
+		{"status x.db y.db", "y.db"},
+	} {
+		status, stdout, stderr := program(t, strings.Fields(test.args)...)
+		require.Equal(t, exitUsage, status, test.args)
+		require.Contains(t, stderr, test.names, test.args)
+		require.Empty(t, stdout, test.args)
+	}
+}
+
+// Ensure that help fits a screen of 80 columns and 24 lines, and tells of every
+// command, flag and exit status.
+func TestRun_help(t *testing.T) {
+	for _, test := range []struct{ args, want string }{
+		{"help", `sqlite-mem demo sqlite-mem query sqlite-mem status sqlite-mem version Exit 0 1 2`},
+		{"-h", `sqlite-mem demo`},
+		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
+		{"demo -h", `-seconds`},
+		{"help query", `FILE SQL [ARG...] -csv -json -readonly`},
+		{"help status", `FILE -json`},
+		{"help version", `usage: sqlite-mem version`},
+	} {
+		help := succeed(t, strings.Fields(test.args)...)
+		for _, word := range strings.Fields(test.want) {
+			require.Contains(t, help, word, test.args)
+		}
+		require.Less(t, strings.Count(help, "\n"), 24, test.args)
+		narrow(t, help)
+	}
+}
+
+// Ensure that version tells the version of SQLite that is linked.
+func TestRun_version(t *testing.T) {
+	require.Regexp(t, `(?m)^SQLite 3\.\d+\.\d+$`, succeed(t, "version"))
+}
+
+// narrow makes sure that a text fits 80 columns, but for lines that name a file.
+func narrow(t testing.TB, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if !strings.Contains(line, "/") {
+			require.LessOrEqual(t, utf8.RuneCountInString(line), width, line)
+		}
+	}
+}
+
+// find1 returns what a pattern's group matches in a text.
+func find1(t testing.TB, text, pattern string) string {
+	t.Helper()
+	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	require.Len(t, found, 2, "%s in:\n%s", pattern, text)
+	return found[1]
+}

@@ -1,0 +1,82 @@
+//go:build cgo
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// width is what every line fits in.
+const width = 79
+
+// screen shows the course of the demo: lines that stay, and one that is
+// rewritten in place on a terminal. It is used by one goroutine at a time.
+type screen struct {
+	w        io.Writer
+	terminal bool
+	shown    int // length of the line that will be rewritten
+	last     time.Time
+}
+
+func newScreen(w io.Writer) *screen {
+	s := &screen{w: w}
+	if f, ok := w.(*os.File); ok {
+		info, err := f.Stat()
+		s.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	}
+	return s
+}
+
+// line shows a line that stays.
+func (s *screen) line(format string, args ...any) {
+	s.put(fmt.Sprintf(format, args...))
+	fmt.Fprintln(s.w)
+	s.shown = 0
+}
+
+// live shows a line that the next one replaces; but off a terminal, where
+// nothing can be replaced, it stays.
+func (s *screen) live(format string, args ...any) {
+	s.put(fmt.Sprintf(format, args...))
+	if !s.terminal {
+		fmt.Fprintln(s.w)
+	}
+}
+
+func (s *screen) put(text string) {
+	if !s.terminal {
+		fmt.Fprint(s.w, text)
+		return
+	}
+	n := utf8.RuneCountInString(text)
+	if s.shown > 0 {
+		text = "\r" + text + strings.Repeat(" ", max(s.shown-n, 0))
+	}
+	fmt.Fprint(s.w, text)
+	s.shown = n
+}
+
+// progress shows a bar. It may be called as often as there is progress.
+func (s *screen) progress(what string, done, of int, unit string) {
+	every := time.Second
+	if s.terminal {
+		every = 100 * time.Millisecond
+	}
+	now := time.Now()
+	if done == 0 {
+		s.last = now
+	}
+	if now.Sub(s.last) < every {
+		return
+	}
+	s.last = now
+	const length = 30
+	full := length * done / max(of, 1)
+	s.live("%-9s [%s%s] %3d %%  %s %s", what, strings.Repeat("#", full),
+		strings.Repeat(".", length-full), 100*done/max(of, 1), count(done), unit)
+}

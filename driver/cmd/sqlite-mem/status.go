@@ -1,0 +1,303 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+var statusCommand = command{
+	name:     "status",
+	operands: "FILE",
+	summary:  "tell who owns a database file, and what is beside it",
+	details: `
+Tells which process serves the file, what the file holds, and what other files
+stand beside it. Nothing is changed: a file with a journal that has yet to be
+rolled back, or a -wal, is read as SQLite's read-only mode allows.
+`,
+	setUp: func(flags *flag.FlagSet) func(context.Context, []string, io.Writer) error {
+		asJSON := flags.Bool("json", false, "write it as one JSON object; sizes are in bytes")
+		return func(ctx context.Context, operands []string, stdout io.Writer) error {
+			switch len(operands) {
+			case 0:
+				return usageError("FILE is missing")
+			case 1:
+			default:
+				return tooMany(operands[1])
+			}
+			s, err := readStatus(ctx, operands[0])
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				e := json.NewEncoder(stdout)
+				e.SetIndent("", "  ")
+				return e.Encode(s)
+			}
+			return s.write(stdout, time.Now())
+		}
+	},
+}
+
+// status is what is known of a database file from outside.
+type status struct {
+	Path       string      `json:"path"`        // absolute, symbolic links resolved
+	Owner      *owner      `json:"owner"`       // null: nobody
+	OwnerError string      `json:"owner_error"` // why that is not known; "": it is
+	File       *fileStatus `json:"file"`        // null: there is none yet
+	Beside     []beside    `json:"beside"`
+	Schema     *schema     `json:"schema"`       // null: it cannot be read
+	SchemaErr  string      `json:"schema_error"` // why not
+}
+
+type owner struct {
+	PID   int       `json:"pid"`   // 0: it has not told
+	Since time.Time `json:"since"` // zero: likewise
+}
+
+type fileStatus struct {
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	PageSize int       `json:"page_size"` // 0: the file is empty
+	Pages    int64     `json:"pages"`
+	WAL      bool      `json:"wal_mode"`
+}
+
+// beside is a file beside the database that has to do with it.
+type beside struct {
+	Name     string    `json:"name"`
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	Meaning  string    `json:"meaning"`
+}
+
+type schema struct {
+	Tables        int   `json:"tables"`
+	Indexes       int   `json:"indexes"`
+	Views         int   `json:"views"`
+	Triggers      int   `json:"triggers"`
+	UserVersion   int64 `json:"user_version"`
+	ApplicationID int64 `json:"application_id"`
+	FreePages     int64 `json:"free_pages"`
+}
+
+func readStatus(ctx context.Context, name string) (*status, error) {
+	path, err := resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &status{Path: path}
+	pid, since, owned, err := proclock.Owner(path)
+	switch {
+	case err != nil:
+		s.OwnerError = err.Error()
+	case owned:
+		s.Owner = &owner{pid, since}
+	}
+	s.File, err = readFile(path)
+	if errors.Is(err, fs.ErrNotExist) && s.Owner == nil {
+		return nil, err
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	if s.Beside, err = lookBeside(path, s.Owner != nil); err != nil {
+		return nil, err
+	}
+	if s.File != nil {
+		if s.Schema, err = readSchema(ctx, path, s); err != nil {
+			s.SchemaErr = err.Error()
+		}
+	}
+	return s, nil
+}
+
+// readFile reads the header of the database
+// (https://sqlite.org/fileformat2.html#the_database_header).
+func readFile(path string) (st *fileStatus, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", path)
+	}
+	st = &fileStatus{Size: info.Size(), Modified: info.ModTime()}
+	header := make([]byte, 100)
+	if _, err := io.ReadFull(f, header); err != nil || string(header[:16]) != "SQLite format 3\x00" {
+		if st.Size == 0 {
+			return st, nil
+		}
+		return nil, fmt.Errorf("%s: %w", path, snapshot.ErrNotADatabase)
+	}
+	st.PageSize = int(binary.BigEndian.Uint16(header[16:]))
+	if st.PageSize == 1 {
+		st.PageSize = 65536
+	}
+	if st.PageSize > 0 {
+		st.Pages = st.Size / int64(st.PageSize)
+	}
+	st.WAL = header[18] == 2 || header[19] == 2
+	return st, nil
+}
+
+// lookBeside finds the files that have to do with the database.
+func lookBeside(path string, owned bool) ([]beside, error) {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	base := filepath.Base(path)
+	meanings := map[string]string{
+		base + ".lock":    "empty, or names the owner; never removed",
+		base + "-journal": "SQLite's rollback journal, of a transaction that did not end",
+		base + "-wal":     "SQLite's write-ahead log: newer than the file, or left behind",
+		base + "-shm":     "SQLite's index of the -wal",
+		base + "-memwal":  "sqlite-mem's log of commits since the last save",
+	}
+	list := []beside{}
+	for _, e := range entries {
+		meaning, ok := meanings[e.Name()]
+		switch {
+		case ok:
+		case strings.HasPrefix(e.Name(), base+".sqlite-mem-"):
+			meaning = "a state in memory that met a changed file and was saved here"
+		case strings.HasPrefix(e.Name(), "."+base+".sqlite-mem-") && owned:
+			meaning = "a save that runs, or was killed"
+		case strings.HasPrefix(e.Name(), "."+base+".sqlite-mem-"):
+			meaning = "a save that was killed; the next owner removes it"
+		default:
+			continue
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it has gone meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, beside{e.Name(), info.Size(), info.ModTime(), meaning})
+	}
+	return list, nil
+}
+
+// readSchema opens the file in the role of a tool. Where no log or journal
+// stands beside it SQLite is told to leave it at that: else it would make an
+// index of the log of a file in WAL mode.
+func readSchema(ctx context.Context, path string, st *status) (s *schema, err error) {
+	params := map[string]string{"mode": "ro", "immutable": "1"}
+	for _, b := range st.Beside {
+		if b.Size > 0 && (strings.HasSuffix(b.Name, "-wal") || strings.HasSuffix(b.Name, "-journal")) {
+			delete(params, "immutable")
+		}
+	}
+	db, err := openTool(path, params)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	s = new(schema)
+	err = db.QueryRowContext(ctx, `SELECT
+		count(*) FILTER (WHERE type = 'table'), count(*) FILTER (WHERE type = 'index'),
+		count(*) FILTER (WHERE type = 'view'), count(*) FILTER (WHERE type = 'trigger'),
+		(SELECT user_version FROM pragma_user_version),
+		(SELECT application_id FROM pragma_application_id),
+		(SELECT freelist_count FROM pragma_freelist_count)
+		FROM sqlite_schema`).
+		Scan(&s.Tables, &s.Indexes, &s.Views, &s.Triggers, &s.UserVersion, &s.ApplicationID, &s.FreePages)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// write shows the status to people.
+func (s *status) write(w io.Writer, now time.Time) error {
+	var b strings.Builder
+	line := func(title, format string, args ...any) {
+		fmt.Fprintf(&b, "%-9s %s\n", title, fmt.Sprintf(format, args...))
+	}
+	when := func(t time.Time) string {
+		return t.Local().Format(time.DateTime) + " (" + ago(now.Sub(t)) + ")"
+	}
+	line("path", "%s", s.Path)
+	switch {
+	case s.OwnerError != "":
+		line("owner", "not known: %s", s.OwnerError)
+	case s.Owner == nil:
+		line("owner", "nobody")
+	case s.Owner.PID == 0:
+		line("owner", "another process, which has not told its id")
+	default:
+		line("owner", "process %d since %s", s.Owner.PID, when(s.Owner.Since))
+	}
+	if f := s.File; f == nil {
+		line("file", "not there yet: its owner has not saved it")
+	} else {
+		line("file", "%s (%s bytes), last changed %s", size(f.Size), count(f.Size), when(f.Modified))
+		mode := ""
+		if f.WAL {
+			mode = ", in WAL mode"
+		}
+		if f.PageSize > 0 {
+			line("", "%s of %s bytes%s", plural(f.Pages, "page"), count(f.PageSize), mode)
+		}
+	}
+	switch c := s.Schema; {
+	case s.SchemaErr != "":
+		line("schema", "cannot be read: %s", s.SchemaErr)
+	case c != nil:
+		line("schema", "%s, %s, %s, %s", plural(c.Tables, "table"), plural(c.Indexes, "index"),
+			plural(c.Views, "view"), plural(c.Triggers, "trigger"))
+		line("", "user_version %d, application_id %d, %s", c.UserVersion, c.ApplicationID, plural(c.FreePages, "free page"))
+	}
+	if len(s.Beside) == 0 {
+		line("beside", "nothing")
+	}
+	for i, f := range s.Beside {
+		title := ""
+		if i == 0 {
+			title = "beside"
+		}
+		line(title, "%s", f.Name)
+		line("", "  %s, last changed %s", size(f.Size), when(f.Modified))
+		line("", "  %s", f.Meaning)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// ago tells how long ago something was, roughly.
+func ago(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "in the future"
+	case d < time.Minute:
+		return strconv.Itoa(int(d.Seconds())) + " s ago"
+	case d < time.Hour:
+		return strconv.Itoa(int(d.Minutes())) + " min ago"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d.Hours())) + " h ago"
+	}
+	return plural(int(d.Hours()/24), "day") + " ago"
+}

@@ -1,0 +1,237 @@
+package driver
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// Defaults of [Config].
+const (
+	DefaultSyncInterval  = 20 * time.Minute
+	DefaultBusyTimeout   = time.Minute
+	DefaultStmtCacheSize = 128
+)
+
+// Role says whether a process serves a database from memory or works on its
+// file. See the package documentation.
+type Role string
+
+// The roles.
+const (
+	RoleAuto   Role = "auto"   // the server if nobody else is, else a tool
+	RoleServer Role = "server" // the server, or an error
+	RoleTool   Role = "tool"   // a tool, always
+)
+
+func (r Role) valid() bool {
+	return r == RoleAuto || r == RoleServer || r == RoleTool
+}
+
+// TxLock says how a transaction that may write begins.
+type TxLock string
+
+// The ways to begin a transaction.
+const (
+	// TxImmediate takes the write lock at the beginning, so that what the
+	// transaction reads cannot be changed before it writes.
+	TxImmediate TxLock = "immediate"
+	// TxDeferred takes the write lock at the first statement that writes. If
+	// somebody else has written since the transaction first read, that
+	// statement fails; see [IsStaleSnapshot].
+	TxDeferred TxLock = "deferred"
+	// TxExclusive is the same as TxImmediate here: readers are never kept out.
+	TxExclusive TxLock = "exclusive"
+)
+
+// SyncEvent tells of one attempt to write the database to its file.
+type SyncEvent = snapshot.Event
+
+// Config says which database to open and how. The zero value of every field is
+// its default. Each field that has a DSN parameter names it; [ParseDSN] makes a
+// Config of a string, and [Config.FormatDSN] a string of a Config.
+type Config struct {
+	// Path is the database file. It need not exist. The empty path and
+	// ":memory:" stand for a database that is only in memory.
+	Path string
+
+	// MemoryName is the name of a database that is only in memory: all that
+	// this process opens by that name are one (file:NAME?mode=memory&cache=shared).
+	// If it is empty each sql.DB has one of its own.
+	MemoryName string
+
+	// Direct works on the file itself instead of loading it, in the role of a
+	// tool (sqlite_in_memory=no).
+	Direct bool
+
+	// SyncInterval is how often changes are written to the file
+	// (sqlite_sync_interval). 0 is DefaultSyncInterval. Negative: never, not on
+	// Close either; only [Sync] writes (sqlite_sync_interval=0).
+	SyncInterval time.Duration
+
+	// Role is RoleAuto if empty (sqlite_role). [SetRole] and the environment
+	// variable SQLITE_MEM_ROLE win over it.
+	Role Role
+
+	// MaxMemory is the cap on the size of the database in bytes
+	// (sqlite_max_memory): what would make it grow past that fails with
+	// SQLITE_FULL. Deleting always works, and a larger file can be opened and
+	// keeps its size. The versions of pages that older readers still need may
+	// take as much again. 0: no cap.
+	MaxMemory int64
+
+	// BusyTimeout is how long a writer waits for its turn before it fails with
+	// SQLITE_BUSY (_busy_timeout, in milliseconds). 0 is DefaultBusyTimeout.
+	// Negative: not at all (_busy_timeout=0).
+	BusyTimeout time.Duration
+
+	// TxLock is TxImmediate if empty (_txlock), but TxDeferred for connections
+	// that cannot write (mode=ro, _query_only).
+	TxLock TxLock
+
+	// StmtCacheSize is the number of prepared statements that each connection
+	// keeps (_stmt_cache_size). 0 is DefaultStmtCacheSize. Negative: none
+	// (_stmt_cache_size=0).
+	StmtCacheSize int
+
+	// Params are the parameters of go-sqlite3 and of SQLite's URIs, by their
+	// name in a DSN. Those that have a field here are not among them.
+	Params map[string]string
+
+	// Logger gets what went wrong and could not be returned: a save that
+	// failed by itself, and who held the write lock when a wait timed out. Nil:
+	// slog.Default(). No DSN has it.
+	Logger *slog.Logger
+
+	// OnSync is called after every attempt to write to the file, one at a
+	// time, from the goroutine that saves, which it should not hold up; it must
+	// not call [Sync] or close the database. The function of the sql.DB that
+	// loaded the file is called, not those of others that share it. No DSN has
+	// it.
+	OnSync func(SyncEvent)
+
+	// Extensions are loaded into each new connection, and ConnectHook is
+	// called with it, as by [sqlite3.SQLiteDriver]. No DSN has them.
+	Extensions  []string
+	ConnectHook func(*sqlite3.SQLiteConn) error
+}
+
+// memory reports whether the database has no file.
+func (c *Config) memory() bool {
+	return c.Path == "" || c.Path == ":memory:"
+}
+
+// clone returns a copy that shares nothing that is changed.
+func (c *Config) clone() *Config {
+	d := *c
+	d.Params = maps.Clone(c.Params)
+	d.Extensions = append([]string(nil), c.Extensions...)
+	return &d
+}
+
+// syncInterval, busyTimeout and stmtCacheSize turn the defaults and the
+// negative values into plain ones.
+func (c *Config) syncInterval() time.Duration {
+	if c.SyncInterval == 0 {
+		return DefaultSyncInterval
+	}
+	return max(c.SyncInterval, 0)
+}
+
+func (c *Config) busyTimeout() time.Duration {
+	if c.BusyTimeout == 0 {
+		return DefaultBusyTimeout
+	}
+	return max(c.BusyTimeout, 0)
+}
+
+func (c *Config) stmtCacheSize() int {
+	if c.StmtCacheSize == 0 {
+		return DefaultStmtCacheSize
+	}
+	return max(c.StmtCacheSize, 0)
+}
+
+// cannotWrite reports whether the connections are read-only by request.
+func (c *Config) cannotWrite() bool {
+	if c.Params["mode"] == "ro" {
+		return true
+	}
+	on, err := parseBool(c.Params["_query_only"])
+	return err == nil && on
+}
+
+func (c *Config) txLock() TxLock {
+	switch {
+	case c.TxLock != "":
+		return c.TxLock
+	case c.cannotWrite():
+		return TxDeferred
+	}
+	return TxImmediate
+}
+
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.Default()
+	}
+	return c.Logger
+}
+
+// validate checks what fields and parameters allow, alone and together.
+func (c *Config) validate() error {
+	switch {
+	case c.Role != "" && !c.Role.valid():
+		return paramErr("sqlite_role", string(c.Role), "want auto, server or tool")
+	case c.MaxMemory < 0:
+		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), "want 0 or more")
+	case c.BusyTimeout > 0 && c.BusyTimeout < time.Millisecond:
+		return paramErr("_busy_timeout", c.BusyTimeout.String(), "want whole milliseconds")
+	}
+	switch c.TxLock {
+	case "", TxImmediate, TxDeferred, TxExclusive:
+	default:
+		return paramErr("_txlock", string(c.TxLock), "want deferred, immediate or exclusive")
+	}
+	for key, value := range c.Params {
+		if _, own := ownParams[canonical(key)]; own {
+			return paramErr(key, value, "it has a field of its own in Config")
+		}
+		if !known(key) {
+			return unknownKey(key, value)
+		}
+		// These would take from the engine what it rests on.
+		if !c.Direct {
+			switch key {
+			case "vfs", "nolock", "immutable":
+				return paramErr(key, value, "it cannot apply to a database in memory (sqlite_in_memory=no would allow it)")
+			}
+		}
+	}
+	if mode, ok := c.Params["mode"]; ok && mode != "ro" && mode != "rw" && mode != "rwc" {
+		return paramErr("mode", mode, "want ro, rw or rwc, or memory with file:")
+	}
+	if !c.memory() {
+		if c.MemoryName != "" {
+			return fmt.Errorf("sqlite-mem: MemoryName %q cannot apply to the file %q", c.MemoryName, c.Path)
+		}
+		return nil
+	}
+	const why = "it cannot apply to a database that is only in memory"
+	switch {
+	case c.Direct:
+		return paramErr("sqlite_in_memory", "no", why)
+	case c.SyncInterval != 0:
+		return paramErr("sqlite_sync_interval", formatInterval(c.SyncInterval), why)
+	case c.Role != "":
+		return paramErr("sqlite_role", string(c.Role), why)
+	case c.Params["mode"] != "":
+		return paramErr("mode", c.Params["mode"], why)
+	}
+	return nil
+}

@@ -1,0 +1,431 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"runtime"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
+)
+
+// background is given to go-sqlite3 in place of the caller's context, for which
+// it would start a goroutine for each statement. Cancellation goes by the
+// engine: see conn.Cancelled.
+var background = context.Background()
+
+// RawConn is what Conn.Raw of database/sql gives: the connection of go-sqlite3
+// below, for functions, collations, hooks and backups.
+//
+//	err := sqlConn.Raw(func(c any) error {
+//		return c.(driver.RawConn).Raw().RegisterFunc("twice", twice, true)
+//	})
+//
+// Writing through it takes the write lock like any other writing. It must not
+// be closed, and not be used after the function has returned.
+type RawConn interface {
+	Raw() *sqlite3.SQLiteConn
+}
+
+// conn is a connection to a store.
+//
+// database/sql uses a connection from one goroutine at a time, with its own
+// lock between one and the next; so its fields need no lock. What the engine
+// calls (memvfs.Hooks) it calls inside of a call of SQLite's, on the goroutine
+// that made it.
+type conn struct {
+	inner  *sqlite3.SQLiteConn
+	link   *memvfs.Conn
+	store  *store.Store
+	parent *memory
+	cfg    *Config
+
+	// locked: this connection holds store.Writer. It does from before a
+	// statement that writes, or a transaction that may, until SQLite has given
+	// up its RESERVED lock: settle compares the two after every call.
+	locked bool
+
+	// tx tells of the transaction that BeginTx began.
+	tx txState
+
+	// controlled: a statement may have opened a transaction by words, which
+	// is to be rolled back when the connection goes back to the pool.
+	controlled bool
+
+	// running: a call of go-sqlite3 is under way; still set when it has ended
+	// in a panic.
+	running bool
+
+	// broken: the connection cannot be used any more.
+	broken bool
+
+	// ctx is the context of the running statement if it can be cancelled.
+	ctx context.Context
+
+	// control are the statements that begin and end transactions.
+	control [controlStmts]*sqlite3.SQLiteStmt
+
+	// stmts are the prepared statements that are open. database/sql loses one
+	// when a connection expires just as its Stmt is closed; what SQLite has
+	// open when its connection is closed keeps that alive, and the store with
+	// it.
+	stmts map[*stmt]struct{}
+}
+
+type txState uint8
+
+const (
+	txNone     txState = iota
+	txOpen             // begun by BeginTx
+	txReadOnly         // begun by BeginTx, may not write
+	txOver             // begun by BeginTx, rolled back or ended behind its back
+)
+
+var (
+	_ driver.Conn               = (*conn)(nil)
+	_ driver.ConnPrepareContext = (*conn)(nil)
+	_ driver.ExecerContext      = (*conn)(nil)
+	_ driver.QueryerContext     = (*conn)(nil)
+	_ driver.ConnBeginTx        = (*conn)(nil)
+	_ driver.Pinger             = (*conn)(nil)
+	_ driver.SessionResetter    = (*conn)(nil)
+	_ driver.Validator          = (*conn)(nil)
+	_ RawConn                   = (*conn)(nil)
+	_ memvfs.Hooks              = (*conn)(nil)
+)
+
+// Raw returns the connection of go-sqlite3.
+func (c *conn) Raw() *sqlite3.SQLiteConn {
+	c.controlled = true // who knows what it is used for
+	return c.inner
+}
+
+// Ping reports whether the connection can be used.
+func (c *conn) Ping(ctx context.Context) error {
+	if c.broken {
+		return driver.ErrBadConn
+	}
+	return ctx.Err()
+}
+
+// ExecContext runs all statements of query.
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if err := c.enter(ctx, writes(query), query); err != nil {
+		return nil, err
+	}
+	defer c.unwind()
+	c.controlled = c.controlled || controls(query)
+	if returning(query) {
+		rows, err := c.inner.QueryContext(background, query, args)
+		return c.leaveExec(rows, err)
+	}
+	res, err := c.inner.ExecContext(background, query, args)
+	return res, c.leave(err)
+}
+
+// leaveExec ends an Exec whose statement may return rows, which nobody wants.
+// go-sqlite3's own Exec reads the number of changes before such a statement is
+// over, which is when SQLite counts them, and leaves a prepared one as it is
+// after its first row: with its lock, and its old state, until its next use.
+func (c *conn) leaveExec(rows driver.Rows, err error) (driver.Result, error) {
+	if err == nil {
+		err = rows.Close()
+	}
+	if err = c.leave(err); err != nil {
+		return nil, err
+	}
+	return result{c.link.LastInsertRowID(), c.link.Changes()}, nil
+}
+
+// result is what a statement run by leaveExec has done.
+type result struct{ id, changes int64 }
+
+func (r result) LastInsertId() (int64, error) { return r.id, nil }
+func (r result) RowsAffected() (int64, error) { return r.changes, nil }
+
+// QueryContext runs all statements of query and returns the rows of the last.
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if err := c.enter(ctx, writes(query), query); err != nil {
+		return nil, err
+	}
+	defer c.unwind()
+	c.controlled = c.controlled || controls(query)
+	inner, err := c.inner.QueryContext(background, query, args)
+	if err != nil {
+		return nil, c.leave(err)
+	}
+	return c.newRows(ctx, inner)
+}
+
+// PrepareContext prepares the first statement of query, as go-sqlite3 does,
+// but for empty ones, which crash it when they are queried.
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	if err := c.enter(ctx, false, query); err != nil {
+		return nil, err
+	}
+	defer c.unwind()
+	if query = skipBlank(query); query == "" {
+		query = "SELECT 1 WHERE 0"
+	}
+	s, err := c.inner.PrepareContext(background, query)
+	if err = c.leave(err); err != nil {
+		return nil, err
+	}
+	return newStmt(c, s.(*sqlite3.SQLiteStmt), query), nil
+}
+
+// Prepare is PrepareContext without a context.
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(background, query)
+}
+
+// Begin is BeginTx by default.
+func (c *conn) Begin() (driver.Tx, error) {
+	return c.BeginTx(background, driver.TxOptions{})
+}
+
+// IsValid is asked when the connection goes back to the pool. It goes back
+// clean or not at all: a transaction that was left open is rolled back here,
+// so that an idle connection never holds the write lock or an old state.
+func (c *conn) IsValid() bool {
+	if !c.broken && (c.controlled || c.tx != txNone || c.locked || c.link.Reading()) {
+		c.clean()
+	}
+	return !c.broken
+}
+
+// ResetSession is called before the connection is used again.
+func (c *conn) ResetSession(context.Context) error {
+	if !c.IsValid() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// clean ends whatever transaction is open, or marks the connection as broken.
+func (c *conn) clean() {
+	if !c.link.Autocommit() {
+		if err := c.runControl(stmtRollback); err != nil {
+			c.broken = true
+			return
+		}
+	}
+	c.endTx()
+	c.controlled = false
+	c.settle()
+	// A statement is still running, one that Raw has left open.
+	if c.link.Reading() {
+		c.broken = true
+	}
+}
+
+// Close closes the connection. An open transaction is rolled back.
+func (c *conn) Close() error {
+	if c.link == nil {
+		return nil
+	}
+	if c.running {
+		c.abandon()
+	}
+	var err error
+	if c.inner != nil {
+		for i, s := range c.control {
+			if s != nil {
+				err = also(err, s.Close())
+				c.control[i] = nil
+			}
+		}
+		for s := range c.stmts {
+			err = also(err, s.inner.Close())
+		}
+		c.stmts = nil
+		err = also(err, c.inner.Close())
+		c.inner = nil
+		c.link.Close()
+	}
+	c.link = nil
+	c.broken = true
+	if c.locked {
+		c.unlock()
+	}
+	return also(err, c.parent.closed())
+}
+
+// enter is called before every call of go-sqlite3 that runs SQL, and leave
+// after it. It takes the write lock if writing is set.
+func (c *conn) enter(ctx context.Context, writing bool, what string) error {
+	if c.broken {
+		return driver.ErrBadConn
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if c.tx == txOver {
+		return ErrTxOver
+	}
+	if writing && !c.locked {
+		if c.tx == txReadOnly {
+			return errReadOnly
+		}
+		if err := c.lock(ctx, what); err != nil {
+			return err
+		}
+	}
+	c.arm(ctx)
+	c.running = true
+	return nil
+}
+
+// arm lets the engine ask for the end of ctx while a statement runs.
+func (c *conn) arm(ctx context.Context) {
+	if ctx.Done() != nil {
+		c.ctx = ctx
+		c.link.SetCancellable(true)
+	}
+}
+
+// disarm ends that, and gives the error of a statement that was stopped by its
+// context the name that database/sql's users expect.
+func (c *conn) disarm(err error) error {
+	if c.ctx == nil {
+		return err
+	}
+	c.link.SetCancellable(false)
+	ctx := c.ctx
+	c.ctx = nil
+	if err != nil && isInterrupt(err) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// leave is called after every call of go-sqlite3, with its error, and returns
+// the one for the caller.
+func (c *conn) leave(err error) error {
+	c.running = false
+	err = c.disarm(err)
+	c.settle()
+	if c.tx == txOpen || c.tx == txReadOnly {
+		// While the transaction has its lock it is open. Without, it is one
+		// that has not begun to read or write, or it is over.
+		if !c.link.Writing() && c.link.Autocommit() {
+			c.endTx()
+			c.tx = txOver
+		}
+	}
+	return err
+}
+
+// unwind is deferred around calls of go-sqlite3. When a function of the user's
+// panics inside of a statement, the panic passes through SQLite without
+// unwinding it. Such a connection is never touched again.
+func (c *conn) unwind() {
+	if c.running {
+		c.abandon()
+	}
+}
+
+// abandon gives up the connection without a call of SQLite: what it wrote is
+// gone, the lock is free. Its memory is lost.
+func (c *conn) abandon() {
+	c.link.Abandon()
+	// A finalizer would call SQLite in the middle of a statement.
+	runtime.SetFinalizer(c.inner, nil)
+	c.inner = nil
+	c.broken = true
+	c.running = false
+	c.ctx = nil
+	if c.locked {
+		c.unlock()
+	}
+}
+
+// lock takes the write lock. Its errors are those of ctx and a bare
+// sqlite3.Error, as SQLite would return it; what more is known goes to the log.
+func (c *conn) lock(ctx context.Context, what string) error {
+	err := c.store.Writer.Lock(ctx, c.busyTimeout(), what)
+	if err == nil {
+		c.locked = true
+		c.link.SetMayWrite(true)
+		return nil
+	}
+	var timeout *writelock.TimeoutError
+	if !errors.As(err, &timeout) {
+		return err
+	}
+	c.store.Logger().Warn("sqlite-mem: a writer did not get its turn",
+		"path", c.store.Path(), "waited", timeout.Waited, "statement", shorten(what),
+		"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
+	return errBusy
+}
+
+func (c *conn) unlock() {
+	c.locked = false
+	if c.link != nil {
+		c.link.SetMayWrite(false)
+	}
+	c.store.Writer.Unlock()
+}
+
+// settle gives the write lock back when SQLite's transaction is over.
+func (c *conn) settle() {
+	if c.locked && !c.link.Writing() {
+		c.unlock()
+	}
+}
+
+// busyTimeout is what the connection was last told by PRAGMA busy_timeout, or
+// its configuration. SQLite itself takes a value below 1 as 0.
+func (c *conn) busyTimeout() time.Duration {
+	if ms := c.link.BusyTimeout(); ms >= 0 {
+		return time.Duration(ms) * time.Millisecond
+	}
+	return c.cfg.busyTimeout()
+}
+
+// LockWrite implements memvfs.Hooks: a statement that was not known to write
+// does. It has begun to read, so if it has to wait and another writes
+// meanwhile, SQLite is told that its state is stale; it then begins anew, with
+// the lock, unless it is in a transaction that has read before.
+func (c *conn) LockWrite() error {
+	if c.locked {
+		return nil
+	}
+	ctx := c.ctx
+	if ctx == nil {
+		ctx = background
+	}
+	return c.lock(ctx, "a statement")
+}
+
+// UnlockWrite implements memvfs.Hooks. Within a statement of this package the
+// lock is kept to its end, where leave settles it; only what runs through Raw
+// is settled here.
+func (c *conn) UnlockWrite() {
+	if !c.running {
+		c.settle()
+	}
+}
+
+// Cancelled implements memvfs.Hooks. It is called by SQLite's progress handler,
+// inside of the statement that it stops, on its goroutine: it can reach no
+// other statement, and c.ctx is the context of that very one.
+func (c *conn) Cancelled() bool {
+	return c.ctx != nil && c.ctx.Err() != nil
+}
+
+// shorten makes SQL fit for a line of the log.
+func shorten(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		return s[:limit] + "…"
+	}
+	return s
+}

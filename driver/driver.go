@@ -1,0 +1,65 @@
+package driver
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// Name is the name by which the driver is registered with database/sql.
+const Name = "sqlite-mem"
+
+func init() { sql.Register(Name, &Driver{}) }
+
+// Driver is the driver. The one that is registered as "sqlite-mem" is the zero
+// value; register another under a name of your own for connections that need
+// extensions, functions or hooks, as with [sqlite3.SQLiteDriver]:
+//
+//	sql.Register("app", &driver.Driver{ConnectHook: registerFunctions})
+type Driver struct {
+	// Extensions are loaded into each new connection.
+	Extensions []string
+
+	// ConnectHook is called with each new connection.
+	ConnectHook func(*sqlite3.SQLiteConn) error
+
+	// Logger and OnSync are those of [Config].
+	Logger *slog.Logger
+	OnSync func(SyncEvent)
+
+	// connector is that of the sql.DB whose Driver method returned this.
+	connector *connector
+}
+
+var (
+	_ driver.Driver        = (*Driver)(nil)
+	_ driver.DriverContext = (*Driver)(nil)
+)
+
+// OpenConnector parses the data source name; errors are those of [ParseDSN].
+// The file is opened with the first connection.
+func (d *Driver) OpenConnector(name string) (driver.Connector, error) {
+	cfg, err := ParseDSN(name)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Extensions, cfg.ConnectHook = d.Extensions, d.ConnectHook
+	cfg.Logger, cfg.OnSync = d.Logger, d.OnSync
+	return NewConnector(cfg)
+}
+
+// RegisterAs registers the driver under one more name, for libraries that
+// choose their SQL by the name of the driver: "sqlite3" and "sqlite" are such
+// names. It is an error if the name is taken. (go-sqlite3 takes "sqlite3"; link
+// with -ldflags="-X github.com/mattn/go-sqlite3.driverName=" to free it.)
+func RegisterAs(name string) error {
+	if slices.Contains(sql.Drivers(), name) {
+		return fmt.Errorf("sqlite-mem: a driver is registered as %q already", name)
+	}
+	sql.Register(name, &Driver{})
+	return nil
+}

@@ -1,0 +1,31 @@
+//go:build !cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+)
+
+// errNoCgo is the error of everything in a program that is built without cgo.
+var errNoCgo = errors.New("sqlite-mem: this program was built with CGO_ENABLED=0, but SQLite is written in C: build it with CGO_ENABLED=1 and a C compiler")
+
+// connector is never made without cgo.
+type connector struct{}
+
+// NewConnector makes a connector; without cgo it returns an error that says so.
+func NewConnector(*Config) (driver.Connector, error) { return nil, errNoCgo }
+
+// Open opens a connection; without cgo it returns an error that says so.
+func (d *Driver) Open(string) (driver.Conn, error) { return nil, errNoCgo }
+
+// Sync writes what has changed; without cgo it returns an error that says so.
+func Sync(context.Context, *sql.DB) error { return errNoCgo }
+
+// ReadStats returns the counters; without cgo it returns an error that says so.
+func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }
+
+// IsStaleSnapshot reports false without cgo, as there is no SQLite to fail.
+func IsStaleSnapshot(error) bool { return false }

@@ -1,0 +1,283 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// Ensure that every parameter of go-sqlite3 reaches each connection.
+func TestDropIn_params(t *testing.T) {
+	for params, want := range map[string]string{
+		"_fk=1":                       "PRAGMA foreign_keys=1",
+		"_foreign_keys=off":           "PRAGMA foreign_keys=0",
+		"_cslike=1":                   "SELECT 'a' LIKE 'A'=0",
+		"_defer_fk=1":                 "PRAGMA defer_foreign_keys=0", // until the end of the first transaction
+		"_ignore_check_constraints=1": "PRAGMA ignore_check_constraints=1",
+		"_query_only=1":               "PRAGMA query_only=1",
+		"_rt=1":                       "PRAGMA recursive_triggers=1",
+		"_secure_delete=fast":         "PRAGMA secure_delete=2",
+		"_auto_vacuum=incremental":    "PRAGMA auto_vacuum=2",
+		"_cache_size=-123":            "PRAGMA cache_size=-123",
+		"_writable_schema=1":          "PRAGMA writable_schema=1",
+		"_busy_timeout=77":            "PRAGMA busy_timeout=77",
+		"_journal_mode=WAL":           "PRAGMA journal_mode=truncate",
+		"_journal=OFF":                "PRAGMA journal_mode=truncate",
+		"_locking=EXCLUSIVE":          "PRAGMA locking_mode=normal",
+		"_sync=FULL":                  "PRAGMA synchronous=0",
+		"_mutex=full":                 "SELECT 1=1",
+	} {
+		t.Run(params, func(t *testing.T) {
+			db := testdb.Open(t, testdb.Path(t)+"?"+params)
+			db.SetMaxIdleConns(3)
+			var conns []*sql.Conn
+			for range 3 {
+				c, err := db.Conn(ctx)
+				require.NoError(t, err)
+				conns = append(conns, c)
+				query, value, _ := strings.Cut(want, "=")
+				if strings.HasPrefix(params, "_journal=OFF") || strings.HasPrefix(params, "_journal_mode") {
+					testdb.Text(t, c, "PRAGMA user_version")
+				}
+				require.Equal(t, value, testdb.Text(t, c, query))
+			}
+			for _, c := range conns {
+				require.NoError(t, c.Close())
+			}
+		})
+	}
+	for _, bad := range []string{"_fk=2x", "_journal_mode=NONE", "_loc=Nowhere/Land", "_sync=9"} {
+		db, err := sql.Open(driver.Name, testdb.Path(t)+"?"+bad)
+		require.NoError(t, err)
+		require.Error(t, db.Ping(), bad)
+		require.NoError(t, db.Close())
+	}
+}
+
+// Ensure that connections that cannot write can begin a transaction.
+func TestDropIn_cannotWrite(t *testing.T) {
+	path := testdb.Path(t)
+	db := testdb.Open(t, path)
+	testdb.Exec(t, db, "CREATE TABLE t(x)")
+	testdb.Close(t, db)
+	for _, params := range []string{"?mode=ro", "?_query_only=1"} {
+		db := testdb.Open(t, path+params)
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		require.Equal(t, "0", testdb.Text(t, tx, "SELECT count(*) FROM t"))
+		_, err = tx.Exec("INSERT INTO t VALUES(1)")
+		require.Equal(t, sqlite3.ErrReadonly, code(err))
+		require.NoError(t, tx.Rollback())
+		testdb.Close(t, db)
+	}
+	for _, mode := range []string{"ro", "rw"} {
+		db, err := sql.Open(driver.Name, path+"x?mode="+mode)
+		require.NoError(t, err)
+		require.ErrorContains(t, db.Ping(), "mode="+mode)
+		require.NoError(t, db.Close())
+	}
+}
+
+// Ensure that times are written, read and placed in a location as go-sqlite3
+// does it.
+func TestDropIn_times(t *testing.T) {
+	db := testdb.Open(t, testdb.Path(t)+"?_loc=America/New_York")
+	testdb.Exec(t, db, "CREATE TABLE t(a DATETIME, b TIMESTAMP, c DATE, d BOOLEAN)")
+	at := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	testdb.Exec(t, db, "INSERT INTO t VALUES(?, ?, '2026-11-23', 1)", at, at.Unix())
+	var a, b, c time.Time
+	var d bool
+	require.NoError(t, db.QueryRow("SELECT * FROM t").Scan(&a, &b, &c, &d))
+	require.True(t, a.Equal(at) && b.Equal(at) && d)
+	require.Equal(t, "America/New_York", a.Location().String())
+	require.Equal(t, 22, c.Day())
+}
+
+// Ensure that Conn.Raw gives the connection below, that what is registered on
+// it works, and that writing through it takes the write lock and gives it back.
+func TestDropIn_raw(t *testing.T) {
+	db := newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	var updates, commits int
+	raw := func(f func(c *sqlite3.SQLiteConn) error) {
+		t.Helper()
+		require.NoError(t, conn.Raw(func(c any) error { return f(c.(driver.RawConn).Raw()) }))
+	}
+	raw(func(c *sqlite3.SQLiteConn) error {
+		c.RegisterUpdateHook(func(int, string, string, int64) { updates++ })
+		c.RegisterCommitHook(func() int { commits++; return 0 })
+		if err := c.RegisterFunc("twice", func(n int64) int64 { return 2 * n }, true); err != nil {
+			return err
+		}
+		if err := c.RegisterCollation("backwards", func(a, b string) int { return -strings.Compare(a, b) }); err != nil {
+			return err
+		}
+		return c.RegisterAggregator("product", newProduct, true)
+	})
+	testdb.Exec(t, conn, "INSERT INTO t(n) VALUES(2), (3), (7)")
+	require.Equal(t, 3, updates)
+	require.Equal(t, 1, commits)
+	require.Equal(t, "42", testdb.Text(t, conn, "SELECT product(n) FROM t"))
+	require.Equal(t, "84", testdb.Text(t, conn, "SELECT twice(product(n)) FROM t"))
+	require.Equal(t, "7", testdb.Text(t, conn, "SELECT n FROM t ORDER BY CAST(n AS TEXT) COLLATE backwards"))
+	// A schema that needs the function and the collation is saved all the same.
+	testdb.Exec(t, conn, "CREATE TABLE s(x TEXT COLLATE backwards); CREATE INDEX sx ON s(x); INSERT INTO s VALUES('a'), ('b'); CREATE INDEX tw ON t(twice(n))")
+	require.NoError(t, driver.Sync(ctx, db))
+	testdb.Exec(t, conn, "DROP INDEX tw; DROP TABLE s")
+
+	raw(func(c *sqlite3.SQLiteConn) error {
+		_, err := c.Exec("BEGIN; INSERT INTO t(n) VALUES(100)", nil)
+		return err
+	})
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.NotEmpty(t, st.WriterHolder, "the transaction is open")
+	raw(func(c *sqlite3.SQLiteConn) error {
+		_, err := c.Exec("COMMIT", nil)
+		return err
+	})
+	free(t, db)
+	raw(func(c *sqlite3.SQLiteConn) error {
+		_, err := c.Exec("BEGIN; DELETE FROM t", nil)
+		return err
+	})
+	raw(func(c *sqlite3.SQLiteConn) error {
+		c.RegisterAuthorizer(func(op int, _, _, _ string) int {
+			if op == sqlite3.SQLITE_DROP_TABLE {
+				return sqlite3.SQLITE_DENY
+			}
+			return sqlite3.SQLITE_OK
+		})
+		return nil
+	})
+	_, err = conn.ExecContext(ctx, "DROP TABLE t")
+	require.Equal(t, sqlite3.ErrAuth, code(err))
+	require.NoError(t, conn.Close())
+	free(t, db)
+	require.Equal(t, "4", testdb.Text(t, db, "SELECT count(*) FROM t"), "what Raw left open was rolled back")
+}
+
+type product struct{ n int64 }
+
+func newProduct() *product      { return &product{1} }
+func (p *product) Step(n int64) { p.n *= n }
+func (p *product) Done() int64  { return p.n }
+
+// Ensure that SQLite's backup works out of a store and into one.
+func TestDropIn_backup(t *testing.T) {
+	db := newTable(t, "")
+	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1), (2)")
+	copyPath := filepath.Join(t.TempDir(), "copy.db")
+	disk, err := (&sqlite3.SQLiteDriver{}).Open(copyPath)
+	require.NoError(t, err)
+	file := disk.(*sqlite3.SQLiteConn)
+	defer func() { require.NoError(t, file.Close()) }()
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	backup := func(dst, src *sqlite3.SQLiteConn) error {
+		b, err := dst.Backup("main", src, "main")
+		if err != nil {
+			return err
+		}
+		for done := false; !done; {
+			if done, err = b.Step(1); err != nil {
+				return err
+			}
+		}
+		return b.Finish()
+	}
+	require.NoError(t, conn.Raw(func(c any) error { return backup(file, c.(driver.RawConn).Raw()) }))
+	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, copyPath), "SELECT count(*) FROM t"))
+	_, err = file.Exec("INSERT INTO t(n) VALUES(3); CREATE TABLE more(x)", nil)
+	require.NoError(t, err)
+	require.NoError(t, conn.Raw(func(c any) error { return backup(c.(driver.RawConn).Raw(), file) }))
+	require.NoError(t, conn.Close())
+	free(t, db)
+	require.Equal(t, "3", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	require.Equal(t, "0", testdb.Text(t, db, "SELECT count(*) FROM more"))
+}
+
+// Ensure that a driver of one's own registers with a hook, as with go-sqlite3,
+// that a hook that fails fails the connection, and that the driver can have
+// other names.
+func TestDropIn_register(t *testing.T) {
+	sql.Register("sqlite-mem-hook", &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		_, err := c.Exec("CREATE TABLE IF NOT EXISTS made_by_hook(x)", nil)
+		if err != nil {
+			return err
+		}
+		return c.RegisterFunc("seven", func() int { return 7 }, true)
+	}})
+	db := testdb.OpenWith(t, "sqlite-mem-hook", testdb.Path(t))
+	require.Equal(t, "7", testdb.Text(t, db, "SELECT seven() FROM (SELECT count(*) FROM made_by_hook)"))
+	free(t, db)
+
+	fails := fmt.Errorf("no")
+	sql.Register("sqlite-mem-fails", &driver.Driver{ConnectHook: func(*sqlite3.SQLiteConn) error { return fails }})
+	db, err := sql.Open("sqlite-mem-fails", testdb.Path(t))
+	require.NoError(t, err)
+	require.ErrorIs(t, db.Ping(), fails)
+	require.NoError(t, db.Close())
+
+	require.NoError(t, driver.RegisterAs("sqlite-mem-alias"))
+	require.ErrorContains(t, driver.RegisterAs("sqlite-mem-alias"), "sqlite-mem-alias")
+	require.ErrorContains(t, driver.RegisterAs("sqlite3"), "sqlite3")
+	db = testdb.OpenWith(t, "sqlite-mem-alias", ":memory:")
+	free(t, db)
+}
+
+// Ensure that ATTACH of a file on disk is that file, and of one that this
+// process has in memory is what is in memory; that a transaction over both is
+// one; and that VACUUM INTO writes where it is told to.
+func TestDropIn_attach(t *testing.T) {
+	db := newTable(t, "")
+	otherPath := testdb.Path(t)
+	other := testdb.Open(t, otherPath)
+	testdb.Exec(t, other, "CREATE TABLE o(x)")
+	disk := testdb.Path(t)
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, conn, "ATTACH ? AS o; ATTACH ? AS d", otherPath, disk)
+	testdb.Exec(t, conn, "CREATE TABLE d.t2(x)")
+	testdb.Exec(t, conn, "BEGIN; INSERT INTO t(n) VALUES(1); INSERT INTO o.o VALUES(1); INSERT INTO d.t2 VALUES(1); COMMIT")
+	require.Equal(t, "1", testdb.Text(t, other, "SELECT count(*) FROM o"))
+	require.NoFileExists(t, otherPath)
+	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, disk), "SELECT count(*) FROM t2"))
+	testdb.Exec(t, conn, "BEGIN; DELETE FROM o.o; DELETE FROM d.t2; DELETE FROM t; ROLLBACK")
+	require.Equal(t, "1", testdb.Text(t, other, "SELECT count(*) FROM o"))
+	testdb.Exec(t, conn, "DETACH o; DETACH d")
+	into := testdb.Path(t)
+	testdb.Exec(t, conn, "VACUUM INTO ?", into)
+	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, into), "SELECT count(*) FROM t"))
+	testdb.Exec(t, conn, "PRAGMA page_size=8192; VACUUM")
+	require.Equal(t, "8192", testdb.Text(t, db, "PRAGMA page_size"))
+	require.NoError(t, conn.Close())
+	free(t, db)
+}
+
+// Ensure that the connection implements what database/sql asks for.
+func TestDropIn_interfaces(t *testing.T) {
+	db := newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	require.NoError(t, conn.Raw(func(c any) error {
+		require.Implements(t, (*sqldriver.SessionResetter)(nil), c)
+		require.Implements(t, (*sqldriver.Validator)(nil), c)
+		require.Implements(t, (*sqldriver.ConnBeginTx)(nil), c)
+		return nil
+	}))
+	require.NoError(t, conn.Close())
+}

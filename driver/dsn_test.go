@@ -1,0 +1,210 @@
+package driver
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var dsnTable = []struct {
+	dsn    string
+	want   Config
+	format string // "": the same as dsn
+}{
+	{"app.db", Config{Path: "app.db"}, ""},
+	{"/var/lib/app data/a'b\"c#d%20é.db", Config{Path: "/var/lib/app data/a'b\"c#d%20é.db"}, ""},
+	{"file:app.db", Config{Path: "app.db"}, "app.db"},
+	{"file:/a/b%3Fc%23d%25e%20f.db", Config{Path: "/a/b?c#d%e f.db"}, "file:/a/b%3Fc%23d%25e%20f.db"},
+	{"file:///a/b.db", Config{Path: "/a/b.db"}, "/a/b.db"},
+	{"file://localhost/a/b.db", Config{Path: "/a/b.db"}, "/a/b.db"},
+	{"file:a.db#fragment", Config{Path: "a.db"}, "a.db"},
+	{"file:a.db?_txlock=deferred#fragment", Config{Path: "a.db", TxLock: TxDeferred}, "a.db?_txlock=deferred"},
+	{"", Config{}, ":memory:"},
+	{":memory:", Config{Path: ":memory:"}, ""},
+	{"file::memory:", Config{Path: ":memory:"}, ":memory:"},
+	{"file::memory:?cache=shared", Config{Path: ":memory:", MemoryName: ":memory:"}, "file::memory:?cache=shared"},
+	{":memory:?cache=shared", Config{Path: ":memory:", MemoryName: ":memory:"}, "file::memory:?cache=shared"},
+	{"file:test?mode=memory&cache=shared", Config{Path: ":memory:", MemoryName: "test"}, "file:test?cache=shared&mode=memory"},
+	{"file:test?mode=memory", Config{Path: ":memory:"}, ":memory:"},
+	{"app.db?cache=shared", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_in_memory=no", Config{Path: "app.db", Direct: true}, ""},
+	{"app.db?sqlite_in_memory=ON", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_sync_interval=20m", Config{Path: "app.db", SyncInterval: 20 * time.Minute}, "app.db?sqlite_sync_interval=20m0s"},
+	{"app.db?sqlite_sync_interval=1d12h", Config{Path: "app.db", SyncInterval: 36 * time.Hour}, "app.db?sqlite_sync_interval=36h0m0s"},
+	{"app.db?sqlite_sync_interval=2d", Config{Path: "app.db", SyncInterval: 48 * time.Hour}, "app.db?sqlite_sync_interval=48h0m0s"},
+	{"app.db?sqlite_sync_interval=1500ms", Config{Path: "app.db", SyncInterval: 1500 * time.Millisecond}, "app.db?sqlite_sync_interval=1.5s"},
+	{"app.db?sqlite_sync_interval=0", Config{Path: "app.db", SyncInterval: -1}, ""},
+	{"app.db?sqlite_role=Server", Config{Path: "app.db", Role: RoleServer}, "app.db?sqlite_role=server"},
+	{"app.db?sqlite_max_memory=512MiB", Config{Path: "app.db", MaxMemory: 512 << 20}, ""},
+	{"app.db?sqlite_max_memory=2gib", Config{Path: "app.db", MaxMemory: 2 << 30}, "app.db?sqlite_max_memory=2GiB"},
+	{"app.db?sqlite_max_memory=123457", Config{Path: "app.db", MaxMemory: 123457}, ""},
+	{"app.db?_busy_timeout=0", Config{Path: "app.db", BusyTimeout: -1}, ""},
+	{"app.db?_timeout=250", Config{Path: "app.db", BusyTimeout: 250 * time.Millisecond}, "app.db?_busy_timeout=250"},
+	{"app.db?_stmt_cache_size=0", Config{Path: "app.db", StmtCacheSize: -1}, ""},
+	{"app.db?_stmt_cache_size=5", Config{Path: "app.db", StmtCacheSize: 5}, ""},
+	{"app.db?_fk=1&_loc=auto", Config{Path: "app.db", Params: map[string]string{"_fk": "1", "_loc": "auto"}}, ""},
+	{"app.db?mode=ro", Config{Path: "app.db", Params: map[string]string{"mode": "ro"}}, ""},
+	{"app.db?sqlite_in_memory=0&vfs=unix", Config{Path: "app.db", Direct: true, Params: map[string]string{"vfs": "unix"}}, "app.db?sqlite_in_memory=no&vfs=unix"},
+}
+
+// Ensure that each form of name and each parameter means what the
+// documentation says, and that what is formatted is parsed to the same again.
+func TestParseDSN(t *testing.T) {
+	for _, tt := range dsnTable {
+		t.Run(tt.dsn, func(t *testing.T) {
+			c, err := ParseDSN(tt.dsn)
+			require.NoError(t, err)
+			require.Equal(t, &tt.want, c)
+			format := tt.format
+			if format == "" {
+				format = tt.dsn
+			}
+			require.Equal(t, format, c.FormatDSN())
+			again, err := ParseDSN(c.FormatDSN())
+			require.NoError(t, err)
+			require.Equal(t, format, again.FormatDSN())
+		})
+	}
+}
+
+// Ensure that what cannot be meant is refused with an error that names the key
+// and the value, or the path.
+func TestParseDSN_invalid(t *testing.T) {
+	for dsn, want := range map[string][]string{
+		"a.db?sqlite_sync_intervall=20m":                   {"sqlite_sync_intervall=20m", "no such parameter"},
+		"a.db?_busytimeout=1":                              {"_busytimeout=1", "no such parameter"},
+		"a.db?nonsense=1":                                  {"nonsense=1", "no such parameter"},
+		"a.db?_pragma=foreign_keys(1)":                     {"_pragma=foreign_keys(1)", "no such parameter"},
+		"a.db?sqlite_wal=1s":                               {"sqlite_wal=1s", "no such parameter"},
+		"a.db?sqlite_sync_interval=20":                     {"sqlite_sync_interval=20", "20m"},
+		"a.db?sqlite_sync_interval=-5m":                    {"sqlite_sync_interval=-5m"},
+		"a.db?sqlite_sync_interval=":                       {"sqlite_sync_interval="},
+		"a.db?sqlite_sync_interval=0s":                     {"sqlite_sync_interval=0s"},
+		"a.db?sqlite_sync_interval=d":                      {"sqlite_sync_interval=d"},
+		"a.db?sqlite_in_memory=maybe":                      {"sqlite_in_memory=maybe", "yes"},
+		"a.db?sqlite_role=boss":                            {"sqlite_role=boss", "server"},
+		"a.db?sqlite_max_memory=1GB":                       {"sqlite_max_memory=1GB", "GiB"},
+		"a.db?sqlite_max_memory=-1":                        {"sqlite_max_memory=-1"},
+		"a.db?sqlite_max_memory=99999999999TiB":            {"sqlite_max_memory="},
+		"a.db?_busy_timeout=-1":                            {"_busy_timeout=-1"},
+		"a.db?_busy_timeout=1s":                            {"_busy_timeout=1s"},
+		"a.db?_timeout=1&_busy_timeout=2":                  {"_timeout=1", "given twice", "_busy_timeout"},
+		"a.db?_fk=1&_foreign_keys=0":                       {"given twice", "_fk"},
+		"a.db?sqlite_role=tool&sqlite_role=tool":           {"sqlite_role=tool,tool", "given twice"},
+		"a.db?_txlock=sometimes":                           {"_txlock=sometimes"},
+		"a.db?_stmt_cache_size=-3":                         {"_stmt_cache_size=-3"},
+		"a.db?cache=public":                                {"cache=public"},
+		"a.db?mode=memory":                                 {"mode=memory", "file:"},
+		"a.db?mode=rx":                                     {"mode=rx"},
+		"a.db?vfs=unix":                                    {"vfs=unix"},
+		"a.db?immutable=1":                                 {"immutable=1"},
+		"a.db?nolock=1":                                    {"nolock=1"},
+		"a.db?%zz":                                         {"%zz"},
+		"file://host/a.db":                                 {"host"},
+		"file:a%zz.db":                                     {"a%zz.db"},
+		"file:a%00.db":                                     {"NUL"},
+		":memory:?sqlite_sync_interval=1m":                 {"sqlite_sync_interval=1m", "only in memory"},
+		":memory:?sqlite_sync_interval=0":                  {"sqlite_sync_interval=0", "only in memory"},
+		"?sqlite_role=server":                              {"sqlite_role=server", "only in memory"},
+		"file:x?mode=memory&sqlite_in_memory=no":           {"sqlite_in_memory=no", "only in memory"},
+		":memory:?mode=ro":                                 {"mode=ro", "only in memory"},
+		"file:x?mode=memory&cache=shared&sqlite_role=tool": {"sqlite_role=tool", "only in memory"},
+	} {
+		t.Run(dsn, func(t *testing.T) {
+			_, err := ParseDSN(dsn)
+			require.Error(t, err)
+			for _, w := range want {
+				require.ErrorContains(t, err, w)
+			}
+		})
+	}
+}
+
+// Ensure that a Config made in Go is held to the same rules as a string.
+func TestConfig_validate(t *testing.T) {
+	for _, c := range []Config{
+		{Path: "a.db", Role: "boss"},
+		{Path: "a.db", MaxMemory: -1},
+		{Path: "a.db", BusyTimeout: time.Microsecond},
+		{Path: "a.db", TxLock: "x"},
+		{Path: "a.db", MemoryName: "m"},
+		{Path: "a.db", Params: map[string]string{"_txlock": "deferred"}},
+		{Path: "a.db", Params: map[string]string{"_timeout": "1"}},
+		{Path: "a.db", Params: map[string]string{"typo": "1"}},
+		{SyncInterval: time.Minute},
+	} {
+		_, err := NewConnector(&c)
+		require.Error(t, err, "%+v", c)
+	}
+}
+
+// Ensure that the README's table has every parameter with its type and its
+// default, in the words of the code.
+func TestParams_readme(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	require.NoError(t, err)
+	for _, p := range params {
+		row := "| `" + p.key + "` | " + p.typ + " | `" + p.def + "` | " + p.meaning + " |"
+		require.True(t, strings.Contains(string(readme), row), "README.md lacks the row\n%s", row)
+	}
+}
+
+// Ensure that whatever is parsed can be formatted and parsed to the same.
+func FuzzParseDSN(f *testing.F) {
+	for _, tt := range dsnTable {
+		f.Add(tt.dsn)
+	}
+	f.Fuzz(func(t *testing.T, dsn string) {
+		c, err := ParseDSN(dsn)
+		if err != nil {
+			return
+		}
+		text := c.FormatDSN()
+		again, err := ParseDSN(text)
+		require.NoError(t, err, text)
+		require.Equal(t, text, again.FormatDSN())
+		if c.memory() {
+			c.Path, again.Path = "", ""
+		}
+		require.Equal(t, c, again)
+	})
+}
+
+// Ensure that the guess what a string of SQL does is right for all that people
+// write; a wrong one costs time, not correctness.
+func TestKeywords(t *testing.T) {
+	for query, want := range map[string][2]bool{ // writes, controls
+		"SELECT 1":                                           {false, false},
+		"  \n\t-- c\n/* d */ ;insert into t":                 {true, true},
+		"\ufeffUPDATE t SET a=1":                             {true, false},
+		"Replace INTO t VALUES(1)":                           {true, false},
+		"WITH a AS (SELECT 1) SELECT * FROM a":               {false, false},
+		"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a": {true, false},
+		"BEGIN":                     {false, true},
+		"begin immediate":           {true, true},
+		"BEGIN /* now */ EXCLUSIVE": {true, true},
+		"COMMIT":                    {false, true},
+		"END TRANSACTION;":          {false, true},
+		"SAVEPOINT a":               {false, true},
+		"RELEASE a":                 {false, true},
+		"ROLLBACK TO a":             {false, true},
+		"SELECT 1; BEGIN":           {false, true},
+		"SELECT 1;":                 {false, false},
+		"VACUUM":                    {true, false},
+		"VACUUM INTO 'x.db'":        {false, false},
+		"PRAGMA user_version=3":     {false, false},
+		"EXPLAIN DELETE FROM t":     {false, false},
+		"DROP TABLE t":              {true, false},
+		"ALTER TABLE t ADD b":       {true, false},
+		"reindex":                   {true, false},
+		"ANALYZE":                   {true, false},
+		"":                          {false, false},
+		"-- nothing":                {false, false},
+		"/* open":                   {false, false},
+	} {
+		require.Equal(t, want, [2]bool{writes(query), controls(query)}, query)
+	}
+}

@@ -1,0 +1,101 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+)
+
+// A database is opened by the name of the driver. It is in the file when Close
+// has returned.
+func Example() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+
+	db, err := sql.Open("sqlite-mem", filepath.Join(dir, "app.db")+"?sqlite_sync_interval=20m")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TABLE quotas(username TEXT PRIMARY KEY, max_storage INTEGER)"); err != nil {
+		log.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO quotas VALUES(?, ?)", "alice@example.org", 1<<30); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		log.Fatal(err)
+	}
+
+	file, err := sql.Open("sqlite3", filepath.Join(dir, "app.db"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer file.Close()
+	var bytes int64
+	if err := file.QueryRow("SELECT max_storage FROM quotas WHERE username='alice@example.org'").Scan(&bytes); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(bytes)
+	// Output: 1073741824
+}
+
+// Sync writes what has changed now; ReadStats tells how things are.
+func ExampleSync() {
+	dir, err := os.MkdirTemp("", "example")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	db, err := sql.Open("sqlite-mem", filepath.Join(dir, "app.db"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE t(x)"); err != nil {
+		log.Fatal(err)
+	}
+	before, err := driver.ReadStats(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := driver.Sync(context.Background(), db); err != nil {
+		log.Fatal(err)
+	}
+	after, err := driver.ReadStats(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(before.Unsaved, after.Unsaved, after.Saves)
+	// Output: 1 0 1
+}
+
+// A Config has what a string cannot say.
+func ExampleNewConnector() {
+	cfg, err := driver.ParseDSN("file:mail?mode=memory&cache=shared&sqlite_max_memory=64MiB&_fk=1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	cfg.OnSync = func(e driver.SyncEvent) {
+		if e.Err != nil {
+			log.Print("page somebody: ", e.Err)
+		}
+	}
+	connector, err := driver.NewConnector(cfg)
+	if err != nil {
+		log.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	fmt.Println(db.Ping(), cfg.FormatDSN())
+	// Output: <nil> file:mail?_fk=1&cache=shared&mode=memory&sqlite_max_memory=64MiB
+}

@@ -1,0 +1,123 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"net/url"
+	"strconv"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// memory is the target of a connector whose database is in memory.
+type memory struct {
+	cfg   *Config
+	store *store.Store
+	uri   string // by which go-sqlite3 opens it
+	users users
+}
+
+// setUp is run on each new connection, behind go-sqlite3's own pragmas.
+//
+//   - mmap_size lets readers use the pages of the engine where they are; any
+//     size over 0 does, as it is not a mapping.
+//   - synchronous=OFF: there is nothing to sync, and the pager does less.
+//   - journal_mode=TRUNCATE keeps one buffer for the journals of the
+//     connection: see internal/memvfs/journal.c.
+const setUp = "PRAGMA main.mmap_size=1073741824; PRAGMA main.synchronous=OFF; PRAGMA main.journal_mode=TRUNCATE"
+
+func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, error) {
+	s, err := store.Open(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{}
+	for k, v := range cfg.Params {
+		q.Set(k, v)
+	}
+	if mode := q.Get("mode"); mode != "ro" {
+		q.Del("mode") // checked when the file was opened
+	}
+	if !q.Has("_mutex") {
+		// database/sql uses a connection from one goroutine at a time, so
+		// SQLite need not lock it at every call.
+		q.Set("_mutex", "no")
+	}
+	q.Set("_busy_timeout", strconv.FormatInt(cfg.busyTimeout().Milliseconds(), 10))
+	q.Set("_stmt_cache_size", strconv.Itoa(cfg.stmtCacheSize()))
+	m := &memory{cfg: cfg, store: s, uri: s.URI(q)}
+	m.users.release = s.Release
+	m.users.flush = func() error {
+		if s.Path() == "" || cfg.syncInterval() == 0 {
+			return nil
+		}
+		_, err := s.Sync(context.Background())
+		return err
+	}
+	m.users.logger = func(err error) {
+		cfg.logger().Error("sqlite-mem: close", "path", s.Path(), "error", err)
+	}
+	return m, nil
+}
+
+// connect opens a connection to the store.
+func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
+	c := &conn{store: m.store, parent: m, cfg: m.cfg}
+	m.users.add()
+
+	// go-sqlite3 sets auto_vacuum, which writes, before the connection is
+	// linked and can take the lock for itself.
+	if m.cfg.Params["_auto_vacuum"] != "" || m.cfg.Params["_vacuum"] != "" {
+		if err := m.store.Writer.Lock(ctx, m.cfg.busyTimeout(), "open a connection"); err != nil {
+			return nil, also(err, m.users.remove())
+		}
+		c.locked = true
+	}
+	d := &sqlite3.SQLiteDriver{Extensions: m.cfg.Extensions, ConnectHook: c.connected}
+	if _, err := d.Open(m.uri); err != nil {
+		if c.locked {
+			c.unlock()
+		}
+		if c.link != nil {
+			c.link.Close()
+		}
+		return nil, also(err, m.users.remove())
+	}
+	return c, nil
+}
+
+// connected is the ConnectHook.
+func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
+	if c.locked {
+		c.unlock()
+	}
+	c.inner = inner
+	link, err := c.store.Engine.Link(inner, c)
+	if err != nil {
+		return err
+	}
+	c.link = link
+	if _, err := inner.ExecContext(background, setUp, nil); err != nil {
+		return err
+	}
+	if err := c.registerFunctions(); err != nil {
+		return err
+	}
+	if c.cfg.ConnectHook != nil {
+		return c.cfg.ConnectHook(inner)
+	}
+	return nil
+}
+
+func (m *memory) sync(ctx context.Context) (int64, error) { return m.store.Sync(ctx) }
+
+func (m *memory) stats() Stats { return readStats(m.store) }
+
+func (m *memory) close() error { return m.users.close() }
+
+// closed is called by a connection that has been closed.
+func (m *memory) closed() error { return m.users.remove() }

@@ -1,0 +1,304 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"bufio"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// runChild is what this test binary does as a child process: it obeys lines on
+// its standard input, "open DSN", "exec SQL", "text SQL", "sync", "close", and
+// answers each with "ok TEXT" or "error TEXT".
+func runChild(string) {
+	var db *sql.DB
+	in := bufio.NewScanner(os.Stdin)
+	in.Buffer(nil, 1<<20)
+	for in.Scan() {
+		verb, arg, _ := strings.Cut(in.Text(), " ")
+		var answer string
+		var err error
+		switch verb {
+		case "open":
+			if db, err = sql.Open(driver.Name, arg); err == nil {
+				err = db.Ping()
+			}
+		case "exec":
+			_, err = db.Exec(arg)
+		case "text":
+			err = db.QueryRow(arg).Scan(&answer)
+		case "sync":
+			err = driver.Sync(ctx, db)
+		case "close":
+			err = db.Close()
+		case "churn":
+			// Commit and save without end, telling of each save.
+			for i := 1; err == nil; i++ {
+				if _, err = db.Exec("INSERT INTO t(n) VALUES(?)", i); err == nil {
+					err = driver.Sync(ctx, db)
+				}
+				fmt.Println("saved", i)
+			}
+		}
+		if err != nil {
+			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " "))
+		} else {
+			fmt.Println("ok", answer)
+		}
+	}
+}
+
+type child struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startChild(t testing.TB, env ...string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "SQLITE_MEM_TEST_CHILD=1")
+	cmd.Env = append(cmd.Env, env...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	c := &child{t, cmd, in, bufio.NewReader(out)}
+	t.Cleanup(c.kill)
+	return c
+}
+
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+}
+
+func (c *child) send(line string) {
+	c.t.Helper()
+	_, err := fmt.Fprintln(c.in, line)
+	require.NoError(c.t, err)
+}
+
+// ask sends a line and returns the answer.
+func (c *child) ask(line string) (string, error) {
+	c.t.Helper()
+	c.send(line)
+	answer, err := c.out.ReadString('\n')
+	require.NoError(c.t, err)
+	verb, text, _ := strings.Cut(strings.TrimSuffix(answer, "\n"), " ")
+	if verb != "ok" {
+		return "", errors.New(text)
+	}
+	return text, nil
+}
+
+func (c *child) must(line string) string {
+	c.t.Helper()
+	answer, err := c.ask(line)
+	require.NoError(c.t, err, line)
+	return answer
+}
+
+// Ensure that the first process is the server; that a second reads what was
+// saved last, follows each save, and is refused to write with the owner's
+// process id; and that it can be the server when the first was killed.
+func TestRoles(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n); INSERT INTO t VALUES(1)")
+
+	// Before the first save there is no file.
+	for _, params := range []string{"", "?mode=rw", "?sqlite_role=tool"} {
+		db, err := sql.Open(driver.Name, path+params)
+		require.NoError(t, err)
+		err = db.Ping()
+		require.NoError(t, db.Close())
+		require.ErrorIs(t, err, fs.ErrNotExist, params)
+		require.ErrorContains(t, err, "has not saved it")
+	}
+	server.must("sync")
+
+	db := testdb.Open(t, path)
+	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, driver.RoleTool, st.Role)
+	for _, write := range []func() error{
+		func() error { _, err := db.Exec("INSERT INTO t VALUES(2)"); return err },
+		func() error { _, err := db.Query("INSERT INTO t VALUES(2) RETURNING n"); return err },
+		func() error {
+			s, err := db.Prepare("DELETE FROM t")
+			if err == nil {
+				defer s.Close()
+				_, err = s.Exec()
+			}
+			return err
+		},
+		func() error {
+			tx, err := db.Begin()
+			require.NoError(t, err, "a transaction that only reads is fine")
+			defer func() { require.NoError(t, tx.Rollback()) }()
+			require.Equal(t, "1", testdb.Text(t, tx, "SELECT count(*) FROM t"))
+			_, err = tx.Exec("DROP TABLE t")
+			return err
+		},
+	} {
+		err := write()
+		var owned *driver.OwnedError
+		require.ErrorAs(t, err, &owned)
+		require.Equal(t, server.cmd.Process.Pid, owned.PID)
+		require.WithinDuration(t, time.Now(), owned.Since, time.Minute)
+		require.ErrorContains(t, err, path)
+		require.ErrorContains(t, err, fmt.Sprint(owned.PID))
+	}
+	server.must("exec INSERT INTO t VALUES(2)")
+	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"), "not saved yet")
+	server.must("sync")
+	require.Equal(t, "2", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	ro, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	require.NoError(t, err)
+	require.Equal(t, "2", testdb.Text(t, ro, "SELECT count(*) FROM t"))
+	require.NoError(t, ro.Commit())
+
+	only, err := sql.Open(driver.Name, path+"?sqlite_role=server")
+	require.NoError(t, err)
+	var owned *driver.OwnedError
+	require.ErrorAs(t, only.Ping(), &owned)
+	require.Equal(t, server.cmd.Process.Pid, owned.PID)
+
+	server.must("exec INSERT INTO t VALUES(3)")
+	server.kill()
+	require.Equal(t, "2", testdb.Text(t, only, "SELECT count(*) FROM t"), "what was saved last")
+	testdb.Exec(t, only, "INSERT INTO t VALUES(33)")
+	testdb.Close(t, only)
+	require.Equal(t, "3", testdb.Text(t, db, "SELECT count(*) FROM t"))
+}
+
+// Ensure that a tool without a server writes to the file itself and keeps
+// servers away until it is closed, and that SetRole and the environment win
+// over the DSN, in that order.
+func TestRoles_tool(t *testing.T) {
+	path := testdb.Path(t)
+	tool := testdb.Open(t, path+"?sqlite_in_memory=no")
+	testdb.Exec(t, tool, "CREATE TABLE t(n); INSERT INTO t VALUES(1)")
+	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "written at once")
+	require.NoError(t, driver.Sync(ctx, tool))
+	other := startChild(t, driver.RoleEnv+"=server")
+	_, err := other.ask("open " + path)
+	require.ErrorContains(t, err, fmt.Sprint(os.Getpid()))
+	other.must("open " + path + "x?sqlite_role=tool") // the environment wins: it is the server of another file
+	require.Equal(t, "server", other.must("text SELECT json_extract(sqlite_mem_stats(), '$.role')"))
+	testdb.Close(t, tool)
+
+	t.Setenv(driver.RoleEnv, "tool")
+	db := testdb.Open(t, path)
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, driver.RoleTool, st.Role)
+	testdb.Close(t, db)
+	require.NoError(t, driver.SetRole(driver.RoleServer))
+	defer func() { require.NoError(t, driver.SetRole("")) }()
+	db = testdb.Open(t, path+"?sqlite_role=tool")
+	st, err = driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, driver.RoleServer, st.Role)
+	testdb.Close(t, db)
+	require.Error(t, driver.SetRole("boss"))
+	require.NoError(t, driver.SetRole(""))
+	t.Setenv(driver.RoleEnv, "boss")
+	db, err = sql.Open(driver.Name, path)
+	require.NoError(t, err)
+	require.ErrorContains(t, db.Ping(), "SQLITE_MEM_ROLE=boss")
+	require.NoError(t, db.Close())
+}
+
+// Ensure that where the lock cannot be made the file is served as it is, to
+// read, and that a server says why it cannot be one.
+func TestRoles_noLockFile(t *testing.T) {
+	path := testdb.Path(t)
+	plain, err := sql.Open("sqlite3", path)
+	require.NoError(t, err)
+	testdb.Exec(t, plain, "CREATE TABLE t(n); INSERT INTO t VALUES(1)")
+	require.NoError(t, plain.Close())
+	// A folder in its place stops root too, whom no mode would.
+	require.NoError(t, os.Mkdir(path+".lock", 0o700))
+
+	db := testdb.Open(t, path)
+	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	_, err = db.Exec("INSERT INTO t VALUES(2)")
+	require.ErrorContains(t, err, "readonly")
+	server, err := sql.Open(driver.Name, path+"?sqlite_role=server")
+	require.NoError(t, err)
+	require.ErrorIs(t, server.Ping(), driver.ErrLockFile)
+	require.ErrorContains(t, server.Ping(), path+".lock")
+	require.NoError(t, server.Close())
+}
+
+// Ensure that a process that is killed while it saves, again and again, leaves
+// a sound file that has everything of the last save that was reported.
+func TestCrash_whileSaving(t *testing.T) {
+	path := testdb.Path(t)
+	deadline := time.Now().Add(*long)
+	kills, last := 0, 0
+	for ; kills < 5 || time.Now().Before(deadline); kills++ {
+		c := startChild(t)
+		c.must("open " + path)
+		if kills == 0 {
+			c.must("exec CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, filler DEFAULT (randomblob(2000)))")
+			c.must("sync")
+		}
+		c.send("churn")
+		reported := 0
+		for range kills%13 + 1 {
+			line, err := c.out.ReadString('\n')
+			require.NoError(t, err)
+			require.True(t, strings.HasPrefix(line, "saved "), line)
+			reported++
+		}
+		c.kill()
+		for { // what it said before it died
+			line, err := c.out.ReadString('\n')
+			if err != nil {
+				break
+			}
+			if strings.HasPrefix(line, "saved ") {
+				reported++
+			}
+		}
+		plain, err := sql.Open("sqlite3", path)
+		require.NoError(t, err)
+		require.Equal(t, "ok", testdb.Text(t, plain, "PRAGMA integrity_check"))
+		var n int
+		require.NoError(t, plain.QueryRow("SELECT count(*) FROM t").Scan(&n))
+		require.GreaterOrEqual(t, n, last+reported)
+		require.LessOrEqual(t, n, last+reported+1, "at most the save that was not reported any more")
+		last = n
+		require.NoError(t, plain.Close())
+	}
+	db := testdb.Open(t, path)
+	require.Equal(t, fmt.Sprint(last), testdb.Text(t, db, "SELECT count(*) FROM t"))
+	testdb.Close(t, db)
+	left, err := filepath.Glob(filepath.Join(filepath.Dir(path), ".*"))
+	require.NoError(t, err)
+	require.Empty(t, left, "temporary files are removed by the next owner")
+	t.Logf("%d kills, %d rows", kills, last)
+}

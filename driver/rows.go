@@ -1,0 +1,135 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"io"
+	"reflect"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// rows are the rows of a query. go-sqlite3 has taken the first step before it
+// returns them.
+type rows struct {
+	c     *conn
+	inner *sqlite3.SQLiteRows
+	ctx   context.Context
+
+	// kept are the rows that were read ahead, and over that they are all.
+	kept [][]driver.Value
+	over bool
+}
+
+var (
+	_ driver.Rows                           = (*rows)(nil)
+	_ driver.RowsColumnTypeDatabaseTypeName = (*rows)(nil)
+	_ driver.RowsColumnTypeNullable         = (*rows)(nil)
+	_ driver.RowsColumnTypeScanType         = (*rows)(nil)
+)
+
+// newRows wraps the rows of a query that has just taken its first step, and
+// ends that call.
+//
+// A statement that writes and returns rows (INSERT … RETURNING) has done its
+// work in that step, but its transaction, if it is its own, lasts until the
+// last row is fetched. Others must not wait for that: the rows, which SQLite
+// has already put aside, are fetched here, and the lock is free.
+func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, error) {
+	r := &rows{c: c, inner: inner.(*sqlite3.SQLiteRows), ctx: ctx}
+	var err error
+	if c.link.Writing() && c.tx == txNone && c.link.Autocommit() {
+		err = r.readAhead()
+	}
+	if err = c.leave(err); err != nil {
+		return nil, joinClose(err, inner)
+	}
+	return r, nil
+}
+
+// joinClose closes the rows of a query that failed. The error of closing is
+// that of the statement once more.
+func joinClose(err error, inner driver.Rows) error {
+	_ = inner.Close()
+	return err
+}
+
+func (r *rows) readAhead() error {
+	n := len(r.inner.Columns())
+	for {
+		dest := make([]driver.Value, n)
+		switch err := r.inner.Next(dest); err {
+		case nil:
+			r.kept = append(r.kept, dest)
+		case io.EOF:
+			r.over = true
+			return nil
+		default:
+			return err
+		}
+	}
+}
+
+// Next fetches the next row.
+func (r *rows) Next(dest []driver.Value) error {
+	if r.over {
+		if len(r.kept) == 0 {
+			return io.EOF
+		}
+		copy(dest, r.kept[0])
+		r.kept = r.kept[1:]
+		return nil
+	}
+	c := r.c
+	if c.broken {
+		return driver.ErrBadConn
+	}
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	c.arm(r.ctx)
+	c.running = true
+	defer c.unwind()
+	err := r.inner.Next(dest)
+	if err == nil && c.ctx == nil {
+		c.running = false
+		return nil
+	}
+	return c.leave(err)
+}
+
+// Close ends the query.
+func (r *rows) Close() error {
+	r.kept = nil
+	c := r.c
+	if c.inner == nil {
+		return nil // closed, or abandoned
+	}
+	err := r.inner.Close()
+	c.settle()
+	return err
+}
+
+// Columns returns the names of the columns.
+func (r *rows) Columns() []string { return r.inner.Columns() }
+
+// DeclTypes returns the declared types of the columns in lower case, as
+// go-sqlite3 has it.
+func (r *rows) DeclTypes() []string { return r.inner.DeclTypes() }
+
+// ColumnTypeDatabaseTypeName returns the declared type of a column.
+func (r *rows) ColumnTypeDatabaseTypeName(i int) string {
+	return r.inner.ColumnTypeDatabaseTypeName(i)
+}
+
+// ColumnTypeNullable reports, as go-sqlite3 does, that every column may be NULL.
+func (r *rows) ColumnTypeNullable(i int) (nullable, ok bool) {
+	return r.inner.ColumnTypeNullable(i)
+}
+
+// ColumnTypeScanType returns a Go type for values of the column.
+func (r *rows) ColumnTypeScanType(i int) reflect.Type {
+	return r.inner.ColumnTypeScanType(i)
+}

@@ -1,0 +1,130 @@
+//go:build cgo
+
+// Package testdb opens databases for tests, and proves at the end of each test
+// that they are healthy and that nothing was left behind.
+package testdb
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3" // the plain driver, "sqlite3"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// Open opens dsn by the driver's name. At the end of the test it makes sure
+// that the database is sound, that nobody holds or waits for the write lock,
+// that no connection is left in use, and closes it. When it was the last, no
+// goroutine is left.
+func Open(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	return OpenWith(t, driver.Name, dsn)
+}
+
+// OpenWith is Open for another name of the driver.
+func OpenWith(t testing.TB, name, dsn string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(name, dsn)
+	require.NoError(t, err)
+	opened.Add(1)
+	t.Cleanup(func() {
+		Close(t, db)
+		if opened.Add(-1) == 0 {
+			goleak.VerifyNone(t)
+		}
+	})
+	return db
+}
+
+// opened counts the databases that tests have opened and not cleaned up yet.
+var opened atomic.Int32
+
+// Close does what Open does at the end of the test, now. It may be called
+// again, and for a database that is closed.
+func Close(t testing.TB, db *sql.DB) {
+	t.Helper()
+	if db.PingContext(context.Background()) != nil {
+		require.NoError(t, db.Close())
+		return
+	}
+	require.Zero(t, db.Stats().InUse, "connections left in use")
+	Healthy(t, db)
+	require.NoError(t, db.Close())
+}
+
+// Healthy makes sure that an open database that nobody uses is sound and free.
+func Healthy(t testing.TB, db *sql.DB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var result string
+	require.NoError(t, db.QueryRowContext(ctx, "PRAGMA integrity_check").Scan(&result))
+	require.Equal(t, "ok", result)
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Empty(t, st.WriterHolder, "the write lock is held")
+	require.Zero(t, st.WriterQueue, "somebody waits for the write lock")
+}
+
+// Main runs the tests of a package and fails if goroutines or stores are left.
+func Main(m *testing.M) {
+	code := m.Run()
+	if n := store.Count(); code == 0 && n > 0 {
+		println("stores left open:", n)
+		code = 1
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			println(err.Error())
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// Plain opens a file with go-sqlite3 itself.
+func Plain(t testing.TB, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite3", path)
+	require.NoError(t, err)
+	opened.Add(1)
+	t.Cleanup(func() {
+		require.NoError(t, db.Close())
+		opened.Add(-1)
+	})
+	return db
+}
+
+// Path is a file that does not exist, in a folder of its own.
+func Path(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "app.db")
+}
+
+// Text runs a query that returns one value, and returns it as text.
+func Text(t testing.TB, db interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}, query string, args ...any) string {
+	t.Helper()
+	var s sql.NullString
+	require.NoError(t, db.QueryRowContext(context.Background(), query, args...).Scan(&s), query)
+	return s.String
+}
+
+// Exec runs statements that must succeed.
+func Exec(t testing.TB, db interface {
+	ExecContext(context.Context, string, ...any) (sql.Result, error)
+}, query string, args ...any) {
+	t.Helper()
+	_, err := db.ExecContext(context.Background(), query, args...)
+	require.NoError(t, err, query)
+}
