@@ -1,0 +1,199 @@
+//go:build cgo
+
+package gormdialect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+)
+
+// Ensure that the migrator's methods do what they are called, for any pool size:
+// tables, columns, indexes, constraints.
+func TestMigrator(t *testing.T) {
+	for _, conns := range []int{1, 0} {
+		t.Run(fmt.Sprintf("conns=%d", conns), func(t *testing.T) {
+			db := migrated(t, quiet())
+			resize(t, db, conns)
+			require.NoError(t, db.Create(&User{Name: "alice", Age: 7}).Error)
+			m := db.Migrator()
+			require.Equal(t, "main", m.CurrentDatabase())
+			tables, err := m.GetTables()
+			require.NoError(t, err)
+			require.Subset(t, tables, []string{"users", "pets"})
+
+			type User struct {
+				ID       uint
+				Name     string `gorm:"uniqueIndex;not null"`
+				Age      string `gorm:"check:age_check,age <> 'x'"`
+				Nickname string `gorm:"index"`
+			}
+			require.False(t, m.HasColumn(&User{}, "Nickname"))
+			require.NoError(t, m.AddColumn(&User{}, "Nickname"))
+			require.True(t, m.HasColumn(&User{}, "nickname"))
+			require.NoError(t, m.CreateIndex(&User{}, "Nickname"))
+			require.True(t, m.HasIndex(&User{}, "idx_users_nickname"))
+			require.NoError(t, m.RenameIndex(&User{}, "idx_users_nickname", "idx_other"))
+			require.True(t, m.HasIndex(&User{}, "idx_other"))
+			require.NoError(t, m.AlterColumn(&User{}, "Age"))
+			types, err := m.ColumnTypes(&User{})
+			require.NoError(t, err)
+			found := map[string]string{}
+			for _, c := range types {
+				found[c.Name()] = c.DatabaseTypeName()
+			}
+			require.Equal(t, "text", found["age"])
+			require.True(t, m.HasIndex(&User{}, "idx_other"), "kept by AlterColumn")
+			require.True(t, m.HasIndex(&User{}, "idx_users_name"), "kept by AlterColumn")
+			require.NoError(t, m.DropIndex(&User{}, "idx_other"))
+			require.False(t, m.HasIndex(&User{}, "idx_other"))
+
+			require.True(t, m.HasConstraint(&User{}, "age_check"))
+			require.NoError(t, m.DropConstraint(&User{}, "age_check"))
+			require.False(t, m.HasConstraint(&User{}, "age_check"))
+			require.NoError(t, db.Exec("UPDATE users SET age = -1").Error)
+			require.NoError(t, m.CreateConstraint(&User{}, "age_check"))
+			require.True(t, m.HasConstraint(&User{}, "age_check"))
+			require.Error(t, db.Exec("UPDATE users SET age = 'x'").Error)
+
+			require.NoError(t, m.CreateIndex(&User{}, "Nickname"))
+			require.NoError(t, m.DropColumn(&User{}, "Nickname"))
+			require.False(t, m.HasColumn(&User{}, "nickname"))
+			require.False(t, m.HasIndex(&User{}, "idx_users_nickname"))
+			require.True(t, m.HasIndex(&User{}, "idx_users_name"), "kept by DropColumn")
+			require.NoError(t, m.RenameColumn(&User{}, "age", "years"))
+			require.True(t, m.HasColumn("users", "years"))
+			require.NoError(t, m.RenameTable("users", "people"))
+			require.True(t, m.HasTable("people"))
+			var name string
+			require.NoError(t, db.Table("people").Where("years = -1").Pluck("name", &name).Error)
+			require.Equal(t, "alice", name)
+			require.NoError(t, m.DropTable("people", "pets"))
+			require.False(t, m.HasTable("people"))
+			require.False(t, m.HasTable("pets"))
+		})
+	}
+}
+
+// Ensure that a migration which replaces a table loses no row that refers to it,
+// no index and no trigger, and leaves foreign keys enforced, whatever connections
+// the pool hands out.
+func TestMigrator_rebuildLosesNothing(t *testing.T) {
+	for _, pool := range []struct {
+		name                string
+		maxOpen, maxIdle    int
+		prepare, inBackward bool
+	}{
+		{name: "one", maxOpen: 1, maxIdle: 1},
+		{name: "none idle", maxOpen: 0, maxIdle: -1},
+		{name: "prepared", maxOpen: 0, maxIdle: -1, prepare: true},
+		{name: "many", maxOpen: 0, maxIdle: 10},
+	} {
+		t.Run(pool.name, func(t *testing.T) {
+			config := quiet()
+			config.PrepareStmt = pool.prepare
+			db := migrated(t, config)
+			sqlDB, err := db.DB()
+			require.NoError(t, err)
+			sqlDB.SetMaxOpenConns(pool.maxOpen)
+			sqlDB.SetMaxIdleConns(pool.maxIdle)
+			require.NoError(t, db.Create(&User{Name: "alice", Pets: []Pet{{Chip: "a"}, {Chip: "b"}}}).Error)
+			require.NoError(t, db.Exec("CREATE INDEX by_age ON users (age DESC) WHERE age > 3").Error)
+			require.NoError(t, db.Exec("CREATE TABLE log (entry text)").Error)
+			require.NoError(t, db.Exec("CREATE TRIGGER renamed AFTER UPDATE OF name ON users BEGIN INSERT INTO log VALUES (new.name || '@?'); END").Error)
+
+			type User struct {
+				ID   uint
+				Name string `gorm:"uniqueIndex;not null"`
+				Age  string `gorm:"check:age_check,age >= 0;check:name_check,name <> ''"`
+			}
+			m := db.Migrator()
+			for name, change := range map[string]func() error{
+				"AutoMigrate":      func() error { return db.AutoMigrate(&User{}) },
+				"AlterColumn":      func() error { return m.AlterColumn(&User{}, "Name") },
+				"DropColumn":       func() error { return m.DropColumn(&User{}, "token") },
+				"DropConstraint":   func() error { return m.DropConstraint(&User{}, "age_check") },
+				"CreateConstraint": func() error { return m.CreateConstraint(&User{}, "age_check") },
+			} {
+				require.NoError(t, change(), name)
+				var n int64
+				require.NoError(t, db.Model(&Pet{}).Count(&n).Error)
+				require.EqualValues(t, 2, n, "pets after %s", name)
+				require.NoError(t, db.Raw("SELECT count(*) FROM sqlite_master WHERE name IN ('by_age', 'renamed', 'idx_users_name')").Scan(&n).Error)
+				require.EqualValues(t, 3, n, "indexes and triggers after %s", name)
+			}
+			require.NoError(t, db.Exec("UPDATE users SET name = 'bob'").Error)
+			var entry string
+			require.NoError(t, db.Table("log").Pluck("entry", &entry).Error)
+			require.Equal(t, "bob@?", entry)
+			for range 4 {
+				require.Error(t, db.Create(&Pet{Chip: "c", UserID: 999}).Error, "foreign keys are enforced")
+			}
+
+			// A migration that fails leaves the table as it was.
+			require.NoError(t, db.Exec("CREATE INDEX on_expr ON users (length(age))").Error)
+			before := schema(t, db)
+			type user struct {
+				ID   uint
+				Name string
+				Age  int `gorm:"check:impossible,age > 1000"`
+			}
+			require.Error(t, db.Table("users").Migrator().CreateConstraint(&user{}, "impossible"))
+			require.Equal(t, before, schema(t, db))
+
+			require.NoError(t, db.Migrator().DropTable(&User{}))
+			var pets int64
+			require.NoError(t, db.Model(&Pet{}).Count(&pets).Error)
+			require.EqualValues(t, 2, pets)
+		})
+	}
+}
+
+// Ensure that foreign keys are on again after a migration whose context ended in
+// the middle of it.
+func TestMigrator_cancelled(t *testing.T) {
+	db := migrated(t, quiet())
+	resize(t, db, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("cancel", func(tx *gorm.DB) {
+		if len(tx.Statement.SQL.String()) > 6 && tx.Statement.SQL.String()[:6] == "CREATE" {
+			cancel()
+		}
+	}))
+	require.ErrorIs(t, db.WithContext(ctx).Migrator().AlterColumn(&User{}, "Age"), context.Canceled)
+	var on bool
+	require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
+	require.True(t, on)
+}
+
+// Ensure that a connection on which foreign keys cannot be switched on again is
+// not used any more.
+func TestMigrator_discarded(t *testing.T) {
+	db := migrated(t, quiet())
+	resize(t, db, 1)
+	require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("fail", func(tx *gorm.DB) {
+		if tx.Statement.SQL.String() == "PRAGMA foreign_keys = ON" {
+			tx.AddError(errors.New("no"))
+		}
+	}))
+	require.NoError(t, db.Migrator().AlterColumn(&User{}, "Age"))
+	require.Error(t, db.Create(&Pet{Chip: "c", UserID: 999}).Error, "foreign keys are enforced")
+}
+
+// Ensure that inside a transaction, where foreign keys cannot be switched off, a
+// table that others refer to is not replaced, and any other is.
+func TestMigrator_inTransaction(t *testing.T) {
+	db := migrated(t, quiet())
+	require.NoError(t, db.Create(&User{Name: "alice", Pets: []Pet{{Chip: "a"}}}).Error)
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		require.ErrorContains(t, tx.Migrator().AlterColumn(&User{}, "Age"), "rows of pets refer to it")
+		return tx.Migrator().AlterColumn(&Pet{}, "UserID")
+	}))
+	var user User
+	require.NoError(t, db.Preload("Pets").Take(&user).Error)
+	require.Len(t, user.Pets, 1)
+}
