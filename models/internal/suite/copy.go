@@ -1,0 +1,358 @@
+package suite
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/sqlite-mem/sqlite-mem/models"
+)
+
+var passwords = models.TableSpec{Name: "passwords", KeyColumn: "login", ValueColumn: "hash"}
+
+// content is all that a database holds, table by table, so that whole databases
+// can be compared.
+type content struct {
+	Quotas    []models.Quota
+	Contacts  []models.Contact
+	Entries   []models.TableEntry
+	Passwords []models.TableEntry
+}
+
+// fill gives a database rows of every kind: all hostile inputs that the rule
+// accepts as keys and values, a server default, a reservation, n plain ones.
+func fill(t *testing.T, db *gorm.DB, n int) {
+	t.Helper()
+	require.NoError(t, models.Migrate(ctx(t), db))
+	table := newTable(t, db, passwords)
+	entries := newTable(t, db, models.TableSpec{Name: "table_entries"})
+	quotas := newQuotas(t, db, 1)
+	contacts := models.NewContacts(db)
+	for i, in := range inputs {
+		if in.bad != "" {
+			continue
+		}
+		require.NoError(t, quotas.Set(ctx(t), in.input, int64(i+1)))
+		require.NoError(t, table.Set(ctx(t), in.input, strings.Repeat(in.input, 3)))
+		require.NoError(t, entries.Set(ctx(t), in.input, in.input))
+	}
+	require.NoError(t, table.Set(ctx(t), "", ""))
+	require.NoError(t, table.Set(ctx(t), "large", strings.Repeat("y", models.MaxValueBytes)))
+	require.NoError(t, table.Set(ctx(t), "large too", strings.Repeat("'", models.MaxValueBytes)))
+	require.NoError(t, quotas.SetDefault(ctx(t), 1<<40))
+	_, err := contacts.Reserve(ctx(t), "reserved", "")
+	require.NoError(t, err)
+	_, err = contacts.Create(ctx(t), "Reserved", webURL, "名 'quoted'")
+	require.NoError(t, err)
+	require.NoError(t, db.Create(&models.Contact{Slug: "old", URL: appURL}).Error)
+	require.NoError(t, db.Model(&models.Contact{}).Where("slug = ?", "old").Update("created_at", nil).Error)
+	var rows []models.Quota
+	for i := range n {
+		rows = append(rows, models.Quota{Username: models.Key(fmt.Sprintf("user%05d@example.org", i)), MaxStorage: int64(i), CreatedAt: 1700000000 + int64(i)})
+	}
+	require.NoError(t, db.CreateInBatches(rows, 500).Error)
+}
+
+func read(t *testing.T, db *gorm.DB) (c content) {
+	t.Helper()
+	require.NoError(t, db.Find(&c.Quotas).Error)
+	require.NoError(t, db.Find(&c.Contacts).Error)
+	for i := range c.Contacts {
+		c.Contacts[i].CreatedAt = c.Contacts[i].CreatedAt.UTC()
+	}
+	c.Entries = readTable(t, db, models.TableSpec{Name: "table_entries"})
+	if db.Migrator().HasTable(passwords.Name) {
+		c.Passwords = readTable(t, db, passwords)
+	}
+	return c
+}
+
+func readTable(t *testing.T, db *gorm.DB, spec models.TableSpec) []models.TableEntry {
+	t.Helper()
+	table, err := models.NewTable(db, spec)
+	require.NoError(t, err)
+	entries, err := table.List(ctx(t), "", models.MaxPage)
+	require.NoError(t, err)
+	return entries
+}
+
+// requireEqual compares two databases without printing megabytes.
+func requireEqual(t *testing.T, want, got content) {
+	t.Helper()
+	require.ElementsMatch(t, want.Quotas, got.Quotas)
+	require.ElementsMatch(t, want.Contacts, got.Contacts)
+	for _, c := range []struct{ want, got []models.TableEntry }{{want.Entries, got.Entries}, {want.Passwords, got.Passwords}} {
+		require.Len(t, c.got, len(c.want))
+		for i := range c.want {
+			require.True(t, c.want[i] == c.got[i], "%.80q and %.80q differ", c.want[i].Key, c.got[i].Key)
+		}
+	}
+}
+
+// RunCopy runs the tests of models.Copy from databases of one kind to those of
+// another.
+func RunCopy(t *testing.T, openFrom, openTo Open) {
+	options := func() models.CopyOptions {
+		return models.CopyOptions{Tables: []models.TableSpec{passwords}, BatchRows: 100}
+	}
+
+	// Ensure that everything arrives as it was, that the report and the progress
+	// add up, that the source is as before, and that a second run finds nothing to
+	// do.
+	t.Run("whole", func(t *testing.T) {
+		const plain = 250
+		from, to := openFrom(t, config()), openTo(t, config())
+		fill(t, from, plain)
+		before := read(t, from)
+		opts := options()
+		var steps []models.CopyProgress
+		opts.Progress = func(p models.CopyProgress) { steps = append(steps, p) }
+		report, err := models.Copy(ctx(t), from, to, opts)
+		require.NoError(t, err)
+		requireEqual(t, before, read(t, to))
+		requireEqual(t, before, read(t, from))
+
+		want := []int{len(before.Quotas), len(before.Contacts), len(before.Entries), len(before.Passwords)}
+		require.Greater(t, want[0], plain)
+		require.Len(t, report.Tables, 4)
+		for i, table := range report.Tables {
+			n := int64(want[i])
+			require.Equal(t, models.TableReport{Table: table.Table, Rows: n, Inserted: n}, table)
+		}
+		var phases []models.CopyPhase
+		done, batches := map[string]int64{}, map[string]int{}
+		for _, p := range steps {
+			if len(phases) == 0 || phases[len(phases)-1] != p.Phase {
+				phases = append(phases, p.Phase)
+			}
+			key := string(p.Phase) + " " + p.Table
+			require.Greater(t, p.Done, done[key])
+			require.LessOrEqual(t, p.Done, p.Total)
+			require.LessOrEqual(t, p.Done-done[key], int64(100))
+			done[key] = p.Done
+			batches[key]++
+		}
+		require.Less(t, want[3], 100)
+		require.Greater(t, batches["write passwords"], 1, "large values are not in one batch")
+		require.Equal(t, []models.CopyPhase{models.CopyCheck, models.CopyWrite, models.CopyVerify}, phases)
+		require.EqualValues(t, want[0], done["verify quotas"])
+		require.EqualValues(t, want[3], done["write passwords"])
+
+		report, err = models.Copy(ctx(t), from, to, options())
+		require.NoError(t, err)
+		for i, table := range report.Tables {
+			n := int64(want[i])
+			require.Equal(t, models.TableReport{Table: table.Table, Rows: n, Equal: n}, table)
+		}
+	})
+
+	// Ensure that a run which is interrupted after any batch leaves whole batches,
+	// and that the next run ends with equal content.
+	t.Run("interrupted", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		fill(t, from, 250)
+		var total int64
+		for after := 1; ; after++ {
+			opts := options()
+			stop, cancel := context.WithCancel(ctx(t))
+			writes := 0
+			opts.Progress = func(p models.CopyProgress) {
+				if p.Phase == models.CopyWrite {
+					if writes++; writes == after {
+						cancel()
+					}
+				}
+			}
+			report, err := models.Copy(stop, from, to, opts)
+			cancel()
+			var inserted, equal int64
+			for _, table := range report.Tables {
+				inserted += table.Inserted
+				equal += table.Equal
+			}
+			require.Equal(t, total, equal, "what earlier runs wrote is found")
+			total += inserted
+			if err == nil {
+				break
+			}
+			require.ErrorIs(t, err, context.Canceled)
+		}
+		requireEqual(t, read(t, from), read(t, to))
+	})
+
+	// Ensure that rows in the way are an error that names them before anything is
+	// written, and that the options resolve it.
+	t.Run("conflicts", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		fill(t, from, 10)
+		require.NoError(t, models.Migrate(ctx(t), to))
+		quotas := newQuotas(t, to, 1)
+		require.NoError(t, quotas.Set(ctx(t), "user00003@example.org", 12345))
+		require.NoError(t, quotas.Set(ctx(t), "stranger", 1))
+		there := newTable(t, to, passwords)
+		require.NoError(t, there.Set(ctx(t), "stranger's", "x"))
+		before := read(t, to)
+
+		_, err := models.Copy(ctx(t), from, to, options())
+		require.ErrorIs(t, err, models.ErrConflict)
+		var conflict *models.ConflictError
+		require.ErrorAs(t, err, &conflict)
+		require.Equal(t, models.ConflictError{Table: "quotas", Differ: 1, Extra: 1, Keys: []string{"user00003@example.org", "stranger"}}, *conflict)
+		for _, word := range []string{"user00003", "stranger's", "passwords", "Overwrite", "Prune", "Merge"} {
+			require.ErrorContains(t, err, word)
+		}
+		requireEqual(t, before, read(t, to))
+
+		opts := options()
+		opts.Overwrite = true
+		_, err = models.Copy(ctx(t), from, to, opts)
+		require.ErrorAs(t, err, &conflict)
+		require.Equal(t, models.ConflictError{Table: "quotas", Extra: 1, Keys: []string{"stranger"}}, *conflict)
+		requireEqual(t, before, read(t, to))
+
+		opts.Merge = true
+		report, err := models.Copy(ctx(t), from, to, opts)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, report.Tables[0].Replaced)
+		require.EqualValues(t, 1, report.Tables[0].Kept)
+		require.EqualValues(t, 1, report.Tables[3].Kept)
+		limit, err := quotas.Limit(ctx(t), "stranger")
+		require.NoError(t, err)
+		require.EqualValues(t, 1, limit.Bytes)
+
+		opts.Merge, opts.Prune = false, true
+		report, err = models.Copy(ctx(t), from, to, opts)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, report.Tables[0].Removed)
+		require.EqualValues(t, 1, report.Tables[3].Removed)
+		requireEqual(t, read(t, from), read(t, to))
+	})
+
+	// Ensure that rows which the other database would refuse are an error that
+	// names table, row and field before anything is written.
+	t.Run("rule", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		require.NoError(t, models.Migrate(ctx(t), from))
+		if from.Name() != "sqlite" {
+			t.Skip("no other database holds such rows")
+		}
+		for i, in := range inputs {
+			require.NoError(t, from.Exec("INSERT INTO table_entries (key, value) VALUES (?, ?)", fmt.Sprintf("row %02d %s", i, in.name), in.input).Error)
+		}
+		_, err := models.Copy(ctx(t), from, to, models.CopyOptions{})
+		require.ErrorIs(t, err, models.ErrInvalid)
+		for _, in := range inputs {
+			if strings.Contains(in.bad, "bytes") {
+				continue // not too long for a value
+			}
+			if in.bad == "" {
+				require.NotContains(t, err.Error(), " "+in.name+`"`)
+				continue
+			}
+			require.ErrorContains(t, err, " "+in.name+`"`)
+			require.ErrorContains(t, err, in.bad)
+		}
+		require.Empty(t, read(t, to).Entries)
+
+		require.NoError(t, from.Exec("DELETE FROM table_entries").Error)
+		for i := range 25 {
+			require.NoError(t, from.Exec("INSERT INTO table_entries (key, value) VALUES (?, 'x')", fmt.Sprintf("%d\xff", i)).Error)
+		}
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{})
+		require.ErrorIs(t, err, models.ErrInvalid)
+		require.ErrorContains(t, err, "25 rows")
+		require.Less(t, len(err.Error()), 2000)
+
+		require.NoError(t, from.Exec("DELETE FROM table_entries").Error)
+		require.NoError(t, from.Exec("INSERT INTO contacts (slug, url, created_at) VALUES ('old', 'reserved', '0512-01-01 00:00:00')").Error)
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{})
+		requireInvalid(t, err, "created_at", "year 512")
+	})
+
+	// Ensure that a copy of nothing, of a table that is not there, onto itself, or
+	// with options that contradict each other is refused.
+	t.Run("refused", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		_, err := models.Copy(ctx(t), from, to, models.CopyOptions{})
+		require.ErrorIs(t, err, models.ErrNotFound)
+		require.NoError(t, models.Migrate(ctx(t), from))
+		_, err = models.Copy(ctx(t), from, to, options())
+		require.ErrorIs(t, err, models.ErrNotFound)
+		require.ErrorContains(t, err, "passwords")
+		_, err = models.Copy(ctx(t), from, from.Session(&gorm.Session{}), models.CopyOptions{})
+		require.ErrorIs(t, err, models.ErrInvalid)
+		for _, opts := range []models.CopyOptions{
+			{Prune: true, Merge: true},
+			{BatchRows: -1},
+			{BatchRows: 5001},
+			{Tables: []models.TableSpec{{Name: "quotas"}}},
+			{Tables: []models.TableSpec{{Name: "a; DROP TABLE quotas"}}},
+			{Tables: []models.TableSpec{{Name: "a"}, {Name: "a"}}},
+			{Tables: []models.TableSpec{{Name: "table_entries", KeyColumn: "other"}}},
+		} {
+			_, err = models.Copy(ctx(t), from, to, opts)
+			require.ErrorIs(t, err, models.ErrInvalid, "%+v", opts)
+		}
+		require.False(t, to.Migrator().HasTable("quotas"), "nothing was made")
+
+		// Empty tables, and table_entries named although it is copied anyway.
+		report, err := models.Copy(ctx(t), from, to, models.CopyOptions{Tables: []models.TableSpec{{Name: "table_entries"}}})
+		require.NoError(t, err)
+		require.Equal(t, []models.TableReport{{Table: "quotas"}, {Table: "contacts"}, {Table: "table_entries"}}, report.Tables)
+	})
+
+	// Ensure that a source which lacks a table leaves that of the target alone,
+	// and that columns the models do not know are not lost unasked.
+	t.Run("other schemas", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		require.NoError(t, from.AutoMigrate(&models.Quota{}))
+		require.NoError(t, newQuotas(t, from, 1).Set(ctx(t), "alice", 7))
+		fill(t, to, 0)
+		require.NoError(t, to.Where("1 = 1").Delete(&models.Quota{}).Error)
+		before := read(t, to)
+		report, err := models.Copy(ctx(t), from, to, models.CopyOptions{Prune: true, Overwrite: true})
+		require.NoError(t, err)
+		require.Equal(t, []models.TableReport{{Table: "quotas", Rows: 1, Inserted: 1}, {Table: "contacts", Missing: true}, {Table: "table_entries", Missing: true}}, report.Tables)
+		before.Quotas = []models.Quota{{Username: "alice", MaxStorage: 7}}
+		requireEqual(t, before, read(t, to))
+
+		require.NoError(t, from.Exec("ALTER TABLE quotas ADD COLUMN first_login_at bigint").Error)
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{})
+		require.ErrorIs(t, err, models.ErrInvalid)
+		require.ErrorContains(t, err, "first_login_at")
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{IgnoreColumns: true})
+		require.NoError(t, err)
+	})
+
+	// Ensure that a target which somebody changes during the copy is noticed.
+	t.Run("changed meanwhile", func(t *testing.T) {
+		from, to := openFrom(t, config()), openTo(t, config())
+		fill(t, from, 10)
+		for phase, want := range map[models.CopyPhase]error{models.CopyCheck: models.ErrConflict, models.CopyWrite: models.ErrNotEqual} {
+			opts := options()
+			opts.Overwrite = phase == models.CopyWrite
+			opts.Progress = func(p models.CopyProgress) {
+				if p.Phase == phase && p.Table == passwords.Name {
+					require.NoError(t, newQuotas(t, to, 1).Set(ctx(t), "user00003@example.org", time.Now().UnixNano()))
+				}
+			}
+			_, err := models.Copy(ctx(t), from, to, opts)
+			require.ErrorIs(t, err, want)
+		}
+		opts := options()
+		opts.Overwrite = true
+		opts.Progress = func(p models.CopyProgress) {
+			if p.Phase == models.CopyWrite && p.Table == passwords.Name {
+				require.NoError(t, newQuotas(t, to, 1).Set(ctx(t), "intruder", 1))
+			}
+		}
+		_, err := models.Copy(ctx(t), from, to, opts)
+		require.ErrorIs(t, err, models.ErrNotEqual)
+		require.ErrorContains(t, err, "in the target")
+	})
+}

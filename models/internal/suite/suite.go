@@ -1,0 +1,135 @@
+// Package suite tests the models on any database: the module's own tests run it on
+// SQLite, those of models/portability on PostgreSQL and MySQL as well. Nothing but
+// tests imports it.
+package suite
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/sqlite-mem/sqlite-mem/models"
+)
+
+// Open returns an empty database of its own, which goes away with the test. It
+// must keep the configuration given.
+type Open func(t *testing.T, config *gorm.Config) *gorm.DB
+
+// Run runs the suite on the databases that open makes.
+func Run(t *testing.T, open Open) {
+	for _, group := range []struct {
+		name string
+		run  func(*testing.T, Open)
+	}{
+		{"migrate", migrate},
+		{"rule", rule},
+		{"names", names},
+		{"order", order},
+		{"table", table},
+		{"quotas", quotas},
+		{"contacts", contacts},
+		{"transactions", transactions},
+		{"concurrency", concurrency},
+		{"contexts", contexts},
+	} {
+		t.Run(group.name, func(t *testing.T) { group.run(t, open) })
+	}
+	t.Run("copy", func(t *testing.T) { RunCopy(t, open, open) })
+}
+
+// fresh opens a database and migrates it.
+func fresh(t *testing.T, open Open) *gorm.DB {
+	t.Helper()
+	db := open(t, config())
+	require.NoError(t, models.Migrate(ctx(t), db))
+	return db
+}
+
+func config() *gorm.Config { return &gorm.Config{Logger: logger.Discard} }
+
+// ctx ends when the test does, and bounds it.
+func ctx(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func newTable(t *testing.T, db *gorm.DB, spec models.TableSpec) *models.Table {
+	t.Helper()
+	table, err := models.NewTable(db, spec)
+	require.NoError(t, err)
+	require.NoError(t, table.Migrate(ctx(t)))
+	return table
+}
+
+func newQuotas(t *testing.T, db *gorm.DB, byDefault int64) *models.Quotas {
+	t.Helper()
+	quotas, err := models.NewQuotas(db, models.QuotaConfig{Default: byDefault})
+	require.NoError(t, err)
+	return quotas
+}
+
+// requireInvalid wants err to refuse the field for a reason that contains the
+// given text.
+func requireInvalid(t *testing.T, err error, field, reason string) {
+	t.Helper()
+	require.ErrorIs(t, err, models.ErrInvalid)
+	var invalid *models.InvalidError
+	require.ErrorAs(t, err, &invalid)
+	require.Equal(t, field, invalid.Field)
+	require.Contains(t, invalid.Reason, reason)
+}
+
+// atOnce runs fn in n goroutines that start together, and returns their errors.
+func atOnce(n int, fn func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i := range n {
+		group.Go(func() {
+			<-start
+			errs[i] = fn(i)
+		})
+	}
+	close(start)
+	group.Wait()
+	return errs
+}
+
+// recorder is a logger that keeps the statements it is shown.
+type recorder struct {
+	logger.Interface
+
+	mu         sync.Mutex
+	statements []string
+}
+
+func newRecorder() *recorder { return &recorder{Interface: logger.Discard} }
+
+func (r *recorder) LogMode(logger.LogLevel) logger.Interface { return r }
+
+func (r *recorder) Trace(_ context.Context, _ time.Time, fc func() (string, int64), _ error) {
+	statement, _ := fc()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, statement)
+}
+
+// writes returns the statements that are not queries.
+func (r *recorder) writes() (out []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, statement := range r.statements {
+		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(statement)), " ")
+		if verb != "SELECT" && verb != "SHOW" && verb != "PRAGMA" {
+			out = append(out, statement)
+		}
+	}
+	return out
+}

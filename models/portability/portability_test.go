@@ -1,0 +1,274 @@
+package portability
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	mysqldriver "github.com/go-sql-driver/mysql"
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/mysql"
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+	"github.com/sqlite-mem/sqlite-mem/models"
+	"github.com/sqlite-mem/sqlite-mem/models/internal/suite"
+)
+
+// Connections a test opens at most: under the servers' own limits, and enough for
+// statements to meet.
+const maxConns = 32
+
+// Ensure that the models do the same on sqlite-mem; the main module's tests run
+// them on SQLite files as well.
+func TestSQLiteMem(t *testing.T) { suite.Run(t, openMem) }
+
+// Ensure that the models do the same on PostgreSQL, whatever the database's locale
+// and isolation and the protocol of its driver.
+func TestPostgres(t *testing.T) {
+	for name, open := range map[string]suite.Open{
+		"locale": openPostgres("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'", "", false),
+		"serializable, simple protocol": openPostgres("TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
+			" default_transaction_isolation=serializable", true),
+	} {
+		t.Run(name, func(t *testing.T) { suite.Run(t, open) })
+	}
+}
+
+// Ensure that the models do the same on MySQL or MariaDB, whatever the database's
+// character set and the driver's way of passing values and counting rows.
+func TestMySQL(t *testing.T) {
+	for name, open := range map[string]suite.Open{
+		"utf8mb4": openMySQL("CHARACTER SET utf8mb4", nil),
+		"latin1": openMySQL("CHARACTER SET latin1", func(c *mysqldriver.Config) {
+			c.ClientFoundRows = true
+			c.InterpolateParams = true
+		}),
+	} {
+		t.Run(name, func(t *testing.T) { suite.Run(t, open) })
+	}
+}
+
+// Ensure that a server's data can move from any kind of database to any other.
+func TestCopy(t *testing.T) {
+	kinds := []struct {
+		name string
+		open suite.Open
+	}{
+		{"sqlite-mem", openMem},
+		{"Postgres", openPostgres("", "", false)},
+		{"MySQL", openMySQL("", nil)},
+	}
+	for _, from := range kinds {
+		for _, to := range kinds {
+			if from.name != to.name { // else it is part of the suite
+				t.Run(from.name+" to "+to.name, func(t *testing.T) { suite.RunCopy(t, from.open, to.open) })
+			}
+		}
+	}
+}
+
+// Ensure that keys are ordered by their bytes on PostgreSQL, also in a table that
+// another program made with the database's locale, and that the tables made here
+// have an index for that order.
+func TestPostgres_collation(t *testing.T) {
+	db := openPostgres("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'", "", false)(t, quiet())
+	require.NoError(t, db.Exec(`CREATE TABLE elsewhere (key text PRIMARY KEY, value text NOT NULL)`).Error)
+	require.NoError(t, db.Exec(`CREATE TABLE quotas (username text PRIMARY KEY, max_storage bigint, created_at bigint)`).Error)
+	elsewhere, err := models.NewTable(db, models.TableSpec{Name: "elsewhere"})
+	require.NoError(t, err)
+	quotas, err := models.NewQuotas(db, models.QuotaConfig{})
+	require.NoError(t, err)
+	for _, key := range []string{"b", "a", "B", "ä", "A", "_"} {
+		require.NoError(t, elsewhere.Set(t.Context(), key, ""))
+		require.NoError(t, quotas.Set(t.Context(), key, 1))
+	}
+	want := []string{"A", "B", "_", "a", "b", "ä"}
+	var tables, users []string
+	for i := range want {
+		entries, err := elsewhere.List(t.Context(), strings.Join(want[max(i-1, 0):i], ""), 1)
+		require.NoError(t, err)
+		tables = append(tables, string(entries[0].Key))
+		rows, err := quotas.List(t.Context(), strings.Join(want[max(i-1, 0):i], ""), 1)
+		require.NoError(t, err)
+		users = append(users, string(rows[0].Username))
+	}
+	require.Equal(t, want, tables)
+	require.Equal(t, want, users)
+	to := openMem(t, quiet())
+	_, err = models.Copy(t.Context(), db, to, models.CopyOptions{Tables: []models.TableSpec{{Name: "elsewhere"}}, BatchRows: 2})
+	require.NoError(t, err)
+
+	require.NoError(t, models.Migrate(t.Context(), db))
+	made, err := models.NewTable(db, models.TableSpec{Name: "made"})
+	require.NoError(t, err)
+	require.NoError(t, made.Migrate(t.Context()))
+	var collations []string
+	require.NoError(t, db.Raw(`SELECT table_name || ' ' || coalesce(collation_name, 'default') FROM information_schema.columns
+		WHERE table_schema = current_schema() AND column_name IN ('slug', 'key', 'username') ORDER BY 1`).Scan(&collations).Error)
+	require.Equal(t, []string{"contacts C", "elsewhere default", "made C", "quotas default", "table_entries C"}, collations)
+}
+
+// Ensure that a table which another program made on MySQL, with a collation that
+// does not order by bytes, is copied whole, and that a target whose keys it cannot
+// tell apart is an error.
+func TestMySQL_collation(t *testing.T) {
+	foreign := func() *gorm.DB {
+		db := openMySQL("CHARACTER SET utf8mb4", nil)(t, quiet())
+		require.NoError(t, db.Exec("CREATE TABLE table_entries (`key` varchar(191) PRIMARY KEY, `value` longtext NOT NULL)").Error)
+		return db
+	}
+	from := foreign()
+	entries, err := models.NewTable(from, models.TableSpec{Name: "table_entries"})
+	require.NoError(t, err)
+	for _, key := range []string{"b", "a", "_", "Z", "ä2", "c "} {
+		require.NoError(t, entries.Set(t.Context(), key, "value of "+key))
+	}
+	to := openMem(t, quiet())
+	_, err = models.Copy(t.Context(), from, to, models.CopyOptions{BatchRows: 2})
+	require.NoError(t, err)
+	copied, err := models.NewTable(to, models.TableSpec{Name: "table_entries"})
+	require.NoError(t, err)
+	keys, err := copied.Keys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"Z", "_", "a", "b", "c ", "ä2"}, keys)
+
+	require.NoError(t, copied.Set(t.Context(), "A", ""))
+	_, err = models.Copy(t.Context(), to, foreign(), models.CopyOptions{BatchRows: 2})
+	require.ErrorIs(t, err, models.ErrConflict)
+}
+
+// Ensure that a transaction which the server undoes to end a deadlock is tried
+// again.
+func TestDeadlock(t *testing.T) {
+	for name, c := range map[string]struct {
+		open    suite.Open
+		spared  string // sees to it that the server undoes the other transaction
+		waiting string // tells, in its second column, how many transactions wait for a row
+	}{
+		"Postgres": {openPostgres("", "", false), "SET LOCAL deadlock_timeout = '50s'", "SELECT 'waiting', count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"},
+		"MySQL":    {openMySQL("", nil), "DO 0", "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			from, to := openMem(t, quiet()), c.open(t, quiet())
+			require.NoError(t, models.Migrate(ctx, from))
+			require.NoError(t, models.Migrate(ctx, to))
+			rows := []models.Quota{{Username: "a", MaxStorage: 1}, {Username: "b", MaxStorage: 1}}
+			require.NoError(t, from.Create(&rows).Error)
+			rows = []models.Quota{{Username: "a"}, {Username: "b"}}
+			require.NoError(t, to.Create(&rows).Error)
+
+			// We hold b and come for a while the copy holds a and waits for b. InnoDB
+			// undoes the transaction that has written less, PostgreSQL the one that
+			// looks for deadlocks first.
+			tx := to.WithContext(ctx).Begin()
+			defer tx.Rollback()
+			require.NoError(t, tx.Exec(c.spared).Error)
+			for i := range 100 {
+				require.NoError(t, tx.Create(&models.TableEntry{Key: models.Key(fmt.Sprint(i))}).Error)
+			}
+			require.NoError(t, tx.Model(&models.Quota{}).Where("username = ?", "b").Update("max_storage", 2).Error)
+			done := make(chan error, 1)
+			go func() {
+				_, err := models.Copy(ctx, from, to, models.CopyOptions{Overwrite: true})
+				done <- err
+			}()
+			for waiting := 0; waiting == 0; {
+				var name string
+				require.NoError(t, to.WithContext(ctx).Raw(c.waiting).Row().Scan(&name, &waiting))
+			}
+			require.NoError(t, tx.Model(&models.Quota{}).Where("username = ?", "a").Update("max_storage", 2).Error)
+			require.NoError(t, tx.Rollback().Error)
+			require.NoError(t, <-done)
+		})
+	}
+}
+
+func quiet() *gorm.Config { return &gorm.Config{Logger: logger.Discard} }
+
+func openMem(t *testing.T, config *gorm.Config) *gorm.DB {
+	t.Helper()
+	return opened(t, gormdialect.Open(filepath.Join(t.TempDir(), "test.db")), config)
+}
+
+// openPostgres returns an opener of databases made with the given options, on
+// connections with the given settings.
+func openPostgres(options, settings string, simpleProtocol bool) suite.Open {
+	return func(t *testing.T, config *gorm.Config) *gorm.DB {
+		t.Helper()
+		dsn := server(t, "SQLITE_MEM_TEST_POSTGRES")
+		name := database(t, postgres.Open(dsn), `CREATE DATABASE %s `+options, `DROP DATABASE %s WITH (FORCE)`)
+		return opened(t, postgres.New(postgres.Config{DSN: dsn + " dbname=" + name + settings, PreferSimpleProtocol: simpleProtocol}), config)
+	}
+}
+
+// openMySQL returns an opener of databases made with the given options.
+func openMySQL(options string, configure func(*mysqldriver.Config)) suite.Open {
+	return func(t *testing.T, config *gorm.Config) *gorm.DB {
+		t.Helper()
+		dsn, err := mysqldriver.ParseDSN(server(t, "SQLITE_MEM_TEST_MYSQL"))
+		require.NoError(t, err)
+		dsn.ParseTime = true
+		dsn.DBName = ""
+		name := database(t, mysql.Open(dsn.FormatDSN()), `CREATE DATABASE %s `+options, `DROP DATABASE %s`)
+		dsn.DBName = name
+		if configure != nil {
+			configure(dsn)
+		}
+		return opened(t, mysql.Open(dsn.FormatDSN()), config)
+	}
+}
+
+// server returns the connection string in the environment variable, or ends the
+// test.
+func server(t *testing.T, variable string) string {
+	t.Helper()
+	dsn := os.Getenv(variable)
+	if dsn == "" {
+		if os.Getenv("SQLITE_MEM_TEST_REQUIRE") != "" {
+			t.Fatalf("%s is not set", variable)
+		}
+		t.Skipf("%s is not set; ./run starts servers and sets it", variable)
+	}
+	return dsn
+}
+
+// database makes a database of a name of its own, which goes away with the test.
+func database(t *testing.T, admin gorm.Dialector, create, drop string) (name string) {
+	t.Helper()
+	name = "sqlite_mem_test_" + strings.ToLower(rand.Text())
+	exec := func(statement string) {
+		db, err := gorm.Open(admin, &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		pool, err := db.DB()
+		require.NoError(t, err)
+		defer pool.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, db.WithContext(ctx).Exec(fmt.Sprintf(statement, name)).Error)
+	}
+	exec(create)
+	t.Cleanup(func() { exec(drop) })
+	return name
+}
+
+func opened(t *testing.T, dialector gorm.Dialector, config *gorm.Config) *gorm.DB {
+	t.Helper()
+	db, err := gorm.Open(dialector, config)
+	require.NoError(t, err)
+	pool, err := db.DB()
+	require.NoError(t, err)
+	pool.SetMaxOpenConns(maxConns)
+	pool.SetMaxIdleConns(maxConns)
+	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	return db
+}

@@ -1,0 +1,211 @@
+package models
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// TableEntry is a row of a key-value table with the default column names. Its own
+// table is table_entries; [Table] serves tables of any name.
+type TableEntry struct {
+	Key   Key  `gorm:"primaryKey"`
+	Value Text `gorm:"not null"`
+}
+
+// TableName is Madmail's name for the table.
+func (TableEntry) TableName() string { return "table_entries" }
+
+// TableSpec names a key-value table and its columns: 1 to [MaxNameBytes]
+// lower-case ASCII letters, digits and underscores, not starting with a digit.
+// Words of SQL are fine.
+type TableSpec struct {
+	Name        string
+	KeyColumn   string // "": key
+	ValueColumn string // "": value
+}
+
+// checked returns the spec with its defaults filled in, or an [InvalidError].
+func (s TableSpec) checked() (TableSpec, error) {
+	if s.KeyColumn == "" {
+		s.KeyColumn = "key"
+	}
+	if s.ValueColumn == "" {
+		s.ValueColumn = "value"
+	}
+	if err := checkName("table", s.Name); err != nil {
+		return s, err
+	}
+	if s.Name == (Quota{}).TableName() || s.Name == (Contact{}).TableName() {
+		return s, &InvalidError{"table", s.Name + " is not a key-value table"}
+	}
+	if len(s.Name) >= 7 && s.Name[:7] == "sqlite_" {
+		return s, &InvalidError{"table", s.Name + " is a name that SQLite keeps for itself"}
+	}
+	if err := checkName("key column", s.KeyColumn); err != nil {
+		return s, err
+	}
+	if err := checkName("value column", s.ValueColumn); err != nil {
+		return s, err
+	}
+	if s.KeyColumn == s.ValueColumn {
+		return s, &InvalidError{"value column", s.ValueColumn + " is the key column"}
+	}
+	return s, nil
+}
+
+// Table is the store of one key-value table. Keys and values follow the package's
+// rule; the empty key is a key and the empty value a value.
+//
+// The methods are those of maddy's mutable table with a context on each: Lookup,
+// Keys, Set for its SetKey, Remove for its RemoveKey.
+type Table struct {
+	db   *gorm.DB
+	spec TableSpec
+}
+
+// NewTable returns the store of the table that spec names. It does not touch the
+// database; the table is made by [Table.Migrate], or by whoever owns it. On MySQL
+// a table that another program made compares keys by its own collation. A name
+// that is refused is an [InvalidError].
+func NewTable(db *gorm.DB, spec TableSpec) (*Table, error) {
+	spec, err := spec.checked()
+	if err != nil {
+		return nil, err
+	}
+	return &Table{db, spec}, nil
+}
+
+// Spec returns the names of the table and its columns, defaults filled in.
+func (t *Table) Spec() TableSpec { return t.spec }
+
+// Migrate makes the table unless it exists. A table that exists is not touched.
+func (t *Table) Migrate(ctx context.Context) error {
+	var err error
+	for range MaxAttempts {
+		var found bool
+		if found, err = hasTable(begin(ctx, t.db), t.spec.Name); found || err != nil {
+			break
+		}
+		// Two processes may both get here, and PostgreSQL fails one of them in
+		// spite of IF NOT EXISTS: then the table is there when we look again.
+		err = begin(ctx, t.db).Exec("CREATE TABLE IF NOT EXISTS ? (? "+keyType(t.db)+" NOT NULL, ? "+textType(t.db)+" NOT NULL, PRIMARY KEY (?))",
+			t.table(), t.key(), t.value(), t.key()).Error
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || inTransaction(t.db) {
+			break
+		}
+	}
+	return t.wrap("make", err)
+}
+
+// Lookup returns the value of key, and whether there is one.
+func (t *Table) Lookup(ctx context.Context, key string) (value string, ok bool, err error) {
+	if err := checkKey("key", key); err != nil {
+		return "", false, err
+	}
+	var values []Text
+	err = run(ctx, t.db, func(tx *gorm.DB) error {
+		return tx.Raw("SELECT ? FROM ? WHERE ? = ?", t.value(), t.table(), t.key(), key).Scan(&values).Error
+	})
+	if err != nil || len(values) == 0 {
+		return "", false, t.wrap("look up in", err)
+	}
+	return string(values[0]), true, nil
+}
+
+// Keys returns all keys, ordered by their bytes on every database. For tables that
+// may be large there is [Table.List].
+func (t *Table) Keys(ctx context.Context) ([]string, error) {
+	var keys []Key
+	err := run(ctx, t.db, func(tx *gorm.DB) error {
+		return tx.Raw("SELECT ? FROM ?", t.key(), t.table()).Scan(&keys).Error
+	})
+	if err != nil {
+		return nil, t.wrap("list", err)
+	}
+	out := make([]string, len(keys))
+	for i, key := range keys {
+		out[i] = string(key)
+	}
+	slices.Sort(out) // here, so that no collation has a say
+	return out, nil
+}
+
+// List returns up to limit entries, ordered by the bytes of their keys, beginning
+// after the key given; "" begins at the first. limit 0 means [DefaultPage], and no
+// more than [MaxPage] are returned. To go on, pass the last key returned; fewer
+// entries than asked for are the last ones.
+func (t *Table) List(ctx context.Context, after string, limit int) ([]TableEntry, error) {
+	if err := checkKey("after", after); err != nil {
+		return nil, err
+	}
+	limit, err := pageSize(limit)
+	if err != nil {
+		return nil, err
+	}
+	order := keyOrder(t.db, t.spec.KeyColumn)
+	query := "SELECT ? AS k, ? AS v FROM ?"
+	vars := []any{t.key(), t.value(), t.table()}
+	if after != "" {
+		query += " WHERE ? > ?"
+		vars = append(vars, order, after)
+	}
+	query += " ORDER BY ? LIMIT ?"
+	vars = append(vars, order, limit)
+	var rows []struct {
+		K Key
+		V Text
+	}
+	err = run(ctx, t.db, func(tx *gorm.DB) error { return tx.Raw(query, vars...).Scan(&rows).Error })
+	if err != nil {
+		return nil, t.wrap("list", err)
+	}
+	entries := make([]TableEntry, len(rows))
+	for i, row := range rows {
+		entries[i] = TableEntry{Key: row.K, Value: row.V}
+	}
+	return entries, nil
+}
+
+// Set stores the value of key, in place of an earlier one.
+func (t *Table) Set(ctx context.Context, key, value string) error {
+	if err := checkKey("key", key); err != nil {
+		return err
+	}
+	if err := checkText("value", value, MaxValueBytes); err != nil {
+		return err
+	}
+	return t.wrap("set in", run(ctx, t.db, func(tx *gorm.DB) error {
+		return tx.Table(t.spec.Name).Clauses(clause.OnConflict{
+			Columns:   []clause.Column{t.key()},
+			DoUpdates: clause.AssignmentColumns([]string{t.spec.ValueColumn}),
+		}).Create(map[string]any{t.spec.KeyColumn: key, t.spec.ValueColumn: value}).Error
+	}))
+}
+
+// Remove deletes key and its value. It does nothing when there is none.
+func (t *Table) Remove(ctx context.Context, key string) error {
+	if err := checkKey("key", key); err != nil {
+		return err
+	}
+	return t.wrap("remove from", run(ctx, t.db, func(tx *gorm.DB) error {
+		return tx.Exec("DELETE FROM ? WHERE ? = ?", t.table(), t.key(), key).Error
+	}))
+}
+
+func (t *Table) table() clause.Table  { return clause.Table{Name: t.spec.Name} }
+func (t *Table) key() clause.Column   { return clause.Column{Name: t.spec.KeyColumn} }
+func (t *Table) value() clause.Column { return clause.Column{Name: t.spec.ValueColumn} }
+
+func (t *Table) wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("models: %s table %s: %w", what, t.spec.Name, err)
+}
