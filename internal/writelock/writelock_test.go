@@ -60,9 +60,13 @@ func TestLock_firstInFirstOut(t *testing.T) {
 		mustLock(t, &l, "first")
 
 		var order []int // guarded by l
+		head := make(chan struct{})
 		for i := range n {
 			go func() {
 				assert.NoError(t, l.Lock(t.Context(), long-time.Duration(i), strconv.Itoa(i)))
+				if i == 0 {
+					<-head
+				}
 				order = append(order, i)
 				assert.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
 				l.Unlock()
@@ -72,8 +76,9 @@ func TestLock_firstInFirstOut(t *testing.T) {
 		require.Equal(t, n, l.Stats().Waiting)
 
 		l.Unlock()
-		// Strict hand-over: the lock is the head's before its goroutine has run.
+		// Strict hand-over: the lock is the head's, whether it has run or not.
 		require.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
+		close(head)
 		synctest.Wait()
 
 		require.Len(t, order, n)
