@@ -47,7 +47,7 @@ type ForeignChangeError = snapshot.ForeignChangeError
 // OwnedError is the error of an attempt to write to, or in the role of the
 // server to open, a database that another process owns.
 type OwnedError struct {
-	Path  string
+	Path  string    // the database file
 	PID   int       // of the owner; 0: not known
 	Since time.Time // when it became the owner; zero: not known
 

@@ -53,27 +53,27 @@ const (
 
 // CopyProgress tells how far [Copy] is with a table.
 type CopyProgress struct {
-	Phase CopyPhase
-	Table string
-	Done  int64 // rows of the source this pass is through with
-	Total int64 // rows of the source
+	Phase CopyPhase // what is being done
+	Table string    // to which table
+	Done  int64     // rows of the source this pass is through with
+	Total int64     // rows of the source
 }
 
 // CopyReport is what [Copy] did.
 type CopyReport struct {
-	Tables []TableReport
+	Tables []TableReport // in the order in which they were copied
 }
 
 // TableReport is what [Copy] did with one table, in rows.
 type TableReport struct {
-	Table    string
-	Missing  bool  // the source has no such table; the target's is left as it is, or made
-	Rows     int64 // in the source, all of which the target holds if Copy returned nil
-	Equal    int64 // were in the target already, from an earlier run for instance
-	Inserted int64 // were written
-	Replaced int64 // were written in place of others (Overwrite)
-	Removed  int64 // of the target, which the source does not have (Prune)
-	Kept     int64 // of the target, which the source does not have (Merge)
+	Table    string // its name
+	Missing  bool   // the source has no such table; the target's is left as it is, or made
+	Rows     int64  // in the source, all of which the target holds if Copy returned nil
+	Equal    int64  // were in the target already, from an earlier run for instance
+	Inserted int64  // were written
+	Replaced int64  // were written in place of others (Overwrite)
+	Removed  int64  // of the target, which the source does not have (Prune)
+	Kept     int64  // of the target, which the source does not have (Merge)
 }
 
 const (

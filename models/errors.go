@@ -51,10 +51,10 @@ func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
 // QuotaError says that an account may not store more.
 type QuotaError struct {
-	Username string
-	Limit    Limit // the limit in force and where it is from
-	Used     int64 // bytes in use, as given to [Quotas.Allow]
-	More     int64 // bytes asked for, as given to [Quotas.Allow]
+	Username string // whose quota it is
+	Limit    Limit  // the limit in force and where it is from
+	Used     int64  // bytes in use, as given to [Quotas.Allow]
+	More     int64  // bytes asked for, as given to [Quotas.Allow]
 }
 
 func (e *QuotaError) Error() string {
@@ -68,7 +68,7 @@ func (e *QuotaError) Is(target error) bool { return target == ErrQuotaExceeded }
 // ConflictError says that the target of [Copy] holds rows which the source does
 // not have in this form, in one table. The error of Copy holds one for each table.
 type ConflictError struct {
-	Table  string
+	Table  string   // of the target
 	Differ int64    // rows with a key of the source and other content
 	Extra  int64    // rows with a key that the source does not have
 	Keys   []string // the first of them, at most 10 of each kind

@@ -12,8 +12,8 @@ import (
 // TableEntry is a row of a key-value table with the default column names. Its own
 // table is table_entries; [Table] serves tables of any name.
 type TableEntry struct {
-	Key   Key  `gorm:"primaryKey"`
-	Value Text `gorm:"not null"`
+	Key   Key  `gorm:"primaryKey"` // at most MaxKeyBytes bytes
+	Value Text `gorm:"not null"`   // at most MaxValueBytes bytes
 }
 
 // TableName is Madmail's name for the table.
@@ -23,7 +23,7 @@ func (TableEntry) TableName() string { return "table_entries" }
 // lower-case ASCII letters, digits and underscores, not starting with a digit.
 // Words of SQL are fine.
 type TableSpec struct {
-	Name        string
+	Name        string // of the table
 	KeyColumn   string // "": key
 	ValueColumn string // "": value
 }

@@ -40,11 +40,11 @@ type LoopConfig struct {
 
 // Event is one attempt to save.
 type Event struct {
-	Start    time.Time
-	Duration time.Duration
-	Bytes    int64 // as Save returned them
-	Err      error // nil after success
-	Failures int   // failed attempts in a row, this one included; 0 after success
+	Start    time.Time     // when the attempt began
+	Duration time.Duration // how long it took
+	Bytes    int64         // as Save returned them
+	Err      error         // nil after success
+	Failures int           // failed attempts in a row, this one included; 0 after success
 
 	// Awaited: a Sync or Close gets Err too. Of the other attempts nobody
 	// learns but by this event.

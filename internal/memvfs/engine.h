@@ -191,12 +191,13 @@ struct MemFile {
 
 /*
 ** Where a thread must be able to stop for any time without harm to others. The
-** stress test (testdata/stress) stops there, or hardly a race would ever be met.
+** stress test (testdata/stress) does stop there, one time in n, or hardly a race
+** would ever be met.
 */
 #ifdef MEMVFS_STRESS
-void memvfsStressPoint(void);
+void memvfsStressPoint(int n);
 #else
-# define memvfsStressPoint() ((void)0)
+# define memvfsStressPoint(n) ((void)0)
 #endif
 
 /* slab.c */

@@ -202,20 +202,20 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   /* Relaxed: only statistics look at it. */
   atomic_store_explicit(&r->since, memvfsNow(), memory_order_relaxed);
   for(;;){
-    memvfsStressPoint();
+    memvfsStressPoint(10);
     atomic_store(&r->pin, e);
-    memvfsStressPoint();
+    memvfsStressPoint(10);
     e2 = atomic_load(&s->epoch);
     if( e2==e ) break;
     e = e2;
   }
   r->epoch = e;
-  memvfsStressPoint();
+  memvfsStressPoint(10);
   /* A table is published before the epoch of its first commit, and an older
   ** one is not freed while a pin is before that: this ends at one of ours. */
   t = atomic_load(&s->pTable);
   while( t->birth>e ){
-    memvfsStressPoint();
+    memvfsStressPoint(10);
     t = atomic_load(&t->pOlder);
   }
   r->pTable = t;
@@ -264,12 +264,12 @@ Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
   Version *v;
   if( pSlot==0 ) return 0;
   atomic_store(&r->walk, atomic_load(&t->pStore->era));
-  memvfsStressPoint();
+  memvfsStressPoint(500);
   v = atomic_load(pSlot);
-  memvfsStressPoint();
+  memvfsStressPoint(500);
   while( v && v->birth>epoch ){
     v = atomic_load(&v->pOlder);
-    memvfsStressPoint();
+    memvfsStressPoint(500);
   }
   /* Release: what was read in the walk was read before it ended. */
   atomic_store_explicit(&r->walk, 0, memory_order_release);

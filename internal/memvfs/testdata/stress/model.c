@@ -196,8 +196,11 @@ static void truncateSome(File *p){
 }
 
 static void commit(File *p){
-  int fault = hard || faulty(), rc;
   uint64_t before = memvfs_store_epoch(store);
+  int fault, rc;
+  /* As the pager does: a commit writes page 1, so that it needs no memory. */
+  if( hard && p->work->n && !writePiece(p, p->work->ps, 0) ) return;
+  fault = hard || faulty();
   if( hard ) memvfs_fail_alloc(1, 1);
   rc = p->f->pMethods->xFileControl(p->f, SQLITE_FCNTL_COMMIT_PHASETWO, 0);
   memvfs_fail_alloc(0, 0);

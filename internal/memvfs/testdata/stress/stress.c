@@ -27,13 +27,13 @@ void storeEnd(memvfs_store *s){
   CHECK( memvfs_store_destroy(s)==SQLITE_OK );
 }
 
-/* Stops the thread now and then, for long enough that others get far. */
+/* Stops the thread one time in n, now and then for so long that others get far. */
 static int stopping;
-void memvfsStressPoint(void){
+void memvfsStressPoint(int n){
   static _Thread_local Rng r;
   if( !stopping ) return;
   if( r.s==0 ) r.s = (uint64_t)(uintptr_t)&r;
-  if( below(&r, 500)==0 ) usleep((useconds_t)below(&r, 300));
+  if( below(&r, n)==0 ) usleep((useconds_t)below(&r, below(&r, 4) ? 200 : 4000));
 }
 
 /* ---- A system with large pages ---- */
