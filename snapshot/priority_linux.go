@@ -5,7 +5,14 @@ import (
 	"syscall"
 )
 
-// inBackground runs f on a thread of its own at the lowest priority and waits
+// niceness is the priority of a save in the background: a tenth of the weight of
+// an ordinary thread (sched(7)). At the lowest, 19, it would be a sixtieth: on
+// saturated processors a save would take so long that pages rewritten meanwhile
+// pile up, and whoever waits for something that its thread holds in the kernel
+// waits as long.
+const niceness = 10
+
+// inBackground runs f on a thread of its own at a low priority and waits
 // for it. Linux has a priority for each thread, and an unprivileged thread can
 // only lower it: so the thread is not given back. A goroutine that ends while
 // locked to its thread ends the thread too.
@@ -19,7 +26,7 @@ func inBackground(f func()) {
 		defer close(done)
 		runtime.LockOSThread()
 		// Nothing depends on it, so an error is not worth a failed save.
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), 19)
+		_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), niceness)
 		f()
 	}()
 	<-done

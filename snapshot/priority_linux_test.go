@@ -19,7 +19,7 @@ func TestInBackground(t *testing.T) {
 	before := prio()
 	in := 0
 	inBackground(func() { in = prio() })
-	require.Equal(t, 19, in)
+	require.Equal(t, niceness, in)
 	done := make(chan int)
 	for range 50 {
 		go func() { done <- prio() }()

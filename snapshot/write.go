@@ -28,7 +28,7 @@ const (
 
 // WriteOptions are optional: the zero value is a plain save.
 type WriteOptions struct {
-	// Background lets the save run at the lowest CPU priority, so that it
+	// Background lets the save run at a low CPU priority, so that it
 	// does not delay the statements that run meanwhile. It takes longer on a
 	// busy machine. Linux only; elsewhere it has no effect.
 	Background bool
