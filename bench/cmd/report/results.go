@@ -1,0 +1,140 @@
+package main
+
+import (
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+)
+
+// results is all that was measured, as it is kept in results.json.
+type results struct {
+	Machine  machine
+	Rounds   int
+	Accounts int
+	Cell     time.Duration // how long each cell ran in each round
+	Took     time.Duration
+
+	Cells     []*cell
+	Snapshots []*snapshotRun
+	LoadSave  []*loadSaveRun
+	Growth    []*growthRun
+}
+
+// cell is one contender under one load.
+type cell struct {
+	Workload    string
+	Contender   string
+	Cancellable bool
+	Goroutines  int
+	Samples     []sample // by rounds
+}
+
+type sample struct {
+	Ops     int64
+	NsPerOp float64
+	// Nanoseconds, of single operations, as measure.Percentiles.
+	Percentiles []float64
+	Retries     float64 // for each operation
+	Err         string  `json:",omitempty"`
+}
+
+// percentiles are those of measure.Percentiles in nanoseconds.
+func percentiles(l *measure.Latencies) []float64 {
+	var v []float64
+	for _, p := range measure.Percentiles {
+		v = append(v, float64(l.Percentile(p.Share)))
+	}
+	return v
+}
+
+// values picks one figure of each sample; of a sample that failed it is 0.
+func (c *cell) values(pick func(sample) float64) []float64 {
+	v := make([]float64, len(c.Samples))
+	for i, s := range c.Samples {
+		if s.Err == "" {
+			v[i] = pick(s)
+		}
+	}
+	return v
+}
+
+func nsPerOp(s sample) float64 { return s.NsPerOp }
+
+func percentile(i int) func(sample) float64 {
+	return func(s sample) float64 { return s.Percentiles[i] }
+}
+
+// failed is the error of the first round that has one.
+func (c *cell) failed() string {
+	for _, s := range c.Samples {
+		if s.Err != "" {
+			return s.Err
+		}
+	}
+	return ""
+}
+
+func (r *results) find(workload, contender string, cancellable bool, goroutines int) *cell {
+	for _, c := range r.Cells {
+		if c.Workload == workload && c.Contender == contender && c.Cancellable == cancellable && c.Goroutines == goroutines {
+			return c
+		}
+	}
+	return nil
+}
+
+// snapshotRun is what one process with one contender measured: a paced load
+// without a save, then the same with one.
+type snapshotRun struct {
+	Contender string
+	MB        int
+	Round     int
+	Err       string `json:",omitempty"`
+
+	DataBytes  int64 // size of the database
+	Resident   int64 // beyond what the process had before there was one
+	PeakExtra  int64 // beyond what was resident before the save
+	QuietSave  time.Duration
+	LoadedSave time.Duration
+
+	Without, With                 []float64 // statements: nanoseconds, as measure.Percentiles
+	WithoutResponse, WithResponse []float64 // the same with the wait for those before
+
+	Slot               time.Duration
+	Worst              []time.Duration // of the run with a save, by slots
+	SaveBegan, SaveEnd time.Duration
+}
+
+// loadSaveRun is one round of loading and saving a file, and of what can be had
+// without a database.
+type loadSaveRun struct {
+	MB    int
+	Round int
+	Err   string `json:",omitempty"`
+
+	FileBytes         int64
+	Copy              time.Duration // cp and fsync
+	Read              time.Duration // the file read once through, from the page cache
+	ReadFresh         time.Duration // the same into memory that the process has not had before
+	ReadCold          time.Duration // the same as Read, but from the disk
+	Load, LoadAgain   time.Duration // sql.Open and the first statement; the second time in the same process
+	LoadCold          time.Duration // the same as LoadAgain, but from the disk
+	Save              time.Duration // driver.Sync after one row was changed
+	Vacuum            time.Duration // VACUUM INTO of the file by go-sqlite3, and fsync
+	Resident          int64         // after the first load, beyond what the process had before
+	ResidentAfterSave int64
+}
+
+// growthRun is one process with one contender whose database grows.
+type growthRun struct {
+	Contender string
+	Err       string `json:",omitempty"`
+	Points    []growthPoint
+}
+
+type growthPoint struct {
+	DataBytes int64
+	Resident  int64     // beyond what the process had before there was a database
+	Commit    []float64 // point writes, one goroutine: nanoseconds, as measure.Percentiles
+	Pin       []float64 // BeginTx(ReadOnly), one read, Rollback; nil: the contender has no such snapshots
+}

@@ -1,0 +1,88 @@
+// Package measure runs operations and counts how long they took, and makes
+// medians and ratios of what several rounds gave.
+package measure
+
+import (
+	"math/bits"
+	"time"
+)
+
+// Latencies counts how long operations took, in buckets that are at most 1/32
+// wide, relative to the time: a percentile is right to 3 %. The greatest is
+// exact. It is used by one goroutine at a time.
+type Latencies struct {
+	buckets [(maxExponent + 1) << subBits]uint32
+	n       int64
+	max     time.Duration
+}
+
+const (
+	subBits     = 5
+	maxExponent = 33 // the last bucket begins at about 4 minutes
+)
+
+// bucket is the number of the bucket for a time in nanoseconds: the leading 1
+// and the five bits after it.
+func bucket(ns uint64) int {
+	exp := max(bits.Len64(ns)-subBits-1, 0)
+	i := exp<<subBits + int(ns>>exp)
+	return min(i, len(Latencies{}.buckets)-1)
+}
+
+// upper is the greatest time of a bucket.
+func upper(i int) time.Duration {
+	exp := max(i>>subBits-1, 0)
+	return time.Duration((uint64(i-exp<<subBits)+1)<<exp - 1)
+}
+
+// Add counts one operation.
+func (l *Latencies) Add(d time.Duration) {
+	d = max(d, 0)
+	l.buckets[bucket(uint64(d))]++
+	l.n++
+	l.max = max(l.max, d)
+}
+
+// Merge adds what o has counted.
+func (l *Latencies) Merge(o *Latencies) {
+	for i, n := range o.buckets {
+		l.buckets[i] += n
+	}
+	l.n += o.n
+	l.max = max(l.max, o.max)
+}
+
+// Count is the number of operations.
+func (l *Latencies) Count() int64 { return l.n }
+
+// Percentile returns the time within which a share of the operations was done,
+// 0.99 for p99; 1 is the greatest, exactly. It is 0 when there were none.
+func (l *Latencies) Percentile(share float64) time.Duration {
+	if l.n == 0 {
+		return 0
+	}
+	rank := int64(share * float64(l.n))
+	if float64(rank) < share*float64(l.n) {
+		rank++
+	}
+	if rank >= l.n {
+		return l.max
+	}
+	seen := int64(0)
+	for i, n := range l.buckets {
+		if seen += int64(n); seen >= max(rank, 1) && n > 0 {
+			if i == len(l.buckets)-1 {
+				break // without an end
+			}
+			return min(upper(i), l.max)
+		}
+	}
+	return l.max
+}
+
+// Percentiles are those that are reported, with the units by which benchmarks
+// print them.
+var Percentiles = []struct {
+	Share float64
+	Unit  string
+}{{0.5, "p50-ns"}, {0.99, "p99-ns"}, {0.999, "p99.9-ns"}, {1, "max-ns"}}

@@ -1,0 +1,143 @@
+package measure
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/workload"
+)
+
+// Ensure that percentiles are those of the sorted times, to the width of a bucket.
+func TestLatencies_percentile(t *testing.T) {
+	var l Latencies
+	require.Zero(t, l.Percentile(0.5))
+	for i := range 10_000 {
+		l.Add(time.Duration(i+1) * time.Microsecond)
+	}
+	require.EqualValues(t, 10_000, l.Count())
+	for _, c := range []struct{ share, want float64 }{{0.5, 5000}, {0.99, 9900}, {0.999, 9990}, {0.0001, 1}} {
+		require.InEpsilon(t, c.want*1000, float64(l.Percentile(c.share)), 0.033, "p%v", c.share)
+	}
+	require.Equal(t, 10*time.Millisecond, l.Percentile(1))
+}
+
+// Ensure that one slow operation of 1000 is the maximum and not the p99.
+func TestLatencies_outlier(t *testing.T) {
+	var a, b Latencies
+	for range 999 {
+		a.Add(time.Millisecond)
+	}
+	b.Add(time.Hour)
+	a.Merge(&b)
+	require.InEpsilon(t, float64(time.Millisecond), float64(a.Percentile(0.99)), 0.033)
+	require.InEpsilon(t, float64(time.Millisecond), float64(a.Percentile(0.999)), 0.033)
+	require.Equal(t, time.Hour, a.Percentile(1))
+}
+
+// Ensure that each time is in a bucket whose end is not before it and at most 1/32
+// after it.
+func TestLatencies_buckets(t *testing.T) {
+	for ns := uint64(1); ns < 1<<38; ns += ns/7 + 1 {
+		end := uint64(upper(bucket(ns)))
+		require.GreaterOrEqual(t, end, ns)
+		require.LessOrEqual(t, end-ns, ns/32+1)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	for _, c := range []struct {
+		values []float64
+		want   float64
+	}{{nil, 0}, {[]float64{7}, 7}, {[]float64{9, 1}, 5}, {[]float64{3, 100, 1}, 3}, {[]float64{4, 1, 3, 2}, 2.5}} {
+		require.Equal(t, c.want, Median(c.values), "%v", c.values)
+	}
+	values := []float64{3, 1, 2}
+	Median(values)
+	require.Equal(t, []float64{3, 1, 2}, values, "the values are left as they are")
+}
+
+// Ensure that a ratio compares the rounds with each other, so that a round in which
+// all were slow does not count.
+func TestRatio(t *testing.T) {
+	require.Equal(t, 2.0, Ratio([]float64{20, 200, 22}, []float64{10, 100, 11}))
+	require.Equal(t, 2.0, Ratio([]float64{20, 4}, []float64{10, 0}), "a round without a reference")
+	require.Equal(t, 2.0, Ratio([]float64{20, 4}, []float64{10}))
+	require.Zero(t, Ratio(nil, []float64{1}))
+}
+
+func TestSpread(t *testing.T) {
+	require.Zero(t, Spread([]float64{1, 100}))
+	require.Zero(t, Spread([]float64{5, 5, 5}))
+	require.InDelta(t, 0.25, Spread([]float64{1, 2, 3}), 0.1)
+}
+
+func TestParseStatus(t *testing.T) {
+	m, err := parseStatus([]byte("Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"))
+	require.NoError(t, err)
+	require.Equal(t, Memory{Resident: 1 << 20, Peak: 2 << 20}, m)
+	_, err = parseStatus([]byte("Name:\tx\n"))
+	require.Error(t, err)
+}
+
+// counter is a database that does nothing; the operations count.
+type counter struct{ workload.DB }
+
+// Ensure that a run does as many operations as it is told, and that each goroutine
+// draws the same chances in each run.
+func TestRun(t *testing.T) {
+	sum := func() int64 {
+		var n, drawn atomic.Int64
+		r, err := Run(counter{}, func(_ context.Context, _ workload.DB, rnd *rand.Rand) error {
+			n.Add(1)
+			drawn.Add(int64(rnd.IntN(1000)))
+			return nil
+		}, Load{Goroutines: 1, Ops: 100})
+		require.NoError(t, err)
+		require.EqualValues(t, 100, n.Load())
+		require.EqualValues(t, 100, r.Ops)
+		require.EqualValues(t, 100, r.Latencies.Count())
+		return drawn.Load()
+	}
+	require.Equal(t, sum(), sum())
+}
+
+// Ensure that the first error ends a run and is returned.
+func TestRun_error(t *testing.T) {
+	broken := errors.New("broken")
+	var n atomic.Int64
+	_, err := Run(counter{}, func(context.Context, workload.DB, *rand.Rand) error {
+		if n.Add(1) == 10 {
+			return broken
+		}
+		return nil
+	}, Load{Goroutines: 4, Duration: time.Hour})
+	require.ErrorIs(t, err, broken)
+}
+
+// Ensure that an operation that others had to wait for counts in their response
+// times and not in how long they took.
+func TestPaced_response(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	n := 0
+	tl, err := Paced(ctx, counter{}, func(context.Context, workload.DB, *rand.Rand) error {
+		if n++; n == 1 {
+			time.Sleep(50 * time.Millisecond)
+		}
+		if n == 10 {
+			cancel()
+		}
+		return nil
+	}, 1, time.Microsecond, 10*time.Millisecond)
+	require.NoError(t, err)
+	require.EqualValues(t, 10, tl.Statement.Count())
+	require.Greater(t, tl.Response.Percentile(0.2), 40*time.Millisecond)
+	for slot := range 5 {
+		require.GreaterOrEqual(t, tl.Worst[slot], 50*time.Millisecond, "slot %d", slot)
+	}
+}

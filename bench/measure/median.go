@@ -1,0 +1,51 @@
+package measure
+
+import "slices"
+
+// Median is the middle of the values, or the mean of the two in the middle; 0
+// when there are none.
+func Median(values []float64) float64 {
+	if len(values) == 0 {
+		return 0
+	}
+	v := slices.Clone(values)
+	slices.Sort(v)
+	mid := len(v) / 2
+	if len(v)%2 == 1 {
+		return v[mid]
+	}
+	return (v[mid-1] + v[mid]) / 2
+}
+
+// Ratio is the median of value/reference, round by round: what disturbed a round
+// disturbed both. Rounds that only one of them has are left out. It is 0 when no
+// round has both.
+func Ratio(values, reference []float64) float64 {
+	var ratios []float64
+	for i := range min(len(values), len(reference)) {
+		if reference[i] > 0 && values[i] > 0 {
+			ratios = append(ratios, values[i]/reference[i])
+		}
+	}
+	return Median(ratios)
+}
+
+// Spread is half the distance between the quartiles, relative to the median: how
+// much the rounds differ. It is 0 for less than three.
+func Spread(values []float64) float64 {
+	if len(values) < 3 {
+		return 0
+	}
+	v := slices.Clone(values)
+	slices.Sort(v)
+	n := float64(len(v) - 1)
+	at := func(share float64) float64 {
+		i := int(share * n)
+		rest := share*n - float64(i)
+		return v[i] + rest*(v[min(i+1, len(v)-1)]-v[i])
+	}
+	if m := Median(v); m > 0 {
+		return (at(0.75) - at(0.25)) / 2 / m
+	}
+	return 0
+}

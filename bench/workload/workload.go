@@ -1,0 +1,221 @@
+// Package workload is what the contenders are measured with: a schema, its
+// contents, and operations on it, the same for each run. No driver is in sight.
+package workload
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+)
+
+// Accounts is the number of accounts of the full size.
+const Accounts = 100_000
+
+// Seed is the seed of everything that is drawn by chance.
+const Seed = 20
+
+// Conn runs statements: a pool or a transaction.
+type Conn interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// DB is a database under test. A function that is given to it may be run again
+// when the database was busy.
+type DB interface {
+	// Read runs fn, which only reads and leaves no rows open.
+	Read(ctx context.Context, fn func(context.Context, Conn) error) error
+	// Write runs fn, which is one statement.
+	Write(ctx context.Context, fn func(context.Context, Conn) error) error
+	// Tx runs fn in a transaction and commits it if fn returns nil.
+	Tx(ctx context.Context, fn func(context.Context, Conn) error) error
+	// Prepare says which statements will be used in transactions.
+	Prepare(ctx context.Context, queries ...string) error
+}
+
+// schema is one statement for each call: not every driver takes several.
+var schema = []string{
+	"CREATE TABLE accounts(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, used INTEGER NOT NULL, quota INTEGER NOT NULL, filler BLOB)",
+	"CREATE TABLE mailboxes(account INTEGER PRIMARY KEY, uid_next INTEGER NOT NULL, unseen INTEGER NOT NULL)",
+	"CREATE TABLE messages(id INTEGER PRIMARY KEY, account INTEGER NOT NULL, uid INTEGER NOT NULL, size INTEGER NOT NULL, head TEXT NOT NULL)",
+	"CREATE UNIQUE INDEX messages_account ON messages(account, uid)",
+}
+
+// Fill makes the tables, with accounts whose rows are about 60 bytes long and
+// filler more. An account's number is its row, from 1.
+func Fill(ctx context.Context, db DB, accounts, filler int) error {
+	for _, query := range schema {
+		if err := exec(ctx, db, query); err != nil {
+			return err
+		}
+	}
+	return Grow(ctx, db, 0, accounts, filler)
+}
+
+// Grow adds accounts to those that there are.
+func Grow(ctx context.Context, db DB, from, to, filler int) error {
+	// Transactions of some MB keep journals and caches as small as in use.
+	step := max(1000, 16<<20/(filler+60))
+	for ; from < to; from += step {
+		end := min(from+step, to)
+		if err := exec(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
+			INSERT INTO accounts SELECT i, 'account'||i||'@example.org', 0, 1000000+i%%1000, randomblob(%d) FROM c`, from+1, end, filler)); err != nil {
+			return err
+		}
+		if err := exec(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
+			INSERT INTO mailboxes SELECT i, 1, 0 FROM c`, from+1, end)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func exec(ctx context.Context, db DB, query string) error {
+	return db.Tx(ctx, func(ctx context.Context, c Conn) error {
+		_, err := c.ExecContext(ctx, query)
+		return err
+	})
+}
+
+// Op is one operation, as a goroutine of a server would do it.
+type Op func(ctx context.Context, db DB, rnd *rand.Rand) error
+
+// Workload is a kind of load.
+type Workload struct {
+	Name string
+	What string // in words, for the report
+	Op   func(accounts int) Op
+}
+
+// All are the workloads, in the order of the report.
+func All() []Workload {
+	return []Workload{
+		{"PointRead", "one account by its number", pointRead},
+		{"PointWrite", "one column of one account, in a transaction of its own", pointWrite},
+		{"Mix90", "90 % point reads, 10 % point writes", mix(10)},
+		{"Mix50", "50 % point reads, 50 % point writes", mix(50)},
+		{"Deliver", "a mail is delivered: one transaction of three reads and two writes", deliver},
+		{"Scan1000", "1000 accounts in a row", scan},
+		{"Aggregate", "count, sum and maximum over all accounts", aggregate},
+	}
+}
+
+const (
+	readAccount  = "SELECT address, used FROM accounts WHERE id=?"
+	writeAccount = "UPDATE accounts SET used=used+1 WHERE id=?"
+
+	findAccount   = "SELECT id FROM accounts WHERE address=?"
+	readQuota     = "SELECT used, quota FROM accounts WHERE id=?"
+	readMailbox   = "SELECT uid_next FROM mailboxes WHERE account=?"
+	insertMessage = "INSERT INTO messages(account, uid, size, head) VALUES(?,?,?,?)"
+	updateMailbox = "UPDATE mailboxes SET uid_next=uid_next+1, unseen=unseen+1 WHERE account=?"
+
+	scanAccounts = "SELECT id, address FROM accounts WHERE id>? ORDER BY id LIMIT 1000"
+	sumAccounts  = "SELECT count(*), sum(used), max(quota) FROM accounts"
+)
+
+// Prepare announces the statements of the transactions.
+func Prepare(ctx context.Context, db DB) error {
+	return db.Prepare(ctx, findAccount, readQuota, readMailbox, insertMessage, updateMailbox)
+}
+
+func pointRead(accounts int) Op {
+	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
+		id := rnd.IntN(accounts) + 1
+		return db.Read(ctx, func(ctx context.Context, c Conn) error {
+			var address string
+			var used int64
+			return c.QueryRowContext(ctx, readAccount, id).Scan(&address, &used)
+		})
+	}
+}
+
+func pointWrite(accounts int) Op {
+	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
+		id := rnd.IntN(accounts) + 1
+		return db.Write(ctx, func(ctx context.Context, c Conn) error {
+			_, err := c.ExecContext(ctx, writeAccount, id)
+			return err
+		})
+	}
+}
+
+func mix(writes int) func(int) Op {
+	return func(accounts int) Op {
+		read, write := pointRead(accounts), pointWrite(accounts)
+		return func(ctx context.Context, db DB, rnd *rand.Rand) error {
+			if rnd.IntN(100) < writes {
+				return write(ctx, db, rnd)
+			}
+			return read(ctx, db, rnd)
+		}
+	}
+}
+
+// head is what a mail store keeps of a message beside its body.
+const head = "From: sender@example.org\r\nTo: receiver@example.org\r\nSubject: a message of the bench\r\nMessage-ID: <12345@example.org>\r\n"
+
+func deliver(accounts int) Op {
+	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
+		address, size := fmt.Sprintf("account%d@example.org", rnd.IntN(accounts)+1), 1000+rnd.IntN(9000)
+		return db.Tx(ctx, func(ctx context.Context, c Conn) error {
+			var id, used, quota, uid int64
+			if err := c.QueryRowContext(ctx, findAccount, address).Scan(&id); err != nil {
+				return err
+			}
+			if err := c.QueryRowContext(ctx, readQuota, id).Scan(&used, &quota); err != nil {
+				return err
+			}
+			if err := c.QueryRowContext(ctx, readMailbox, id).Scan(&uid); err != nil {
+				return err
+			}
+			if _, err := c.ExecContext(ctx, insertMessage, id, uid, size, head); err != nil {
+				return err
+			}
+			_, err := c.ExecContext(ctx, updateMailbox, id)
+			return err
+		})
+	}
+}
+
+func scan(accounts int) Op {
+	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
+		from := rnd.IntN(max(accounts-1000, 1))
+		return db.Read(ctx, func(ctx context.Context, c Conn) error {
+			rows, err := c.QueryContext(ctx, scanAccounts, from)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			n := 0
+			for ; rows.Next(); n++ {
+				var id int64
+				var address string
+				if err := rows.Scan(&id, &address); err != nil {
+					return err
+				}
+			}
+			if want := min(1000, accounts); n != want {
+				return fmt.Errorf("a scan of %d rows found %d: %w", want, n, rows.Err())
+			}
+			return rows.Err()
+		})
+	}
+}
+
+func aggregate(accounts int) Op {
+	return func(ctx context.Context, db DB, _ *rand.Rand) error {
+		return db.Read(ctx, func(ctx context.Context, c Conn) error {
+			var n, used, quota int64
+			if err := c.QueryRowContext(ctx, sumAccounts).Scan(&n, &used, &quota); err != nil {
+				return err
+			}
+			if n != int64(accounts) {
+				return fmt.Errorf("%d accounts of %d", n, accounts)
+			}
+			return nil
+		})
+	}
+}
