@@ -54,23 +54,24 @@ static int progress(void *pArg){
 
 memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   memvfs_conn *p = memvfsMalloc(sizeof(*p));
+  MemFile *f = 0;
   Reader *r;
   if( p==0 ) return 0;
   memvfsEnter(s);
-  for(r=s->pReader; r; r=r->pNext){
+  for(r=s->pReader; r && f==0; r=r->pNext){
     /* Of all readers only a file can have a token. */
-    if( iToken && r->iToken==iToken ) break;
+    if( iToken && r->iToken==iToken ) f = (MemFile*)((char*)r - offsetof(MemFile, reader));
   }
   memvfsLeave(s);
-  if( r==0 ){
+  if( f==0 || f->pConn ){
     memvfsFree(p);
     return 0;
   }
-  p->pFile = (MemFile*)((char*)r - offsetof(MemFile, reader));
-  p->pFile->pConn = p;
-  p->db = p->pFile->db;
+  f->pConn = p;
+  p->pFile = f;
+  p->db = f->db;
   p->handle = handle;
-  p->eLock = p->pFile->eLock;
+  p->eLock = f->eLock;
   p->busyTimeout = -1;
   sqlite3_progress_handler(p->db, PROGRESS_OPS, progress, p);
   return p;

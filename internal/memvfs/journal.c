@@ -42,9 +42,31 @@ static int jRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
   return SQLITE_IOERR_SHORT_READ;
 }
 
+static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
+  Journal *p = (Journal*)pFile;
+  if( (size_t)n<p->n ) p->n = (size_t)n;
+  if( n==0 && p->nAlloc>KEEP_BYTES ){
+    memvfsFree(p->a);
+    p->a = 0;
+    p->nAlloc = 0;
+  }
+  return SQLITE_OK;
+}
+
+/*
+** Whether a journal that begins with this has ended: in journal_mode=PERSIST
+** the pager says so by zeros where the header was (zeroJournalHdr), and reads
+** nothing of what is behind it any more.
+*/
+static int isEnd(const void *pBuf, int n, sqlite3_int64 iOfst){
+  static const char aZero[28];
+  return iOfst==0 && n==(int)sizeof(aZero) && memcmp(pBuf, aZero, sizeof(aZero))==0;
+}
+
 static int jWrite(sqlite3_file *pFile, const void *pBuf, int n, sqlite3_int64 iOfst){
   Journal *p = (Journal*)pFile;
   size_t iEnd = (size_t)iOfst+n;
+  if( p->nAlloc>KEEP_BYTES && isEnd(pBuf, n, iOfst) ) return jTruncate(pFile, 0);
   if( iEnd>p->nAlloc ){
     size_t nAlloc = p->nAlloc ? 2*p->nAlloc : 16<<10;
     unsigned char *a;
@@ -59,17 +81,6 @@ static int jWrite(sqlite3_file *pFile, const void *pBuf, int n, sqlite3_int64 iO
   if( (size_t)iOfst>p->n ) memset(p->a+p->n, 0, iOfst-p->n);
   memcpy(p->a+iOfst, pBuf, n);
   if( iEnd>p->n ) p->n = iEnd;
-  return SQLITE_OK;
-}
-
-static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
-  Journal *p = (Journal*)pFile;
-  if( (size_t)n<p->n ) p->n = (size_t)n;
-  if( n==0 && p->nAlloc>KEEP_BYTES ){
-    memvfsFree(p->a);
-    p->a = 0;
-    p->nAlloc = 0;
-  }
   return SQLITE_OK;
 }
 

@@ -121,7 +121,7 @@ struct memvfs_conn {
 
 /*
 ** Links the connection whose main file was given iToken by
-** MEMVFS_FCNTL_TOKEN. NULL: no such file, or out of memory.
+** MEMVFS_FCNTL_TOKEN, not 0. NULL: no such file, it has a link, or out of memory.
 */
 memvfs_conn *memvfs_conn_new(memvfs_store*, int iToken, uintptr_t handle);
 

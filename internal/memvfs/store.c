@@ -314,6 +314,23 @@ static int reblock(MemFile *f, uint32_t nBlock){
 }
 
 /*
+** A header that tells of WAL mode, as sqlite3_backup brings it from such a
+** database, would shut everybody out: a store has no shared memory for the log.
+** So it is told as rollback mode. The change counter, which is in the header
+** twice, goes one on, as it would for another connection's commit: then the
+** pager that wrote this does not trust what it has in its cache.
+*/
+static void refuseWal(unsigned char *a){
+  static const int aiCounter[] = { 24, 92 };
+  if( memcmp(a, "SQLite format 3", 16) || (a[18]!=2 && a[19]!=2) ) return;
+  a[18] = a[19] = 1;
+  for(int i=0; i<2; i++){
+    unsigned char *p = a + aiCounter[i];
+    for(int j=3; j>=0 && ++p[j]==0; j--){}
+  }
+}
+
+/*
 ** Writes into the writer's versions of the pages concerned. Pages that the
 ** database gains between its end and iOfst are zero. After an error the
 ** transaction cannot be committed; SQLite rolls it back.
@@ -346,6 +363,7 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
     v = pending(f, (uint32_t)(iOfst/t->nBlock)+1, m<t->nBlock, &rc);
     if( v==0 ) return rc;
     memcpy(v->aData+off, a, m);
+    if( iOfst==0 ) refuseWal(v->aData);
     a += m;
     iOfst += m;
     n -= m;
@@ -455,7 +473,7 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
   uint64_t epoch = f->reader.epoch+1;
   uint32_t i = (uint32_t)(((uint64_t)f->reader.nSector*SECTOR + t->nBlock-1)/t->nBlock);
   Version *v;
-  int n = 0;
+  int64_t n = 0;
   memvfsEnter(s);
   for(v=f->pPending; v; v=v->pNext){
     Version *pOlder = atomic_load(&v->pOlder);

@@ -230,6 +230,11 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
   pFile->pMethods = 0;
   if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
     int rc = memvfsOpen(zName, (MemFile*)pFile);
+    if( rc==SQLITE_OK && (sqlite3_uri_boolean(zName, "immutable", 0) || sqlite3_uri_boolean(zName, "nolock", 0)) ){
+      /* The pager would take no lock, and so see no state: an empty file. */
+      memvfsClose((MemFile*)pFile);
+      rc = SQLITE_CANTOPEN;
+    }
     if( rc==SQLITE_OK ){
       if( pOut ) *pOut = flags;
       pFile->pMethods = &fileMethods;

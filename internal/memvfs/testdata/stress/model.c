@@ -37,7 +37,7 @@ typedef struct File {
 static Rng rng;
 static memvfs_store *store;
 static sqlite3_vfs *vfs;
-static char zName[512];
+static const char *zName;
 static Image *last;
 static File aFile[NFILE];
 static struct { memvfs_snapshot *p; Image *seen; } aSnap[NSNAP];
@@ -324,11 +324,13 @@ static void step(void){
 
 void modelRun(uint64_t seed, int nOp){
   memvfs_stats st;
+  char z[512];
   int i;
   rng.s = seed;
   store = storeNew("model.db", 0);
   vfs = sqlite3_vfs_find(MEMVFS_NAME);
-  snprintf(zName, sizeof(zName), "%s/model.db", zDir);
+  snprintf(z, sizeof(z), "%s/model.db", zDir);
+  zName = sqlite3_create_filename(z, "", "", 0, 0);
   last = calloc(1, sizeof(*last));
   last->a = calloc(1, MXBYTE);
   last->ps = 4096;
@@ -351,5 +353,6 @@ void modelRun(uint64_t seed, int nOp){
   memvfs_store_stats(store, &st);
   CHECK( st.liveBytes<=((uint64_t)last->n|65535)+1 );
   unref(last);
+  sqlite3_free_filename((sqlite3_filename)zName);
   storeEnd(store);
 }

@@ -111,7 +111,7 @@ static const char *zMmap = "PRAGMA mmap_size=1073741824";
 static void *writing(void *pArg){
   static const char *azSpill[] = {
     "UPDATE acct SET pad=hex(randomblob(40+abs(random()%200)))",
-    "INSERT INTO log SELECT NULL, hex(randomblob(600)) FROM acct",
+    "INSERT INTO log SELECT NULL, hex(randomblob(600)) FROM acct LIMIT 150",
     "DELETE FROM log WHERE id%3=0",
     "DELETE FROM log",
     "UPDATE acct SET bal=bal+(CASE WHEN id%2 THEN 7 ELSE -7 END)",
@@ -320,6 +320,108 @@ void threadsRun(uint64_t seed, int nOp){
   CHECK( sqlite3_close(db)==SQLITE_OK );
   storeEnd(store);
   storeEnd(other);
+}
+
+/* ---- What takes C to be seen ---- */
+
+static int64_t journalBytes(sqlite3 *db){
+  sqlite3_file *p;
+  sqlite3_int64 n = 0;
+  CHECK( sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &p)==SQLITE_OK );
+  if( p->pMethods ) p->pMethods->xFileSize(p, &n);
+  return n;
+}
+
+void unitRun(void){
+  sqlite3 *db, *disk;
+  sqlite3_stmt *q;
+  sqlite3_file *p, *pDirect;
+  memvfs_conn *pLink;
+  memvfs_stats st;
+  unsigned char *a;
+  sqlite3_int64 n;
+  char z[1100];
+  int on;
+  store = storeNew("unit.db", 0);
+  snprintf(zStore, sizeof(zStore), "%s/unit.db", zDir);
+  db = dbOpen(zStore, "CREATE TABLE acct(id INTEGER PRIMARY KEY, bal)");
+
+  /* A long transaction's journal is given back in every mode that keeps it open. */
+  run(db, "PRAGMA journal_mode=PERSIST; PRAGMA cache_size=5");
+  run(db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<500)"
+          "INSERT INTO acct SELECT i, hex(randomblob(500)) FROM c");
+  run(db, "BEGIN; UPDATE acct SET bal=hex(randomblob(500))");
+  CHECK( journalBytes(db)>(256<<10) );
+  run(db, "COMMIT");
+  CHECK( journalBytes(db)<1000 );
+  run(db, "BEGIN; UPDATE acct SET bal=1; ROLLBACK");
+  CHECK( number(db, "SELECT min(length(bal)) FROM acct")==1000 );
+
+  /* A link outlives the connection's being closed with a statement open, and
+  ** the connection its link. */
+  pLink = linkTo(db, 1);
+  q = prepare(db, "SELECT count(*) FROM acct a, acct b");
+  pLink->cancellable = 1;
+  CHECK( sqlite3_step(q)==SQLITE_INTERRUPT );
+  CHECK( sqlite3_close_v2(db)==SQLITE_OK );
+  memvfs_conn_free(pLink);
+  sqlite3_reset(q);
+  CHECK( sqlite3_step(q)==SQLITE_ROW );
+  sqlite3_finalize(q);
+  memvfs_store_stats(store, &st);
+  CHECK( st.nFile==0 );
+
+  /* A file that sqlite3_deserialize() takes away takes the hooks with it. */
+  db = dbOpen(zStore, 0);
+  pLink = linkTo(db, 1);
+  pLink->cancellable = 1;
+  a = sqlite3_serialize(db, "main", &n, 0);
+  CHECK( sqlite3_deserialize(db, "main", a, n, n, SQLITE_DESERIALIZE_FREEONCLOSE)==SQLITE_OK );
+  memvfs_store_stats(store, &st);
+  CHECK( st.nFile==0 && pLink->db==db && pLink->eLock==SQLITE_LOCK_NONE );
+  memvfs_conn_free(pLink);
+  CHECK( number(db, "SELECT count(*) FROM acct a, acct b")==250000 );
+  sqlite3_close(db);
+
+  /* A store attached to a database on the disk gets no log on the disk. */
+  snprintf(z, sizeof(z), "%s/disk.db", zDir);
+  disk = dbOpen(z, "CREATE TABLE t(x); PRAGMA locking_mode=EXCLUSIVE");
+  snprintf(z, sizeof(z), "ATTACH '%s' AS o; SELECT count(*) FROM o.acct", zStore);
+  run(disk, z);
+  sqlite3_exec(disk, "PRAGMA o.locking_mode=EXCLUSIVE; PRAGMA o.journal_mode=WAL", 0, 0, 0);
+  sqlite3_exec(disk, "PRAGMA journal_mode=WAL", 0, 0, 0);
+  sqlite3_exec(disk, "UPDATE o.acct SET bal=7 WHERE id=1", 0, 0, 0);
+  sqlite3_close(disk);
+  snprintf(z, sizeof(z), "%s-wal", zStore);
+  CHECK( access(z, F_OK)!=0 );
+
+  /* SQLITE_DBCONFIG_RESET_DATABASE, and a file that is cut to nothing while
+  ** an older state is held. */
+  db = dbOpen(zStore, zMmap);
+  disk = dbOpen(zStore, zMmap);
+  n = number(db, "SELECT count(*) FROM acct");
+  run(disk, "BEGIN; SELECT * FROM acct");
+  CHECK( sqlite3_db_config(db, SQLITE_DBCONFIG_RESET_DATABASE, 1, &on)==SQLITE_OK );
+  run(db, "VACUUM");
+  CHECK( sqlite3_db_config(db, SQLITE_DBCONFIG_RESET_DATABASE, 0, &on)==SQLITE_OK );
+  CHECK( number(db, "SELECT count(*) FROM sqlite_schema")==0 );
+  CHECK( number(disk, "SELECT count(*) FROM acct")==n );
+  CHECK( sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &p)==SQLITE_OK );
+  pDirect = p;
+  CHECK( pDirect->pMethods->xLock(p, SQLITE_LOCK_SHARED)==SQLITE_OK );
+  CHECK( pDirect->pMethods->xLock(p, SQLITE_LOCK_RESERVED)==SQLITE_OK );
+  CHECK( pDirect->pMethods->xTruncate(p, 0)==SQLITE_OK );
+  CHECK( pDirect->pMethods->xFileControl(p, SQLITE_FCNTL_COMMIT_PHASETWO, 0)==SQLITE_OK );
+  CHECK( pDirect->pMethods->xUnlock(p, SQLITE_LOCK_NONE)==SQLITE_OK );
+  memvfs_store_drain(store);
+  memvfs_store_stats(store, &st);
+  CHECK( st.size==0 );
+  CHECK( number(disk, "SELECT count(*) FROM acct")==n );
+  run(disk, "COMMIT");
+  CHECK( number(disk, "SELECT count(*) FROM sqlite_schema")==0 );
+  sqlite3_close(disk);
+  sqlite3_close(db);
+  storeEnd(store);
 }
 
 /* ---- Allocations that fail ---- */

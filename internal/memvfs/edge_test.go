@@ -1,0 +1,213 @@
+//go:build cgo
+
+package memvfs
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+)
+
+// Ensure that journal_mode=OFF is answered with what holds instead however it
+// is written: SQLite takes the beginning of a name for the name.
+func TestJournalMode_abbreviated(t *testing.T) {
+	s := newStore(t, 0)
+	c := open(t, s)
+	defer c.close()
+	c.exec(fill)
+	want := c.text("SELECT count(*), sum(b) FROM t")
+	for _, mode := range []string{"o", "OF", "'off'", "OFF"} {
+		require.Equal(t, "truncate", c.text("PRAGMA journal_mode="+mode))
+		require.NotEqual(t, "off", c.text("PRAGMA main.journal_mode"))
+		require.Error(t, c.try("INSERT INTO t SELECT id+1990, a, b FROM t ORDER BY id DESC"), "half a statement must go")
+		require.Equal(t, want, c.text("SELECT count(*), sum(b) FROM t"))
+	}
+	require.Equal(t, "delete", c.text("PRAGMA journal_mode=d"))
+}
+
+// Ensure that a store cannot be attached without locks, with which it would be
+// an empty database.
+func TestAttach_withoutLocks(t *testing.T) {
+	s, other := newStore(t, 0), newStore(t, 0)
+	c, o := open(t, s), open(t, other)
+	defer c.close()
+	defer o.close()
+	o.exec("CREATE TABLE u(x)")
+	for _, param := range []string{"immutable=1", "nolock=1", "mode=ro&immutable=true"} {
+		err := c.try("ATTACH 'file:" + other.Path() + "?" + param + "' AS o")
+		require.Equal(t, sqlite3.ErrCantOpen, code(err), param)
+	}
+	c.exec("ATTACH 'file:" + other.Path() + "?mode=ro' AS o")
+	require.Equal(t, "u", c.text("SELECT name FROM o.sqlite_schema"))
+	require.Error(t, c.try("INSERT INTO o.u VALUES(1)"))
+	c.exec("DETACH o")
+}
+
+// Ensure that the page size that is told is the database's, also when VACUUM
+// had no memory to make blocks of that size, and that such a database is sound.
+func TestPageSize_withoutMemory(t *testing.T) {
+	s := newStore(t, 0)
+	c, r := open(t, s), open(t, s)
+	defer c.close()
+	defer r.close()
+	defer FailAlloc(0, false)
+	c.exec(fill)
+	want := c.text("SELECT count(*), sum(b), sum(length(a)) FROM t")
+	unequal := 0
+	for i, size := range []string{"1024", "512", "8192", "65536", "4096"} {
+		// From behind, where the blocks are made: the last allocations of all.
+		FailAlloc(0, false)
+		c.exec("PRAGMA page_size=" + []string{"2048", "16384"}[i%2] + "; VACUUM")
+		FailAlloc(0, false)
+		for n := int64(1); n < 100_000; n += 1 + n/5 {
+			FailAlloc(n, true)
+			err := c.try("PRAGMA page_size=" + size + "; VACUUM")
+			failed := FailAlloc(0, false) >= n
+			require.Equal(t, want, r.text("SELECT count(*), sum(b), sum(length(a)) FROM t"))
+			snap, e := s.Pin()
+			require.NoError(t, e)
+			require.Equal(t, r.text("PRAGMA page_size"), fmt.Sprint(snap.PageSize()))
+			snap.Release()
+			require.Equal(t, r.text("PRAGMA page_size"), fmt.Sprint(s.Stats().PageSize))
+			if err == nil && failed {
+				unequal++
+				r.exec("BEGIN")
+				r.text("SELECT count(*) FROM t")
+				c.exec("UPDATE t SET b=b+1 WHERE id%10=0; UPDATE t SET b=b-1 WHERE id%10=0; DELETE FROM t WHERE id>5000")
+				require.Equal(t, want, r.text("SELECT count(*), sum(b), sum(length(a)) FROM t"))
+				r.exec("COMMIT")
+			}
+			if err == nil {
+				break
+			}
+		}
+	}
+	require.Positive(t, unequal)
+	require.Equal(t, "ok", r.text("PRAGMA integrity_check"))
+}
+
+// Ensure that the cap on memory counts what a change of the page size leaves to
+// older readers.
+func TestMaxBytes_pageSize(t *testing.T) {
+	const limit = 4 << 20
+	s := newStore(t, limit)
+	c, r := open(t, s), open(t, s)
+	defer c.close()
+	defer r.close()
+	c.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, b)")
+	for c.try("INSERT INTO t VALUES(NULL, randomblob(3000))") == nil {
+	}
+	want := c.text("SELECT count(*) FROM t")
+	check := func() {
+		t.Helper()
+		st := s.Stats()
+		require.LessOrEqual(t, st.Live+st.Held, int64(2*limit), "%+v", st)
+		require.Equal(t, want, c.text("SELECT count(*) FROM t"))
+	}
+	for _, size := range []string{"8192", "1024", "65536", "4096"} {
+		r.exec("BEGIN")
+		require.Equal(t, want, r.text("SELECT count(*) FROM t"))
+		for range 3 {
+			for _, query := range []string{
+				"PRAGMA page_size=" + size + "; VACUUM", "UPDATE t SET b=randomblob(3000)", "UPDATE t SET b=zeroblob(3000) WHERE id<9",
+			} {
+				if err := c.try(query); err != nil {
+					require.Equal(t, sqlite3.ErrFull, code(err), query)
+				}
+				check()
+			}
+		}
+		require.Equal(t, want, r.text("SELECT count(*) FROM t"))
+		r.exec("COMMIT")
+		c.exec("UPDATE t SET b=randomblob(2999)")
+		check()
+	}
+}
+
+// Ensure that what a rollback throws away is freed by the one who made it, not
+// by the next that comes along, nor only by Drain.
+func TestRollback_givesMemoryBack(t *testing.T) {
+	s := newStore(t, 0)
+	c := open(t, s)
+	defer c.close()
+	c.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, b); PRAGMA cache_size=10")
+	c.exec("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<4000) INSERT INTO t SELECT i, zeroblob(3000) FROM c")
+	c.exec("BEGIN; UPDATE t SET b=zeroblob(2999)")
+	require.Greater(t, s.Stats().Live, 2*s.Stats().Size*9/10, "pages have spilled")
+	c.exec("ROLLBACK")
+	require.Less(t, s.Stats().Held, int64(200*4096))
+}
+
+// Ensure that a table that VACUUM has replaced goes bit by bit when its last
+// reader has gone, so that none of those who free it is stopped for long, and
+// that it goes without Drain.
+func TestOldTable_goesBitByBit(t *testing.T) {
+	s := newStore(t, 0)
+	c, r := open(t, s), open(t, s)
+	defer c.close()
+	defer r.close()
+	c.exec("CREATE TABLE t(id INTEGER PRIMARY KEY, b)")
+	c.exec("WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<4000) INSERT INTO t SELECT i, zeroblob(3000) FROM c")
+	r.exec("BEGIN")
+	r.text("SELECT count(*) FROM t")
+	c.exec("PRAGMA page_size=8192; VACUUM")
+	held := s.Stats().Held
+	require.Greater(t, held, int64(12<<20))
+	r.exec("COMMIT")
+	for n := 0; ; n++ {
+		now := s.Stats().Held
+		require.Less(t, held-now, int64(3<<20))
+		if now < 1<<20 {
+			break
+		}
+		held = now
+		require.Less(t, n, 100)
+		c.text("SELECT count(*) FROM sqlite_schema")
+	}
+}
+
+// Ensure that a connection has one link, and that the second does no harm.
+func TestLink_once(t *testing.T) {
+	s := newStore(t, 0)
+	c := open(t, s)
+	locks := 0
+	h := &hooks{func() { locks++ }, func() { locks-- }, func() bool { return true }}
+	link, err := s.Link(c.SQLiteConn, h)
+	require.NoError(t, err)
+	_, err = s.Link(c.SQLiteConn, h)
+	require.Error(t, err)
+	c.exec("BEGIN IMMEDIATE")
+	require.Equal(t, 1, locks)
+	require.True(t, link.Writing())
+	c.close()
+	link.Close()
+	require.Zero(t, locks)
+}
+
+// Ensure that many stores do not slow each other down, and that every name is
+// found again, whatever it looks like.
+func TestStore_manyNames(t *testing.T) {
+	dir := t.TempDir()
+	var stores []*Store
+	for i := range 1000 {
+		s, err := NewStore(dir+"/"+strings.Repeat("x", i%20)+fmt.Sprint(i)+"-journal"[:i%9], 0)
+		require.NoError(t, err)
+		stores = append(stores, s)
+	}
+	for i, s := range stores {
+		if i%50 == 0 {
+			c := open(t, s)
+			c.exec("CREATE TABLE t(x)")
+			c.close()
+			require.NoFileExists(t, s.Path())
+		}
+		_, err := NewStore(s.Path(), 0)
+		require.Error(t, err)
+	}
+	for _, s := range stores {
+		require.NoError(t, s.Close())
+	}
+}
