@@ -46,11 +46,14 @@ static size_t nOsPage;
 long __real_sysconf(int name);
 int __real_madvise(void *p, size_t n, int advice);
 
-long __wrap_sysconf(int name){
+/* clang links the sanitizer's own calls to them as well, before it is set up. */
+#define BARE __attribute__((no_sanitize("thread", "address", "undefined")))
+
+BARE long __wrap_sysconf(int name){
   return name==_SC_PAGESIZE && nOsPage ? (long)nOsPage : __real_sysconf(name);
 }
 
-int __wrap_madvise(void *p, size_t n, int advice){
+BARE int __wrap_madvise(void *p, size_t n, int advice){
   if( nOsPage==0 ) return __real_madvise(p, n, advice);
   if( (uintptr_t)p%nOsPage ) return -1;
   return __real_madvise(p, (n+nOsPage-1)/nOsPage*nOsPage, advice);
