@@ -37,10 +37,10 @@ int memvfsConnLock(MemFile *f){
   return rc;
 }
 
-/* The file is not the writer, or not any more. */
-void memvfsConnUnlock(MemFile *f){
+/* The file is not the writer, or with wrote set not any more. */
+void memvfsConnUnlock(MemFile *f, int wrote){
   memvfs_conn *p = f->pConn;
-  if( p && p->borrowed && f->eLock<SQLITE_LOCK_RESERVED ){
+  if( p && (p->borrowed || (p->tell && wrote)) && f->eLock<SQLITE_LOCK_RESERVED ){
     p->borrowed = 0;
     hooks.xUnlock(p->handle);
   }

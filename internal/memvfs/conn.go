@@ -21,7 +21,7 @@ type Hooks interface {
 	// LockWrite takes the write lock for a statement that turns out to write.
 	LockWrite() error
 	// UnlockWrite tells that the transaction for which LockWrite was called
-	// is over.
+	// is over; after TellUnlock every write transaction.
 	UnlockWrite()
 	// Cancelled tells whether the running statement is to be stopped. It is
 	// asked only between SetCancellable(true) and SetCancellable(false).
@@ -87,6 +87,14 @@ func (c *Conn) SetReadOnly(on bool) { c.c.readOnly = cbool(on) }
 
 // SetCancellable tells the engine to ask Hooks.Cancelled now and then.
 func (c *Conn) SetCancellable(on bool) { c.c.cancellable = cbool(on) }
+
+// TellUnlock tells the engine to call Hooks.UnlockWrite after every write
+// transaction.
+func (c *Conn) TellUnlock() { c.c.tell = 1 }
+
+// Committed is the Epoch of the last commit that changed something through this
+// connection, 0 if there was none.
+func (c *Conn) Committed() uint64 { return uint64(c.c.commit) }
 
 // BusyTimeout is the argument of the last PRAGMA busy_timeout of the
 // connection in milliseconds, -1 if there was none.

@@ -162,6 +162,11 @@ struct memvfs_store {
   uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
   Table *pDoomed;            /* Tables that nobody uses, freed bit by bit; linked by pOlder */
+  int track;                 /* Commits note the pages they change, for memvfs_snapshot_changes */
+  uint64_t *aChanged;        /* A bit for each page changed since it was last asked: page 1 is bit 0 */
+  size_t nChanged;           /* Words of aChanged */
+  int changedAll;            /* The page size has changed since: pages have other numbers now */
+  int noting;                /* A commit has noted pages and is not published yet */
 
   /* The loader's alone, before anybody can open the store */
   uint64_t nLoad, mxLoad;    /* Bytes handed out, and in all */
@@ -252,7 +257,7 @@ void memvfsJournalOpen(sqlite3_file*);
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);
 int memvfsConnLock(MemFile*);
-void memvfsConnUnlock(MemFile*);
+void memvfsConnUnlock(MemFile*, int wrote);
 void memvfsConnClose(MemFile*);
 
 #endif

@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/mattn/go-sqlite3"
@@ -180,6 +181,39 @@ func (s *Store) Pin() (*Snapshot, error) {
 		return nil, fmt.Errorf("memvfs: pin a snapshot of %s: %w", s.path, sqlite3.ErrNomem)
 	}
 	return &Snapshot{c}, nil
+}
+
+// Track has every commit from now on note the pages that it changes, for
+// PinChanges.
+func (s *Store) Track() { C.memvfs_store_track(s.c) }
+
+// PinChanges is Pin, and adds to pages (page 1 is bit 0 of the first word)
+// those that may differ from the state pinned by the call before, or from that
+// of Track; it returns pages, grown if need be. all: the page size has changed
+// meanwhile, and the numbers of before mean nothing. After an error nothing was
+// added, and nothing is lost for the next call.
+func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, err error) {
+	for {
+		var c *C.memvfs_snapshot
+		var need C.size_t
+		var call C.int
+		var first *C.uint64_t
+		if len(pages) > 0 {
+			first = (*C.uint64_t)(unsafe.Pointer(&pages[0]))
+		}
+		switch rc := C.memvfs_snapshot_changes(s.c, first, C.size_t(len(pages)), &need, &call, &c); rc {
+		case C.SQLITE_OK:
+			return &Snapshot{c}, pages, call != 0, nil
+		case C.SQLITE_TOOBIG:
+			pages = append(pages, make([]uint64, int(need)-len(pages))...)
+		case C.SQLITE_BUSY:
+			// A writer is between noting its pages and publishing them: some
+			// microseconds, but for the commit of a VACUUM.
+			time.Sleep(50 * time.Microsecond)
+		default:
+			return nil, pages, false, fmt.Errorf("memvfs: pin a snapshot of %s: %w", s.path, sqlite3.ErrNo(rc))
+		}
+	}
 }
 
 // Version is the Epoch that was pinned.

@@ -31,7 +31,7 @@ typedef struct memvfs_snapshot memvfs_snapshot;
 */
 typedef struct memvfs_hooks {
   int (*xLock)(uintptr_t handle);     /* Take the write lock; SQLITE_OK or an error code */
-  void (*xUnlock)(uintptr_t handle);  /* The transaction for which xLock was called is over */
+  void (*xUnlock)(uintptr_t handle);  /* The transaction for which xLock was called is over, or with memvfs_conn.tell any */
   int (*xCancelled)(uintptr_t handle);/* True to stop the running statement */
 } memvfs_hooks;
 
@@ -103,6 +103,26 @@ void memvfs_snapshot_read(memvfs_snapshot*, void *pBuf, size_t n, uint64_t iOfst
 void memvfs_snapshot_close(memvfs_snapshot*);
 
 /*
+** Changes, for a log of them. From memvfs_store_track on every commit notes
+** the pages that it changes, the ones included by which the database grows.
+*/
+void memvfs_store_track(memvfs_store*);
+
+/*
+** Pins the last commit like memvfs_snapshot_open, and sets in aWord, of nWord
+** words, the bit of every page (page 1 is bit 0 of word 0) that may differ
+** from the state pinned by the call before, or from that of
+** memvfs_store_track. *pAll is set instead when the page size has changed
+** meanwhile, so that the page numbers of before mean nothing. Both are only
+** ever set, not cleared.
+**
+** SQLITE_TOOBIG: aWord is too small, *pnWord tells how many words it needs.
+** SQLITE_BUSY: a commit is about to be published; try again soon. SQLITE_NOMEM.
+** After each of them nothing has happened.
+*/
+int memvfs_snapshot_changes(memvfs_store*, uint64_t *aWord, size_t nWord, size_t *pnWord, int *pAll, memvfs_snapshot**);
+
+/*
 ** What Go and the engine know of one SQLite connection. It is C memory, read
 ** and written only by the goroutine that uses the connection, outside of or
 ** inside (by the hooks) a call of SQLite: plain fields are enough.
@@ -117,6 +137,8 @@ struct memvfs_conn {
   int borrowed;           /* The write lock was taken by hooks.xLock */
   int cancellable;        /* The running statement has a context to look at */
   int busyTimeout;        /* Last PRAGMA busy_timeout=N, ms; -1: none */
+  int tell;               /* Call hooks.xUnlock at the end of every write transaction */
+  uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
 };
 
 /*

@@ -83,6 +83,7 @@ struct sqlite3_vfs {
 #define SQLITE_NOTFOUND         12
 #define SQLITE_FULL             13
 #define SQLITE_CANTOPEN         14
+#define SQLITE_TOOBIG           18
 #define SQLITE_MISUSE           21
 #define SQLITE_IOERR            10
 #define SQLITE_IOERR_READ       (SQLITE_IOERR | (1<<8))

@@ -66,7 +66,7 @@ static int fLock(sqlite3_file *pFile, int eLock){
     ** never hot, so the way from SHARED straight to EXCLUSIVE is not taken;
     ** it would be the same. */
     rc = memvfsConnLock(f);
-    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f);
+    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f, 0);
     if( rc!=SQLITE_OK ) goto out;
   }
   /* The writer is alone, and readers do not mind it: EXCLUSIVE is RESERVED. */
@@ -79,8 +79,9 @@ out:
 
 static int fUnlock(sqlite3_file *pFile, int eLock){
   MemFile *f = (MemFile*)pFile;
+  int wrote = f->eLock>=SQLITE_LOCK_RESERVED;
   if( f->eLock<=eLock || f->dead ) return SQLITE_OK;
-  if( f->eLock>=SQLITE_LOCK_RESERVED ){
+  if( wrote ){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
   }
@@ -91,7 +92,7 @@ static int fUnlock(sqlite3_file *pFile, int eLock){
   }
   if( f->pConn ){
     f->pConn->eLock = f->eLock;
-    memvfsConnUnlock(f);
+    memvfsConnUnlock(f, wrote);
   }
   return SQLITE_OK;
 }
