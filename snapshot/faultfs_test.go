@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 )
 
 // faultFS passes operations on and records them. Operation number failAt
@@ -33,13 +35,14 @@ func (f *faultFS) hit(op, name string) error {
 	return nil
 }
 
+// failed reports whether an operation of that kind has failed.
 func (f *faultFS) failed(op string) bool {
-	for _, s := range f.fault {
-		if len(s) > len(op) && s[:len(op)+1] == op+" " {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.fault, func(s string) bool { return strings.HasPrefix(s, op+" ") })
+}
+
+// did reports whether an operation of that kind was tried, and none has failed.
+func (f *faultFS) did(op string) bool {
+	return !f.failed(op) && slices.ContainsFunc(f.ops, func(s string) bool { return strings.HasPrefix(s, op+" ") })
 }
 
 func (f *faultFS) create(name string, perm os.FileMode) (file, error) {

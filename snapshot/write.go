@@ -106,6 +106,12 @@ func (w writer) write(ctx context.Context, path string, img Image, prev FileID, 
 		err = ctx.Err()
 	}
 	if err == nil && reason == "" {
+		// SQLite does not sync the directory when it has removed a journal or
+		// a -wal. Should the power fail and the removal be lost, but not our
+		// rename, it would be applied to the new file.
+		err = w.fs.syncDir(filepath.Dir(target))
+	}
+	if err == nil && reason == "" {
 		if err = w.fs.rename(tmp, target); err == nil {
 			tmp = ""
 		}
