@@ -15,31 +15,42 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sweep runs f with operation 1 failing, then 2, and so on, in every way,
-// until an f runs through without a fault.
+// fault is a way to fail.
+type fault struct {
+	err   error
+	short bool // a write writes half of it first
+}
+
+var faults = []fault{
+	{err: syscall.EIO}, {err: syscall.ENOSPC, short: true}, {err: syscall.EMFILE},
+	{err: syscall.EROFS}, {err: syscall.EACCES}, {err: syscall.ENOSPC},
+}
+
+// sweep runs f with operation 1 failing, then 2, and so on, until an f runs
+// through without a fault: once and for good, and writes that are short in both
+// ways. The errors take turns; with -long, each operation fails with each.
 func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
-	for _, mode := range []struct {
-		name string
-		err  error
-		mod  faultFS
-	}{
-		{"EIO", syscall.EIO, faultFS{}},
-		{"ENOSPC", syscall.ENOSPC, faultFS{}},
-		{"short", syscall.ENOSPC, faultFS{short: true}},
-		{"EIO for good", syscall.EIO, faultFS{forever: true}},
-		{"EACCES for good", syscall.EACCES, faultFS{forever: true}},
-	} {
-		t.Run(mode.name, func(t *testing.T) {
-			for n := 1; ; n++ {
-				ffs := mode.mod
-				ffs.fsys, ffs.failAt, ffs.err = osFS{}, n, mode.err
-				f(t, &ffs)
-				if len(ffs.fault) == 0 {
-					require.Greater(t, n, 10)
-					return
+	turns := 1
+	if *long > 0 {
+		turns = len(faults)
+	}
+	for _, forever := range []bool{false, true} {
+		for turn := range turns {
+			t.Run(fmt.Sprintf("forever=%v/turn=%d", forever, turn), func(t *testing.T) {
+				for n := 1; ; n++ {
+					with := faults[(n+turn)%len(faults)]
+					ffs := &faultFS{fsys: osFS{}, failAt: n, err: with.err, short: with.short, forever: forever}
+					f(t, ffs)
+					if len(ffs.fault) == 0 {
+						require.Greater(t, n, 10)
+						return
+					}
+					if ffs.failedFirst("write") && !with.short {
+						f(t, &faultFS{fsys: osFS{}, failAt: n, err: syscall.ENOSPC, short: true, forever: forever})
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

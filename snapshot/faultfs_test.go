@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // faultFS passes operations on and records them. Operation number failAt
@@ -16,17 +17,20 @@ type faultFS struct {
 	forever bool
 	err     error
 	short   bool            // a failing write writes half of it first
-	before  func(op string) // called before each operation, unless nil
+	before  func(op string) // called before each operation, with the name of its file, unless nil
 
+	mu    sync.Mutex
 	ops   []string // what was done, in order
 	fault []string // what has failed
 }
 
 func (f *faultFS) hit(op, name string) error {
+	op += " " + filepath.Base(name)
 	if f.before != nil {
 		f.before(op)
 	}
-	op += " " + filepath.Base(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.ops = append(f.ops, op)
 	if n := len(f.ops); n == f.failAt || f.forever && f.failAt > 0 && n > f.failAt {
 		f.fault = append(f.fault, op)
@@ -38,6 +42,11 @@ func (f *faultFS) hit(op, name string) error {
 // failed reports whether an operation of that kind has failed.
 func (f *faultFS) failed(op string) bool {
 	return slices.ContainsFunc(f.fault, func(s string) bool { return strings.HasPrefix(s, op+" ") })
+}
+
+// failedFirst reports whether the first operation that failed is of that kind.
+func (f *faultFS) failedFirst(op string) bool {
+	return len(f.fault) > 0 && strings.HasPrefix(f.fault[0], op+" ")
 }
 
 // did reports whether an operation of that kind was tried, and none has failed.

@@ -52,7 +52,7 @@ const (
 // of a database and must be thrown away. Load looks at the header only: see
 // [Check] for the rest.
 func Load(ctx context.Context, path string, sink Sink) (FileID, error) {
-	l := loader{fs: osFS{}, wait: loadWait, poll: loadPoll}
+	l := loader{fs: system, wait: loadWait, poll: loadPoll}
 	id, err := l.load(ctx, path, sink)
 	if err != nil {
 		return FileID{}, &Error{Op: "load", Path: path, Err: err}

@@ -7,12 +7,17 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
 // long is how long the tests that can go on do, beyond what they do anyway.
 var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	crash.Main()
+	goleak.VerifyTestMain(m)
+}
 
 var bg = context.Background()
 

@@ -69,7 +69,7 @@ type Result struct {
 // The end of ctx ends the save until the moment of the rename. Write does not
 // release img. Only one Write may run for one path at a time.
 func Write(ctx context.Context, path string, img Image, prev FileID, opts WriteOptions) (Result, error) {
-	w := writer{fs: osFS{}}
+	w := writer{fs: system}
 	if !opts.Background {
 		return w.write(ctx, path, img, prev, opts)
 	}
@@ -446,7 +446,7 @@ func isTempName(name, prefix string) bool {
 // Load or Write of path runs: the temporary file of a running one looks the
 // same.
 func RemoveLeftovers(path string) ([]string, error) {
-	removed, err := writer{fs: osFS{}}.removeLeftovers(path)
+	removed, err := writer{fs: system}.removeLeftovers(path)
 	if err != nil {
 		err = &Error{Op: "remove leftovers", Path: path, Err: err}
 	}
