@@ -1,3 +1,5 @@
+//go:build cgo
+
 package snapshot
 
 import (
@@ -25,6 +27,12 @@ func SetPoints(point func(name string)) (restore func()) {
 		}
 	}})
 }
+
+// PlantInPlace has files written in place, a known fault.
+func PlantInPlace() (restore func()) { return setSystem(inPlace(system)) }
+
+// Finds reports whether f fails its test.
+var Finds = finds
 
 func setSystem(f fsys) (restore func()) {
 	was := system
@@ -56,7 +64,8 @@ func (r Recording) PowerStates(t testing.TB, seed uint64, check func(PowerState)
 	opts := powerOptions{seed: seed, unread: func(name string) bool {
 		return name[0] == '.' || strings.HasSuffix(name, ".lock") // temporary files, and a record of no account
 	}}
-	return r.powerStates(t, opts, func(s powerState) {
+	return r.powerStates(t, opts, func(s powerState) bool {
 		check(PowerState{Dir: s.dir, Told: s.told, How: s.String()})
+		return true
 	})
 }

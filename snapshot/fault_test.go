@@ -60,59 +60,64 @@ func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
 func TestWrite_faults(t *testing.T) {
 	oldImg, newImg, nextImg := image(t, 5), image(t, 40000), image(t, 7)
 	require.Greater(t, len(newImg.b), 2*writeRun)
-	for _, existing := range []bool{false, true} {
-		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
-			sweep(t, func(t *testing.T, ffs *faultFS) {
-				path := filepath.Join(t.TempDir(), "x.db")
-				var prev FileID
-				before := map[string]string{}
-				if existing {
-					prev = save(t, path, oldImg, prev)
-					before["x.db"] = string(oldImg.b)
-				}
-				after := map[string]string{"x.db": string(newImg.b)}
-
-				res, err := writer{ffs}.write(bg, path, newImg, prev, WriteOptions{})
-				got := dirContents(t, filepath.Dir(path))
-				switch {
-				case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
-					require.NoError(t, err)
-					require.Equal(t, after, got)
-					return
-				case ffs.failed("syncDir") && ffs.did("rename"):
-					require.Equal(t, after, got, ffs)
-					require.False(t, res.FileID.IsZero())
-					require.Contains(t, err.Error(), "in place")
-					prev = res.FileID
-				case ffs.failed("remove"):
-					// Only then may a file stay, and the error names it.
-					require.Zero(t, res)
-					for n, b := range got {
-						if n == "x.db" {
-							require.Equal(t, before[n], b, ffs)
-							continue
-						}
-						require.True(t, isTempName(n, tempPrefix(path)), n)
-						require.Contains(t, err.Error(), n)
-					}
-					removed, rerr := RemoveLeftovers(path)
-					require.NoError(t, rerr)
-					require.Len(t, removed, 1)
-					require.Equal(t, before, dirContents(t, filepath.Dir(path)))
-				default:
-					require.Zero(t, res)
-					require.Equal(t, before, got, ffs)
-				}
-				require.ErrorIs(t, err, ffs.err)
-				var e *Error
-				require.ErrorAs(t, err, &e)
-				require.Equal(t, "save", e.Op)
-
-				save(t, path, nextImg, prev)
-				require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, dirContents(t, filepath.Dir(path)))
-			})
+	for _, before := range []*memImage{nil, oldImg} {
+		t.Run(fmt.Sprintf("existing=%v", before != nil), func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) { faultySave(t, ffs, ffs, before, newImg, nextImg) })
 		})
 	}
+}
+
+// faultySave saves newImg over oldImg, which may be nil, through f, in which
+// ffs fails, and then nextImg without a fault.
+func faultySave(t testing.TB, ffs *faultFS, f fsys, oldImg, newImg, nextImg *memImage) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.db")
+	var prev FileID
+	before := map[string]string{}
+	if oldImg != nil {
+		prev = save(t, path, oldImg, prev)
+		before["x.db"] = string(oldImg.b)
+	}
+	after := map[string]string{"x.db": string(newImg.b)}
+
+	res, err := writer{f}.write(bg, path, newImg, prev, WriteOptions{})
+	got := dirContents(t, filepath.Dir(path))
+	switch {
+	case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
+		require.NoError(t, err)
+		require.Equal(t, after, got)
+		return
+	case ffs.failed("syncDir") && ffs.did("rename"):
+		require.Equal(t, after, got, ffs)
+		require.False(t, res.FileID.IsZero())
+		require.ErrorContains(t, err, "in place")
+		prev = res.FileID
+	case ffs.failed("remove"):
+		// Only then may a file stay, and the error names it.
+		require.Zero(t, res)
+		for n, b := range got {
+			if n == "x.db" {
+				require.Equal(t, before[n], b, ffs)
+				continue
+			}
+			require.True(t, isTempName(n, tempPrefix(path)), n)
+			require.ErrorContains(t, err, n)
+		}
+		removed, rerr := RemoveLeftovers(path)
+		require.NoError(t, rerr)
+		require.Len(t, removed, 1)
+		require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+	default:
+		require.Zero(t, res)
+		require.Equal(t, before, got, ffs)
+	}
+	require.ErrorIs(t, err, ffs.err)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "save", e.Op)
+
+	save(t, path, nextImg, prev)
+	require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, dirContents(t, filepath.Dir(path)))
 }
 
 // Ensure that whichever file operation fails while the state is kept beside a

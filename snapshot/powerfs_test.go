@@ -26,7 +26,7 @@ import (
 //	rec := record(t, dir)
 //	w := writer{rec.fs(osFS{})}
 //	... work, and rec.tell() whenever it is acknowledged to the user ...
-//	rec.powerStates(t, powerOptions{}, func(s powerState) { ... look at s.dir ... })
+//	rec.powerStates(t, powerOptions{}, func(s powerState) bool { ... look at s.dir ... })
 //
 // What a failure may leave:
 //
@@ -340,10 +340,10 @@ type powerOptions struct {
 	unread func(name string) bool
 }
 
-// powerStates calls check with each state that a power failure may leave,
-// different ones only: a state counts as another when it is met after another
-// number of acknowledgements. It returns how many there were.
-func (r *recording) powerStates(t testing.TB, opts powerOptions, check func(powerState)) int {
+// powerStates calls check with each state that a power failure may leave, until
+// it returns false. Different ones only: a state counts as another when it is
+// met after another number of acknowledgements. It returns how many there were.
+func (r *recording) powerStates(t testing.TB, opts powerOptions, check func(powerState) bool) int {
 	t.Helper()
 	r.mu.Lock()
 	r.look()
@@ -360,21 +360,21 @@ func (r *recording) powerStates(t testing.TB, opts powerOptions, check func(powe
 	}
 	base := t.TempDir()
 	seen := map[[32]byte]bool{}
-	told, n := 0, 0
+	told, n, on := 0, 0, true
 	for at := 0; ; at++ {
 		m.states(func(names map[string]snap) {
 			key := stateKey(names, told)
-			if seen[key] {
+			if !on || seen[key] {
 				return
 			}
 			seen[key] = true
 			s := powerState{at: at, told: told, dir: filepath.Join(base, fmt.Sprint(n)), how: r.describe(at, names)}
 			n++
 			materialise(t, s.dir, names)
-			check(s)
+			on = check(s)
 			require.NoError(t, os.RemoveAll(s.dir))
 		})
-		if at == len(r.ops) {
+		if at == len(r.ops) || !on {
 			return n
 		}
 		if r.ops[at].kind == opTell {

@@ -33,6 +33,9 @@ func init() { crash.Register("server", server) }
 // saves until it is killed.
 func server(c *crash.Child) error {
 	defer snapshot.SetPoints(c.Point)()
+	if c.Arg == "in place" {
+		defer snapshot.PlantInPlace()()
+	}
 	return serve(filepath.Join(c.Dir, "app.db"), c.Arg == "endless", func(n int) { c.Ack(n) })
 }
 
@@ -73,7 +76,7 @@ func serve(path string, endless bool, ack func(rows int)) (err error) {
 // afterCrash makes sure that the database at path is whole, for SQLite and for
 // the driver, that it has the rows acknowledged, or more, but no more than most,
 // and that the next server finds nothing in its way. It returns the number.
-func afterCrash(t *testing.T, path string, acked, most int) (rows int) {
+func afterCrash(t testing.TB, path string, acked, most int) (rows int) {
 	t.Helper()
 	count := func(name string) (n int) {
 		db, err := sql.Open(name, path)
@@ -102,7 +105,7 @@ func afterCrash(t *testing.T, path string, acked, most int) (rows int) {
 }
 
 // last is the last number acknowledged, or n if there is none.
-func last(t *testing.T, res crash.Result, n int) int {
+func last(t testing.TB, res crash.Result, n int) int {
 	t.Helper()
 	if len(res.Acked) > 0 {
 		var err error
@@ -182,6 +185,16 @@ func TestCrash_points(t *testing.T) {
 		})
 	}
 	t.Logf("%d kills", kills)
+}
+
+// Ensure that a save that is no longer atomic would be found.
+func TestCrash_planted(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.db")
+	rows := before["a database"](t, path)
+	res := crash.Run{Program: "server", Dir: dir, Arg: "in place", Point: "create app.db", Nth: 1}.Do(t)
+	require.True(t, res.Killed)
+	require.True(t, snapshot.Finds(t, func(t testing.TB) { afterCrash(t, path, rows, rows+1) }))
 }
 
 // Ensure the same of one killed at random, again and again, and of those that
