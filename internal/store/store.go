@@ -63,8 +63,13 @@ type Store struct {
 	Engine *memvfs.Store
 
 	// Writer is held by the connection that has a write transaction, or runs a
-	// statement that writes, from its beginning to its end.
+	// statement that writes, from its beginning to its end. It is taken and
+	// given back by LockWriter and UnlockWriter.
 	Writer writelock.Lock
+
+	// writer is who holds Writer, nil when nobody does and for a moment at
+	// either end.
+	writer atomic.Pointer[Owner]
 
 	opts   Options
 	entry  *entry
@@ -102,6 +107,9 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e}
 	defer func() {
 		if err != nil {
+			if s.Engine != nil {
+				err = errors.Join(err, s.Engine.Close())
+			}
 			err = errors.Join(err, s.free())
 			s = nil
 		}
@@ -120,14 +128,16 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			return s, err
 		}
 	}
-	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory); err != nil {
+	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory, s); err != nil {
 		return s, err
 	}
 	if opts.Path != "" {
 		if s.file, err = snapshot.Load(ctx, path, s.Engine); err != nil {
 			return s, err
 		}
-		s.Engine.Loaded()
+	}
+	s.Engine.Loaded()
+	if opts.Path != "" {
 		if err = s.check(); err != nil {
 			return s, err
 		}
@@ -204,12 +214,10 @@ func (s *Store) stop() error {
 	return err
 }
 
-// free gives up memory and file. Fields that load has not set are skipped.
+// free gives up what the store has besides its engine, which is closed. Fields
+// that load has not set are skipped.
 func (s *Store) free() error {
 	var errs []error
-	if s.Engine != nil {
-		errs = append(errs, s.Engine.Close())
-	}
 	if s.memory != 0 {
 		memoryNames.give(s.memory)
 	}
