@@ -236,8 +236,9 @@ func (c *conn) clean() {
 	c.endTx()
 	c.controlled = false
 	c.settle()
-	// A statement is still running, one that Raw has left open.
-	if c.reading() {
+	// A statement is still running, one that Raw has left open; or the database
+	// of the connection is another by now.
+	if c.reading() || !c.link.HasFile() {
 		c.broken = true
 	}
 }

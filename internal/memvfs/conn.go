@@ -89,6 +89,10 @@ func (c *Conn) WritingAny() bool {
 	return C.sqlite3_txn_state(c.c.db, nil) == C.SQLITE_TXN_WRITE
 }
 
+// HasFile reports whether the file is still open. sqlite3_deserialize takes it
+// away from a connection.
+func (c *Conn) HasFile() bool { return c.c.pFile != nil }
+
 // Reading reports whether the connection has a transaction open that has read.
 func (c *Conn) Reading() bool { return c.c.eLock >= C.SQLITE_LOCK_SHARED }
 
