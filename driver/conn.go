@@ -416,7 +416,8 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 			"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
 		return errBusy
 	case errors.Is(err, store.ErrDeadlock):
-		s.Logger().Warn("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
+		// Not a warning: whoever tries again at once can be refused very often.
+		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
 			"path", s.Path(), "statement", shorten(what))
 		return errBusy
 	}
