@@ -31,6 +31,31 @@ func SetPoints(point func(name string)) (restore func()) {
 // PlantInPlace has files written in place, a known fault.
 func PlantInPlace() (restore func()) { return setSystem(inPlace(system)) }
 
+// SetLogAhead sets how far a log is written ahead, so that what the tests copy
+// is small.
+func SetLogAhead(n int) (restore func()) {
+	was := logAhead
+	logAhead = n
+	return func() { logAhead = was }
+}
+
+// Failing is a disk that fails: see SetFault.
+type Failing struct{ *faultFS }
+
+// Failed is what has failed by now.
+func (f Failing) Failed() []string { return f.failures() }
+
+// Cease ends the failing.
+func (f Failing) Cease() { f.cease() }
+
+// SetFault fails the operation number n, from 1, and with forever set all that
+// follow. The errors take turns.
+func SetFault(n int, forever bool) (f Failing, restore func()) {
+	with := faults[n%len(faults)]
+	f = Failing{&faultFS{fsys: system, failAt: n, forever: forever, err: with.err, short: with.short}}
+	return f, setSystem(f.faultFS)
+}
+
 // Finds reports whether f fails its test.
 var Finds = finds
 

@@ -39,6 +39,20 @@ func (f *faultFS) hit(op, name string) error {
 	return nil
 }
 
+// failures is what has failed by now.
+func (f *faultFS) failures() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.fault)
+}
+
+// cease ends the failing.
+func (f *faultFS) cease() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failAt = 0
+}
+
 // failed reports whether an operation of that kind has failed.
 func (f *faultFS) failed(op string) bool {
 	return slices.ContainsFunc(f.fault, func(s string) bool { return strings.HasPrefix(s, op+" ") })

@@ -382,8 +382,9 @@ func (f *File) beginSave() (Image, error) {
 //
 //  1. the new base, p, is whole and synced, under a temporary name
 //  2. a new log with what was committed since is written and synced, under the
-//     name that it has only for this; the directory is synced
-//  3. the new base is renamed over the old one; the directory is synced
+//     name that it has only for this
+//  3. the directory is synced; the new base is renamed over the old one; the
+//     directory is synced
 //  4. the new log is renamed over the old one; the directory is synced
 //
 // A crash before the rename of 3 leaves the old base and the old log, which fit

@@ -20,7 +20,7 @@ func newLogName(path string) string { return path + "-memwal-new" }
 // grown the file, for those that follow: a sync of what does not change the
 // length of the file need not wait for the file system's journal, and takes half
 // the time on ext4. To a reader of the log zeros are its end.
-const logAhead = 1 << 20
+var logAhead = 1 << 20 // a variable for the tests, which need less
 
 // logFile is a log that this process writes. Nothing in it is ever written
 // twice: after a failed write or sync nobody knows what the file holds behind
@@ -42,8 +42,8 @@ type logFile struct {
 }
 
 // createLog makes a log of the base with that hash, whose first transaction is
-// the pages of img, beside the log there may be. It is synced, and so is its
-// name. img may be nil if pages is empty.
+// the pages of img, beside the log there may be. It is synced, its name is not.
+// img may be nil if pages is empty.
 func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pages pageSet) (_ *logFile, err error) {
 	name := newLogName(path)
 	if err := fsx.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -80,7 +80,7 @@ func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pa
 	if err := l.f.Sync(); err != nil {
 		return nil, err
 	}
-	return l, fsx.syncDir(filepath.Dir(path))
+	return l, nil
 }
 
 // append adds the pages of img as one transaction, which is on the disk after
@@ -88,14 +88,14 @@ func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pa
 func (l *logFile) append(img Image, pages pageSet) error {
 	err := l.writePages(img, pages)
 	if err == nil && l.size > l.room {
-		l.room = l.size + logAhead
-		_, err = l.f.WriteAt(zeros[:], l.size)
+		l.room = l.size + int64(logAhead)
+		_, err = l.f.WriteAt(zeros[:logAhead], l.size)
 	}
 	l.broken = err != nil
 	return err
 }
 
-var zeros [logAhead]byte
+var zeros [1 << 20]byte
 
 func (l *logFile) sync() error {
 	err := l.f.syncData()

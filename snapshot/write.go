@@ -119,7 +119,8 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 	if err == nil && reason == "" {
 		// SQLite does not sync the directory when it has removed a journal or
 		// a -wal. Should the power fail and the removal be lost, but not our
-		// rename, it would be applied to the new file.
+		// rename, it would be applied to the new file. And a new log (see
+		// File.publishLocked) must not be lost beside the file it belongs to.
 		err = p.fs.syncDir(filepath.Dir(p.target))
 	}
 	if err == nil && reason == "" {
