@@ -1,0 +1,388 @@
+//go:build cgo
+
+package snapshot
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// history is a database in memory for a File: a state for each version.
+type history struct {
+	states  []*memImage // of version i+1
+	changed pageSet
+	all     bool
+	track   bool
+}
+
+func (h *history) last() *memImage { return h.states[len(h.states)-1] }
+
+type historyImage struct{ *memImage }
+
+func (historyImage) Release() {}
+
+func (h *history) Pin() (Image, error) { return historyImage{h.last()}, nil }
+func (h *history) Track()              { h.track = true }
+
+func (h *history) PinChanges(pages []uint64) (Image, []uint64, bool, error) {
+	set := pageSet(pages)
+	set.addAll(h.changed)
+	all := h.all
+	h.changed, h.all = nil, false
+	return historyImage{h.last()}, set, all, nil
+}
+
+// commit makes b the last state.
+func (h *history) commit(b []byte) {
+	img := &memImage{b: b, version: uint64(len(h.states) + 1)}
+	if len(h.states) > 0 {
+		old := h.last()
+		if len(old.b) == 0 || len(b) == 0 || old.PageSize() != img.PageSize() {
+			h.all = true
+		} else {
+			ps := img.PageSize()
+			for off := 0; off < len(b); off += ps {
+				if off >= len(old.b) || !bytes.Equal(b[off:off+ps], old.b[off:off+ps]) {
+					h.changed.add(uint32(off/ps) + 1)
+				}
+			}
+		}
+	}
+	h.states = append(h.states, img)
+}
+
+// newHistory is a database of several states: rows come, change and go, and with
+// them pages.
+func newHistory(t testing.TB, path string) (h *history, next func()) {
+	t.Helper()
+	from := filepath.Join(t.TempDir(), "history.db")
+	db := openSQL(t, from)
+	mustExec(t, db, "PRAGMA page_size=512", "PRAGMA auto_vacuum=INCREMENTAL", "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)")
+	h = new(history)
+	h.commit(readFile(t, from))
+	writeFile(t, path, readFile(t, from))
+	r := rand.New(rand.NewPCG(1, 2))
+	return h, func() {
+		mustExec(t, db, "INSERT INTO t(b) SELECT hex(randomblob(200)) FROM (VALUES(1),(2),(3))", "UPDATE t SET b=hex(randomblob(150)) WHERE a%5=0")
+		if r.IntN(4) == 0 {
+			mustExec(t, db, "DELETE FROM t WHERE a%3=0", "PRAGMA incremental_vacuum")
+		}
+		h.commit(readFile(t, from))
+	}
+}
+
+// openLogged opens path for h, which is what the file holds.
+func openLogged(t testing.TB, path string, h *history) *File {
+	t.Helper()
+	f := NewFile(path, h, true)
+	s := new(memSink)
+	_, err := f.Open(bg, s)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(h.last().b, s.bytes()))
+	f.Start(h.last().version)
+	return f
+}
+
+// reload is what Open makes of the file and its log.
+func reload(path string) ([]byte, FileInfo, error) {
+	s := new(memSink)
+	info, err := NewFile(path, new(history), false).Open(bg, s)
+	return s.bytes(), info, err
+}
+
+// logged returns a database whose log has some transactions, and the states that
+// it had, the base first.
+func logged(t testing.TB, commits int) (path string, states []*memImage) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "app.db")
+	h, next := newHistory(t, path)
+	f := openLogged(t, path, h)
+	for range commits {
+		next()
+		require.NoError(t, f.Flush())
+	}
+	require.NoError(t, f.Close(false))
+	return path, h.states
+}
+
+// Ensure that what is flushed is what the next Open reads, byte for byte, after
+// growth, shrinking, saves and flushes of several commits.
+func TestLog_roundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	h, next := newHistory(t, path)
+	f := openLogged(t, path, h)
+	for i := range 60 {
+		next()
+		if i%4 == 3 {
+			next()
+		}
+		if i%13 == 12 {
+			saved, err := f.Save(bg, false)
+			require.NoError(t, err)
+			require.Equal(t, h.last().version, saved.Version)
+		}
+		require.NoError(t, f.Flush())
+		require.Equal(t, h.last().version, f.Durable())
+		got, info, err := reload(copyLogged(t, path))
+		require.NoError(t, err)
+		require.Equal(t, string(h.last().b), string(got))
+		require.Zero(t, info.Torn)
+	}
+	require.NoError(t, f.Close(true))
+	require.NoFileExists(t, logName(path))
+}
+
+// copyLogged copies a database with its logs.
+func copyLogged(t testing.TB, path string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), filepath.Base(path))
+	for _, suffix := range []string{"", "-memwal", "-memwal-new"} {
+		b, err := os.ReadFile(path + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		require.NoError(t, err)
+		writeFile(t, to+suffix, b)
+	}
+	return to
+}
+
+// Ensure that a log cut off anywhere gives the state of the last transaction that
+// is whole, and one whose last transaction is torn in any sector the same.
+func TestLog_torn(t *testing.T) {
+	path, states := logged(t, 4)
+	log := readFile(t, logName(path))
+	l, err := readLog(osFS{}, logName(path))
+	require.NoError(t, err)
+	ends := logEnds(t, log)
+	require.Len(t, ends, 4)
+	r := rand.New(rand.NewPCG(3, 4))
+	for n := walHeaderSize; n <= int(l.end); n += 1 + r.IntN(199) {
+		writeFile(t, logName(path), log[:n])
+		whole := 0
+		for _, end := range ends {
+			if n >= end {
+				whole++
+			}
+		}
+		got, info, err := reload(path)
+		require.NoError(t, err, n)
+		require.Equal(t, whole, info.Commits)
+		require.Equal(t, string(states[whole].b), string(got), n)
+		if n != walHeaderSize && !slices.Contains(ends, n) {
+			require.Positive(t, info.Torn)
+		}
+	}
+	for range 200 {
+		torn := bytes.Clone(log[:ends[3]])
+		for off := ends[2]; off < ends[3]; off += 512 {
+			if r.IntN(3) == 0 {
+				clear(torn[off:min(off+512, ends[3])])
+			}
+		}
+		writeFile(t, logName(path), torn)
+		got, info, err := reload(path)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, info.Commits, 3)
+		require.Equal(t, string(states[info.Commits].b), string(got))
+	}
+}
+
+// logEnds are the offsets where transactions end.
+func logEnds(t testing.TB, log []byte) (ends []int) {
+	t.Helper()
+	h, ok := parseWALHeader(log)
+	require.True(t, ok)
+	for off := walHeaderSize; off+frameSize+h.pageSize <= len(log); off += frameSize + h.pageSize {
+		f := parseFrame(log[off:])
+		if f.pgno == 0 {
+			break
+		}
+		if f.size != 0 {
+			ends = append(ends, off+frameSize+h.pageSize)
+		}
+	}
+	return ends
+}
+
+// Ensure that damage before the last transaction is refused wherever it is, that
+// nothing is changed then, and that Recover writes what is before it into the
+// file and keeps both as they were.
+func TestLog_damaged(t *testing.T) {
+	original, states := logged(t, 4)
+	log := readFile(t, logName(original))
+	ends := logEnds(t, log)
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 60 {
+		path := copyLogged(t, original)
+		off := r.IntN(ends[2])
+		bad := bytes.Clone(log)
+		bad[off] ^= 1 << r.IntN(8)
+		writeFile(t, logName(path), bad)
+		before := dirContents(t, filepath.Dir(path))
+		_, _, err := reload(path)
+		require.Error(t, err, off)
+		require.True(t, errors.Is(err, ErrLogDamaged) || errors.Is(err, ErrLogBase), err)
+		require.ErrorContains(t, err, "sqlite-mem recover "+path)
+		_, err = FoldLog(bg, path)
+		require.Error(t, err)
+		require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+
+		rec, err := Recover(bg, path)
+		require.NoError(t, err)
+		require.Error(t, rec.Problem)
+		whole := 0
+		for _, end := range ends {
+			if off >= walHeaderSize && end <= off {
+				whole++
+			}
+		}
+		require.Equal(t, whole, rec.Transactions, off)
+		require.Equal(t, string(states[whole].b), string(readFile(t, path)))
+		kept := ""
+		for _, name := range rec.Aside {
+			kept += string(readFile(t, name))
+		}
+		require.Contains(t, kept, string(bad))
+		if whole > 0 {
+			require.Contains(t, kept, before["app.db"])
+		}
+		got, _, err := reload(path)
+		require.NoError(t, err)
+		require.Equal(t, string(states[whole].b), string(got))
+	}
+}
+
+// Ensure that a log is folded into the file by FoldLog and by Save without a log,
+// and is gone then.
+func TestLog_fold(t *testing.T) {
+	for name, fold := range map[string]func(path string) error{
+		"fold": func(path string) error {
+			rec, err := FoldLog(bg, path)
+			require.Equal(t, 3, rec.Transactions)
+			return err
+		},
+		"recover": func(path string) error {
+			rec, err := Recover(bg, path)
+			require.Empty(t, rec.Aside)
+			return err
+		},
+		"save": func(path string) error {
+			s := new(memSink)
+			h := new(history)
+			f := NewFile(path, h, false)
+			info, err := f.Open(bg, s)
+			require.NoError(t, err)
+			require.True(t, info.Recovered)
+			h.commit(s.bytes())
+			f.Start(1)
+			_, err = f.Save(bg, false)
+			return errors.Join(err, f.Close(true))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, states := logged(t, 3)
+			require.NoError(t, fold(path))
+			require.Equal(t, map[string]string{"app.db": string(states[3].b)}, dirContents(t, filepath.Dir(path)))
+			rec, err := FoldLog(bg, path)
+			require.NoError(t, err)
+			require.Zero(t, rec)
+		})
+	}
+}
+
+// Ensure that a log of another state of the file is refused and, by Recover,
+// moved aside.
+func TestLog_otherBase(t *testing.T) {
+	path, states := logged(t, 3)
+	writeFile(t, path, states[1].b)
+	before := dirContents(t, filepath.Dir(path))
+	_, _, err := reload(path)
+	require.ErrorIs(t, err, ErrLogBase)
+	require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+	rec, err := Recover(bg, path)
+	require.NoError(t, err)
+	require.ErrorIs(t, rec.Problem, ErrLogBase)
+	require.Len(t, rec.Aside, 1)
+	require.True(t, strings.HasPrefix(rec.Aside[0], logName(path)+asidePrefix))
+	require.Equal(t, before["app.db-memwal"], string(readFile(t, rec.Aside[0])))
+	got, _, err := reload(path)
+	require.NoError(t, err)
+	require.Equal(t, string(states[1].b), string(got))
+}
+
+// Ensure that InspectLog tells what a log holds, and changes nothing.
+func TestInspectLog(t *testing.T) {
+	path, states := logged(t, 3)
+	check := func(want LogInfo) {
+		t.Helper()
+		before := dirContents(t, filepath.Dir(path))
+		info, err := InspectLog(bg, path)
+		require.NoError(t, err)
+		require.NotNil(t, info)
+		require.Equal(t, want.Damage != nil, errors.Is(info.Damage, ErrLogDamaged))
+		require.Equal(t, want.Transactions, info.Transactions)
+		require.Equal(t, want.Fits, info.Fits)
+		require.Equal(t, logName(path), info.Name)
+		require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+	}
+	check(LogInfo{Transactions: 3, Fits: true})
+	log := readFile(t, logName(path))
+	bad := bytes.Clone(log)
+	bad[logEnds(t, log)[0]+100] ^= 1
+	writeFile(t, logName(path), bad)
+	check(LogInfo{Transactions: 1, Fits: true, Damage: ErrLogDamaged})
+	writeFile(t, logName(path), log)
+	writeFile(t, path, states[2].b)
+	check(LogInfo{Transactions: 3})
+	require.NoError(t, os.Remove(logName(path)))
+	info, err := InspectLog(bg, path)
+	require.NoError(t, err)
+	require.Nil(t, info)
+}
+
+// FuzzLog mutates a log, and its base. Ensure that Open neither crashes nor
+// accepts a page that was never there: what it gives is one of the states, or an
+// error that leaves the files as they were.
+func FuzzLog(f *testing.F) {
+	path, states := logged(f, 3)
+	log, base := readFile(f, logName(path)), readFile(f, path)
+	f.Add(uint32(0), byte(0), uint32(len(log)), uint32(0), byte(0))
+	f.Add(uint32(100), byte(1), uint32(len(log)), uint32(0), byte(0))
+	f.Add(uint32(0), byte(0), uint32(700), uint32(0), byte(0))
+	f.Add(uint32(20), byte(0x80), uint32(3000), uint32(600), byte(4))
+	f.Fuzz(func(t *testing.T, at uint32, xor byte, length, baseAt uint32, baseXor byte) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "app.db")
+		l, b := bytes.Clone(log), bytes.Clone(base)
+		l[int(at)%len(l)] ^= xor
+		l = l[:min(int(length), len(l))]
+		b[int(baseAt)%len(b)] ^= baseXor
+		writeFile(t, path, b)
+		writeFile(t, logName(path), l)
+		before := dirContents(t, dir)
+		got, _, err := reload(path)
+		if err != nil {
+			var e *Error
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, before, dirContents(t, dir))
+			return
+		}
+		for _, s := range states {
+			if bytes.Equal(s.b, got) {
+				return
+			}
+		}
+		// A base that nobody's log belongs to is just another database.
+		require.NotZero(t, baseXor)
+		require.NoFileExists(t, logName(path))
+	})
+}
