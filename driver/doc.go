@@ -33,7 +33,20 @@
 // How often changes are written to the file: a duration of Go's with days in
 // front, such as 30s, 20m (the default), 1h, 1d or 1d12h. Nothing is written when
 // nothing has changed. 0: never, not when the database is closed either; only
-// [Sync] writes. It is the time that a crash can cost.
+// [Sync] writes. It is the time that a crash can cost, unless there is
+// a log.
+//
+// # sqlite_wal
+//
+// off (the default), a duration over 0 such as 1s or 100ms, or commit. Not off,
+// the pages that commits have changed are written to a log, FILE-memwal, between
+// two saves: every so often, or before the commit returns. It is the time that a
+// crash can cost; with commit it costs nothing, and commits at the same time
+// share one sync of the disk. Each save begins the log anew, and so does a log
+// that has become larger than the database (and than 16 MiB) by asking for one.
+// A log that a crash has left is read by the next open, whatever sqlite_wal says
+// by then. It is refused for a database that is only in memory, and with
+// sqlite_sync_interval=0. See [NotDurableError] for a disk that fails.
 //
 // # sqlite_role
 //
@@ -88,7 +101,8 @@
 //
 // Sync, and Close of the last sql.DB of a file, return when everything is on the
 // disk. A crash of the process or the machine costs what was committed since the
-// last save, and never leaves a damaged file: it is replaced as a whole.
+// last save, or with sqlite_wal the last flush of the log, and never leaves a
+// damaged file: it is replaced as a whole.
 //
 // # Links
 //

@@ -1,5 +1,6 @@
-// Package snapshot moves a database between its file and memory: [Load] reads
-// the file, [Write] puts a new state in its place, [Loop] decides when.
+// Package snapshot moves a database between its file and memory: [File.Open]
+// reads the file, [File.Save] puts a new state in its place, [File.Flush] writes
+// what was committed since to a log; [Loop] and [Flusher] decide when.
 //
 // It knows neither database/sql nor the engine that holds the database; both
 // ends are given to it as an [Image] and a [Sink].
@@ -18,16 +19,19 @@
 // # What is on disk
 //
 // The file is at every instant a whole database: the old one until the rename
-// of [Write], the new one after it. Whatever fails, and wherever the process
+// of [File.Save], the new one after it. Whatever fails, and wherever the process
 // is killed, it is one of the two.
 //
 //	state                                   target     beside it
-//	Write returned nil                      new        nothing of ours
-//	Write failed before the rename          old        nothing of ours
-//	Write failed, and removing failed too   old        a temporary file, named in the error
-//	Write failed after the rename           new (*)    nothing of ours
-//	Write found a foreign change            untouched  our state, under the name in the error
-//	killed during Write                     old or new perhaps a temporary file
+//	Save returned nil                       new        nothing of ours
+//	Save failed before the rename           old        nothing of ours
+//	Save failed, and removing failed too    old        a temporary file, named in the error
+//	Save failed after the rename            new (*)    nothing of ours
+//	Save found a foreign change             untouched  our state, under the name in the error
+//	killed during Save                      old or new perhaps a temporary file
+//
+// Beside it there is also the log, if there is one (<file>-memwal), and while it
+// is being replaced a second (<file>-memwal-new): see [File].
 //
 // (*) The directory could not be synced: the new file is in place, but a power
 // failure may bring the old one back. The next successful save makes it good.
@@ -40,7 +44,7 @@
 //
 // While a process serves a database from memory, the file is only a copy of
 // it. What another program writes into the file would be wiped out by the next
-// save, so Write makes sure that the file is still the one that was loaded or
+// save, so Save makes sure that the file is still the one that was loaded or
 // saved last, and gives way otherwise: see [ForeignChangeError]. The check and
 // the rename are two steps; a program that commits in the microseconds between
 // them is not seen, and one that keeps the old file open goes on writing into
@@ -50,8 +54,8 @@
 // # Locks of this process
 //
 // POSIX drops all of a process's locks on a file when the process closes any
-// descriptor of that file. Load and Write read the file with descriptors of
+// descriptor of that file. Open and Save read the file with descriptors of
 // their own. They order their own closes so that nothing is lost, but a second
 // SQLite connection to the same file in the same process loses its locks: do
-// not keep one open while a Load or Write runs.
+// not keep one open while an Open or Save runs.
 package snapshot

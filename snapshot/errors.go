@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Errors of Load and Check, wrapped in an [*Error]. The file has not been
+// Errors of File.Open and Check, wrapped in an [*Error]. The file has not been
 // written to.
 var (
 	// ErrNotADatabase: the file does not begin like a SQLite database, or like
@@ -32,7 +32,7 @@ var (
 	// somebody has changed the file, or restored an older one.
 	ErrLogBase = errors.New("the log does not belong to this database file")
 
-	// ErrBusy: another program held the file for longer than Load waits, or
+	// ErrBusy: another program held the file for longer than Open waits, or
 	// wrote to it meanwhile.
 	ErrBusy = errors.New("another program is using the database file")
 )
@@ -42,7 +42,7 @@ var ErrClosed = errors.New("sqlite-mem: the save loop is closed")
 
 // Error tells which operation on which file failed.
 type Error struct {
-	Op   string // "load", "check", "save" or "remove leftovers"
+	Op   string // "load", "check", "save", "log", "recover", "inspect the log" or "remove leftovers"
 	Path string // as the caller gave it; empty for a check
 	Err  error
 }
@@ -56,7 +56,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ForeignChangeError is returned by [Write] when the file is not the one that
+// ForeignChangeError is returned by [File.Save] when the file is not the one that
 // this process loaded or saved last, or when another program is using it. The
 // file has been left alone and the state in memory kept beside it.
 type ForeignChangeError struct {

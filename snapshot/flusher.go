@@ -59,10 +59,10 @@ type Flusher struct {
 	// held; atomic for those who ask.
 	failed atomic.Pointer[error]
 
-	// turn is held by who flushes, for as long as that takes. It is taken
-	// before mu.
-	turn     sync.Mutex
-	failures int // guarded by turn: failed attempts in a row
+	// turn, of capacity 1, is a lock: who has sent to it flushes, for as long as
+	// that takes, and may use failures. It is taken before mu.
+	turn     chan struct{}
+	failures int // failed attempts in a row
 
 	// mu guards the fields below. It is held for a few instructions.
 	mu      sync.Mutex
@@ -79,7 +79,7 @@ type flushBatch struct {
 
 // NewFlusher starts a flusher.
 func NewFlusher(cfg FlusherConfig) *Flusher {
-	f := &Flusher{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	f := &Flusher{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), turn: make(chan struct{}, 1)}
 	go f.run()
 	return f
 }
@@ -110,7 +110,7 @@ func (f *Flusher) Wait() error {
 		return b.err
 	}
 
-	f.turn.Lock()
+	f.turn <- struct{}{}
 	// The flush before has just set free those who waited for it. Let them
 	// commit again, and be in this one.
 	for range flushYields {
@@ -120,7 +120,7 @@ func (f *Flusher) Wait() error {
 	f.pending = nil
 	f.mu.Unlock()
 	b.err = f.attemptLocked()
-	f.turn.Unlock()
+	<-f.turn
 	close(b.done)
 	return b.err
 }
@@ -151,9 +151,9 @@ func (f *Flusher) run() {
 	timer := newAlarm()
 	defer timer.Stop()
 	for {
-		f.turn.Lock()
+		f.turn <- struct{}{}
 		failures := f.failures
-		f.turn.Unlock()
+		<-f.turn
 		switch {
 		case failures > 0:
 			timer.Reset(f.backoff(failures))
@@ -172,7 +172,7 @@ func (f *Flusher) run() {
 		if !ticked && !closing {
 			continue // a flush has failed for somebody who waited: set the timer
 		}
-		f.turn.Lock()
+		f.turn <- struct{}{}
 		var err error
 		if f.cfg.Pending() {
 			err = f.attemptLocked()
@@ -180,7 +180,7 @@ func (f *Flusher) run() {
 			f.failures = 0
 			f.failed.Store(nil)
 		}
-		f.turn.Unlock()
+		<-f.turn
 		if closing {
 			f.closeErr = err
 			return

@@ -13,11 +13,11 @@ type Image interface {
 	// looked at when Size is 0.
 	PageSize() int
 
-	// ReadAt fills p with the bytes of the image at off. Write asks for whole
+	// ReadAt fills p with the bytes of the image at off. Save and Flush ask for whole
 	// pages, at most 1 MiB at a time, in order, from one goroutine.
 	ReadAt(p []byte, off int64) (int, error)
 
-	// Release ends the pin. Write does not call it: who pinned, releases.
+	// Release ends the pin.
 	Release()
 }
 
@@ -30,6 +30,6 @@ type Sink interface {
 	// Next returns the memory for the next bytes of the image: a whole number
 	// of pages, at least one, at most max bytes. The loader reads the file
 	// straight into it and does not keep it beyond the following call of Next
-	// or the end of Load.
+	// or the end of Open.
 	Next(max int) ([]byte, error)
 }

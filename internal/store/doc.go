@@ -9,9 +9,12 @@
 //     order: LockWriter finds the circles
 //  2. registry.mu    the path → entry map and every entry's refs; never held
 //     across I/O
-//  3. Store.mu       the fields below it; never held across I/O or SQL
-//  4. waits          see LockWriter; held for a look at who waits for whom
-//  5. the locks of the engine, in C: see internal/memvfs/engine.h
+//  3. the turn of the snapshot.Flusher, across a flush and a save that it
+//     needs; then the mutex of the snapshot.File, across I/O, which a save takes
+//     without the turn
+//  4. Store.mu       the fields below it; never held across I/O or SQL
+//  5. waits          see LockWriter; held for a look at who waits for whom
+//  6. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and given up after
 // its last save.
