@@ -13,11 +13,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
+	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
 // Reference is the name of the contender that the others are compared with.
@@ -30,21 +32,34 @@ type Contender struct {
 	Durability string // what a crash of the process or the machine costs
 	Pool       string // connections, and the lock around them
 	Safe       bool   // several connections may use one database at a time
-	OnDisk     bool   // it writes to a file as it works
+	Own        bool   // sqlite-mem with other options: not a peer that it has to beat
 	Save       string // how the state is written to a file while it is served; empty: it is not
 
+	// Interval is how often what was committed is synced behind the committers'
+	// backs; 0: it is not, or they wait for it.
+	Interval time.Duration
+
+	// MailStore is the data source name that go-imap-sql is given; empty: it is not
+	// measured on this contender.
+	MailStore string
+
 	open func(c *Contender, path string) (*DB, error)
+	rest func(ctx context.Context, pool *sql.DB) error // nil: it does nothing behind one's back
 }
 
-// All are the contenders, in the order of the report.
-func All() []*Contender {
+// Described are all contenders, in the order of the report.
+func Described() []*Contender {
 	return []*Contender{
 		sqliteMem(),
+		sqliteMemLog("1s", time.Second),
+		sqliteMemLog("100ms", 100*time.Millisecond),
+		sqliteMemLog("commit", 0),
 		madmail(),
 		mattnMemdb(),
 		mattnMemory(),
 		mattnDisk(),
 		mattnDiskWAL(),
+		mattnDiskWALFull(),
 		mattnDiskMmap(),
 		moderncMemory(),
 		ncrucesMemdb(),
@@ -52,9 +67,39 @@ func All() []*Contender {
 	}
 }
 
+// All are those that are measured under each load.
+func All() []*Contender {
+	return only(func(c *Contender) bool { return c.Name != "sqlite-mem-wal-100ms" && c.Name != "mattn-disk-wal-full" })
+}
+
+// Durable are those whose commits are compared by what a crash costs: from
+// everything since the last save to nothing.
+func Durable() []*Contender {
+	return only(func(c *Contender) bool {
+		return c.Name == Reference || c.Own || c.Name == "mattn-disk-wal-normal" || c.Name == "mattn-disk-wal-full"
+	})
+}
+
+// only are those of a kind that can be measured.
+func only(kind func(*Contender) bool) []*Contender {
+	return slices.DeleteFunc(Described(), func(c *Contender) bool { return !kind(c) || c.Missing() != "" })
+}
+
+// Missing is why a contender cannot be measured; empty: it can. It is for options
+// that this sqlite-mem does not have.
+func (c *Contender) Missing() string {
+	if !c.Own {
+		return ""
+	}
+	if _, err := driver.ParseDSN(c.DSN); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
 // Named returns the contender of that name.
 func Named(name string) (*Contender, error) {
-	for _, c := range All() {
+	for _, c := range Described() {
 		if c.Name == name {
 			return c, nil
 		}
@@ -70,6 +115,15 @@ func (c *Contender) Open(path string) (*DB, error) {
 		return nil, fmt.Errorf("contender %s: %w", c.Name, err)
 	}
 	return db, nil
+}
+
+// Rest finishes what would be written later in the background, so that nobody else
+// pays for it. It takes any pool that the contender has been opened with.
+func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest(ctx, pool)
 }
 
 // maxIdle keeps connections from being closed and opened again between

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -18,8 +19,12 @@ import (
 // error and no lost update: what is measured has to be right.
 func TestContenders(t *testing.T) {
 	const accounts, deliveries, writes = 2000, 200, 100
-	for _, c := range All() {
+	for _, c := range Described() {
 		t.Run(c.Name, func(t *testing.T) {
+			if reason := c.Missing(); reason != "" {
+				require.Contains(t, reason, "there is no such parameter")
+				t.Skip(reason)
+			}
 			ctx := context.Background()
 			db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
 			require.NoError(t, err)
@@ -47,6 +52,7 @@ func TestContenders(t *testing.T) {
 			require.Equal(t, deliveries, messages)
 			require.Equal(t, deliveries, uids)
 			require.GreaterOrEqual(t, used, writes)
+			require.NoError(t, c.Rest(ctx, db.Pool))
 			t.Logf("%d retries", db.Retries())
 		})
 	}
@@ -67,7 +73,7 @@ func TestContenders_save(t *testing.T) {
 			require.NoError(t, workload.Fill(ctx, db, accounts, 500))
 			var wg sync.WaitGroup
 			wg.Go(func() {
-				if _, err := measure.Run(db, workload.All()[1].Op(accounts), measure.Load{Goroutines: 2, Ops: 500}); err != nil {
+				if _, err := measure.Run(db, workload.Named("PointWrite").Op(accounts), measure.Load{Goroutines: 2, Ops: 500}); err != nil {
 					t.Error(err)
 				}
 			})
@@ -101,14 +107,15 @@ func TestContenders_described(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	seen := map[string]bool{}
-	for _, c := range All() {
+	for _, c := range Described() {
 		require.False(t, seen[c.Name], c.Name)
 		seen[c.Name] = true
 		require.NotEmpty(t, c.DSN, c.Name)
 		require.NotEmpty(t, c.Durability, c.Name)
 		require.NotEmpty(t, c.Pool, c.Name)
-		require.Contains(t, string(readme), "`"+c.DSN+"`", c.Name)
-		require.Contains(t, string(readme), c.Durability, c.Name)
+		for _, text := range []string{"`" + c.DSN + "`", c.Durability, c.Pool, "`" + c.MailStore + "`"} {
+			require.True(t, text == "``" || strings.Contains(string(readme), text), "%s: README.md does not say %s", c.Name, text)
+		}
 	}
 	require.True(t, seen[Reference])
 	_, err = Named("nobody")
