@@ -19,20 +19,19 @@ import (
 
 // loadsave fills r.LoadSave, each round in a process of its own: what it measures
 // is also the first load in one.
-func loadsave(r *results, o options, p *progress, mb int) error {
-	rounds := max(1, o.snapshots*300/max(mb, 300)) // a GiB takes its time
-	for round := range rounds {
-		p.step("load and save of %d MB, round %d/%d", mb, round+1, rounds)
+func loadsave(r *results, o options, p *progress) error {
+	for round := range o.snapshots {
+		p.step("load and save of %d MB, round %d/%d", o.loadMB, round+1, o.snapshots)
 		w, err := newWorker(o.dir)
 		if err != nil {
 			return err
 		}
 		s := &loadSaveRun{}
-		if err := w.ask(request{Do: "loadsave", MB: mb, Repeats: o.repeats}, s); err != nil {
+		if err := w.ask(request{Do: "loadsave", MB: o.loadMB, Repeats: o.repeats}, s); err != nil {
 			p.failed("load and save", err)
 			s = &loadSaveRun{Err: err.Error()}
 		}
-		s.MB, s.Round = mb, round
+		s.MB, s.Round = o.loadMB, round
 		r.LoadSave = append(r.LoadSave, s)
 		if err := w.stop(); err != nil {
 			p.failed("load and save", err)

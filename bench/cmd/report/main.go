@@ -34,7 +34,8 @@ type options struct {
 	snapshotMB   []int
 	snapshots    int           // rounds of them
 	quiet        time.Duration // without a save, in each
-	repeats      int
+	loadMB       int
+	repeats      int // of what depends on the disk
 	growthMB     []int
 	growthRounds int
 	commits      int // in each of them
@@ -50,7 +51,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "everything small and once: that it works, not how fast")
 	flag.BoolVar(&o.huge, "huge", false, "growth to 4 GiB")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds over all contenders")
-	flag.DurationVar(&o.cell, "time", 60*time.Millisecond, "how long each load runs in each round")
+	flag.DurationVar(&o.cell, "time", 40*time.Millisecond, "how long each load runs in each round")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for databases, on the disk to measure (default: the system's for temporary files)")
@@ -79,10 +80,11 @@ func (o *options) has(part string) bool { return slices.Contains(strings.Split(o
 
 func (o *options) sizes() {
 	o.goroutines, o.writers = []int{1, 2, 8, 64}, []int{1, 8, 64}
-	o.commitRounds, o.commitTime = 5, time.Second
+	o.commitRounds, o.commitTime = 3, time.Second
 	o.mailUsers = mailstore.Users
-	o.snapshotMB, o.snapshots, o.quiet, o.repeats = []int{300, 1024}, 3, 3*time.Second, 3
-	o.growthMB, o.growthRounds, o.commits = []int{10, 30, 100, 300, 1000}, 5, 5000
+	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 3, 2*time.Second
+	o.loadMB, o.repeats = 300, 3
+	o.growthMB, o.growthRounds, o.commits = []int{10, 100, 1000}, 5, 5000
 	if o.huge {
 		o.growthMB = append(o.growthMB, 2048, 4096)
 	}
@@ -91,7 +93,8 @@ func (o *options) sizes() {
 		o.goroutines, o.writers = []int{1, 8}, []int{1, 8}
 		o.commitRounds, o.commitTime = 1, 10*time.Millisecond
 		o.mailUsers = 20
-		o.snapshotMB, o.snapshots, o.quiet, o.repeats = []int{10}, 1, 200*time.Millisecond, 1
+		o.snapshotMB, o.snapshots, o.quiet = []int{10}, 1, 200*time.Millisecond
+		o.loadMB, o.repeats = 10, 1
 		o.growthMB, o.growthRounds, o.commits = []int{5, 10}, 1, 100
 	}
 }
@@ -161,9 +164,7 @@ func measureAll(o options, p *progress) (r *results, err error) {
 	for _, mb := range o.snapshotMB {
 		part("snapshot", func() error { return snapshots(r, o, p, mb) })
 	}
-	for _, mb := range o.snapshotMB {
-		part("loadsave", func() error { return loadsave(r, o, p, mb) })
-	}
+	part("loadsave", func() error { return loadsave(r, o, p) })
 	for _, name := range grown {
 		if o.wants(name) {
 			part("growth", func() error { return growth(r, o, p, name) })

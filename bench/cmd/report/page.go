@@ -591,21 +591,12 @@ func (b *builder) loadSave(r *results) {
 	b.line("sqlite-mem beside what can be done with the file alone, which is in the page cache unless it says otherwise; nothing else runs. Load is `sql.Open` and the first statement,")
 	b.line("its check of the file included; save is `driver.Sync` after one row was changed: all pages, checked, fsync, rename. “Again”: in a process that")
 	b.line("has had that memory before.")
-	var sizes []int
 	for _, s := range r.LoadSave {
 		if s.Err != "" {
-			b.line("\n%d MB: failed: %s", s.MB, s.Err)
-		} else if !slices.Contains(sizes, s.MB) {
-			sizes = append(sizes, s.MB)
+			b.line("\nRound %d failed: %s", s.Round+1, s.Err)
 		}
 	}
-	for _, size := range sizes {
-		var runs []*loadSaveRun
-		for _, s := range r.LoadSave {
-			if s.MB == size && s.Err == "" {
-				runs = append(runs, s)
-			}
-		}
+	if runs := r.loads(); len(runs) > 0 {
 		bytes := runs[0].FileBytes
 		b.line("\n### A file of %s MB", mb(float64(bytes)))
 		b.head("what", "s", "MB/s")
@@ -620,10 +611,9 @@ func (b *builder) loadSave(r *results) {
 				return b.Seconds() / a.Seconds()
 			})))
 		}
-		ratio("load to reading the file", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.Read })
-		ratio("load to reading the file into fresh memory", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
-		ratio("load again to reading the file", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadAgain, s.Read })
-		ratio("load again to reading the file, both from the disk", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadCold, s.ReadCold })
+		ratio("load to reading the file into fresh memory, which a load needs too", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
+		ratio("load again to reading the file through a buffer", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadAgain, s.Read })
+		ratio("load again to reading the file through a buffer, both from the disk", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadCold, s.ReadCold })
 		ratio("save to cp and fsync", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Save, s.Copy })
 		ratio("save to VACUUM INTO and fsync", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Save, s.Vacuum })
 		b.head("memory", "")

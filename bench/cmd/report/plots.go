@@ -98,6 +98,9 @@ func (c *chart) line(name string, xys plotter.XYs, points bool) error {
 		return err
 	}
 	line.LineStyle = style(name)
+	if !points { // many of them: what is thick would hide the others
+		line.Width = vg.Points(1.2)
+	}
 	c.Add(line)
 	thumbs := []plot.Thumbnailer{line}
 	if points {
@@ -155,12 +158,12 @@ func ticks125(least, most float64) (ticks []plot.Tick) {
 	return ticks
 }
 
-// number writes 20000 as 20k.
+// number writes 2000 as 2k.
 func number(v float64) string {
 	switch {
 	case v >= 1e6:
 		return strconv.FormatFloat(v/1e6, 'g', 3, 64) + "M"
-	case v >= 1e4:
+	case v >= 1e3:
 		return strconv.FormatFloat(v/1e3, 'g', 3, 64) + "k"
 	}
 	return strconv.FormatFloat(v, 'g', 3, 64)
@@ -229,7 +232,7 @@ func plotTimeline(r *results, mb int, path string) error {
 }
 
 // plotGrowth draws a figure of each size of the database.
-func plotGrowth(r *results, title, y string, pick func(*growthRun) float64, path string) error {
+func plotGrowth(r *results, title, y string, log bool, pick func(*growthRun) float64, path string) error {
 	c := newChart(title, "size of the database in MB", y)
 	c.X.Min, c.X.Max = math.Inf(1), math.Inf(-1)
 	for _, name := range grown {
@@ -249,8 +252,12 @@ func plotGrowth(r *results, title, y string, pick func(*growthRun) float64, path
 	}
 	c.X.Scale = plot.LogScale{}
 	c.X.Tick.Marker = plot.TickerFunc(ticks125)
-	c.Y.Min = 0
-	c.Y.Max *= 1.1
+	if log {
+		c.logY()
+	} else {
+		c.Y.Min = 0
+		c.Y.Max *= 1.1
+	}
 	return c.save(path)
 }
 
@@ -287,10 +294,10 @@ func plots(r *results, dir string) (names []string, err error) {
 	}
 	if len(r.Growth) > 0 {
 		draw("growth-commit.svg", func(path string) error {
-			return plotGrowth(r, "A commit by one goroutine, median", "microseconds", func(g *growthRun) float64 { return g.Commit[0] / 1e3 }, path)
+			return plotGrowth(r, "A commit by one goroutine, median", "microseconds", true, func(g *growthRun) float64 { return g.Commit[0] / 1e3 }, path)
 		})
 		draw("growth-pin.svg", func(path string) error {
-			return plotGrowth(r, "A read-only transaction of one read, median", "microseconds", func(g *growthRun) float64 {
+			return plotGrowth(r, "A read-only transaction of one read, median", "microseconds", true, func(g *growthRun) float64 {
 				if g.Pin == nil {
 					return 0
 				}
@@ -298,7 +305,7 @@ func plots(r *results, dir string) (names []string, err error) {
 			}, path)
 		})
 		draw("growth-memory.svg", func(path string) error {
-			return plotGrowth(r, "Resident memory over size of the database", "ratio", func(g *growthRun) float64 {
+			return plotGrowth(r, "Resident memory over size of the database", "ratio", false, func(g *growthRun) float64 {
 				return float64(g.Resident) / float64(g.DataBytes)
 			}, path)
 		})

@@ -36,7 +36,7 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	o := options{short: true, dir: dir, only: "throughput,commits,mail,snapshot,loadsave,growth", contenders: "madmail,mattn-disk-wal-normal"}
 	o.sizes()
-	o.rounds, o.growthMB, o.snapshotMB = 2, []int{2, 4}, []int{4}
+	o.rounds, o.growthMB, o.snapshotMB, o.loadMB = 2, []int{2, 4}, []int{4}, 4
 	p := &progress{start: time.Now()}
 	r, err := measureAll(o, p)
 	require.NoError(t, err)
@@ -170,8 +170,8 @@ func TestAims(t *testing.T) {
 		}
 		r.Snapshots = []*snapshotRun{{Contender: contender.Reference, MB: 1024, Without: []float64{0, 0, 0, 2.45e6}, With: []float64{0, 0, 0, 4.9e6 * x}}}
 		of := func(took float64) time.Duration { return time.Duration(took * 1e9) }
-		r.LoadSave = []*loadSaveRun{{MB: 1024, FileBytes: 1000, Resident: 1090, ResidentAfterSave: int64(1095 * x), Read: of(0.81), ReadFresh: of(0.81), ReadCold: of(0.81),
-			LoadAgain: of(x), Load: of(1), LoadCold: of(1), Vacuum: of(0.81), Save: of(x)}}
+		r.LoadSave = []*loadSaveRun{{MB: 1024, FileBytes: 1000, Resident: 1090, ResidentAfterSave: int64(1095 * x), Read: of(0.1), ReadFresh: of(0.81), ReadCold: of(0.1),
+			LoadAgain: of(1), Load: of(x), LoadCold: of(1), Vacuum: of(0.81), Save: of(x)}}
 		r.Growth = []*growthRun{{Contender: contender.Reference, MB: 10, Commit: []float64{100}, Pin: []float64{100}},
 			{Contender: contender.Reference, MB: 4096, Commit: []float64{124 * x}, Pin: []float64{124}}}
 		return r

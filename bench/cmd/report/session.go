@@ -22,7 +22,8 @@ type session struct {
 	dir       string
 	contender *contender.Contender
 	accounts  int
-	base      int64 // resident before there was a database
+	base      int64         // resident before there was a database
+	quietSave time.Duration // after save
 
 	db    *contender.DB    // after open
 	mail  *mailstore.Store // after mail
@@ -193,7 +194,12 @@ func (s *session) change() error {
 	return err
 }
 
-// save saves once, after a change, so that what follows is not the first.
-func (s *session) save() error {
-	return errors.Join(s.change(), s.db.Save(context.Background(), s.path()))
+// save saves twice, each time after a change: the first warms up, the second is timed.
+func (s *session) save() (err error) {
+	save := func() error { return s.db.Save(context.Background(), s.path()) }
+	if err := errors.Join(s.change(), save(), s.change()); err != nil {
+		return err
+	}
+	s.quietSave, err = timed(save)
+	return err
 }

@@ -51,15 +51,12 @@ func snapshots(r *results, o options, p *progress, mb int) error {
 // snapshot runs the paced load without a save, then with one.
 func (s *session) snapshot(req request) (r *snapshotRun, err error) {
 	ctx := context.Background()
-	r = &snapshotRun{}
+	r = &snapshotRun{QuietSave: s.quietSave}
 	if r.DataBytes, err = s.dataBytes(); err != nil {
 		return nil, err
 	}
 	op := workload.Named("Mix90").Op(s.accounts)
 	if err := s.change(); err != nil {
-		return nil, err
-	}
-	if r.QuietSave, err = timed(func() error { return s.db.Save(ctx, s.path()) }); err != nil {
 		return nil, err
 	}
 	now, err := resident()

@@ -77,7 +77,7 @@ func newWorker(dir string) (*worker, error) {
 }
 
 // limit is how long a worker may take for an answer before it counts as hanging.
-const limit = 3 * time.Minute
+const limit = 5 * time.Minute
 
 // ask returns an error of the contender, which may be asked again, or that of a
 // worker that has ended or does not answer, which may not. Errors do not contain
