@@ -66,6 +66,14 @@ type conn struct {
 	// broken: the connection cannot be used any more.
 	broken bool
 
+	// durable: the last commit of this connection that was waited for, if
+	// commits are (sqlite_wal=commit).
+	durable uint64
+
+	// refused is why LockWrite has refused a statement, if it was not SQLite's
+	// way to say so.
+	refused error
+
 	// ctx is the context of the running statement if it can be cancelled.
 	ctx context.Context
 
@@ -104,6 +112,7 @@ var (
 // Raw returns the connection of go-sqlite3.
 func (c *conn) Raw() *sqlite3.SQLiteConn {
 	c.controlled = true // who knows what it is used for
+	c.link.TellUnlock()
 	return c.inner
 }
 
@@ -311,7 +320,16 @@ func (c *conn) disarm(err error) error {
 func (c *conn) leave(err error) error {
 	c.running = false
 	err = c.disarm(err)
+	if c.refused != nil {
+		if err != nil {
+			err = c.refused
+		}
+		c.refused = nil
+	}
 	c.settle()
+	if derr := c.awaitDurable(); err == nil {
+		err = derr
+	}
 	if c.tx == txOpen || c.tx == txReadOnly {
 		// While the transaction has its lock it is open. Without, it is one
 		// that has not begun to read or write, or it is over.
@@ -352,6 +370,10 @@ func (c *conn) abandon() {
 func (c *conn) lock(ctx context.Context, what string) error {
 	err := c.store.Writer.Lock(ctx, c.busyTimeout(), what)
 	if err == nil {
+		if err = c.store.MayWrite(); err != nil {
+			c.store.Writer.Unlock()
+			return err
+		}
 		c.locked = true
 		c.link.SetMayWrite(true)
 		return nil
@@ -381,6 +403,18 @@ func (c *conn) settle() {
 	}
 }
 
+// awaitDurable waits until what the connection has committed is on the disk, if
+// that is promised. The write lock has been given back, so that others commit
+// meanwhile, and one flush serves all.
+func (c *conn) awaitDurable() error {
+	commit := c.link.Committed()
+	if commit == c.durable {
+		return nil
+	}
+	c.durable = commit
+	return c.store.Durably(commit)
+}
+
 // busyTimeout is what the connection was last told by PRAGMA busy_timeout, or
 // its configuration. SQLite itself takes a value below 1 as 0.
 func (c *conn) busyTimeout() time.Duration {
@@ -402,15 +436,25 @@ func (c *conn) LockWrite() error {
 	if ctx == nil {
 		ctx = background
 	}
-	return c.lock(ctx, "a statement")
+	err := c.lock(ctx, "a statement")
+	if errors.Is(err, ErrNotDurable) {
+		c.refused = err
+		return errIO // not SQLITE_BUSY, at which SQLite would try again
+	}
+	return err
 }
 
 // UnlockWrite implements memvfs.Hooks. Within a statement of this package the
 // lock is kept to its end, where leave settles it; only what runs through Raw
 // is settled here.
 func (c *conn) UnlockWrite() {
-	if !c.running {
-		c.settle()
+	if c.running {
+		return
+	}
+	c.settle()
+	if err := c.awaitDurable(); err != nil {
+		// There is no way to return it to whoever uses the raw connection.
+		c.store.Logger().Error("sqlite-mem: a commit of a raw connection", "error", err)
 	}
 }
 

@@ -54,7 +54,7 @@ func connectorOf(db *sql.DB) (*connector, error) {
 }
 
 func readStats(s *store.Store) Stats {
-	saves, writer, mem := s.SaveStats(), s.Writer.Stats(), s.Engine.Stats()
+	saves, flushes, writer, mem := s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
 	st := Stats{
 		Role: RoleServer,
 		Path: s.Path(),
@@ -65,6 +65,14 @@ func readStats(s *store.Store) Stats {
 		LastSave:     saves.LastTime,
 		LastDuration: saves.LastDuration,
 		LastBytes:    saves.LastBytes,
+
+		WAL:             formatWAL(s.WAL()),
+		Unlogged:        s.Unlogged(),
+		LogBytes:        s.LogBytes(),
+		LogFlushes:      flushes.Flushes,
+		LogFailures:     flushes.Failures,
+		LogLastFlush:    flushes.LastTime,
+		LogLastDuration: flushes.LastDuration,
 
 		WriterHolder:  writer.Holder,
 		WriterHeldFor: writer.HeldFor,
@@ -82,6 +90,9 @@ func readStats(s *store.Store) Stats {
 	}
 	if saves.LastError != nil {
 		st.LastError = saves.LastError.Error()
+	}
+	if flushes.LastError != nil {
+		st.LogLastError = flushes.LastError.Error()
 	}
 	return st
 }

@@ -109,7 +109,7 @@ func (r *rows) Close() error {
 	}
 	err := r.inner.Close()
 	c.settle()
-	return err
+	return also(err, c.awaitDurable())
 }
 
 // Columns returns the names of the columns.

@@ -97,7 +97,7 @@ func (s *stmt) Close() error {
 	delete(c.stmts, s)
 	err := s.inner.Close()
 	c.settle()
-	return err
+	return also(err, c.awaitDurable())
 }
 
 func named(args []driver.Value) []driver.NamedValue {

@@ -23,6 +23,7 @@ type fsys interface {
 type file interface {
 	io.ReaderAt
 	io.Writer
+	io.WriterAt
 
 	// startFlush has the kernel begin to write n bytes at off to the disk and
 	// waits until the bytes before off are there, so that the final sync has
@@ -30,6 +31,10 @@ type file interface {
 	// nothing where there is no such call. Its error is as fatal as that of
 	// sync: the kernel reports a failed write only once.
 	startFlush(off, n int64) error
+
+	// syncData is Sync without what is not needed to read the data back: the
+	// time of the last change, above all.
+	syncData() error
 
 	Sync() error
 	Close() error
