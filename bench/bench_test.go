@@ -64,7 +64,7 @@ func run(b *testing.B, db workload.DB, op workload.Op, goroutines int, cancellab
 // BenchmarkContenders runs each workload on each contender. Contenders stand one
 // behind the other here; cmd/report takes turns with them.
 func BenchmarkContenders(b *testing.B) {
-	for _, c := range contender.All() {
+	for _, c := range contender.General() {
 		b.Run(c.Name, func(b *testing.B) {
 			db := open(b, c, size())
 			for _, w := range workload.All() {
@@ -110,7 +110,7 @@ func BenchmarkMailStore(b *testing.B) {
 	if testing.Short() {
 		users = 20
 	}
-	for _, c := range contender.All() {
+	for _, c := range contender.General() {
 		if c.MailStore == "" {
 			continue
 		}

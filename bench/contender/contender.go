@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
-	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
 // Reference is the name of the contender that the others are compared with.
@@ -47,8 +46,8 @@ type Contender struct {
 	rest func(ctx context.Context, pool *sql.DB) error // nil: it does nothing behind one's back
 }
 
-// Described are all contenders, in the order of the report.
-func Described() []*Contender {
+// All are the contenders, in the order of the report.
+func All() []*Contender {
 	return []*Contender{
 		sqliteMem(),
 		sqliteMemLog("1s", time.Second),
@@ -67,8 +66,9 @@ func Described() []*Contender {
 	}
 }
 
-// All are those that are measured under each load.
-func All() []*Contender {
+// General are those that are measured under each load: all but two that differ from
+// another by what a crash costs, and not under most loads.
+func General() []*Contender {
 	return only(func(c *Contender) bool { return c.Name != "sqlite-mem-wal-100ms" && c.Name != "mattn-disk-wal-full" })
 }
 
@@ -80,26 +80,13 @@ func Durable() []*Contender {
 	})
 }
 
-// only are those of a kind that can be measured.
 func only(kind func(*Contender) bool) []*Contender {
-	return slices.DeleteFunc(Described(), func(c *Contender) bool { return !kind(c) || c.Missing() != "" })
-}
-
-// Missing is why a contender cannot be measured; empty: it can. It is for options
-// that this sqlite-mem does not have.
-func (c *Contender) Missing() string {
-	if !c.Own {
-		return ""
-	}
-	if _, err := driver.ParseDSN(c.DSN); err != nil {
-		return err.Error()
-	}
-	return ""
+	return slices.DeleteFunc(All(), func(c *Contender) bool { return !kind(c) })
 }
 
 // Named returns the contender of that name.
 func Named(name string) (*Contender, error) {
-	for _, c := range Described() {
+	for _, c := range All() {
 		if c.Name == name {
 			return c, nil
 		}

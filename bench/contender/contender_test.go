@@ -19,12 +19,8 @@ import (
 // error and no lost update: what is measured has to be right.
 func TestContenders(t *testing.T) {
 	const accounts, deliveries, writes = 2000, 200, 100
-	for _, c := range Described() {
+	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) {
-			if reason := c.Missing(); reason != "" {
-				require.Contains(t, reason, "there is no such parameter")
-				t.Skip(reason)
-			}
 			ctx := context.Background()
 			db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
 			require.NoError(t, err)
@@ -107,7 +103,7 @@ func TestContenders_described(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)
 	seen := map[string]bool{}
-	for _, c := range Described() {
+	for _, c := range All() {
 		require.False(t, seen[c.Name], c.Name)
 		seen[c.Name] = true
 		require.NotEmpty(t, c.DSN, c.Name)

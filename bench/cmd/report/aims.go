@@ -76,7 +76,7 @@ func isGoSQLite3(c *contender.Contender) bool {
 // best is the fastest of some contenders, and its time divided by that of sqlite-mem;
 // 0 if none was measured.
 func (r *results) best(work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
-	for _, c := range contender.Described() {
+	for _, c := range contender.All() {
 		if !of(c) {
 			continue
 		}
@@ -268,13 +268,8 @@ func (r *results) aimGrowth() aim {
 	return a
 }
 
-// left is why figures of a contender's commits are missing.
-func (r *results) left(name string) string {
-	for _, m := range r.Missing {
-		if strings.HasPrefix(m, name+": ") {
-			return strings.TrimPrefix(m, name+": ")
-		}
-	}
+// noDisk is why commits that are synced mean nothing, if they do.
+func (r *results) noDisk() string {
 	if strings.HasPrefix(r.Machine.FileSystem, "tmpfs") {
 		return "the files were on a tmpfs, which syncs nothing"
 	}
@@ -284,7 +279,7 @@ func (r *results) left(name string) string {
 func (r *results) aimInterval() aim {
 	a := aim{work: "commits with `sqlite_wal=1s`", aim: "throughput within 10 % of `off`"}
 	name := "sqlite-mem-wal-1s"
-	if a.missing = r.left(name); a.missing != "" {
+	if a.missing = r.noDisk(); a.missing != "" {
 		return a
 	}
 	var parts []string
@@ -306,7 +301,7 @@ func (r *results) aimInterval() aim {
 func (r *results) aimCommit(writers int, least float64, text string) aim {
 	a := aim{work: "commits with `sqlite_wal=commit`, " + many(writers, "writer"), aim: text}
 	name := "sqlite-mem-wal-commit"
-	if a.missing = r.left(name); a.missing != "" {
+	if a.missing = r.noDisk(); a.missing != "" {
 		return a
 	}
 	ours, theirs := find(r.Commits, "PointWrite", name, false, writers), find(r.Commits, "PointWrite", durable, false, writers)

@@ -147,12 +147,6 @@ func run(o options) (err error) {
 func measureAll(o options, p *progress) (r *results, err error) {
 	r = &results{Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
 	r.Machine = readMachine(o.dir)
-	for _, c := range contender.Described() {
-		if why := c.Missing(); why != "" {
-			r.Missing = append(r.Missing, c.Name+": "+why)
-			p.step("without %s: %s", c.Name, why)
-		}
-	}
 	part := func(name string, fn func() error) {
 		if err == nil && o.has(name) {
 			err = fn()

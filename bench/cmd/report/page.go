@@ -80,7 +80,7 @@ func workloadsOf(cells []*cell) []string {
 // contendersOf are in the order of the report.
 func contendersOf(cells []*cell) []string {
 	var all []string
-	for _, c := range contender.Described() {
+	for _, c := range contender.All() {
 		if slices.ContainsFunc(cells, func(x *cell) bool { return x.Contender == c.Name }) {
 			all = append(all, c.Name)
 		}
@@ -207,20 +207,14 @@ func (b *builder) contenders(r *results) {
 	b.line("")
 	b.line("| contender | data source name | pool | durability |")
 	b.line("|---|---|---|---|")
-	for _, c := range contender.Described() {
+	for _, c := range contender.All() {
 		b.row(c.Name, "`"+c.DSN+"`", c.Pool, c.Durability)
 	}
-	b.list("Not measured, as this sqlite-mem does not have what they need", r.Missing)
-	b.list("What failed", r.Failures)
-}
-
-func (b *builder) list(title string, items []string) {
-	if len(items) == 0 {
-		return
+	if len(r.Failures) > 0 {
+		b.line("\nWhat failed:\n")
 	}
-	b.line("\n%s:\n", title)
-	for _, item := range items {
-		b.line("- %s", strings.ReplaceAll(item, "\n", " "))
+	for _, failure := range r.Failures {
+		b.line("- %s", strings.ReplaceAll(failure, "\n", " "))
 	}
 }
 
@@ -521,7 +515,7 @@ func (b *builder) snapshots(r *results) {
 		b.line("\n### A snapshot of %d MB", size)
 		b.line("\n![latency through a snapshot of %d MB](snapshot-%dMB.svg)", size, size)
 		b.head("contender", "save", "statement, ms: p50", "p99", "p99.9", "max", "max of all rounds", "response, ms: p99", "p99.9", "max")
-		for _, c := range contender.Described() {
+		for _, c := range contender.All() {
 			runs, failed := r.snapshotsOf(c.Name, size)
 			if failed != "" {
 				b.row(c.Name, "failed: "+failed, "", "", "", "", "", "", "", "")
@@ -552,7 +546,7 @@ func (b *builder) snapshots(r *results) {
 			}
 		}
 		b.head("contender", "how it saves", "save under load, s", "save at rest, s", "data, MB", "resident / data", "peak beyond resident while saving, MB")
-		for _, c := range contender.Described() {
+		for _, c := range contender.All() {
 			runs, _ := r.snapshotsOf(c.Name, size)
 			if len(runs) == 0 {
 				continue

@@ -39,7 +39,7 @@ var (
 // style is the line of a contender, the same in each plot.
 func style(name string) draw.LineStyle {
 	own, other := 0, 0
-	for _, c := range contender.Described() {
+	for _, c := range contender.All() {
 		mine := c.Own || c.Name == contender.Reference
 		if c.Name == name {
 			s := draw.LineStyle{Color: ours, Width: vg.Points(1.4)}
@@ -203,7 +203,7 @@ func plotThroughput(cells []*cell, work, title, x, path string) error {
 func plotTimeline(r *results, mb int, path string) error {
 	c := newChart("The longest statement that ran in each 20 ms, through a save of "+strconv.Itoa(mb)+" MB", "seconds since the save began (triangle: its end)", "milliseconds")
 	var marks []plot.Plotter
-	for _, contender := range contender.Described() {
+	for _, contender := range contender.All() {
 		runs, _ := r.snapshotsOf(contender.Name, mb)
 		if len(runs) == 0 {
 			continue

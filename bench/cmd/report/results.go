@@ -16,7 +16,6 @@ type results struct {
 	CommitCell time.Duration // the same of Commits, or two intervals of the log
 	Took       time.Duration
 
-	Missing  []string // "contender: why it was not measured"
 	Failures []string // "contender: error"
 
 	Cells     []*cell // throughput
@@ -33,7 +32,7 @@ type cell struct {
 	Contender   string
 	Cancellable bool
 	Goroutines  int
-	Samples     []sample // by rounds
+	Samples     []sample // by rounds; see patience
 }
 
 type sample struct {

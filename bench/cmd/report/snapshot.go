@@ -24,7 +24,7 @@ const (
 func snapshots(r *results, o options, p *progress, mb int) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()
-	for _, c := range contender.All() {
+	for _, c := range contender.General() {
 		if c.Save == "" || !o.wants(c.Name) {
 			continue
 		}
