@@ -53,7 +53,10 @@ func summary(r *results) string {
 }
 
 func (b *builder) aims(r *results) {
-	b.line("Medians of the rounds, ratios taken in each round. “x” is how many times as fast sqlite-mem is.")
+	if r.Short {
+		b.line("**This run was a short one: it shows that everything works, and its figures mean nothing.**\n")
+	}
+	b.line("Medians of the rounds, ratios taken in each round. “2 x NAME” is twice as fast as NAME.")
 	b.line("\n| work | aim | measured | reached |\n|---|---|---|---|")
 	for _, a := range r.aims() {
 		switch {

@@ -145,7 +145,7 @@ func run(o options) (err error) {
 // measureAll runs the parts. A contender that fails is reported and the others go
 // on; an error is one of the bench itself.
 func measureAll(o options, p *progress) (r *results, err error) {
-	r = &results{Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
+	r = &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
 	r.Machine = readMachine(o.dir)
 	part := func(name string, fn func() error) {
 		if err == nil && o.has(name) {

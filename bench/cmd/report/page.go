@@ -364,12 +364,17 @@ func contextName(cancellable bool) string {
 
 // latencies are the tables of percentiles of one workload.
 func (b *builder) latencies(cells []*cell, w string) {
-	for _, g := range goroutinesOf(cells, w) {
-		b.line("\nLatency of single operations in microseconds, %s, background context, medians of the rounds", many(g, "goroutine"))
-		b.head("contender", "p50", "p99", "p99.9", "max", "retries/op")
-		for _, name := range contendersOf(cells) {
-			if found := find(cells, w, name, false, g); found != nil {
-				b.latency(found)
+	for _, cancellable := range []bool{false, true} {
+		for _, g := range goroutinesOf(cells, w) {
+			if find(cells, w, contender.Reference, cancellable, g) == nil {
+				continue
+			}
+			b.line("\nLatency of single operations in microseconds, %s, %s context, medians of the rounds", many(g, "goroutine"), contextName(cancellable))
+			b.head("contender", "p50", "p99", "p99.9", "max", "retries/op")
+			for _, name := range contendersOf(cells) {
+				if found := find(cells, w, name, cancellable, g); found != nil {
+					b.latency(found)
+				}
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 // results is all that was measured, as it is kept in results.json.
 type results struct {
 	Machine  machine
+	Short    bool // it shows that the bench works, and no figures
 	Rounds   int
 	Accounts int
 	Cell     time.Duration // how long each cell ran in each round
