@@ -312,6 +312,7 @@ func (b *builder) throughput(r *results, svgs []string) {
 	b.line("\n## Throughput and latency")
 	b.overview(r)
 	b.losses(r)
+	b.busy(r)
 	for _, w := range workloadsOf(r.Cells) {
 		b.line("\n### %s: %s", w, what(w))
 		b.plot(svgs, "throughput-"+w+".svg", w+" by goroutines")
@@ -494,6 +495,31 @@ func (b *builder) losses(r *results) {
 	b.head("load", "context", "goroutines", "fastest", "ratio", "rounds")
 	for _, l := range all {
 		b.line("%s", l.text)
+	}
+}
+
+// busy lists who had to be asked again.
+func (b *builder) busy(r *results) {
+	b.line("\n### Who was busy")
+	b.line("")
+	b.line("Statements and transactions that were refused as busy and tried again, for each operation, where that was the most.")
+	b.head("contender", "retries/op", "load", "context", "goroutines")
+	cells := slices.Concat(r.Cells, r.Commits, r.Mail)
+	for _, name := range contendersOf(cells) {
+		var most *cell
+		retries := 0.0
+		for _, c := range cells {
+			for _, s := range c.Samples {
+				if c.Contender == name && s.Retries > retries {
+					most, retries = c, s.Retries
+				}
+			}
+		}
+		if most != nil {
+			b.row(name, fmt.Sprintf("%.4g", retries), most.Workload, contextName(most.Cancellable), fmt.Sprint(most.Goroutines))
+		} else {
+			b.row(name, "0", "", "", "")
+		}
 	}
 }
 

@@ -24,7 +24,14 @@ const patience = 30
 // measureLoads runs each load on each member, round by round: what disturbs the
 // machine disturbs all alike. has tells who can do what, duration how long.
 func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name, workload string) bool, duration func(name string) time.Duration) []*cell {
-	var cells []*cell
+	var cells []*cell // in the order of the report
+	for _, l := range loads {
+		for _, m := range g.members {
+			if has(m.name, l.workload) {
+				cells = append(cells, &cell{Workload: l.workload, Contender: m.name, Cancellable: l.cancellable, Goroutines: l.goroutines})
+			}
+		}
+	}
 	spent := map[*cell]time.Duration{}
 	done := 0
 	for round := range rounds {
@@ -32,13 +39,9 @@ func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name
 			p.bar(done, rounds*len(loads), "round %d/%d %s, %s", round+1, rounds, l.workload, many(l.goroutines, "goroutine"))
 			done++
 			for _, m := range g.turn() {
-				if !has(m.name, l.workload) {
-					continue
-				}
 				c := find(cells, l.workload, m.name, l.cancellable, l.goroutines)
 				if c == nil {
-					c = &cell{Workload: l.workload, Contender: m.name, Cancellable: l.cancellable, Goroutines: l.goroutines}
-					cells = append(cells, c)
+					continue
 				}
 				if len(c.Samples) >= 2 && spent[c] > patience*duration(m.name) {
 					continue
