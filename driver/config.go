@@ -225,6 +225,9 @@ func (c *Config) validate() error {
 		if !known(key) {
 			return unknownKey(key, value)
 		}
+		if err := checkPassed(key, value); err != nil {
+			return paramErr(key, value, err.Error())
+		}
 		// These would take from the engine what it rests on.
 		if !c.Direct {
 			switch key {

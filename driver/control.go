@@ -102,11 +102,7 @@ func readStats(s *store.Store) Stats {
 func (c *conn) registerFunctions() error {
 	return errors.Join(
 		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
-			ctx := c.ctx
-			if ctx == nil {
-				ctx = background
-			}
-			return c.store.Sync(ctx)
+			return c.store.Sync(c.statementContext())
 		}, false),
 		c.inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
 			b, err := json.Marshal(readStats(c.store))

@@ -40,7 +40,7 @@ var (
 func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, error) {
 	r := &rows{c: c, inner: inner.(*sqlite3.SQLiteRows), ctx: ctx}
 	var err error
-	if c.link.Writing() && c.tx == txNone && c.link.Autocommit() {
+	if c.writing() && c.tx == txNone && c.link.Autocommit() {
 		err = r.readAhead()
 	}
 	if err = c.leave(err); err != nil {

@@ -370,3 +370,24 @@ func eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
 }
+
+// Ensure that what is committed to an attached database is on the disk as well
+// when the commit returns, also when the same string detaches it.
+func TestWAL_attached(t *testing.T) {
+	path := testdb.Path(t)
+	db := testdb.Open(t, path+"?sqlite_wal=commit")
+	testdb.Exec(t, db, "CREATE TABLE t(x)")
+	main := testdb.Open(t, ":memory:")
+	conn, err := main.Conn(ctx)
+	require.NoError(t, err)
+	attach := "ATTACH '" + path + "' AS a"
+	for n, query := range []string{
+		attach + "; INSERT INTO a.t VALUES(1)",
+		"BEGIN; INSERT INTO a.t VALUES(2); CREATE TABLE m(x); COMMIT",
+		"INSERT INTO a.t VALUES(3); DETACH a",
+	} {
+		testdb.Exec(t, conn, query)
+		require.Equal(t, n+1, count(t, testdb.Open(t, crashCopy(t, path))), query)
+	}
+	require.NoError(t, conn.Close())
+}

@@ -15,31 +15,42 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sweep runs f with operation 1 failing, then 2, and so on, in every way,
-// until an f runs through without a fault.
+// fault is a way to fail.
+type fault struct {
+	err   error
+	short bool // a write writes half of it first
+}
+
+var faults = []fault{
+	{err: syscall.EIO}, {err: syscall.ENOSPC, short: true}, {err: syscall.EMFILE},
+	{err: syscall.EROFS}, {err: syscall.EACCES}, {err: syscall.ENOSPC},
+}
+
+// sweep runs f with operation 1 failing, then 2, and so on, until an f runs
+// through without a fault: once and for good, and writes that are short in both
+// ways. The errors take turns; with -long, each operation fails with each.
 func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
-	for _, mode := range []struct {
-		name string
-		err  error
-		mod  faultFS
-	}{
-		{"EIO", syscall.EIO, faultFS{}},
-		{"ENOSPC", syscall.ENOSPC, faultFS{}},
-		{"short", syscall.ENOSPC, faultFS{short: true}},
-		{"EIO for good", syscall.EIO, faultFS{forever: true}},
-		{"EACCES for good", syscall.EACCES, faultFS{forever: true}},
-	} {
-		t.Run(mode.name, func(t *testing.T) {
-			for n := 1; ; n++ {
-				ffs := mode.mod
-				ffs.fsys, ffs.failAt, ffs.err = osFS{}, n, mode.err
-				f(t, &ffs)
-				if len(ffs.fault) == 0 {
-					require.Greater(t, n, 10)
-					return
+	turns := 1
+	if *long > 0 {
+		turns = len(faults)
+	}
+	for _, forever := range []bool{false, true} {
+		for turn := range turns {
+			t.Run(fmt.Sprintf("forever=%v/turn=%d", forever, turn), func(t *testing.T) {
+				for n := 1; ; n++ {
+					with := faults[(n+turn)%len(faults)]
+					ffs := &faultFS{fsys: osFS{}, failAt: n, err: with.err, short: with.short, forever: forever}
+					f(t, ffs)
+					if len(ffs.fault) == 0 {
+						require.Greater(t, n, 10)
+						return
+					}
+					if ffs.failedFirst("write") && !with.short {
+						f(t, &faultFS{fsys: osFS{}, failAt: n, err: syscall.ENOSPC, short: true, forever: forever})
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -49,59 +60,64 @@ func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
 func TestWrite_faults(t *testing.T) {
 	oldImg, newImg, nextImg := image(t, 5), image(t, 40000), image(t, 7)
 	require.Greater(t, len(newImg.b), 2*writeRun)
-	for _, existing := range []bool{false, true} {
-		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
-			sweep(t, func(t *testing.T, ffs *faultFS) {
-				path := filepath.Join(t.TempDir(), "x.db")
-				var prev FileID
-				before := map[string]string{}
-				if existing {
-					prev = save(t, path, oldImg, prev)
-					before["x.db"] = string(oldImg.b)
-				}
-				after := map[string]string{"x.db": string(newImg.b)}
-
-				res, err := writer{ffs}.write(bg, path, newImg, prev, writeOptions{})
-				got := dirContents(t, filepath.Dir(path))
-				switch {
-				case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
-					require.NoError(t, err)
-					require.Equal(t, after, got)
-					return
-				case ffs.failed("syncDir"):
-					require.Equal(t, after, got, ffs)
-					require.False(t, res.id.IsZero())
-					require.Contains(t, err.Error(), "in place")
-					prev = res.id
-				case ffs.failed("remove"):
-					// Only then may a file stay, and the error names it.
-					require.Zero(t, res)
-					for n, b := range got {
-						if n == "x.db" {
-							require.Equal(t, before[n], b, ffs)
-							continue
-						}
-						require.True(t, isTempName(n, tempPrefix(path)), n)
-						require.Contains(t, err.Error(), n)
-					}
-					removed, rerr := RemoveLeftovers(path)
-					require.NoError(t, rerr)
-					require.Len(t, removed, 1)
-					require.Equal(t, before, dirContents(t, filepath.Dir(path)))
-				default:
-					require.Zero(t, res)
-					require.Equal(t, before, got, ffs)
-				}
-				require.ErrorIs(t, err, ffs.err)
-				var e *Error
-				require.ErrorAs(t, err, &e)
-				require.Equal(t, "save", e.Op)
-
-				save(t, path, nextImg, prev)
-				require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, dirContents(t, filepath.Dir(path)))
-			})
+	for _, before := range []*memImage{nil, oldImg} {
+		t.Run(fmt.Sprintf("existing=%v", before != nil), func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) { faultySave(t, ffs, ffs, before, newImg, nextImg) })
 		})
 	}
+}
+
+// faultySave saves newImg over oldImg, which may be nil, through f, in which
+// ffs fails, and then nextImg without a fault.
+func faultySave(t testing.TB, ffs *faultFS, f fsys, oldImg, newImg, nextImg *memImage) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.db")
+	var prev FileID
+	before := map[string]string{}
+	if oldImg != nil {
+		prev = save(t, path, oldImg, prev)
+		before["x.db"] = string(oldImg.b)
+	}
+	after := map[string]string{"x.db": string(newImg.b)}
+
+	res, err := writer{f}.write(bg, path, newImg, prev, writeOptions{})
+	got := dirContents(t, filepath.Dir(path))
+	switch {
+	case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
+		require.NoError(t, err)
+		require.Equal(t, after, got)
+		return
+	case ffs.failed("syncDir") && ffs.did("rename"):
+		require.Equal(t, after, got, ffs)
+		require.False(t, res.id.IsZero())
+		require.ErrorContains(t, err, "in place")
+		prev = res.id
+	case ffs.failed("remove"):
+		// Only then may a file stay, and the error names it.
+		require.Zero(t, res)
+		for n, b := range got {
+			if n == "x.db" {
+				require.Equal(t, before[n], b, ffs)
+				continue
+			}
+			require.True(t, isTempName(n, tempPrefix(path)), n)
+			require.ErrorContains(t, err, n)
+		}
+		removed, rerr := RemoveLeftovers(path)
+		require.NoError(t, rerr)
+		require.Len(t, removed, 1)
+		require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+	default:
+		require.Zero(t, res)
+		require.Equal(t, before, got, ffs)
+	}
+	require.ErrorIs(t, err, ffs.err)
+	var e *Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, "save", e.Op)
+
+	save(t, path, nextImg, prev)
+	require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, dirContents(t, filepath.Dir(path)))
 }
 
 // Ensure that whichever file operation fails while the state is kept beside a
@@ -155,7 +171,7 @@ func TestWrite_faultsAside(t *testing.T) {
 				}
 				next := &faultFS{fsys: osFS{}}
 				_, err = writer{next}.write(bg, path, img2, FileID{}, writeOptions{side: side})
-				if ffs.failed("syncDir") {
+				if ffs.failed("syncDir") && ffs.did("rename") {
 					require.Contains(t, strings.Join(next.ops, "\n"), "syncDir ", "it has to be made durable now")
 				}
 				require.ErrorAs(t, err, &fe)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
 )
 
 // faultFS passes operations on and records them. Operation number failAt
@@ -14,17 +17,20 @@ type faultFS struct {
 	forever bool
 	err     error
 	short   bool            // a failing write writes half of it first
-	before  func(op string) // called before each operation, unless nil
+	before  func(op string) // called before each operation, with the name of its file, unless nil
 
+	mu    sync.Mutex
 	ops   []string // what was done, in order
 	fault []string // what has failed
 }
 
 func (f *faultFS) hit(op, name string) error {
+	op += " " + filepath.Base(name)
 	if f.before != nil {
 		f.before(op)
 	}
-	op += " " + filepath.Base(name)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.ops = append(f.ops, op)
 	if n := len(f.ops); n == f.failAt || f.forever && f.failAt > 0 && n > f.failAt {
 		f.fault = append(f.fault, op)
@@ -33,13 +39,19 @@ func (f *faultFS) hit(op, name string) error {
 	return nil
 }
 
+// failed reports whether an operation of that kind has failed.
 func (f *faultFS) failed(op string) bool {
-	for _, s := range f.fault {
-		if len(s) > len(op) && s[:len(op)+1] == op+" " {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.fault, func(s string) bool { return strings.HasPrefix(s, op+" ") })
+}
+
+// failedFirst reports whether the first operation that failed is of that kind.
+func (f *faultFS) failedFirst(op string) bool {
+	return len(f.fault) > 0 && strings.HasPrefix(f.fault[0], op+" ")
+}
+
+// did reports whether an operation of that kind was tried, and none has failed.
+func (f *faultFS) did(op string) bool {
+	return !f.failed(op) && slices.ContainsFunc(f.ops, func(s string) bool { return strings.HasPrefix(s, op+" ") })
 }
 
 func (f *faultFS) create(name string, perm os.FileMode) (file, error) {
@@ -114,15 +126,21 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.file.ReadAt(p, off)
 }
 
-func (f *faultFile) Write(p []byte) (int, error) {
+func (f *faultFile) Write(p []byte) (int, error) { return f.write(p, f.file.Write) }
+
+func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.write(p, func(p []byte) (int, error) { return f.file.WriteAt(p, off) })
+}
+
+func (f *faultFile) write(p []byte, write func([]byte) (int, error)) (int, error) {
 	if err := f.fs.hit("write", f.name); err != nil {
 		n := 0
 		if f.fs.short {
-			n, _ = f.file.Write(p[:len(p)/2])
+			n, _ = write(p[:len(p)/2])
 		}
 		return n, err
 	}
-	return f.file.Write(p)
+	return write(p)
 }
 
 func (f *faultFile) startFlush(off, n int64) error {
@@ -133,7 +151,10 @@ func (f *faultFile) startFlush(off, n int64) error {
 	return f.file.startFlush(off, n)
 }
 
-func (f *faultFile) Sync() error {
+func (f *faultFile) Sync() error     { return f.sync(f.file.Sync) }
+func (f *faultFile) syncData() error { return f.sync(f.file.syncData) }
+
+func (f *faultFile) sync(sync func() error) error {
 	if f.syncFailed {
 		panic("synced again after a failed sync")
 	}
@@ -141,7 +162,7 @@ func (f *faultFile) Sync() error {
 		f.syncFailed = true
 		return err
 	}
-	return f.file.Sync()
+	return sync()
 }
 
 func (f *faultFile) Close() error {

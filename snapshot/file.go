@@ -93,7 +93,7 @@ type FileInfo struct {
 // NewFile makes a File for the database at path, kept in source. With log
 // set, Flush can be called.
 func NewFile(path string, source Source, log bool) *File {
-	return &File{fs: osFS{}, path: path, source: source, log: log}
+	return &File{fs: system, path: path, source: source, log: log}
 }
 
 // Open reads the file and the log that belongs to it into sink, which fills

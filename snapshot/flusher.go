@@ -36,10 +36,10 @@ type FlusherConfig struct {
 
 // FlushEvent is one attempt to flush.
 type FlushEvent struct {
-	Start    time.Time
-	Duration time.Duration
-	Err      error // nil after success
-	Failures int   // failed attempts in a row, this one included; 0 after success
+	Start    time.Time     // when the attempt began
+	Duration time.Duration // how long it took
+	Err      error         // nil after success
+	Failures int           // failed attempts in a row, this one included; 0 after success
 }
 
 // Flusher flushes a log: every interval, or for those who wait, as many of them

@@ -6,7 +6,7 @@ import (
 )
 
 // fsys is every file operation of this package but SQLite's own. Production
-// uses osFS; tests fail, count and record operations here. Nothing else in the
+// uses osFS; tests kill, fail, count and record operations here. Nothing else in the
 // package may change the disk.
 type fsys interface {
 	// create makes a file that must not exist yet and opens it for reading
@@ -42,6 +42,10 @@ type file interface {
 	Chmod(os.FileMode) error
 	Chown(uid, gid int) error
 }
+
+// system is what File, Recover and RemoveLeftovers use. Tests of the process as a
+// whole put something else there.
+var system fsys = osFS{}
 
 type osFS struct{}
 

@@ -8,8 +8,8 @@ import (
 
 // LogInfo tells of the log of a database, as it is seen from outside.
 type LogInfo struct {
-	Name         string
-	Bytes        int64 // up to the end of the last transaction
+	Name         string // of its file
+	Bytes        int64  // up to the end of the last transaction
 	Transactions int
 	Pages        int   // of the database that it has a later version of
 	Torn         int64 // bytes of one more transaction, which is being written or was cut short by a crash
@@ -20,13 +20,13 @@ type LogInfo struct {
 // InspectLog reads the log of the database at path, which another process may
 // be writing. Nil: there is none. Nothing is changed. Errors are an [*Error].
 func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
-	info, err := inspectLog(ctx, osFS{}, path)
+	info, err := inspectLog(ctx, system, path)
 	// A save that runs replaces the file and the log, one after the other.
 	for range 3 {
 		if err != nil || info == nil || info.Fits {
 			break
 		}
-		info, err = inspectLog(ctx, osFS{}, path)
+		info, err = inspectLog(ctx, system, path)
 	}
 	if err != nil {
 		return nil, &Error{Op: "inspect the log", Path: path, Err: err}

@@ -2,11 +2,26 @@ package snapshot
 
 import (
 	"context"
+	"flag"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// long is how long the tests that can go on do, beyond what they do anyway.
+var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on")
+
+func TestMain(m *testing.M) {
+	crash.Main()
+	goleak.VerifyTestMain(m)
+}
 
 var bg = context.Background()
+
+// again reports whether a test that began at start goes on after round rounds.
+func again(start time.Time, round, rounds int) bool {
+	return round < rounds || time.Since(start) < *long
+}

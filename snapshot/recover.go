@@ -30,7 +30,7 @@ type Recovery struct {
 // both are as they were. Errors are those of [File.Open] and [File.Save]. Who
 // calls it owns the process lock of the file.
 func FoldLog(ctx context.Context, path string) (Recovery, error) {
-	r := recoverer{loader: loader{fs: osFS{}, wait: loadWait, poll: loadPoll}}
+	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}}
 	return r.run(ctx, path)
 }
 
@@ -39,7 +39,7 @@ func FoldLog(ctx context.Context, path string) (Recovery, error) {
 // what is before the damage is written to the file. Nothing is deleted then: see
 // [Recovery.Aside].
 func Recover(ctx context.Context, path string) (Recovery, error) {
-	r := recoverer{loader: loader{fs: osFS{}, wait: loadWait, poll: loadPoll}, resolve: true}
+	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, resolve: true}
 	return r.run(ctx, path)
 }
 

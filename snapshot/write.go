@@ -117,6 +117,12 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		err = ctx.Err()
 	}
 	if err == nil && reason == "" {
+		// SQLite does not sync the directory when it has removed a journal or
+		// a -wal. Should the power fail and the removal be lost, but not our
+		// rename, it would be applied to the new file.
+		err = p.fs.syncDir(filepath.Dir(p.target))
+	}
+	if err == nil && reason == "" {
 		if err = p.fs.rename(p.tmp, p.target); err == nil {
 			p.tmp = ""
 		}
@@ -469,7 +475,7 @@ func isTempName(name, prefix string) bool {
 // Load or Write of path runs: the temporary file of a running one looks the
 // same.
 func RemoveLeftovers(path string) ([]string, error) {
-	removed, err := writer{fs: osFS{}}.removeLeftovers(path)
+	removed, err := writer{fs: system}.removeLeftovers(path)
 	if err != nil {
 		err = &Error{Op: "remove leftovers", Path: path, Err: err}
 	}

@@ -72,7 +72,7 @@ func TestWrite_empty(t *testing.T) {
 }
 
 // Ensure that the order of operations is the one that survives a power
-// failure: data synced before the rename, the directory after it.
+// failure: data synced before the rename, the directory before and after it.
 func TestWrite_order(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	f := &faultFS{fsys: osFS{}}
@@ -85,7 +85,7 @@ func TestWrite_order(t *testing.T) {
 			steps = append(steps, verb)
 		}
 	}
-	require.Equal(t, []string{"create", "write", "sync", "rename", "syncDir"}, steps)
+	require.Equal(t, []string{"create", "write", "sync", "syncDir", "rename", "syncDir"}, steps)
 }
 
 // Ensure that a symbolic link stays one and its target is written, also when

@@ -147,6 +147,8 @@ struct memvfs_store {
   Name *pName;               /* Its entry in the list of names; fixed */
   sqlite3_mutex *mutex;
   uint64_t mxByte;           /* Cap on the size; 0: none. Fixed */
+  uintptr_t owner;           /* Go's, for the hooks; 0: none. Fixed */
+  _Atomic(int) loading;      /* Not to be opened yet */
 
   _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer alone */
   _Atomic(uint64_t) era;     /* Grows, under [m], whenever a version is unlinked */
@@ -182,7 +184,7 @@ struct MemFile {
   sqlite3_file base;         /* Must be first */
   Reader reader;
   memvfs_store *pStore;
-  memvfs_conn *pConn;        /* Go's view; NULL for an attached store, or before the link */
+  memvfs_conn *pConn;        /* Go's view; NULL before the link, or without the driver */
   memvfs_conn *pOrphan;      /* Its link, when Go was done with it before SQLite with the file */
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
@@ -258,6 +260,8 @@ void memvfsJournalOpen(sqlite3_file*);
 void memvfsConnHooks(memvfs_hooks);
 int memvfsConnLock(MemFile*);
 void memvfsConnUnlock(MemFile*, int wrote);
-void memvfsConnClose(MemFile*);
+void memvfsConnAttach(MemFile*);
+uintptr_t memvfsConnClose(MemFile*);
+void memvfsConnDetached(uintptr_t handle);
 
 #endif

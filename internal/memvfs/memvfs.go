@@ -10,9 +10,11 @@ package memvfs
 extern int memvfsGoLock(uintptr_t);
 extern void memvfsGoUnlock(uintptr_t);
 extern int memvfsGoCancelled(uintptr_t);
+extern uintptr_t memvfsGoAttach(uintptr_t, uintptr_t, memvfs_conn*);
+extern void memvfsGoDetached(uintptr_t);
 
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached };
   return memvfs_register(h);
 }
 */
@@ -21,6 +23,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime/cgo"
 	"sync"
 	"time"
 	"unsafe"
@@ -36,7 +39,8 @@ const Name = C.MEMVFS_NAME
 // libsqlite3 tag, which use the system's library.
 const minVersion = 3037000
 
-var errUse = errors.New("memvfs: store is in use")
+// ErrInUse is the error of closing a store that is open.
+var ErrInUse = errors.New("memvfs: store is in use")
 
 // register makes the VFS known to SQLite, once in a process.
 var register = sync.OnceValue(func() error {
@@ -55,15 +59,19 @@ var register = sync.OnceValue(func() error {
 // Store is one database in memory. Its methods may be called at the same time,
 // except that Close must be the last.
 type Store struct {
-	c    *C.memvfs_store
-	path string
+	c     *C.memvfs_store
+	path  string
+	owner cgo.Handle // 0: none
 }
 
 // NewStore creates an empty store that stands for the file at path, which
 // need not exist; a relative path is made absolute and symbolic links are
 // followed, as SQLite does it. maxBytes is the cap on the database's size, 0
 // for none. It is an error if there is a store for that path.
-func NewStore(path string, maxBytes int64) (*Store, error) {
+//
+// An owner that is not nil is what Hooks.Attach is given, and has the store to
+// itself until Loaded.
+func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 	if err := register(); err != nil {
 		return nil, err
 	}
@@ -74,7 +82,11 @@ func NewStore(path string, maxBytes int64) (*Store, error) {
 	name := C.CString(full)
 	defer C.free(unsafe.Pointer(name))
 	s := &Store{path: full}
-	if rc := C.memvfs_store_create(name, C.uint64_t(max(maxBytes, 0)), &s.c); rc != C.SQLITE_OK {
+	if owner != nil {
+		s.owner = cgo.NewHandle(owner)
+	}
+	if rc := C.memvfs_store_create(name, C.uint64_t(max(maxBytes, 0)), C.uintptr_t(s.owner), &s.c); rc != C.SQLITE_OK {
+		s.deleteOwner()
 		return nil, fmt.Errorf("memvfs: create the store of %s: %w", full, sqlite3.ErrNo(rc))
 	}
 	return s, nil
@@ -102,10 +114,17 @@ func (s *Store) Path() string { return s.path }
 // connection or a snapshot of it is open.
 func (s *Store) Close() error {
 	if rc := C.memvfs_store_destroy(s.c); rc != C.SQLITE_OK {
-		return errUse
+		return ErrInUse
 	}
 	s.c = nil
+	s.deleteOwner()
 	return nil
+}
+
+func (s *Store) deleteOwner() {
+	if s.owner != 0 {
+		s.owner.Delete()
+	}
 }
 
 // Epoch is the number of the last commit that changed something. It starts
@@ -136,7 +155,7 @@ func (s *Store) Next(limit int) ([]byte, error) {
 	return unsafe.Slice((*byte)(p), int(n)), nil
 }
 
-// Loaded ends the filling.
+// Loaded ends the filling: connections may open the store.
 func (s *Store) Loaded() { C.memvfs_load_end(s.c) }
 
 // Stats are sizes in bytes as they are now.

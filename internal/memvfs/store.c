@@ -50,7 +50,7 @@ int memvfsIsStore(const char *z, int n){
 
 /* ---- Life ---- */
 
-int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppStore){
+int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, memvfs_store **ppStore){
   int n = (int)strlen(zName), rc = SQLITE_NOMEM;
   sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_store *s = memvfsMalloc(sizeof(*s));
@@ -58,6 +58,8 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppSto
   *ppStore = 0;
   if( s==0 ) return SQLITE_NOMEM;
   s->mxByte = mxByte;
+  s->owner = owner;
+  atomic_store(&s->loading, owner!=0);
   s->epoch = 1;               /* 0 stands for none in Reader.pin */
   s->era = 1;                 /* and in Reader.walk */
   s->mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
@@ -122,7 +124,10 @@ int memvfs_store_destroy(memvfs_store *s){
   return SQLITE_OK;
 }
 
-/* Opens a file of the store called z. SQLITE_NOTFOUND: there is none. */
+/*
+** Opens a file of the store called z. SQLITE_NOTFOUND: there is none.
+** SQLITE_BUSY: it is being loaded.
+*/
 int memvfsOpen(const char *z, MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   Name *pName;
@@ -131,7 +136,7 @@ int memvfsOpen(const char *z, MemFile *f){
   sqlite3_mutex_enter(mutex);    /* The store cannot be destroyed before it has its reader */
   pName = nameFind(z, (int)strlen(z));
   if( pName && (f->pStore = atomic_load(&pName->pStore))!=0 ){
-    rc = memvfsReaderAdd(f->pStore, &f->reader);
+    rc = atomic_load(&f->pStore->loading) ? SQLITE_BUSY : memvfsReaderAdd(f->pStore, &f->reader);
   }
   sqlite3_mutex_leave(mutex);
   return rc;
@@ -655,6 +660,7 @@ void memvfs_load_end(memvfs_store *s){
   Slot *pSlot = memvfsSlot(atomic_load(&s->pTable), 1);
   if( pSlot ) v = atomic_load(pSlot);
   if( v ) v->nSector = (uint32_t)(s->nLoad/SECTOR);
+  atomic_store(&s->loading, 0);
 }
 
 /* ---- Looking at it from outside ---- */

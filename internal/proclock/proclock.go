@@ -63,6 +63,10 @@ const (
 	maxPause = time.Millisecond
 )
 
+// step is called between the steps of Acquire and Release, with the name of the
+// one that is done. Tests kill the process there.
+var step = func(name string) {}
+
 // Lock is the ownership of one database. It must be given back by Release.
 type Lock struct {
 	mu    sync.Mutex   // guards the fields below it
@@ -126,6 +130,7 @@ func Acquire(path string) (*Lock, error) {
 
 // newLock records the owner in the lock file, which fl has locked.
 func newLock(name string, fl *flock.Flock) (*Lock, error) {
+	step("locked")
 	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, unavailable(name, errors.Join(err, fl.Unlock()))
@@ -134,6 +139,7 @@ func newLock(name string, fl *flock.Flock) (*Lock, error) {
 	// written, others are refused all the same and only not told by whom: a
 	// disk that is full must not keep a server from starting.
 	_ = writeRecord(file, os.Getpid(), time.Now())
+	step("recorded")
 	return &Lock{flock: fl, file: file}, nil
 }
 
@@ -147,7 +153,10 @@ func (l *Lock) Release() error {
 		return nil
 	}
 	// In this order: once the lock is free, the record is the next owner's.
-	err := errors.Join(l.file.Truncate(0), l.flock.Unlock(), l.file.Close())
+	err := l.file.Truncate(0)
+	step("cleared")
+	err = errors.Join(err, l.flock.Unlock(), l.file.Close())
+	step("released")
 	l.file = nil
 	return err
 }
@@ -200,10 +209,12 @@ func writeRecord(file *os.File, pid int, since time.Time) error {
 	if err := file.Truncate(0); err != nil {
 		return err
 	}
+	step("emptied")
 	record := fmt.Sprintf("%d %s\n", pid, since.UTC().Format(time.RFC3339))
 	if _, err := file.WriteAt([]byte(record), recordOffset); err != nil {
 		return err
 	}
+	step("written")
 	// A blank reads better than the zero byte of a hole. On Windows it stays.
 	_, _ = file.WriteAt([]byte(" "), 0)
 	return nil

@@ -21,12 +21,15 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
 // roleEnv makes the test binary act as another process: see childMain.
 const roleEnv = "PROCLOCK_TEST_ROLE"
 
 func TestMain(m *testing.M) {
+	crash.Main()
 	if role := os.Getenv(roleEnv); role != "" {
 		childMain(role, os.Args[1])
 		os.Exit(0)

@@ -66,8 +66,13 @@ type Store struct {
 	Engine *memvfs.Store
 
 	// Writer is held by the connection that has a write transaction, or runs a
-	// statement that writes, from its beginning to its end.
+	// statement that writes, from its beginning to its end. It is taken and
+	// given back by LockWriter and UnlockWriter.
 	Writer writelock.Lock
+
+	// writer is who holds Writer, nil when nobody does and for a moment at
+	// either end.
+	writer atomic.Pointer[Owner]
 
 	opts   Options
 	entry  *entry
@@ -112,7 +117,10 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.free())
+			if s.Engine != nil {
+				err = errors.Join(err, s.Engine.Close())
+			}
+			err = errors.Join(err, s.free(false))
 			s = nil
 		}
 	}()
@@ -130,29 +138,31 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			return s, err
 		}
 	}
-	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory); err != nil {
+	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory, s); err != nil {
 		return s, err
 	}
-	if opts.Path != "" {
-		s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
-		found, err := s.file.Open(ctx, s.Engine)
-		if err != nil {
-			return s, err
-		}
+	if opts.Path == "" {
 		s.Engine.Loaded()
-		if err = s.check(); err != nil {
-			return s, err
-		}
-		s.file.Start(s.Engine.Epoch())
-		if found.Recovered {
-			opts.Logger.Info("sqlite-mem: recovered what a crash had left in the log", "path", path,
-				"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
-			s.saved.Store(s.Engine.Epoch() - 1)
-			s.start()
-			return s, nil
-		}
+		s.saved.Store(s.Engine.Epoch())
+		return s, nil
 	}
-	s.saved.Store(s.Engine.Epoch())
+	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
+	found, err := s.file.Open(ctx, s.Engine)
+	if err != nil {
+		return s, err
+	}
+	s.Engine.Loaded()
+	if err = s.check(); err != nil {
+		return s, err
+	}
+	epoch := s.Engine.Epoch()
+	s.file.Start(epoch)
+	s.saved.Store(epoch)
+	if found.Recovered {
+		s.saved.Store(epoch - 1) // the log has more than the file
+		opts.Logger.Info("sqlite-mem: recovered what a crash had left in the log", "path", path,
+			"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
+	}
 	s.start()
 	return s, nil
 }
@@ -256,14 +266,12 @@ func (s *Store) stop() error {
 	return err
 }
 
-// free gives up memory and file. Fields that load has not set are skipped.
-func (s *Store) free() error {
+// free gives up what the store has besides its engine, which is closed. Fields
+// that load has not set are skipped. saved: the file has everything.
+func (s *Store) free(saved bool) error {
 	var errs []error
 	if s.file != nil {
-		errs = append(errs, s.file.Close(s.Unsaved() == 0))
-	}
-	if s.Engine != nil {
-		errs = append(errs, s.Engine.Close())
+		errs = append(errs, s.file.Close(saved))
 	}
 	if s.memory != 0 {
 		memoryNames.give(s.memory)

@@ -3,6 +3,7 @@ package writelock
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -240,14 +241,31 @@ func TestLock_handOverRace(t *testing.T) {
 		n = 500
 	}
 	var l Lock
-	var acquired, cancelled int
-	for range n {
-		mustLock(t, &l, "first")
-		ctx, cancel := context.WithCancel(t.Context())
+	acquired, cancelled, err := race(&l, n)
+	require.NoError(t, err)
+	mustBeFree(t, &l)
+	t.Logf("acquired %d, cancelled %d", acquired, cancelled)
+}
+
+// locker is a Lock, or one with a planted fault.
+type locker interface {
+	Lock(ctx context.Context, timeout time.Duration, holder string) error
+	Unlock()
+	Stats() Stats
+}
+
+// race lets n hand-overs race with a cancellation that has happened or is about
+// to, and returns what went wrong.
+func race(l locker, n int) (acquired, cancelled int, err error) {
+	for i := range n {
+		if err := l.Lock(context.Background(), 0, "first"); err != nil {
+			return acquired, cancelled, fmt.Errorf("not free: %w", err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
 		raced, behind := make(chan error, 1), make(chan error, 1)
 		go func() { raced <- l.Lock(ctx, long, "raced") }()
 		go func() {
-			err := l.Lock(t.Context(), long, "behind")
+			err := l.Lock(context.Background(), long, "behind")
 			if err == nil {
 				l.Unlock()
 			}
@@ -257,20 +275,60 @@ func TestLock_handOverRace(t *testing.T) {
 			runtime.Gosched()
 		}
 
-		go cancel()
+		if i%2 == 0 {
+			cancel()
+		} else {
+			go cancel()
+		}
 		l.Unlock()
-		if err := <-raced; err == nil {
+		switch err := <-raced; err {
+		case nil:
 			acquired++
 			l.Unlock()
-		} else {
+		case context.Canceled:
 			cancelled++
-			require.Equal(t, context.Canceled, err)
+		default:
+			return acquired, cancelled, err
 		}
-		require.NoError(t, <-behind)
-		mustBeFree(t, &l)
 		cancel()
+		if err := <-behind; err != nil {
+			return acquired, cancelled, fmt.Errorf("the one behind: %w", err)
+		}
 	}
-	t.Logf("acquired %d, cancelled %d", acquired, cancelled)
+	return acquired, cancelled, nil
+}
+
+// losing keeps the lock that it was handed when its context had ended.
+type losing struct{ locker }
+
+func (l losing) Lock(ctx context.Context, timeout time.Duration, holder string) error {
+	if err := l.locker.Lock(context.WithoutCancel(ctx), timeout, holder); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// twice releases the lock twice when somebody has got it in between.
+type twice struct{ locker }
+
+func (l twice) Unlock() {
+	l.locker.Unlock()
+	if l.Stats().Held {
+		l.locker.Unlock()
+	}
+}
+
+// Ensure that the tests above find a lock that is handed to somebody who has
+// gone, and one that is released twice.
+func TestPlanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // The hour of those who wait in vain costs no time.
+		_, _, err := race(losing{new(Lock)}, 1000)
+		require.ErrorIs(t, err, ErrTimeout)
+	})
+	require.Eventually(t, func() bool { // It takes some contention.
+		_, err := storm(twice{new(Lock)}, 3000)
+		return err != nil
+	}, time.Minute, time.Microsecond)
 }
 
 // Ensure that Unlock panics when the lock is not held, and that a recovered
@@ -334,21 +392,36 @@ func TestLock_allocations(t *testing.T) {
 // Ensure that at most one holds the lock while many come, wait, give up and
 // are cancelled, and that the lock and its counters come out clean.
 func TestLock_storm(t *testing.T) {
-	const workers = 16
 	rounds := 3000
 	if testing.Short() {
 		rounds = 300
 	}
+	var l Lock
+	timeouts, err := storm(&l, rounds)
+	require.NoError(t, err)
+	require.Equal(t, timeouts, l.Stats().Timeouts)
+	mustBeFree(t, &l)
+	t.Logf("%+v", l.Stats())
+}
+
+// storm has 16 goroutines use l, each as often as rounds, and returns how often
+// they ran into a timeout, and what went wrong.
+func storm(l locker, rounds int) (timeouts uint64, err error) {
+	const workers = 16
 	var (
-		l        Lock
-		counter  int // guarded by l; the race detector watches it
+		counter  int // guarded by l
 		inside   atomic.Int32
 		acquired atomic.Int64
-		timeouts atomic.Uint64
+		timedOut atomic.Uint64
+		wrong    atomic.Pointer[error] // the first; it ends the storm
 		stop     = make(chan struct{})
 		wg       sync.WaitGroup
 		watch    sync.WaitGroup
 	)
+	report := func(format string, args ...any) {
+		err := fmt.Errorf(format, args...)
+		wrong.CompareAndSwap(nil, &err)
+	}
 	watch.Go(func() { // A reader of Stats is never in the way.
 		for {
 			select {
@@ -356,7 +429,7 @@ func TestLock_storm(t *testing.T) {
 				return
 			default:
 				if s := l.Stats(); s.HeldFor < 0 || s.Waiting < 0 || s.Waiting > 0 && !s.Held {
-					t.Errorf("impossible: %+v", s)
+					report("impossible: %+v", s)
 					return
 				}
 				time.Sleep(10 * time.Microsecond)
@@ -365,9 +438,17 @@ func TestLock_storm(t *testing.T) {
 	})
 	for seed := range uint64(workers) {
 		wg.Go(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					report("panic: %v", r)
+				}
+			}()
 			r := rand.New(rand.NewPCG(seed, 1))
 			for range rounds {
-				ctx, cancel := t.Context(), context.CancelFunc(func() {})
+				if wrong.Load() != nil {
+					return
+				}
+				ctx, cancel := context.Background(), context.CancelFunc(func() {})
 				timeout := long
 				switch r.IntN(5) {
 				case 0:
@@ -382,16 +463,20 @@ func TestLock_storm(t *testing.T) {
 				switch {
 				case err == nil:
 					if inside.Add(1) != 1 {
-						t.Error("two hold the lock")
+						report("two hold the lock")
+						inside.Add(-1)
+						l.Unlock()
+						cancel()
+						return
 					}
 					counter++
 					acquired.Add(1)
 					inside.Add(-1)
 					l.Unlock()
 				case errors.Is(err, ErrTimeout):
-					timeouts.Add(1)
+					timedOut.Add(1)
 				case ctx.Err() == nil || err != ctx.Err():
-					t.Errorf("unexpected: %v", err)
+					report("unexpected: %v", err)
 				}
 				cancel()
 			}
@@ -400,11 +485,13 @@ func TestLock_storm(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	watch.Wait()
-
-	require.EqualValues(t, acquired.Load(), counter)
-	require.Equal(t, timeouts.Load(), l.Stats().Timeouts)
-	mustBeFree(t, &l)
-	t.Logf("%d acquired, %+v", counter, l.Stats())
+	if p := wrong.Load(); p != nil {
+		return timedOut.Load(), *p
+	}
+	if int64(counter) != acquired.Load() {
+		return timedOut.Load(), fmt.Errorf("counted %d of %d", counter, acquired.Load())
+	}
+	return timedOut.Load(), nil
 }
 
 func BenchmarkLock_uncontended(b *testing.B) {

@@ -1,0 +1,116 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	Main()
+	goleak.VerifyTestMain(m)
+}
+
+func pointName(i int) string { return fmt.Sprint([]string{"even ", "odd "}[i%2], i) }
+
+func init() {
+	Register("count", func(c *Child) error {
+		for i := range 5 {
+			c.Point(pointName(i))
+			if err := os.WriteFile(filepath.Join(c.Dir, fmt.Sprint(i)), []byte(c.Arg), 0o600); err != nil {
+				return err
+			}
+			c.Ack("wrote", i)
+		}
+		return nil
+	})
+	Register("fail", func(c *Child) error {
+		c.Ack("so far")
+		if c.Arg == "panic" {
+			panic("as told")
+		}
+		return errors.New("as told")
+	})
+	Register("endless", func(c *Child) error {
+		for i := 0; ; i++ {
+			c.Ack(i)
+		}
+	})
+}
+
+// Ensure that a child dies at the point that was asked for, not earlier and
+// not later, and that everything it acknowledged is known.
+func TestRun_point(t *testing.T) {
+	for point, want := range map[string]int{"even": 2, "odd": 3, "": 1} {
+		dir := t.TempDir()
+		res := Run{Program: "count", Dir: dir, Arg: "x", Point: point, Nth: 2}.Do(t)
+		require.True(t, res.Killed)
+		require.Equal(t, pointName(want), res.At)
+		require.Len(t, res.Acked, want)
+		files, err := os.ReadDir(dir)
+		require.NoError(t, err)
+		require.Len(t, files, want)
+	}
+	res := Run{Program: "count", Dir: t.TempDir(), Point: "even", Nth: 4}.Do(t)
+	require.Equal(t, Result{Acked: []string{"wrote 0", "wrote 1", "wrote 2", "wrote 3", "wrote 4"}}, res)
+}
+
+// Ensure that a sweep kills at each point once, and ends with a whole run.
+func TestSweep(t *testing.T) {
+	n := 0
+	kills := Sweep(t, Run{Program: "count"}, t.TempDir, func(dir string, res Result) {
+		require.Len(t, res.Acked, n)
+		require.Equal(t, n < 5, res.Killed)
+		n++
+	})
+	require.Equal(t, 5, kills)
+	require.Equal(t, 6, n)
+}
+
+// Ensure that a child that does not end is killed from outside, after the
+// acknowledgements asked for at the earliest, and that none is cut short.
+func TestRun_kill(t *testing.T) {
+	for _, delay := range []time.Duration{0, time.Millisecond} {
+		res := Run{Program: "endless", Kill: true, Acks: 10, Delay: delay}.Do(t)
+		require.True(t, res.Killed)
+		require.Empty(t, res.At)
+		require.GreaterOrEqual(t, len(res.Acked), 10)
+		for i, line := range res.Acked {
+			require.Equal(t, fmt.Sprint(i), line)
+		}
+	}
+}
+
+// Ensure that a child that fails by itself, and not by a kill, is a failure of
+// the test, and says why.
+func TestRun_childFails(t *testing.T) {
+	for _, arg := range []string{"", "panic"} {
+		p := &probe{TB: t}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			Run{Program: "fail", Arg: arg, Kill: true, Acks: 100}.Do(p)
+		}()
+		<-done
+		require.Contains(t, p.failure, "as told")
+		require.Contains(t, p.failure, "so far")
+	}
+}
+
+// probe keeps a failure for itself.
+type probe struct {
+	testing.TB
+	failure string
+}
+
+func (p *probe) Fatalf(format string, args ...any) {
+	p.failure = fmt.Sprintf(format, args...)
+	runtime.Goexit()
+}

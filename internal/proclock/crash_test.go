@@ -1,0 +1,94 @@
+package proclock
+
+import (
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
+)
+
+var long = flag.Duration("long", 0, "how long TestCrash_random goes on")
+
+func init() {
+	// Owns the database again and again, alone or not at all, and acknowledges
+	// each time. A witness that is there was left by one who was killed.
+	crash.Register("own", func(c *crash.Child) error {
+		step = c.Point
+		path := filepath.Join(c.Dir, "app.db")
+		for i := 0; i < 2 || c.Arg == "endless"; i++ {
+			l, err := Acquire(path)
+			if err != nil {
+				return err
+			}
+			c.Ack("owned")
+			if err := l.Release(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// free makes sure that nobody owns path, and that it can be owned, at once and
+// in the right name, and then given up.
+func free(t *testing.T, path string) {
+	t.Helper()
+	requireOwner(t, path, 0)
+	l, err := Acquire(path)
+	require.NoError(t, err)
+	requireOwner(t, path, os.Getpid())
+	_, err = Acquire(path)
+	requireOwned(t, err, path, os.Getpid())
+	require.NoError(t, l.Release())
+	requireOwner(t, path, 0)
+}
+
+// Ensure that a process killed between any two steps of Acquire and Release
+// leaves a database that the next one owns at once, under its own name.
+func TestCrash_points(t *testing.T) {
+	kills := crash.Sweep(t, crash.Run{Program: "own"}, t.TempDir, func(dir string, res crash.Result) {
+		free(t, filepath.Join(dir, "app.db"))
+	})
+	require.Equal(t, 2*6, kills, "the steps of two rounds")
+}
+
+// Ensure the same of processes killed at random while others ask for the
+// database and are refused.
+func TestCrash_random(t *testing.T) {
+	path := newPath(t)
+	start, kills, refused := time.Now(), 0, 0
+	for ; kills < 10 || time.Since(start) < *long; kills++ {
+		stop, asked := make(chan struct{}), make(chan error, 1)
+		go func() {
+			for {
+				select {
+				case <-stop:
+					asked <- nil
+					return
+				default:
+				}
+				if _, _, owned, err := Owner(path); err != nil {
+					asked <- err
+					return
+				} else if owned {
+					refused++
+				}
+			}
+		}()
+		res := crash.Run{
+			Program: "own", Dir: filepath.Dir(path), Arg: "endless",
+			Kill: true, Acks: rand.IntN(100), Delay: rand.N(2 * time.Millisecond),
+		}.Do(t)
+		close(stop)
+		require.NoError(t, <-asked)
+		require.True(t, res.Killed)
+		free(t, path)
+	}
+	t.Logf("%d kills, seen owned %d times", kills, refused)
+}
