@@ -34,9 +34,11 @@ type machine struct {
 	SQLite     []string // "contender: version"
 }
 
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
 func readMachine(dir string) machine {
 	m := machine{
-		Date:  time.Now().UTC().Format("2006-01-02"),
+		Date:  today(),
 		Cores: runtime.NumCPU(),
 		OS:    runtime.GOOS + "/" + runtime.GOARCH,
 		Go:    runtime.Version(),

@@ -119,37 +119,39 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	if o.out == "" {
+		o.out = filepath.Join("results", today())
+	}
 	interrupted := make(chan os.Signal, 1)
 	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM)
 	go func() {
 		<-interrupted
-		fmt.Fprintln(os.Stderr, "report: interrupted; nothing is kept")
+		fmt.Fprintln(os.Stderr, "report: interrupted; the parts that were finished are in", o.out)
 		_ = os.RemoveAll(o.dir) // as far as the workers let it; they end when this process has
 		os.Exit(1)
 	}()
 	p := &progress{start: time.Now()}
-	r, err := measureAll(o, p)
-	if err != nil {
-		return err
-	}
-	if o.out == "" {
-		o.out = filepath.Join("results", r.Machine.Date)
-	}
-	if err := write(r, o.out); err != nil {
+	if err := measureAll(o, p, func(r *results) error { return write(r, o.out) }); err != nil {
 		return err
 	}
 	p.step("%s", filepath.Join(o.out, "README.md"))
 	return nil
 }
 
-// measureAll runs the parts. A contender that fails is reported and the others go
-// on; an error is one of the bench itself.
-func measureAll(o options, p *progress) (r *results, err error) {
-	r = &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
+// measureAll runs the parts, and calls save behind each with what there is by then. A
+// contender that fails is reported and the others go on; an error is one of the
+// bench itself.
+func measureAll(o options, p *progress, save func(*results) error) (err error) {
+	r := &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
 	r.Machine = readMachine(o.dir)
 	part := func(name string, fn func() error) {
-		if err == nil && o.has(name) {
-			err = fn()
+		if err != nil || !o.has(name) {
+			return
+		}
+		if err = fn(); err == nil {
+			r.Failures = p.failures
+			r.Took = time.Since(p.start).Round(time.Second)
+			err = save(r)
 		}
 	}
 	part("throughput", func() error { return throughput(r, o, p) })
@@ -164,9 +166,7 @@ func measureAll(o options, p *progress) (r *results, err error) {
 			part("growth", func() error { return growth(r, o, p, name) })
 		}
 	}
-	r.Failures = p.failures
-	r.Took = time.Since(p.start).Round(time.Second)
-	return r, err
+	return err
 }
 
 // progress tells on the standard error how far it is, and keeps what failed.

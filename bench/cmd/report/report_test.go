@@ -38,8 +38,14 @@ func TestReport(t *testing.T) {
 	o.sizes()
 	o.rounds, o.growthMB, o.snapshotMB, o.loadMB = 2, []int{2, 4}, []int{4}, 4
 	p := &progress{start: time.Now()}
-	r, err := measureAll(o, p)
-	require.NoError(t, err)
+	var r *results
+	parts := 0
+	require.NoError(t, measureAll(o, p, func(now *results) error {
+		parts++
+		r = now
+		return nil
+	}))
+	require.Equal(t, 7, parts, "what was measured is saved behind each part")
 	require.Empty(t, r.Failures)
 	for _, c := range slices.Concat(r.Cells, r.Mail) {
 		require.Empty(t, c.failed(), c.Workload)
