@@ -5,22 +5,28 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/mailstore"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
 var opened atomic.Int64
 
+func path(tb testing.TB) string {
+	return filepath.Join(tb.TempDir(), fmt.Sprintf("bench%d.db", opened.Add(1)))
+}
+
 // open opens a contender and fills it.
 func open(tb testing.TB, c *contender.Contender, accounts int) *contender.DB {
 	tb.Helper()
-	db, err := c.Open(filepath.Join(tb.TempDir(), fmt.Sprintf("bench%d.db", opened.Add(1))))
+	db, err := c.Open(path(tb))
 	require.NoError(tb, err)
 	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
 	ctx := context.Background()
@@ -37,31 +43,87 @@ func size() int {
 	return workload.Accounts
 }
 
-// BenchmarkContenders runs each workload on each contender. ns/op is throughput;
-// the percentiles are of single operations. Contenders stand one behind the other
-// here; cmd/report takes turns with them.
+// run runs an operation b.N times. ns/op is throughput; the percentiles are of
+// single operations.
+func run(b *testing.B, db workload.DB, op workload.Op, goroutines int, cancellable bool, retries func() int64) {
+	b.Run(fmt.Sprintf("cancellable=%v/goroutines=%d", cancellable, goroutines), func(b *testing.B) {
+		before := retries()
+		b.ResetTimer()
+		r, err := measure.Run(db, op, measure.Load{Goroutines: goroutines, Ops: int64(b.N), Cancellable: cancellable})
+		b.StopTimer()
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, p := range measure.Percentiles {
+			b.ReportMetric(float64(r.Latencies.Percentile(p.Share)), p.Unit)
+		}
+		b.ReportMetric(float64(retries()-before)/float64(b.N), "retries/op")
+	})
+}
+
+// BenchmarkContenders runs each workload on each contender. Contenders stand one
+// behind the other here; cmd/report takes turns with them.
 func BenchmarkContenders(b *testing.B) {
-	for _, c := range contender.All() {
+	for _, c := range contender.General() {
 		b.Run(c.Name, func(b *testing.B) {
 			db := open(b, c, size())
 			for _, w := range workload.All() {
-				for _, cancellable := range []bool{false, true} {
-					for _, goroutines := range []int{1, 2, 8, 64} {
-						b.Run(fmt.Sprintf("%s/cancellable=%v/goroutines=%d", w.Name, cancellable, goroutines), func(b *testing.B) {
-							before := db.Retries()
-							b.ResetTimer()
-							r, err := measure.Run(db, w.Op(size()), measure.Load{Goroutines: goroutines, Ops: int64(b.N), Cancellable: cancellable})
-							b.StopTimer()
-							if err != nil {
-								b.Fatal(err)
-							}
-							for _, p := range measure.Percentiles {
-								b.ReportMetric(float64(r.Latencies.Percentile(p.Share)), p.Unit)
-							}
-							b.ReportMetric(float64(db.Retries()-before)/float64(b.N), "retries/op")
-						})
+				b.Run(w.Name, func(b *testing.B) {
+					for _, cancellable := range []bool{false, true} {
+						for _, goroutines := range []int{1, 2, 8, 64} {
+							run(b, db, w.Op(size()), goroutines, cancellable, db.Retries)
+						}
 					}
-				}
+				})
+			}
+			if !c.HasGorm() {
+				return
+			}
+			g, err := c.Gorm(db)
+			require.NoError(b, err)
+			for _, w := range workload.Gorm(g) {
+				b.Run(w.Name, func(b *testing.B) {
+					for _, goroutines := range []int{1, 8} {
+						run(b, db, w.Op(size()), goroutines, false, db.Retries)
+					}
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkCommits is point writes on a disk, by what a crash costs.
+func BenchmarkCommits(b *testing.B) {
+	for _, c := range contender.Durable() {
+		b.Run(c.Name, func(b *testing.B) {
+			db := open(b, c, size())
+			for _, writers := range []int{1, 8, 64} {
+				run(b, db, workload.Named("PointWrite").Op(size()), writers, false, db.Retries)
+			}
+		})
+	}
+}
+
+// BenchmarkMailStore is go-imap-sql.
+func BenchmarkMailStore(b *testing.B) {
+	users := mailstore.Users
+	if testing.Short() {
+		users = 20
+	}
+	for _, c := range contender.General() {
+		if c.MailStore == "" {
+			continue
+		}
+		b.Run(c.Name, func(b *testing.B) {
+			s, err := mailstore.Open(strings.Replace(c.MailStore, "PATH", path(b), 1), "", users)
+			require.NoError(b, err)
+			b.Cleanup(func() { require.NoError(b, s.Close()) })
+			for _, w := range mailstore.Workloads(false) {
+				b.Run(w.Name, func(b *testing.B) {
+					for _, goroutines := range []int{1, 8, 64} {
+						run(b, nil, w.Op(s), goroutines, false, s.Retries)
+					}
+				})
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,26 +31,57 @@ type Contender struct {
 	Durability string // what a crash of the process or the machine costs
 	Pool       string // connections, and the lock around them
 	Safe       bool   // several connections may use one database at a time
-	OnDisk     bool   // it writes to a file as it works
+	Own        bool   // sqlite-mem with other options: not a peer that it has to beat
 	Save       string // how the state is written to a file while it is served; empty: it is not
 
+	// Interval is how often what was committed is synced behind the committers'
+	// backs; 0: it is not, or they wait for it.
+	Interval time.Duration
+
+	// MailStore is the data source name that go-imap-sql is given; empty: it is not
+	// measured on this contender.
+	MailStore string
+
 	open func(c *Contender, path string) (*DB, error)
+	rest func(ctx context.Context, pool *sql.DB) error // nil: it does nothing behind one's back
 }
 
 // All are the contenders, in the order of the report.
 func All() []*Contender {
 	return []*Contender{
 		sqliteMem(),
+		sqliteMemLog("1s", time.Second),
+		sqliteMemLog("100ms", 100*time.Millisecond),
+		sqliteMemLog("commit", 0),
 		madmail(),
 		mattnMemdb(),
 		mattnMemory(),
 		mattnDisk(),
 		mattnDiskWAL(),
+		mattnDiskWALFull(),
 		mattnDiskMmap(),
 		moderncMemory(),
 		ncrucesMemdb(),
 		ncrucesMVCC(),
 	}
+}
+
+// General are those that are measured under each load: all but two that differ from
+// another by what a crash costs, and not under most loads.
+func General() []*Contender {
+	return only(func(c *Contender) bool { return c.Name != "sqlite-mem-wal-100ms" && c.Name != "mattn-disk-wal-full" })
+}
+
+// Durable are those whose commits are compared by what a crash costs: from
+// everything since the last save to nothing.
+func Durable() []*Contender {
+	return only(func(c *Contender) bool {
+		return c.Name == Reference || c.Own || c.Name == "mattn-disk-wal-normal" || c.Name == "mattn-disk-wal-full"
+	})
+}
+
+func only(kind func(*Contender) bool) []*Contender {
+	return slices.DeleteFunc(All(), func(c *Contender) bool { return !kind(c) })
 }
 
 // Named returns the contender of that name.
@@ -70,6 +102,15 @@ func (c *Contender) Open(path string) (*DB, error) {
 		return nil, fmt.Errorf("contender %s: %w", c.Name, err)
 	}
 	return db, nil
+}
+
+// Rest finishes what would be written later in the background, so that nobody else
+// pays for it. It takes any pool that the contender has been opened with.
+func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {
+	if c.rest == nil {
+		return nil
+	}
+	return c.rest(ctx, pool)
 }
 
 // maxIdle keeps connections from being closed and opened again between

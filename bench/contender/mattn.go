@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 )
 
 // mattnOptions are what sqlite-mem sets for the go-sqlite3 below itself, so that
@@ -34,6 +35,12 @@ func openMattn(c *Contender, path string, conns int) (*DB, error) {
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(maxIdle)
 	return &DB{Pool: pool, busy: mattnBusy}, pool.Ping()
+}
+
+// syncAll writes what the system has not written yet.
+func syncAll(context.Context, *sql.DB) error {
+	unix.Sync()
+	return nil
 }
 
 // openLocked opens a database that is only in memory, with a lock around it that
@@ -114,8 +121,8 @@ func mattnDisk() *Contender {
 		Durability: "every commit is synced before it returns (rollback journal, synchronous=FULL: SQLite's defaults)",
 		Pool:       "any number of connections; SQLite's file locks, polled",
 		Safe:       true,
-		OnDisk:     true,
 		open:       func(c *Contender, path string) (*DB, error) { return openMattn(c, path, 0) },
+		rest:       syncAll,
 	}
 }
 
@@ -126,8 +133,21 @@ func mattnDiskWAL() *Contender {
 		Durability: "a crash of the process costs nothing; a power failure what was committed since the last checkpoint",
 		Pool:       "any number of connections; SQLite's file locks, polled",
 		Safe:       true,
-		OnDisk:     true,
+		MailStore:  "file:PATH?_stmt_cache_size=128&_mutex=no",
 		open:       func(c *Contender, path string) (*DB, error) { return openMattn(c, path, 0) },
+		rest:       syncAll,
+	}
+}
+
+func mattnDiskWALFull() *Contender {
+	return &Contender{
+		Name:       "mattn-disk-wal-full",
+		DSN:        "file:PATH?_journal_mode=WAL&_synchronous=FULL&" + mattnOptions,
+		Durability: "every commit is synced, to the WAL, before it returns",
+		Pool:       "any number of connections; SQLite's file locks, polled",
+		Safe:       true,
+		open:       func(c *Contender, path string) (*DB, error) { return openMattn(c, path, 0) },
+		rest:       syncAll,
 	}
 }
 
@@ -138,7 +158,7 @@ func mattnDiskMmap() *Contender {
 		Durability: "a crash of the process costs nothing; a power failure may damage the file, as nothing is ever synced",
 		Pool:       "any number of connections; SQLite's file locks, polled",
 		Safe:       true,
-		OnDisk:     true,
+		rest:       syncAll,
 		open: func(c *Contender, path string) (*DB, error) {
 			dsn, pragma, _ := strings.Cut(strings.Replace(c.DSN, "PATH", path, 1), ", ")
 			pragma, _, _ = strings.Cut(pragma, " on each")

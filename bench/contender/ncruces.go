@@ -10,8 +10,6 @@ import (
 	"github.com/ncruces/go-sqlite3/driver"
 	"github.com/ncruces/go-sqlite3/vfs/memdb"
 	"github.com/ncruces/go-sqlite3/vfs/mvcc"
-
-	_ "github.com/sqlite-mem/sqlite-mem/bench/contender/ncname" // see there
 )
 
 func ncrucesBusy(err error) bool {

@@ -102,6 +102,16 @@ func All() []Workload {
 	}
 }
 
+// Named is the workload of that name.
+func Named(name string) Workload {
+	for _, w := range All() {
+		if w.Name == name {
+			return w
+		}
+	}
+	panic("workload: no " + name)
+}
+
 const (
 	readAccount  = "SELECT address, used FROM accounts WHERE id=?"
 	writeAccount = "UPDATE accounts SET used=used+1 WHERE id=?"

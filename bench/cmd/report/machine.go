@@ -34,9 +34,11 @@ type machine struct {
 	SQLite     []string // "contender: version"
 }
 
-func readMachine(dir string) (machine, error) {
+func today() string { return time.Now().UTC().Format(time.DateOnly) }
+
+func readMachine(dir string) machine {
 	m := machine{
-		Date:  time.Now().UTC().Format("2006-01-02"),
+		Date:  today(),
 		Cores: runtime.NumCPU(),
 		OS:    runtime.GOOS + "/" + runtime.GOARCH,
 		Go:    runtime.Version(),
@@ -58,7 +60,7 @@ func readMachine(dir string) (machine, error) {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			switch d.Path {
-			case "github.com/mattn/go-sqlite3", "github.com/ncruces/go-sqlite3", "modernc.org/sqlite", "gorm.io/gorm", "gorm.io/driver/sqlite":
+			case "github.com/mattn/go-sqlite3", "github.com/ncruces/go-sqlite3", "modernc.org/sqlite", "gorm.io/gorm", "gorm.io/driver/sqlite", "github.com/foxcpp/go-imap-sql":
 				m.Libraries = append(m.Libraries, d.Path+" "+d.Version)
 			}
 		}
@@ -67,11 +69,11 @@ func readMachine(dir string) (machine, error) {
 	for _, name := range []string{contender.Reference, "mattn-memory-1conn", "modernc-memory-1conn", "ncruces-memdb"} {
 		v, err := sqliteVersion(name, dir)
 		if err != nil {
-			return m, err
+			v = "unknown" // what is wrong is told where it is measured
 		}
 		m.SQLite = append(m.SQLite, name+": "+v)
 	}
-	return m, nil
+	return m
 }
 
 func sqliteVersion(name, dir string) (version string, err error) {
@@ -79,7 +81,11 @@ func sqliteVersion(name, dir string) (version string, err error) {
 	if err != nil {
 		return "", err
 	}
-	db, err := c.Open(filepath.Join(dir, "version-"+name+".db"))
+	if dir, err = os.MkdirTemp(dir, "version-"); err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	db, err := c.Open(filepath.Join(dir, name+".db"))
 	if err != nil {
 		return "", err
 	}

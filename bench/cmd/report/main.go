@@ -8,51 +8,61 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/mailstore"
+	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
 type options struct {
-	short        bool
-	large, huge  bool
+	short, huge  bool
 	rounds       int
 	cell         time.Duration
 	accounts     int
-	out, dir     string
-	only, from   string
-	contenders   string
 	goroutines   []int
+	writers      []int
+	commitRounds int
+	commitTime   time.Duration
+	mailUsers    int
 	snapshotMB   []int
-	snapshots    int // rounds of them
-	quiet        float64
+	snapshots    int           // rounds of them
+	quiet        time.Duration // without a save, in each
+	loadMB       int
+	repeats      int // of what depends on the disk
 	growthMB     []int
 	growthRounds int
-	commits      int
+	commits      int // in each of them
+
+	out, dir   string
+	only, from string
+	contenders string
 }
 
 func main() {
 	var o options
-	var child string
+	var workerDir string
 	flag.BoolVar(&o.short, "short", false, "everything small and once: that it works, not how fast")
-	flag.BoolVar(&o.large, "large", false, "snapshots of 1 GiB, too")
 	flag.BoolVar(&o.huge, "huge", false, "growth to 4 GiB")
-	flag.IntVar(&o.rounds, "rounds", 6, "rounds over all contenders")
-	flag.DurationVar(&o.cell, "time", 100*time.Millisecond, "how long each load runs in each round")
-	flag.IntVar(&o.accounts, "accounts", 100_000, "accounts in the database")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds over all contenders")
+	flag.DurationVar(&o.cell, "time", 40*time.Millisecond, "how long each load runs in each round")
+	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for databases, on the disk to measure (default: the system's for temporary files)")
-	flag.StringVar(&o.only, "only", "throughput,snapshot,loadsave,growth", "parts")
+	flag.StringVar(&o.only, "only", "throughput,commits,mail,snapshot,loadsave,growth", "parts")
 	flag.StringVar(&o.contenders, "contenders", "", "names, with commas (default all; sqlite-mem always)")
 	flag.StringVar(&o.from, "from", "", "write the page again from this results.json, without measuring")
-	flag.StringVar(&child, "child", "", "for the command itself")
+	flag.StringVar(&workerDir, "worker", "", "for the command itself")
 	flag.Parse()
 	var err error
-	if child != "" {
-		err = runChild(child)
+	if workerDir != "" {
+		err = serve(workerDir, os.Stdin, os.Stdout)
 	} else {
 		err = run(o)
 	}
@@ -69,19 +79,23 @@ func (o *options) wants(name string) bool {
 func (o *options) has(part string) bool { return slices.Contains(strings.Split(o.only, ","), part) }
 
 func (o *options) sizes() {
-	o.goroutines = []int{1, 2, 8, 64}
-	o.snapshotMB, o.snapshots, o.quiet = []int{300}, 3, 4
-	o.growthMB, o.growthRounds, o.commits = []int{10, 30, 100, 300, 1000}, 1, 5000
-	if o.large {
-		o.snapshotMB = append(o.snapshotMB, 1024)
-	}
+	o.goroutines, o.writers = []int{1, 2, 8, 64}, []int{1, 8, 64}
+	o.commitRounds, o.commitTime = 3, time.Second
+	o.mailUsers = mailstore.Users
+	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 3, 2*time.Second
+	o.loadMB, o.repeats = 300, 3
+	o.growthMB, o.growthRounds, o.commits = []int{10, 100, 1000}, 5, 5000
 	if o.huge {
 		o.growthMB = append(o.growthMB, 2048, 4096)
 	}
 	if o.short {
-		o.rounds, o.cell, o.accounts = 1, 5*time.Millisecond, 2000
-		o.snapshotMB, o.snapshots, o.quiet = []int{20}, 1, 0.4
-		o.growthMB, o.commits = []int{5, 10}, 100
+		o.rounds, o.cell, o.accounts = 1, 2*time.Millisecond, 2000
+		o.goroutines, o.writers = []int{1, 8}, []int{1, 8}
+		o.commitRounds, o.commitTime = 1, 10*time.Millisecond
+		o.mailUsers = 20
+		o.snapshotMB, o.snapshots, o.quiet = []int{10}, 1, 200*time.Millisecond
+		o.loadMB, o.repeats = 10, 1
+		o.growthMB, o.growthRounds, o.commits = []int{5, 10}, 1, 100
 	}
 }
 
@@ -105,87 +119,71 @@ func run(o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
-
-	start := time.Now()
-	p := &progress{start: start}
-	r := &results{Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell}
-	if r.Machine, err = readMachine(o.dir); err != nil {
-		return err
-	}
 	if o.out == "" {
-		o.out = filepath.Join("results", r.Machine.Date)
+		o.out = filepath.Join("results", today())
 	}
-	if o.has("throughput") {
-		if err := throughput(r, o, p); err != nil {
-			return err
-		}
-	}
-	if o.has("snapshot") {
-		for _, mb := range o.snapshotMB {
-			for round := range o.snapshots {
-				for _, c := range contender.All() {
-					if c.Save == "" || !o.wants(c.Name) {
-						continue
-					}
-					p.step("snapshot of %d MB, round %d/%d, %s", mb, round+1, o.snapshots, c.Name)
-					s := &snapshotRun{}
-					if err := inChild(job{Kind: "snapshot", Contender: c.Name, MB: mb, Round: round, Seconds: o.quiet, Dir: o.dir}, s); err != nil {
-						s = &snapshotRun{Contender: c.Name, MB: mb, Round: round, Err: err.Error()}
-					}
-					p.failed(s.Err)
-					r.Snapshots = append(r.Snapshots, s)
-				}
-			}
-		}
-	}
-	if o.has("loadsave") {
-		for _, mb := range o.snapshotMB {
-			for round := range o.snapshots {
-				p.step("load and save of %d MB, round %d/%d", mb, round+1, o.snapshots)
-				s := &loadSaveRun{}
-				if err := inChild(job{Kind: "loadsave", MB: mb, Round: round, Dir: o.dir}, s); err != nil {
-					s = &loadSaveRun{MB: mb, Round: round, Err: err.Error()}
-				}
-				p.failed(s.Err)
-				r.LoadSave = append(r.LoadSave, s)
-			}
-		}
-	}
-	if o.has("growth") {
-		for _, name := range []string{contender.Reference, "madmail", "mattn-memdb", "mattn-memory-1conn", "ncruces-mvcc"} {
-			if !o.wants(name) {
-				continue
-			}
-			p.step("growth of %s", name)
-			g := &growthRun{}
-			if err := inChild(job{Kind: "growth", Contender: name, SizesMB: o.growthMB, Commits: o.commits, Dir: o.dir}, g); err != nil {
-				g = &growthRun{Contender: name, Err: err.Error()}
-			}
-			p.failed(g.Err)
-			r.Growth = append(r.Growth, g)
-		}
-	}
-	r.Took = time.Since(start).Round(time.Second)
-	if err := write(r, o.out); err != nil {
+	interrupted := make(chan os.Signal, 1)
+	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM)
+	go func() {
+		<-interrupted
+		fmt.Fprintln(os.Stderr, "report: interrupted; the parts that were finished are in", o.out)
+		_ = os.RemoveAll(o.dir) // as far as the workers let it; they end when this process has
+		os.Exit(1)
+	}()
+	p := &progress{start: time.Now()}
+	if err := measureAll(o, p, func(r *results) error { return write(r, o.out) }); err != nil {
 		return err
 	}
 	p.step("%s", filepath.Join(o.out, "README.md"))
 	return nil
 }
 
-// progress tells on the standard error how far it is.
-type progress struct{ start time.Time }
+// measureAll runs the parts, and calls save behind each with what there is by then. A
+// contender that fails is reported and the others go on; an error is one of the
+// bench itself.
+func measureAll(o options, p *progress, save func(*results) error) (err error) {
+	r := &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
+	r.Machine = readMachine(o.dir)
+	part := func(name string, fn func() error) {
+		if err != nil || !o.has(name) {
+			return
+		}
+		if err = fn(); err == nil {
+			r.Failures = p.failures
+			r.Took = time.Since(p.start).Round(time.Second)
+			err = save(r)
+		}
+	}
+	part("throughput", func() error { return throughput(r, o, p) })
+	part("commits", func() error { return commits(r, o, p) })
+	part("mail", func() error { return mail(r, o, p) })
+	for _, mb := range o.snapshotMB {
+		part("snapshot", func() error { return snapshots(r, o, p, mb) })
+	}
+	part("loadsave", func() error { return loadsave(r, o, p) })
+	for _, name := range grown {
+		if o.wants(name) {
+			part("growth", func() error { return growth(r, o, p, name) })
+		}
+	}
+	return err
+}
+
+// progress tells on the standard error how far it is, and keeps what failed.
+type progress struct {
+	start    time.Time
+	failures []string
+}
 
 func (p *progress) step(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "%6.0fs  %s\n", time.Since(p.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
 func (p *progress) bar(done, total int, format string, args ...any) {
-	p.step("%3d%%  %s", 100*(done-1)/total, fmt.Sprintf(format, args...))
+	p.step("%3d%%  %s", 100*done/total, fmt.Sprintf(format, args...))
 }
 
-func (p *progress) failed(message string) {
-	if message != "" {
-		p.step("  failed: %s", message)
-	}
+func (p *progress) failed(what string, err error) {
+	p.failures = append(p.failures, what+": "+err.Error())
+	p.step("  failed: %s: %v", what, err)
 }

@@ -11,16 +11,17 @@ import (
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/mailstore"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// write writes results.json, raw.txt, the plots and the page into dir.
+// write writes results.json, raw.txt, the plots, the summary and the page into dir.
 func write(r *results, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	text, err := json.MarshalIndent(r, "", "\t")
+	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
@@ -38,6 +39,9 @@ func write(r *results, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, "summary.md"), []byte(summary(r)), 0o644); err != nil {
+		return err
+	}
 	return os.WriteFile(filepath.Join(dir, "README.md"), []byte(page(r, svgs)), 0o644)
 }
 
@@ -50,10 +54,12 @@ func present(values []float64) []float64 {
 	return slices.DeleteFunc(values, func(v float64) bool { return v == 0 })
 }
 
-func (r *results) goroutines() []int {
+// goroutinesOf are those that a workload was measured with, any of them if it is
+// empty.
+func goroutinesOf(cells []*cell, work string) []int {
 	var all []int
-	for _, c := range r.Cells {
-		if !slices.Contains(all, c.Goroutines) {
+	for _, c := range cells {
+		if (work == "" || c.Workload == work) && !slices.Contains(all, c.Goroutines) {
 			all = append(all, c.Goroutines)
 		}
 	}
@@ -61,13 +67,47 @@ func (r *results) goroutines() []int {
 	return all
 }
 
-func (r *results) workloads() []string {
+func workloadsOf(cells []*cell) []string {
 	var all []string
-	for _, c := range r.Cells {
+	for _, c := range cells {
 		if !slices.Contains(all, c.Workload) {
 			all = append(all, c.Workload)
 		}
 	}
+	return all
+}
+
+// contendersOf are in the order of the report.
+func contendersOf(cells []*cell) []string {
+	var all []string
+	for _, c := range contender.All() {
+		if slices.ContainsFunc(cells, func(x *cell) bool { return x.Contender == c.Name }) {
+			all = append(all, c.Name)
+		}
+	}
+	return all
+}
+
+func (r *results) growthSizes() []int {
+	var all []int
+	for _, g := range r.Growth {
+		if !slices.Contains(all, g.MB) {
+			all = append(all, g.MB)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+// growthOf are the rounds that did not fail.
+func (r *results) growthOf(name string, mb int) []*growthRun {
+	var all []*growthRun
+	for _, g := range r.Growth {
+		if g.Contender == name && g.MB == mb && g.Err == "" {
+			all = append(all, g)
+		}
+	}
+	slices.SortFunc(all, func(a, b *growthRun) int { return a.Round - b.Round })
 	return all
 }
 
@@ -102,9 +142,18 @@ func page(r *results, svgs []string) string {
 	b.line("Written by `cmd/report`; what is measured and how is in [bench/README.md](../../README.md). Every round is in [raw.txt](raw.txt), for")
 	b.line("benchstat, and in [results.json](results.json).")
 	b.machine(r)
-	b.contenders()
+	b.line("\n## Aims")
+	b.line("")
+	b.aims(r)
+	b.contenders(r)
 	if len(r.Cells) > 0 {
 		b.throughput(r, svgs)
+	}
+	if len(r.Commits) > 0 {
+		b.commits(r, svgs)
+	}
+	if len(r.Mail) > 0 {
+		b.mail(r, svgs)
 	}
 	if len(r.Snapshots) > 0 {
 		b.snapshots(r)
@@ -113,17 +162,31 @@ func page(r *results, svgs []string) string {
 		b.loadSave(r)
 	}
 	if len(r.Growth) > 0 {
-		b.growth(r)
+		b.growth(r, svgs)
 	}
 	return b.String()
 }
 
+func (b *builder) plot(svgs []string, name, title string) {
+	if slices.Contains(svgs, name) {
+		b.line("\n![%s](%s)", title, name)
+	}
+}
+
+// fold hides what fn writes behind a title.
+func (b *builder) fold(title string, fn func()) {
+	b.line("\n<details><summary>%s</summary>", title)
+	fn()
+	b.line("\n</details>")
+}
+
 func (b *builder) machine(r *results) {
 	m := r.Machine
-	b.head("machine", "")
+	b.line("\n| machine | |\n|---|---|")
 	b.row("processor", fmt.Sprintf("%s, %d cores", m.CPU, m.Cores))
 	b.row("memory", fmt.Sprintf("%.1f GB", float64(m.MemoryMB)/1024))
-	b.row("system", fmt.Sprintf("%s, kernel %s, %s", m.OS, m.Kernel, m.FileSystem))
+	b.row("system", fmt.Sprintf("%s, kernel %s", m.OS, m.Kernel))
+	b.row("file system", m.FileSystem)
 	b.row("Go", m.Go)
 	b.row("sqlite-mem", m.Revision)
 	for _, l := range m.Libraries {
@@ -139,13 +202,19 @@ func (b *builder) machine(r *results) {
 	b.row("took", r.Took.String())
 }
 
-func (b *builder) contenders() {
+func (b *builder) contenders(r *results) {
 	b.line("\n## Contenders")
 	b.line("")
 	b.line("| contender | data source name | pool | durability |")
 	b.line("|---|---|---|---|")
 	for _, c := range contender.All() {
 		b.row(c.Name, "`"+c.DSN+"`", c.Pool, c.Durability)
+	}
+	if len(r.Failures) > 0 {
+		b.line("\nWhat failed:\n")
+	}
+	for _, failure := range r.Failures {
+		b.line("- %s", strings.ReplaceAll(failure, "\n", " "))
 	}
 }
 
@@ -156,38 +225,54 @@ func what(name string) string {
 			return w.What
 		}
 	}
+	for _, w := range slices.Concat(mailstore.Workloads(false), mailstore.Workloads(true)) {
+		if w.Name == name {
+			return w.What
+		}
+	}
 	return name
+}
+
+func many(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // overview is the table of ratios that is read first.
 func (b *builder) overview(r *results) {
-	goroutines := 8
-	if !slices.Contains(r.goroutines(), goroutines) {
-		goroutines = r.goroutines()[0]
-	}
-	for _, g := range slices.Compact([]int{1, goroutines}) {
-		b.line("\n### Overview: %d goroutine(s), background context", g)
-		b.line("")
-		b.line("Time of each contender divided by that of sqlite-mem: above 1 sqlite-mem is faster, below 1 (**bold**) it is slower.")
-		works := r.workloads()
+	all := goroutinesOf(r.Cells, "")
+	b.line("")
+	b.line("Time of each contender divided by that of sqlite-mem, medians of the rounds: above 1 sqlite-mem is faster, below 1 (**bold**) it is slower.")
+	for _, g := range all {
+		if g != 1 && g != 8 {
+			continue
+		}
+		b.line("\n### %s, background context", many(g, "goroutine"))
+		var works []string
+		for _, w := range workloadsOf(r.Cells) {
+			if r.find(w, contender.Reference, false, g) != nil {
+				works = append(works, w)
+			}
+		}
 		b.head(append([]string{"contender"}, works...)...)
-		for _, c := range contender.All() {
-			cells := []string{c.Name}
+		for _, name := range contendersOf(r.Cells) {
+			cells := []string{name}
 			for _, w := range works {
-				cells = append(cells, r.ratio(w, c.Name, false, g))
+				cells = append(cells, ratio(r.Cells, w, name, contender.Reference, false, g))
 			}
 			b.row(cells...)
 		}
 	}
 }
 
-// ratio is the median over the rounds of a contender's time divided by the
-// reference's.
-func (r *results) ratio(work, name string, cancellable bool, goroutines int) string {
-	v := r.ratioValue(work, name, cancellable, goroutines)
+// ratio is ratioValue for the page.
+func ratio(cells []*cell, work, name, reference string, cancellable bool, goroutines int) string {
+	v := ratioValue(cells, work, name, reference, cancellable, goroutines)
 	switch {
 	case v == 0:
-		if c := r.find(work, name, cancellable, goroutines); c != nil && c.failed() != "" {
+		if c := find(cells, work, name, cancellable, goroutines); c != nil && c.failed() != "" {
 			return "failed"
 		}
 		return ""
@@ -197,8 +282,10 @@ func (r *results) ratio(work, name string, cancellable bool, goroutines int) str
 	return fmt.Sprintf("%.2f", v)
 }
 
-func (r *results) ratioValue(work, name string, cancellable bool, goroutines int) float64 {
-	c, ref := r.find(work, name, cancellable, goroutines), r.find(work, contender.Reference, cancellable, goroutines)
+// ratioValue is the median over the rounds of a contender's time divided by the
+// reference's: how many times as fast the reference is.
+func ratioValue(cells []*cell, work, name, reference string, cancellable bool, goroutines int) float64 {
+	c, ref := find(cells, work, name, cancellable, goroutines), find(cells, work, reference, cancellable, goroutines)
 	if c == nil || ref == nil {
 		return 0
 	}
@@ -225,74 +312,145 @@ func (b *builder) throughput(r *results, svgs []string) {
 	b.line("\n## Throughput and latency")
 	b.overview(r)
 	b.losses(r)
-	for _, w := range r.workloads() {
+	b.busy(r)
+	for _, w := range workloadsOf(r.Cells) {
 		b.line("\n### %s: %s", w, what(w))
-		for _, cancellable := range []bool{false, true} {
-			context := "background"
-			if cancellable {
-				context = "cancellable"
-			}
-			b.line("\n%s context: nanoseconds for each operation (time of the run by operations), median of the rounds, ± half the distance of the quartiles; in brackets the ratio to sqlite-mem",
-				strings.ToUpper(context[:1])+context[1:])
-			cells := []string{"contender"}
-			for _, g := range r.goroutines() {
-				cells = append(cells, fmt.Sprintf("%d goroutine(s)", g))
-			}
-			b.head(cells...)
-			for _, c := range contender.All() {
-				cells := []string{c.Name}
-				any := false
-				for _, g := range r.goroutines() {
-					found := r.find(w, c.Name, cancellable, g)
-					text := ""
-					if found != nil {
-						any = true
-						values := present(found.values(nsPerOp))
-						if len(values) == 0 {
-							text = "failed: " + found.failed()
-						} else {
-							text = fmt.Sprintf("%.0f ±%.0f%% (%s)", measure.Median(values), 100*measure.Spread(values), r.ratio(w, c.Name, cancellable, g))
-						}
-					}
-					cells = append(cells, text)
+		b.plot(svgs, "throughput-"+w+".svg", w+" by goroutines")
+		b.fold("time of an operation", func() {
+			b.times(r.Cells, w, false)
+			b.times(r.Cells, w, true)
+		})
+		b.fold("latency", func() { b.latencies(r.Cells, w) })
+	}
+}
+
+// times is the table of throughput of one workload.
+func (b *builder) times(cells []*cell, w string, cancellable bool) {
+	all := slices.DeleteFunc(goroutinesOf(cells, w), func(g int) bool { return find(cells, w, contender.Reference, cancellable, g) == nil })
+	if len(all) == 0 {
+		return
+	}
+	b.line("\nNanoseconds for each operation (time of the run by operations), %s context; ± half the distance of the quartiles; in brackets the ratio to sqlite-mem", contextName(cancellable))
+	head := []string{"contender"}
+	for _, g := range all {
+		head = append(head, many(g, "goroutine"))
+	}
+	b.head(head...)
+	for _, name := range contendersOf(cells) {
+		row, any := []string{name}, false
+		for _, g := range all {
+			text := ""
+			if found := find(cells, w, name, cancellable, g); found != nil {
+				any = true
+				if values := present(found.values(nsPerOp)); len(values) == 0 {
+					text = "failed: " + found.failed()
+				} else {
+					text = fmt.Sprintf("%.0f ±%.0f%% (%s)", measure.Median(values), 100*measure.Spread(values), ratio(cells, w, name, contender.Reference, cancellable, g))
 				}
-				if any {
-					b.row(cells...)
-				}
 			}
+			row = append(row, text)
 		}
-		b.latencies(r, w)
-		if name := "throughput-" + w + ".svg"; slices.Contains(svgs, name) {
-			b.line("\n![%s by goroutines](%s)", w, name)
+		if any {
+			b.row(row...)
 		}
 	}
 }
 
-// latencies is the table of percentiles at the most goroutines and at eight.
-func (b *builder) latencies(r *results, w string) {
-	for _, g := range []int{8, 64} {
-		if !slices.Contains(r.goroutines(), g) {
-			continue
-		}
-		b.line("\nLatency of single operations in microseconds, %d goroutines, background context, median of the rounds", g)
-		b.head("contender", "p50", "p99", "p99.9", "max", "retries/op")
-		for _, c := range contender.All() {
-			found := r.find(w, c.Name, false, g)
-			if found == nil || len(present(found.values(nsPerOp))) == 0 {
+func contextName(cancellable bool) string {
+	if cancellable {
+		return "cancellable"
+	}
+	return "background"
+}
+
+// latencies are the tables of percentiles of one workload.
+func (b *builder) latencies(cells []*cell, w string) {
+	for _, cancellable := range []bool{false, true} {
+		for _, g := range goroutinesOf(cells, w) {
+			if find(cells, w, contender.Reference, cancellable, g) == nil {
 				continue
 			}
-			cells := []string{c.Name}
-			for i := range measure.Percentiles {
-				cells = append(cells, fmt.Sprintf("%.1f", medianOf(found, percentile(i))/1e3))
-			}
-			var retries []float64
-			for _, s := range found.Samples {
-				if s.Err == "" {
-					retries = append(retries, s.Retries)
+			b.line("\nLatency of single operations in microseconds, %s, %s context, medians of the rounds", many(g, "goroutine"), contextName(cancellable))
+			b.head("contender", "p50", "p99", "p99.9", "max", "retries/op")
+			for _, name := range contendersOf(cells) {
+				if found := find(cells, w, name, cancellable, g); found != nil {
+					b.latency(found)
 				}
 			}
-			b.row(append(cells, fmt.Sprintf("%.4g", measure.Median(retries)))...)
 		}
+	}
+}
+
+func (b *builder) latency(c *cell, more ...string) {
+	if len(present(c.values(nsPerOp))) == 0 {
+		b.row(c.Contender, "failed: "+c.failed(), "", "", "", "")
+		return
+	}
+	row := append([]string{c.Contender}, more...)
+	for i := range measure.Percentiles {
+		row = append(row, fmt.Sprintf("%.1f", medianOf(c, percentile(i))/1e3))
+	}
+	var retries []float64
+	for _, s := range c.Samples {
+		if s.Err == "" {
+			retries = append(retries, s.Retries)
+		}
+	}
+	b.row(append(row, fmt.Sprintf("%.4g", measure.Median(retries)))...)
+}
+
+// commits is the section of durable writes.
+func (b *builder) commits(r *results, svgs []string) {
+	b.line("\n## Commits, by what a crash costs")
+	b.line("")
+	b.line("Point writes, each a commit, by 1 to 64 writers, with the files on %s. The data source names are above; what a crash costs:", r.Machine.FileSystem)
+	b.line("")
+	for _, name := range contendersOf(r.Commits) {
+		if c, err := contender.Named(name); err == nil {
+			b.line("- %s: %s.", name, c.Durability)
+		}
+	}
+	b.plot(svgs, "commits.svg", "commits by writers")
+	for _, g := range goroutinesOf(r.Commits, "") {
+		b.line("\n### %s", many(g, "writer"))
+		b.line("")
+		b.line("Throughput, and how many times that of go-sqlite3 (WAL, synchronous=FULL) and of sqlite-mem without a log it is; latencies in microseconds.")
+		b.head("contender", "commits / s", "x WAL+FULL", "x off", "p50", "p99", "p99.9", "max", "retries/op")
+		for _, name := range contendersOf(r.Commits) {
+			found := find(r.Commits, "PointWrite", name, false, g)
+			if found == nil {
+				continue
+			}
+			perSecond := 0.0
+			if ns := medianOf(found, nsPerOp); ns > 0 {
+				perSecond = 1e9 / ns
+			}
+			b.latency(found, fmt.Sprintf("%.0f ±%.0f%%", perSecond, 100*measure.Spread(present(found.values(nsPerOp)))), times(r.Commits, durable, name, g), times(r.Commits, contender.Reference, name, g))
+		}
+	}
+}
+
+// durable is the contender that the log with synced commits is compared with.
+const durable = "mattn-disk-wal-full"
+
+// times is how many times the throughput of another a contender has.
+func times(cells []*cell, other, name string, writers int) string {
+	if v := ratioValue(cells, "PointWrite", other, name, false, writers); v > 0 {
+		return fmt.Sprintf("%.2f", v)
+	}
+	return ""
+}
+
+// mail is the section of go-imap-sql.
+func (b *builder) mail(r *results, svgs []string) {
+	b.line("\n## go-imap-sql, the mail store of maddy and Madmail")
+	b.line("")
+	b.line("The same library on both, by the driver name `sqlite3`; it adds to each data source name what bench/README.md says.")
+	for _, w := range workloadsOf(r.Mail) {
+		b.line("\n### %s: %s", w, what(w))
+		b.times(r.Mail, w, false)
+		b.plot(svgs, "throughput-"+w+".svg", w+" by goroutines")
+		b.fold("latency", func() { b.latencies(r.Mail, w) })
 	}
 }
 
@@ -304,26 +462,17 @@ func (b *builder) losses(r *results) {
 	}
 	var all []loss
 	cells := 0
-	for _, w := range r.workloads() {
+	for _, w := range workloadsOf(r.Cells) {
 		for _, cancellable := range []bool{false, true} {
-			for _, g := range r.goroutines() {
+			for _, g := range goroutinesOf(r.Cells, w) {
 				if r.find(w, contender.Reference, cancellable, g) == nil {
 					continue
 				}
 				cells++
-				best, by := 1.0, ""
-				for _, c := range contender.All() {
-					if v := r.ratioValue(w, c.Name, cancellable, g); v > 0 && v < best {
-						best, by = v, c.Name
-					}
-				}
-				if by != "" && best < 0.995 {
-					context := "background"
-					if cancellable {
-						context = "cancellable"
-					}
+				best, by := r.best(w, cancellable, g, isPeer)
+				if best > 0 && best < 0.995 {
 					faster, rounds := r.roundsFaster(w, by, cancellable, g)
-					all = append(all, loss{fmt.Sprintf("| %s | %s | %d | %s | %.2f | %d of %d |", w, context, g, by, best, faster, rounds), best})
+					all = append(all, loss{fmt.Sprintf("| %s | %s | %d | %s | %.2f | %d of %d |", w, contextName(cancellable), g, by, best, faster, rounds), best})
 				}
 			}
 		}
@@ -349,6 +498,31 @@ func (b *builder) losses(r *results) {
 	}
 }
 
+// busy lists who had to be asked again.
+func (b *builder) busy(r *results) {
+	b.line("\n### Who was busy")
+	b.line("")
+	b.line("Statements and transactions that were refused as busy and tried again, for each operation, where that was the most.")
+	b.head("contender", "retries/op", "load", "context", "goroutines")
+	cells := slices.Concat(r.Cells, r.Commits, r.Mail)
+	for _, name := range contendersOf(cells) {
+		var most *cell
+		retries := 0.0
+		for _, c := range cells {
+			for _, s := range c.Samples {
+				if c.Contender == name && s.Retries > retries {
+					most, retries = c, s.Retries
+				}
+			}
+		}
+		if most != nil {
+			b.row(name, fmt.Sprintf("%.4g", retries), most.Workload, contextName(most.Cancellable), fmt.Sprint(most.Goroutines))
+		} else {
+			b.row(name, "0", "", "", "")
+		}
+	}
+}
+
 func ms(ns float64) string { return fmt.Sprintf("%.2f", ns/1e6) }
 
 func mb(bytes float64) string { return fmt.Sprintf("%.0f", bytes/(1<<20)) }
@@ -369,7 +543,8 @@ func (b *builder) snapshots(r *results) {
 	b.line("the rounds. “Statement” is how long it took; “response” counts from when it should have begun, so that a database that stands still is seen in")
 	b.line("all that it held up.")
 	for _, size := range r.snapshotSizes() {
-		b.line("\n### %d MB", size)
+		b.line("\n### A snapshot of %d MB", size)
+		b.line("\n![latency through a snapshot of %d MB](snapshot-%dMB.svg)", size, size)
 		b.head("contender", "save", "statement, ms: p50", "p99", "p99.9", "max", "max of all rounds", "response, ms: p99", "p99.9", "max")
 		for _, c := range contender.All() {
 			runs, failed := r.snapshotsOf(c.Name, size)
@@ -414,7 +589,6 @@ func (b *builder) snapshots(r *results) {
 				fmt.Sprintf("%.2f", over(runs, func(s *snapshotRun) float64 { return float64(s.Resident) / float64(s.DataBytes) })),
 				mb(over(runs, func(s *snapshotRun) float64 { return float64(s.PeakExtra) })))
 		}
-		b.line("\n![latency through a snapshot of %d MB](snapshot-%dMB.svg)", size, size)
 	}
 	for _, s := range r.Snapshots {
 		if s.Err != "" && !slices.Contains(r.snapshotSizes(), s.MB) {
@@ -442,21 +616,12 @@ func (b *builder) loadSave(r *results) {
 	b.line("sqlite-mem beside what can be done with the file alone, which is in the page cache unless it says otherwise; nothing else runs. Load is `sql.Open` and the first statement,")
 	b.line("its check of the file included; save is `driver.Sync` after one row was changed: all pages, checked, fsync, rename. “Again”: in a process that")
 	b.line("has had that memory before.")
-	var sizes []int
 	for _, s := range r.LoadSave {
 		if s.Err != "" {
-			b.line("\n%d MB: failed: %s", s.MB, s.Err)
-		} else if !slices.Contains(sizes, s.MB) {
-			sizes = append(sizes, s.MB)
+			b.line("\nRound %d failed: %s", s.Round+1, s.Err)
 		}
 	}
-	for _, size := range sizes {
-		var runs []*loadSaveRun
-		for _, s := range r.LoadSave {
-			if s.MB == size && s.Err == "" {
-				runs = append(runs, s)
-			}
-		}
+	if runs := r.loads(); len(runs) > 0 {
 		bytes := runs[0].FileBytes
 		b.line("\n### A file of %s MB", mb(float64(bytes)))
 		b.head("what", "s", "MB/s")
@@ -471,10 +636,9 @@ func (b *builder) loadSave(r *results) {
 				return b.Seconds() / a.Seconds()
 			})))
 		}
-		ratio("load to reading the file", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.Read })
-		ratio("load to reading the file into fresh memory", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
-		ratio("load again to reading the file", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadAgain, s.Read })
-		ratio("load again to reading the file, both from the disk", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadCold, s.ReadCold })
+		ratio("load to reading the file into fresh memory, which a load needs too", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
+		ratio("load again to reading the file through a buffer", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadAgain, s.Read })
+		ratio("load again to reading the file through a buffer, both from the disk", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadCold, s.ReadCold })
 		ratio("save to cp and fsync", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Save, s.Copy })
 		ratio("save to VACUUM INTO and fsync", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Save, s.Vacuum })
 		b.head("memory", "")
@@ -483,26 +647,61 @@ func (b *builder) loadSave(r *results) {
 	}
 }
 
-func (b *builder) growth(r *results) {
+func (b *builder) growth(r *results, svgs []string) {
 	b.line("\n## Growth")
 	b.line("")
-	b.line("One process for each contender, whose database grows. Commit: a point write by one goroutine. Pin: a read-only transaction of one read, where the")
-	b.line("contender has such snapshots.")
-	b.head("contender", "size, MB", "commit, µs: p50", "p99", "max", "pin, µs: p50", "p99", "resident / size")
-	for _, g := range r.Growth {
-		for _, p := range g.Points {
-			pin50, pin99 := "", ""
-			if p.Pin != nil {
-				pin50, pin99 = fmt.Sprintf("%.1f", p.Pin[0]/1e3), fmt.Sprintf("%.1f", p.Pin[1]/1e3)
+	b.line("Databases of each size, each in a process of its own, which take turns. Commit: a point write by one goroutine. Pin: a read-only transaction of one")
+	b.line("read, where the contender has such snapshots. “x” is the median over the rounds of the median time divided by that of the smallest size.")
+	b.head("contender", "size, MB", "commit, µs: p50", "x", "p99", "max", "pin, µs: p50", "x", "p99", "resident / size")
+	commit, pin := func(g *growthRun) []float64 { return g.Commit }, func(g *growthRun) []float64 { return g.Pin }
+	for _, name := range grown {
+		for _, size := range r.growthSizes() {
+			runs := r.growthOf(name, size)
+			if len(runs) == 0 {
+				for _, g := range r.Growth {
+					if g.Contender == name && g.MB == size {
+						b.row(name, fmt.Sprint(size), "failed: "+g.Err, "", "", "", "", "", "", "")
+						break
+					}
+				}
+				continue
 			}
-			b.row(g.Contender, mb(float64(p.DataBytes)), fmt.Sprintf("%.1f", p.Commit[0]/1e3), fmt.Sprintf("%.1f", p.Commit[1]/1e3), fmt.Sprintf("%.0f", p.Commit[3]/1e3),
-				pin50, pin99, fmt.Sprintf("%.2f", float64(p.Resident)/float64(p.DataBytes)))
-		}
-		if g.Err != "" {
-			b.row(g.Contender, "failed: "+g.Err, "", "", "", "", "", "")
+			us := func(pick func(*growthRun) []float64, i, digits int) string {
+				if pick(runs[0]) == nil {
+					return ""
+				}
+				return fmt.Sprintf("%.*f", digits, over(runs, func(g *growthRun) float64 { return pick(g)[i] / 1e3 }))
+			}
+			x := func(pick func(*growthRun) []float64) string {
+				if v := r.grew(name, size, pick); v > 0 {
+					return fmt.Sprintf("%.2f", v)
+				}
+				return ""
+			}
+			b.row(name, mb(over(runs, func(g *growthRun) float64 { return float64(g.DataBytes) })),
+				us(commit, 0, 1), x(commit), us(commit, 1, 1), us(commit, 3, 0), us(pin, 0, 1), x(pin), us(pin, 1, 1),
+				fmt.Sprintf("%.2f", over(runs, func(g *growthRun) float64 { return float64(g.Resident) / float64(g.DataBytes) })))
 		}
 	}
 	for _, name := range []string{"commit", "pin", "memory"} {
-		b.line("\n![growth: %s](growth-%s.svg)", name, name)
+		b.plot(svgs, "growth-"+name+".svg", "growth: "+name)
 	}
+}
+
+// grew is the median over the rounds of the median time at a size divided by that at
+// the smallest.
+func (r *results) grew(name string, size int, pick func(*growthRun) []float64) float64 {
+	at := func(mb int) []float64 {
+		var v []float64 // by rounds
+		for _, g := range r.growthOf(name, mb) {
+			for len(v) <= g.Round {
+				v = append(v, 0)
+			}
+			if pick(g) != nil {
+				v[g.Round] = pick(g)[0]
+			}
+		}
+		return v
+	}
+	return measure.Ratio(at(size), at(r.growthSizes()[0]))
 }

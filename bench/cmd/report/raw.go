@@ -17,20 +17,9 @@ import (
 func writeRaw(w io.Writer, r *results) error {
 	b := bufio.NewWriter(w)
 	fmt.Fprintf(b, "goos: %s\ngoarch: %s\npkg: github.com/sqlite-mem/sqlite-mem/bench\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.Machine.CPU)
-	for _, c := range r.Cells {
-		context := "background"
-		if c.Cancellable {
-			context = "cancellable"
-		}
-		for _, s := range c.Samples {
-			if s.Err != "" {
-				continue
-			}
-			fmt.Fprintf(b, "Benchmark%s/context=%s/goroutines=%d/contender=%s-%d\t%d\t%.1f ns/op", c.Workload, context, c.Goroutines, c.Contender, r.Machine.Cores, s.Ops, s.NsPerOp)
-			writePercentiles(b, "", s.Percentiles)
-			fmt.Fprintf(b, "\t%.6f retries/op\n", s.Retries)
-		}
-	}
+	writeCells(b, r, "", r.Cells)
+	writeCells(b, r, "Commit", r.Commits)
+	writeCells(b, r, "", r.Mail)
 	for _, s := range r.Snapshots {
 		if s.Err != "" {
 			continue
@@ -60,14 +49,28 @@ func writeRaw(w io.Writer, r *results) error {
 		}
 	}
 	for _, g := range r.Growth {
-		for _, p := range g.Points {
-			fmt.Fprintf(b, "BenchmarkGrowth/size=%dMB/contender=%s-%d\t1", p.DataBytes>>20, g.Contender, r.Machine.Cores)
-			writePercentiles(b, "commit-", p.Commit)
-			writePercentiles(b, "pin-", p.Pin)
-			fmt.Fprintf(b, "\t%d resident-bytes\n", p.Resident)
+		if g.Err != "" {
+			continue
 		}
+		fmt.Fprintf(b, "BenchmarkGrowth/size=%dMB/contender=%s-%d\t1", g.MB, g.Contender, r.Machine.Cores)
+		writePercentiles(b, "commit-", g.Commit)
+		writePercentiles(b, "pin-", g.Pin)
+		fmt.Fprintf(b, "\t%d resident-bytes\t%d data-bytes\n", g.Resident, g.DataBytes)
 	}
 	return b.Flush()
+}
+
+func writeCells(w io.Writer, r *results, prefix string, cells []*cell) {
+	for _, c := range cells {
+		for _, s := range c.Samples {
+			if s.Err != "" {
+				continue
+			}
+			fmt.Fprintf(w, "Benchmark%s%s/context=%s/goroutines=%d/contender=%s-%d\t%d\t%.1f ns/op", prefix, c.Workload, contextName(c.Cancellable), c.Goroutines, c.Contender, r.Machine.Cores, s.Ops, s.NsPerOp)
+			writePercentiles(w, "", s.Percentiles)
+			fmt.Fprintf(w, "\t%.6f retries/op\n", s.Retries)
+		}
+	}
 }
 
 func writePercentiles(w io.Writer, prefix string, values []float64) {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,47 +17,54 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 )
 
+// TestMain lets the test's binary be a worker, as the command's is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "-worker" {
+		if err := serve(os.Args[2], os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
 // Ensure that a report of everything, small, has its tables and plots, says nothing
 // about where it was made, and that each line of raw.txt is one that benchstat
 // reads.
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
-	o := options{dir: dir, goroutines: []int{1, 8}, contenders: "madmail"}
-	r := &results{Rounds: 2, Accounts: 2000, Cell: time.Millisecond}
-	var err error
-	r.Machine, err = readMachine(dir)
-	require.NoError(t, err)
-	require.NoError(t, throughput(r, o, &progress{start: time.Now()}))
-	for _, c := range r.Cells {
+	o := options{short: true, dir: dir, only: "throughput,commits,mail,snapshot,loadsave,growth", contenders: "madmail,mattn-disk-wal-normal"}
+	o.sizes()
+	o.rounds, o.growthMB, o.snapshotMB, o.loadMB = 2, []int{2, 4}, []int{4}, 4
+	p := &progress{start: time.Now()}
+	var r *results
+	parts := 0
+	require.NoError(t, measureAll(o, p, func(now *results) error {
+		parts++
+		r = now
+		return nil
+	}))
+	require.Equal(t, 7, parts, "what was measured is saved behind each part")
+	require.Empty(t, r.Failures)
+	for _, c := range slices.Concat(r.Cells, r.Mail) {
 		require.Empty(t, c.failed(), c.Workload)
-		require.Len(t, c.Samples, 2)
+		require.Len(t, c.Samples, 2, "%s of %s", c.Workload, c.Contender)
 	}
-	for i, name := range []string{contender.Reference, "madmail"} {
-		j := job{Contender: name, MB: 4, Seconds: 0.1, SizesMB: []int{2, 4}, Commits: 50, Dir: filepath.Join(dir, name)}
-		require.NoError(t, os.Mkdir(j.Dir, 0o700))
-		s := &snapshotRun{Contender: name, MB: j.MB}
-		require.NoError(t, s.run(j))
+	require.Len(t, r.Snapshots, 2, "sqlite-mem and madmail")
+	for _, s := range r.Snapshots {
 		require.Positive(t, s.LoadedSave)
 		require.Len(t, s.With, 4)
-		r.Snapshots = append(r.Snapshots, s)
-		j.Dir += "-growth"
-		require.NoError(t, os.Mkdir(j.Dir, 0o700))
-		g := &growthRun{Contender: name}
-		require.NoError(t, g.run(j))
-		require.Len(t, g.Points, 2)
-		require.Greater(t, g.Points[1].DataBytes, g.Points[0].DataBytes)
-		r.Growth = append(r.Growth, g)
-		if i == 0 {
-			j.Dir += "-load"
-			require.NoError(t, os.Mkdir(j.Dir, 0o700))
-			l := &loadSaveRun{MB: j.MB}
-			require.NoError(t, l.run(j))
-			for _, x := range l.times() {
-				require.Positive(t, x.took, x.name)
-			}
-			r.LoadSave = append(r.LoadSave, l)
+	}
+	for _, s := range r.LoadSave {
+		for _, x := range s.times() {
+			require.Positive(t, x.took, x.name)
 		}
 	}
+	require.Greater(t, r.growthOf(contender.Reference, 4)[0].DataBytes, r.growthOf(contender.Reference, 2)[0].DataBytes)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left, "a worker has left its files")
 	r.Snapshots = append(r.Snapshots, &snapshotRun{Contender: "mattn-memdb", MB: 4, Err: "too large"})
 
 	out := filepath.Join(dir, "out")
@@ -76,9 +87,14 @@ func TestReport(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join(out, "README.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"## Contenders", "### PointRead", "### GormDeliver", "## A snapshot under load", "## Load and save", "## Growth", "failed: too large",
-		"throughput-Deliver.svg", "snapshot-4MB.svg", "growth-pin.svg"} {
+	for _, want := range []string{"## Aims", "its figures mean nothing", "## Contenders", "### PointRead", "### GormDeliver", "## Commits", "### MailDeliverFiles", "## A snapshot under load", "## Load and save", "## Growth",
+		"failed: too large"} {
 		require.Contains(t, string(page), want)
+	}
+	links := regexp.MustCompile(`\]\(([a-zA-Z0-9.-]+)\)`).FindAllStringSubmatch(string(page), -1)
+	require.Greater(t, len(links), 15)
+	for _, link := range links {
+		require.FileExists(t, filepath.Join(out, link[1]))
 	}
 	raw, err := os.ReadFile(filepath.Join(out, "raw.txt"))
 	require.NoError(t, err)
@@ -89,6 +105,96 @@ func TestReport(t *testing.T) {
 		require.True(t, strings.HasPrefix(fields[0], "Benchmark"), line)
 		require.Zero(t, len(fields)%2, "values and units: %s", line)
 	}
+
+	text, err := os.ReadFile(filepath.Join(out, "results.json"))
+	require.NoError(t, err)
+	var again results
+	require.NoError(t, json.Unmarshal(text, &again))
+	require.Equal(t, r, &again, "the page can be written again")
+}
+
+// Ensure that a contender that cannot be opened, and a worker that dies or hangs, are
+// reported and hold up nobody else.
+func TestReport_failures(t *testing.T) {
+	dir := t.TempDir()
+	p := &progress{start: time.Now()}
+	g := newGroup(dir, p)
+	for _, name := range []string{"nobody", contender.Reference, "madmail"} {
+		require.NoError(t, g.add(name, request{Do: "open", Contender: name, Accounts: 2000}))
+	}
+	require.NoError(t, g.members[2].cmd.Process.Kill())
+	cells := measureLoads(p, g, 2, []load{{"PointRead", 1, false}}, func(string, string) bool { return true },
+		func(string) time.Duration { return time.Millisecond })
+	g.stop()
+	failed := map[string]string{}
+	for _, c := range cells {
+		require.Len(t, c.Samples, 2)
+		failed[c.Contender] = c.failed()
+	}
+	require.Empty(t, failed[contender.Reference])
+	require.Contains(t, failed["nobody"], `no "nobody"`)
+	require.Contains(t, failed["madmail"], "its process ended")
+	require.Contains(t, strings.Join(p.failures, "\n"), "nobody")
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// Ensure that an aim counts as reached when the figures reach it and not when they
+// are a little short of it, and that what was not measured does not count.
+func TestAims(t *testing.T) {
+	sampled := func(work, name string, cancellable bool, goroutines int, ns float64) *cell {
+		return &cell{Workload: work, Contender: name, Cancellable: cancellable, Goroutines: goroutines, Samples: []sample{{NsPerOp: ns, Percentiles: []float64{ns, ns, ns, ns}}}}
+	}
+	// measured is what is just enough for each aim, with sqlite-mem's time being x.
+	measured := func(x float64) *results {
+		r := &results{Machine: machine{FileSystem: "ext4"}}
+		for _, l := range []struct {
+			work        string
+			cancellable bool
+			goroutines  int
+			others      map[string]float64
+		}{
+			{"PointRead", false, 8, map[string]float64{"madmail": 250, "ncruces-mvcc": 101}},
+			{"PointRead", false, 1, map[string]float64{"madmail": 101, "mattn-memory-1conn": 91}},
+			{"PointRead", true, 8, map[string]float64{"mattn-memdb": 200, "modernc-memory-1conn": 50}},
+			{"PointWrite", false, 1, map[string]float64{"mattn-memory-1conn": 87}},
+			{"PointWrite", false, 8, map[string]float64{"madmail": 101, "mattn-memory-1conn": 50}},
+			{"Mix90", false, 8, map[string]float64{"madmail": 101}},
+			{"Mix50", false, 8, map[string]float64{"madmail": 101}},
+			{"Mix90", false, 64, map[string]float64{"madmail": 101}},
+			{"Mix50", false, 64, map[string]float64{"madmail": 101}},
+		} {
+			r.Cells = append(r.Cells, sampled(l.work, contender.Reference, l.cancellable, l.goroutines, 100*x))
+			for name, ns := range l.others {
+				r.Cells = append(r.Cells, sampled(l.work, name, l.cancellable, l.goroutines, ns))
+			}
+		}
+		for writers, full := range map[int]float64{1: 100, 8: 300, 64: 1000} {
+			r.Commits = append(r.Commits, sampled("PointWrite", contender.Reference, false, writers, 91), sampled("PointWrite", "sqlite-mem-wal-1s", false, writers, 100*x),
+				sampled("PointWrite", "sqlite-mem-wal-commit", false, writers, 100*x), sampled("PointWrite", durable, false, writers, full))
+		}
+		r.Snapshots = []*snapshotRun{{Contender: contender.Reference, MB: 1024, Without: []float64{0, 0, 0, 2.45e6}, With: []float64{0, 0, 0, 4.9e6 * x}}}
+		of := func(took float64) time.Duration { return time.Duration(took * 1e9) }
+		r.LoadSave = []*loadSaveRun{{MB: 1024, FileBytes: 1000, Resident: 1090, ResidentAfterSave: int64(1095 * x), Read: of(0.1), ReadFresh: of(0.81), ReadCold: of(0.1),
+			LoadAgain: of(1), Load: of(x), LoadCold: of(1), Vacuum: of(0.81), Save: of(x)}}
+		r.Growth = []*growthRun{{Contender: contender.Reference, MB: 10, Commit: []float64{100}, Pin: []float64{100}},
+			{Contender: contender.Reference, MB: 4096, Commit: []float64{124 * x}, Pin: []float64{124}}}
+		return r
+	}
+	for _, a := range measured(1).aims() {
+		require.Empty(t, a.missing, a.work)
+		require.True(t, a.reached, "%s: %s", a.work, a.measured)
+	}
+	for _, a := range measured(1.05).aims() {
+		require.False(t, a.reached, "%s: %s", a.work, a.measured)
+	}
+	for _, a := range (&results{}).aims() {
+		require.NotEmpty(t, a.missing, a.work)
+	}
+	r := measured(1)
+	r.Machine.FileSystem = fileSystem("/dev/shm")
+	require.Contains(t, summary(r), "a tmpfs, which syncs nothing | not measured |")
 }
 
 // Ensure that the page tells who was faster, by the ratio of each round.

@@ -9,12 +9,19 @@ import (
 // results is all that was measured, as it is kept in results.json.
 type results struct {
 	Machine  machine
+	Short    bool // it shows that the bench works, and no figures
 	Rounds   int
 	Accounts int
 	Cell     time.Duration // how long each cell ran in each round
-	Took     time.Duration
 
-	Cells     []*cell
+	CommitCell time.Duration // the same of Commits, or two intervals of the log
+	Took       time.Duration
+
+	Failures []string // "contender: error"
+
+	Cells     []*cell // throughput
+	Commits   []*cell // point writes on a disk, by what a crash costs
+	Mail      []*cell // go-imap-sql
 	Snapshots []*snapshotRun
 	LoadSave  []*loadSaveRun
 	Growth    []*growthRun
@@ -26,7 +33,7 @@ type cell struct {
 	Contender   string
 	Cancellable bool
 	Goroutines  int
-	Samples     []sample // by rounds
+	Samples     []sample // by rounds; see patience
 }
 
 type sample struct {
@@ -75,16 +82,11 @@ func (c *cell) failed() string {
 }
 
 func (r *results) find(workload, contender string, cancellable bool, goroutines int) *cell {
-	for _, c := range r.Cells {
-		if c.Workload == workload && c.Contender == contender && c.Cancellable == cancellable && c.Goroutines == goroutines {
-			return c
-		}
-	}
-	return nil
+	return find(r.Cells, workload, contender, cancellable, goroutines)
 }
 
-// snapshotRun is what one process with one contender measured: a paced load
-// without a save, then the same with one.
+// snapshotRun is one round of a contender: a paced load without a save, then the
+// same with one.
 type snapshotRun struct {
 	Contender string
 	MB        int
@@ -125,14 +127,13 @@ type loadSaveRun struct {
 	ResidentAfterSave int64
 }
 
-// growthRun is one process with one contender whose database grows.
+// growthRun is one round of a contender with a database of one size.
 type growthRun struct {
 	Contender string
+	MB        int
+	Round     int
 	Err       string `json:",omitempty"`
-	Points    []growthPoint
-}
 
-type growthPoint struct {
 	DataBytes int64
 	Resident  int64     // beyond what the process had before there was a database
 	Commit    []float64 // point writes, one goroutine: nanoseconds, as measure.Percentiles

@@ -1,136 +1,173 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
+	"errors"
 	"time"
 
-	"golang.org/x/sys/unix"
-	"gorm.io/gorm"
-
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
-	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/mailstore"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// entrant is an open contender.
-type entrant struct {
-	*contender.Contender
-	db    *contender.DB
-	gorm  *gorm.DB
-	works map[string]workload.Workload
+// load is what all members of a group do in turn.
+type load struct {
+	workload    string
+	goroutines  int
+	cancellable bool
 }
 
-// throughput fills r.Cells: for each load the contenders take turns, in an order
-// drawn by chance, so that nobody always comes behind the same other.
-func throughput(r *results, o options, p *progress) error {
-	ctx := context.Background()
-	var all []*entrant
-	defer func() {
-		for _, e := range all {
-			if err := e.db.Close(); err != nil {
-				fmt.Fprintln(os.Stderr, err)
+// patience is how many times the duration of a load a contender may need for it over
+// all rounds: 64 goroutines that wait for a disk, or for the only connection, take
+// much longer than they are meant to. It is not asked again then, but at least twice.
+const patience = 30
+
+// measureLoads runs each load on each member, round by round: what disturbs the
+// machine disturbs all alike. has tells who can do what, duration how long.
+func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name, workload string) bool, duration func(name string) time.Duration) []*cell {
+	var cells []*cell // in the order of the report
+	for _, l := range loads {
+		for _, m := range g.members {
+			if has(m.name, l.workload) {
+				cells = append(cells, &cell{Workload: l.workload, Contender: m.name, Cancellable: l.cancellable, Goroutines: l.goroutines})
 			}
 		}
-	}()
-	var order []string // of the workloads
-	for _, c := range contender.All() {
+	}
+	spent := map[*cell]time.Duration{}
+	done := 0
+	for round := range rounds {
+		for _, l := range loads {
+			p.bar(done, rounds*len(loads), "round %d/%d %s, %s", round+1, rounds, l.workload, many(l.goroutines, "goroutine"))
+			done++
+			for _, m := range g.turn() {
+				c := find(cells, l.workload, m.name, l.cancellable, l.goroutines)
+				if c == nil {
+					continue
+				}
+				if len(c.Samples) >= 2 && spent[c] > patience*duration(m.name) {
+					continue
+				}
+				var s sample
+				start := time.Now()
+				if err := m.ask(request{Do: "run", Workload: l.workload, Goroutines: l.goroutines, Cancellable: l.cancellable, Duration: duration(m.name)}, &s); err != nil {
+					if c.failed() == "" {
+						p.failed(m.name+", "+l.workload, err)
+					}
+					s.Err = err.Error()
+				}
+				spent[c] += time.Since(start)
+				c.Samples = append(c.Samples, s)
+			}
+		}
+	}
+	return cells
+}
+
+// throughput fills r.Cells.
+func throughput(r *results, o options, p *progress) error {
+	g := newGroup(o.dir, p)
+	defer g.stop()
+	gorm := map[string]bool{}
+	for _, c := range contender.General() {
 		if !o.wants(c.Name) {
 			continue
 		}
 		p.step("fill %s", c.Name)
-		db, err := c.Open(filepath.Join(o.dir, "throughput-"+c.Name+".db"))
-		if err != nil {
+		gorm[c.Name] = c.HasGorm()
+		if err := g.add(c.Name, request{Do: "open", Contender: c.Name, Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
 			return err
 		}
-		e := &entrant{Contender: c, db: db, works: map[string]workload.Workload{}}
-		all = append(all, e)
-		if err := workload.Fill(ctx, db, r.Accounts, 0); err != nil {
-			return fmt.Errorf("fill %s: %w", c.Name, err)
-		}
-		if err := workload.Prepare(ctx, db); err != nil {
-			return fmt.Errorf("prepare %s: %w", c.Name, err)
-		}
-		if err := db.Connect(ctx, contender.MaxGoroutines); err != nil {
-			return fmt.Errorf("connect %s: %w", c.Name, err)
-		}
-		works := workload.All()
-		if c.HasGorm() {
-			if e.gorm, err = c.Gorm(db); err != nil {
-				return err
-			}
-			works = append(works, workload.Gorm(e.gorm)...)
-		}
-		for _, w := range works {
-			e.works[w.Name] = w
-		}
-		if len(works) > len(order) {
-			order = order[:0]
-			for _, w := range works {
-				order = append(order, w.Name)
+	}
+	var loads []load
+	for _, w := range workload.All() {
+		for _, cancellable := range []bool{false, true} {
+			for _, n := range o.goroutines {
+				loads = append(loads, load{w.Name, n, cancellable})
 			}
 		}
 	}
-
-	total := r.Rounds * len(order) * 2 * len(o.goroutines)
-	done := 0
-	for round := range r.Rounds {
-		for _, name := range order {
-			for _, cancellable := range []bool{false, true} {
-				for _, goroutines := range o.goroutines {
-					done++
-					p.bar(done, total, "round %d/%d %s, %d goroutines", round+1, r.Rounds, name, goroutines)
-					for _, i := range rand.New(rand.NewPCG(workload.Seed, uint64(done))).Perm(len(all)) {
-						e := all[i]
-						w, ok := e.works[name]
-						if !ok {
-							continue
-						}
-						c := r.find(name, e.Name, cancellable, goroutines)
-						if c == nil {
-							c = &cell{Workload: name, Contender: e.Name, Cancellable: cancellable, Goroutines: goroutines}
-							r.Cells = append(r.Cells, c)
-						}
-						s := e.sample(w.Op(r.Accounts), measure.Load{Goroutines: goroutines, Duration: r.Cell, Cancellable: cancellable})
-						s.Err = strings.ReplaceAll(s.Err, o.dir, "DIR")
-						p.failed(s.Err)
-						c.Samples = append(c.Samples, s)
-					}
-				}
+	ofGorm := map[string]bool{}
+	for _, w := range workload.Gorm(nil) {
+		ofGorm[w.Name] = true
+		for _, n := range o.goroutines {
+			if n == 1 || n == 8 {
+				loads = append(loads, load{w.Name, n, false})
 			}
 		}
 	}
+	r.Cells = measureLoads(p, g, r.Rounds, loads,
+		func(name, w string) bool { return !ofGorm[w] || gorm[name] },
+		func(string) time.Duration { return r.Cell })
 	return nil
 }
 
-// sample warms up for a tenth of the time, and measures. What it leaves to the next
-// is neither garbage nor pages to be written to the disk.
-func (e *entrant) sample(op workload.Op, load measure.Load) sample {
-	defer func() {
-		runtime.GC()
-		if e.OnDisk {
-			unix.Sync()
+// commits fills r.Commits: point writes on a disk, by what a crash costs. An
+// interval of the log has to pass twice to be seen.
+func commits(r *results, o options, p *progress) error {
+	g := newGroup(o.dir, p)
+	defer g.stop()
+	interval := map[string]time.Duration{}
+	for _, c := range contender.Durable() {
+		if !o.wants(c.Name) {
+			continue
 		}
-	}()
-	warm := load
-	warm.Duration = max(load.Duration/10, time.Millisecond)
-	if _, err := measure.Run(e.db, op, warm); err != nil {
-		return sample{Err: err.Error()}
+		p.step("fill %s", c.Name)
+		interval[c.Name] = c.Interval
+		if err := g.add(c.Name, request{Do: "open", Contender: c.Name, Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
+			return err
+		}
 	}
-	before := e.db.Retries()
-	res, err := measure.Run(e.db, op, load)
-	if err != nil {
-		return sample{Err: err.Error()}
+	var loads []load
+	for _, n := range o.writers {
+		loads = append(loads, load{"PointWrite", n, false})
 	}
-	return sample{
-		Ops:         res.Ops,
-		NsPerOp:     res.NsPerOp(),
-		Percentiles: percentiles(&res.Latencies),
-		Retries:     float64(e.db.Retries()-before) / float64(res.Ops),
+	r.Commits = measureLoads(p, g, o.commitRounds, loads, func(string, string) bool { return true },
+		func(name string) time.Duration {
+			if o.short {
+				return o.commitTime
+			}
+			return max(o.commitTime, 2*interval[name])
+		})
+	return nil
+}
+
+// mail fills r.Mail.
+func mail(r *results, o options, p *progress) error {
+	return errors.Join(mailWith(r, o, p, false), mailWith(r, o, p, true))
+}
+
+// mailWith measures go-imap-sql, with the bodies of messages in files or in memory.
+func mailWith(r *results, o options, p *progress, files bool) error {
+	g := newGroup(o.dir, p)
+	defer g.stop()
+	users := o.mailUsers
+	if files {
+		users = min(users, 20) // each of their messages is synced
 	}
+	for _, c := range contender.General() {
+		if c.MailStore == "" || !o.wants(c.Name) {
+			continue
+		}
+		p.step("fill go-imap-sql on %s", c.Name)
+		if err := g.add(c.Name, request{Do: "mail", Contender: c.Name, Users: users, Files: files}); err != nil {
+			return err
+		}
+	}
+	var loads []load
+	for _, w := range mailstore.Workloads(files) {
+		for _, n := range o.writers {
+			loads = append(loads, load{w.Name, n, false})
+		}
+	}
+	r.Mail = append(r.Mail, measureLoads(p, g, r.Rounds, loads, func(string, string) bool { return true },
+		func(string) time.Duration { return r.Cell })...)
+	return nil
+}
+
+func find(cells []*cell, workload, contender string, cancellable bool, goroutines int) *cell {
+	for _, c := range cells {
+		if c.Workload == workload && c.Contender == contender && c.Cancellable == cancellable && c.Goroutines == goroutines {
+			return c
+		}
+	}
+	return nil
 }

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+)
+
+// aim is what was set out to reach, and what was measured.
+type aim struct {
+	work, aim string
+	measured  string
+	reached   bool
+	missing   string // why nothing was measured
+}
+
+// flat is how much slower the largest database may be than the smallest and still
+// count as equally fast: about what the processor's caches cost.
+const flat = 1.25
+
+// aims are those of the project, in the order in which they were set.
+func (r *results) aims() []aim {
+	return []aim{
+		r.aimReads8(),
+		r.aimReads1(),
+		r.aimCancellable(),
+		r.aimWrites1(),
+		r.aimAhead("point writes, 8 goroutines", "ahead of every contender that is safe for a pool", isSafePeer, loadAt{"PointWrite", 8}),
+		r.aimAhead("mixes, 8 and 64 goroutines", "ahead of every contender", isPeer, loadAt{"Mix90", 8}, loadAt{"Mix50", 8}, loadAt{"Mix90", 64}, loadAt{"Mix50", 64}),
+		r.aimSnapshot(),
+		r.aimLoad(),
+		r.aimSave(),
+		r.aimMemory(),
+		r.aimGrowth(),
+		r.aimInterval(),
+		r.aimCommit(1, 1, "not slower than go-sqlite3 with WAL and synchronous=FULL"),
+		r.aimCommit(8, 3, "at least 3 x the same"),
+		r.aimCommit(64, 10, "at least 10 x the same"),
+	}
+}
+
+// summary is the table of the aims alone, for whoever quotes the report.
+func summary(r *results) string {
+	b := &builder{}
+	b.aims(r)
+	b.line("")
+	b.line("Measured on %s with %s, %s, kernel %s, %s, %s, by `go -C bench run ./cmd/report` at %s.",
+		r.Machine.Date, r.Machine.CPU, many(r.Machine.Cores, "core"), r.Machine.Kernel, r.Machine.FileSystem, r.Machine.Go, r.Machine.Revision)
+	return b.String()
+}
+
+func (b *builder) aims(r *results) {
+	if r.Short {
+		b.line("**This run was a short one: it shows that everything works, and its figures mean nothing.**\n")
+	}
+	b.line("Medians of the rounds, ratios taken in each round. “2 x NAME” is twice as fast as NAME.")
+	b.line("\n| work | aim | measured | reached |\n|---|---|---|---|")
+	for _, a := range r.aims() {
+		switch {
+		case a.missing != "":
+			b.row(a.work, a.aim, a.missing, "not measured")
+		case a.reached:
+			b.row(a.work, a.aim, a.measured, "yes")
+		default:
+			b.row(a.work, a.aim, a.measured, "**no**")
+		}
+	}
+}
+
+func isPeer(c *contender.Contender) bool     { return !c.Own && c.Name != contender.Reference }
+func isSafePeer(c *contender.Contender) bool { return isPeer(c) && c.Safe }
+func isGoSQLite3(c *contender.Contender) bool {
+	return c.Name == "madmail" || strings.HasPrefix(c.Name, "mattn-")
+}
+
+// best is the fastest of some contenders, and its time divided by that of sqlite-mem;
+// 0 if none was measured.
+func (r *results) best(work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
+	for _, c := range contender.All() {
+		if !of(c) {
+			continue
+		}
+		if v := ratioValue(r.Cells, work, c.Name, contender.Reference, cancellable, goroutines); v > 0 && (by == "" || v < least) {
+			least, by = v, c.Name
+		}
+	}
+	return least, by
+}
+
+const notMeasured = "this part was not run"
+
+// floor is one connection that needs no lock, and can be used by nobody else.
+const floor = "mattn-memory-1conn"
+
+func (r *results) aimReads8() aim {
+	a := aim{work: "point reads, 8 goroutines", aim: "at least 2.5 x the Madmail design, and ahead of every contender"}
+	madmail := ratioValue(r.Cells, "PointRead", "madmail", contender.Reference, false, 8)
+	least, by := r.best("PointRead", false, 8, isPeer)
+	if madmail == 0 || by == "" {
+		a.missing = notMeasured
+		return a
+	}
+	a.measured = fmt.Sprintf("%.2f x madmail; %.2f x %s, the fastest of the others", madmail, least, by)
+	a.reached = madmail >= 2.5 && least > 1
+	return a
+}
+
+func (r *results) aimReads1() aim {
+	a := aim{work: "point reads, 1 goroutine", aim: "ahead of every contender; within 10 % of `:memory:` with one connection"}
+	least, by := r.best("PointRead", false, 1, func(c *contender.Contender) bool { return isPeer(c) && c.Name != floor })
+	memory := ratioValue(r.Cells, "PointRead", floor, contender.Reference, false, 1)
+	if memory == 0 || by == "" {
+		a.missing = notMeasured
+		return a
+	}
+	a.measured = fmt.Sprintf("%.2f x %s, the fastest of the others; %.2f x the time of `:memory:`", least, by, 1/memory)
+	a.reached = least > 1 && 1/memory <= 1.1
+	return a
+}
+
+func (r *results) aimCancellable() aim {
+	a := aim{work: "reads with a cancellable context", aim: "at least 2 x go-sqlite3 in any mode"}
+	var parts []string
+	worst := 0.0
+	for _, g := range goroutinesOf(r.Cells, "PointRead") {
+		if v, by := r.best("PointRead", true, g, isGoSQLite3); by != "" {
+			parts = append(parts, fmt.Sprintf("%.2f x %s with %s", v, by, many(g, "goroutine")))
+			if worst == 0 || v < worst {
+				worst = v
+			}
+		}
+	}
+	if len(parts) == 0 {
+		a.missing = notMeasured
+	}
+	a.measured, a.reached = strings.Join(parts, "; "), worst >= 2
+	return a
+}
+
+func (r *results) aimWrites1() aim {
+	a := aim{work: "point writes, 1 goroutine", aim: "within 15 % of `:memory:` with one connection"}
+	memory := ratioValue(r.Cells, "PointWrite", floor, contender.Reference, false, 1)
+	if memory == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	a.measured, a.reached = fmt.Sprintf("%.2f x its time", 1/memory), 1/memory <= 1.15
+	return a
+}
+
+type loadAt struct {
+	work       string
+	goroutines int
+}
+
+func (r *results) aimAhead(work, text string, of func(*contender.Contender) bool, loads ...loadAt) aim {
+	a := aim{work: work, aim: text, reached: true}
+	var parts []string
+	for _, l := range loads {
+		v, by := r.best(l.work, false, l.goroutines, of)
+		if by == "" {
+			a.missing = notMeasured
+			return a
+		}
+		where := ""
+		if len(loads) > 1 {
+			where = fmt.Sprintf("%s with %d: ", l.work, l.goroutines)
+		}
+		parts = append(parts, fmt.Sprintf("%s%.2f x %s", where, v, by))
+		a.reached = a.reached && v > 1
+	}
+	a.measured = strings.Join(parts, "; ") + ", the fastest of the others"
+	return a
+}
+
+func (r *results) aimSnapshot() aim {
+	a := aim{work: "worst statement during a snapshot of 1 GiB", aim: "under 5 ms, and at most 2 x the worst without one"}
+	runs, _ := r.snapshotsOf(contender.Reference, 1024)
+	if len(runs) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	with := over(runs, func(s *snapshotRun) float64 { return s.With[3] })
+	x := over(runs, func(s *snapshotRun) float64 { return s.With[3] / s.Without[3] })
+	worst := 0.0
+	for _, s := range runs {
+		worst = max(worst, s.With[3])
+	}
+	a.measured = fmt.Sprintf("%s ms (worst of %d rounds: %s ms), %.2f x the worst without", ms(with), len(runs), ms(worst), x)
+	a.reached = with < 5e6 && x <= 2
+	return a
+}
+
+// loads are the rounds of load and save that did not fail.
+func (r *results) loads() (runs []*loadSaveRun) {
+	for _, s := range r.LoadSave {
+		if s.Err == "" {
+			runs = append(runs, s)
+		}
+	}
+	return runs
+}
+
+func (r *results) aimLoad() aim {
+	a := aim{work: "load", aim: "at least 0.8 x the speed of reading the file"}
+	runs := r.loads()
+	if len(runs) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	fresh := over(runs, func(s *loadSaveRun) float64 { return s.ReadFresh.Seconds() / s.Load.Seconds() })
+	cached := over(runs, func(s *loadSaveRun) float64 { return s.Read.Seconds() / s.LoadAgain.Seconds() })
+	cold := over(runs, func(s *loadSaveRun) float64 { return s.ReadCold.Seconds() / s.LoadCold.Seconds() })
+	a.measured = fmt.Sprintf("%d MB: %.2f x reading it into memory of its own, which is what counts; %.2f x reading it through a small buffer, %.2f x from the disk", runs[0].FileBytes>>20, fresh, cached, cold)
+	a.reached = fresh >= 0.8
+	return a
+}
+
+func (r *results) aimSave() aim {
+	a := aim{work: "save", aim: "at least 0.8 x the speed of `VACUUM INTO` a file"}
+	runs := r.loads()
+	if len(runs) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	x := over(runs, func(s *loadSaveRun) float64 { return s.Vacuum.Seconds() / s.Save.Seconds() })
+	a.measured = fmt.Sprintf("%d MB: %.2f x, both synced", runs[0].FileBytes>>20, x)
+	a.reached = x >= 0.8
+	return a
+}
+
+func (r *results) aimMemory() aim {
+	a := aim{work: "memory", aim: "at most 1.1 x the file, resident"}
+	runs := r.loads()
+	if len(runs) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	loaded := over(runs, func(s *loadSaveRun) float64 { return float64(s.Resident) / float64(s.FileBytes) })
+	saved := over(runs, func(s *loadSaveRun) float64 { return float64(s.ResidentAfterSave) / float64(s.FileBytes) })
+	a.measured = fmt.Sprintf("%d MB: %.3f x loaded, %.3f x after saves", runs[0].FileBytes>>20, loaded, saved)
+	a.reached = max(loaded, saved) <= 1.1
+	return a
+}
+
+func (r *results) aimGrowth() aim {
+	a := aim{work: "growth", aim: "commit and pin time flat from 10 MB to 4 GiB"}
+	sizes := r.growthSizes()
+	if len(sizes) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	largest := sizes[len(sizes)-1]
+	commit := r.grew(contender.Reference, largest, func(g *growthRun) []float64 { return g.Commit })
+	pin := r.grew(contender.Reference, largest, func(g *growthRun) []float64 { return g.Pin })
+	if commit == 0 || pin == 0 {
+		a.missing = "it failed"
+		return a
+	}
+	a.measured = fmt.Sprintf("%d MB against %d MB: commit %.2f x the time, pin %.2f x (up to %.2f counts as flat)", largest, sizes[0], commit, pin, flat)
+	if v := r.grew(floor, largest, func(g *growthRun) []float64 { return g.Commit }); v > 0 {
+		a.measured += fmt.Sprintf("; a commit of `:memory:` with one connection %.2f x", v)
+	}
+	if largest < 4096 {
+		a.measured += "; 4 GiB with `-huge`"
+	}
+	a.reached = max(commit, pin) <= flat
+	return a
+}
+
+// noDisk is why commits that are synced mean nothing, if they do.
+func (r *results) noDisk() string {
+	if strings.HasPrefix(r.Machine.FileSystem, "tmpfs") {
+		return "the files were on a tmpfs, which syncs nothing"
+	}
+	return ""
+}
+
+func (r *results) aimInterval() aim {
+	a := aim{work: "commits with `sqlite_wal=1s`", aim: "throughput within 10 % of `off`"}
+	name := "sqlite-mem-wal-1s"
+	if a.missing = r.noDisk(); a.missing != "" {
+		return a
+	}
+	var parts []string
+	var all []float64
+	for _, g := range goroutinesOf(r.Commits, "") {
+		if v := ratioValue(r.Commits, "PointWrite", contender.Reference, name, false, g); v > 0 {
+			parts = append(parts, fmt.Sprintf("%.2f of it with %s", v, many(g, "writer")))
+			all = append(all, v)
+		}
+	}
+	if len(all) == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	a.measured, a.reached = strings.Join(parts, "; "), slices.Min(all) >= 0.9
+	return a
+}
+
+func (r *results) aimCommit(writers int, least float64, text string) aim {
+	a := aim{work: "commits with `sqlite_wal=commit`, " + many(writers, "writer"), aim: text}
+	name := "sqlite-mem-wal-commit"
+	if a.missing = r.noDisk(); a.missing != "" {
+		return a
+	}
+	ours, theirs := find(r.Commits, "PointWrite", name, false, writers), find(r.Commits, "PointWrite", durable, false, writers)
+	v := ratioValue(r.Commits, "PointWrite", durable, name, false, writers)
+	if v == 0 {
+		a.missing = notMeasured
+		return a
+	}
+	perSecond := func(c *cell) float64 { return 1e9 / measure.Median(present(c.values(nsPerOp))) }
+	a.measured = fmt.Sprintf("%.2f x (%.0f commits/s, %.0f)", v, perSecond(ours), perSecond(theirs))
+	a.reached = v >= least
+	return a
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/workload"
+)
+
+// grown are the contenders that are measured as they grow: those in memory for a
+// whole pool, and the floor.
+var grown = []string{contender.Reference, "madmail", "mattn-memdb", "mattn-memory-1conn", "ncruces-mvcc"}
+
+// growth fills r.Growth for one contender: there is a database of each size at a
+// time, and they take turns, so that one size is compared with another in the same
+// moment.
+func growth(r *results, o options, p *progress, name string) error {
+	g := newGroup(o.dir, p)
+	defer g.stop()
+	sizes := map[string]int{}
+	for _, mb := range o.growthMB {
+		p.step("fill %s with %d MB", name, mb)
+		member := fmt.Sprintf("%s with %d MB", name, mb)
+		sizes[member] = mb
+		if err := g.add(member, request{Do: "open", Contender: name, Accounts: accountsFor(mb), Filler: filler}); err != nil {
+			return err
+		}
+	}
+	p.step("growth of %s", name)
+	for round := range o.growthRounds {
+		for _, m := range g.turn() {
+			run := &growthRun{}
+			if err := m.ask(request{Do: "growth", Commits: o.commits}, run); err != nil {
+				p.failed(m.name, err)
+				run = &growthRun{Err: err.Error()}
+			}
+			run.Contender, run.MB, run.Round = name, sizes[m.name], round
+			r.Growth = append(r.Growth, run)
+		}
+	}
+	return nil
+}
+
+func (s *session) growth(req request) (r *growthRun, err error) {
+	r = &growthRun{}
+	if r.DataBytes, err = s.dataBytes(); err != nil {
+		return nil, err
+	}
+	load := measure.Load{Goroutines: 1, Ops: int64(req.Commits)}
+	for range 2 { // the first warms up
+		res, err := measure.Run(s.db, workload.Named("PointWrite").Op(s.accounts), load)
+		if err != nil {
+			return nil, err
+		}
+		r.Commit = percentiles(&res.Latencies)
+	}
+	if s.contender.Name == contender.Reference {
+		for range 2 {
+			if r.Pin, err = s.pin(req.Commits); err != nil {
+				return nil, err
+			}
+		}
+	}
+	now, err := resident()
+	r.Resident = now - s.base
+	return r, err
+}
+
+// pin times read-only transactions.
+func (s *session) pin(n int) ([]float64, error) {
+	ctx := context.Background()
+	var l measure.Latencies
+	for range n {
+		start := time.Now()
+		tx, err := s.db.Pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return nil, err
+		}
+		var used int64
+		if err := tx.QueryRowContext(ctx, "SELECT used FROM accounts WHERE id=1").Scan(&used); err != nil {
+			return nil, errors.Join(err, tx.Rollback())
+		}
+		if err := tx.Rollback(); err != nil {
+			return nil, err
+		}
+		l.Add(time.Since(start))
+	}
+	return percentiles(&l), nil
+}

@@ -1,0 +1,39 @@
+package contender
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+
+	_ "github.com/sqlite-mem/sqlite-mem/bench/contender/names" // see there
+	sqlitemem "github.com/sqlite-mem/sqlite-mem/driver"
+)
+
+func init() { sql.Register("sqlite3", byDSN{}) }
+
+// byDSN is what "sqlite3" means in this program: go-sqlite3, or sqlite-mem for a
+// data source name that has one of its parameters. Libraries that choose their SQL
+// by the name of the driver, as go-imap-sql does, run on both in one program so.
+// A program that wants sqlite-mem alone frees the name with the linker and calls
+// [sqlitemem.RegisterAs].
+type byDSN struct{}
+
+var _ driver.DriverContext = byDSN{}
+
+func (byDSN) OpenConnector(dsn string) (driver.Connector, error) {
+	if _, params, _ := strings.Cut(dsn, "?"); strings.Contains("&"+params, "&sqlite_") {
+		return new(sqlitemem.Driver).OpenConnector(dsn)
+	}
+	return hooked{dsn, &sqlite3.SQLiteDriver{}}, nil
+}
+
+func (d byDSN) Open(dsn string) (driver.Conn, error) {
+	c, err := d.OpenConnector(dsn)
+	if err != nil {
+		return nil, err
+	}
+	return c.Connect(context.Background())
+}
