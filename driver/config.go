@@ -8,6 +8,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -49,6 +50,14 @@ const (
 	TxExclusive TxLock = "exclusive"
 )
 
+// What [Config.WAL] may be besides an interval.
+const (
+	// WALOff: there is no log.
+	WALOff = store.WALOff
+	// WALCommit: a commit returns when it is in the log and on the disk.
+	WALCommit = store.WALCommit
+)
+
 // SyncEvent tells of one attempt to write the database to its file.
 type SyncEvent = snapshot.Event
 
@@ -73,6 +82,13 @@ type Config struct {
 	// (sqlite_sync_interval). 0 is DefaultSyncInterval. Negative: never, not on
 	// Close either; only [Sync] writes (sqlite_sync_interval=0).
 	SyncInterval time.Duration
+
+	// WAL is how often committed changes are written to a log beside the file,
+	// FILE-memwal, between two saves (sqlite_wal): an interval, which is what a
+	// crash can then cost, or WALCommit, with which it costs nothing. 0, which
+	// is WALOff: there is no log, and a crash costs up to SyncInterval. It
+	// cannot be used without a SyncInterval.
+	WAL time.Duration
 
 	// Role is RoleAuto if empty (sqlite_role). [SetRole] and the environment
 	// variable SQLITE_MEM_ROLE win over it.
@@ -188,6 +204,10 @@ func (c *Config) validate() error {
 	switch {
 	case c.Role != "" && !c.Role.valid():
 		return paramErr("sqlite_role", string(c.Role), "want auto, server or tool")
+	case c.WAL < 0 && c.WAL != WALCommit:
+		return paramErr("sqlite_wal", c.WAL.String(), "want an interval over 0, WALOff or WALCommit")
+	case c.WAL != WALOff && c.SyncInterval < 0:
+		return paramErr("sqlite_wal", formatWAL(c.WAL), "it cannot apply with sqlite_sync_interval=0: the log would grow for ever")
 	case c.MaxMemory < 0:
 		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), "want 0 or more")
 	case c.BusyTimeout > 0 && c.BusyTimeout < time.Millisecond:
@@ -204,6 +224,9 @@ func (c *Config) validate() error {
 		}
 		if !known(key) {
 			return unknownKey(key, value)
+		}
+		if err := checkPassed(key, value); err != nil {
+			return paramErr(key, value, err.Error())
 		}
 		// These would take from the engine what it rests on.
 		if !c.Direct {
@@ -228,6 +251,8 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_in_memory", "no", why)
 	case c.SyncInterval != 0:
 		return paramErr("sqlite_sync_interval", formatInterval(c.SyncInterval), why)
+	case c.WAL != WALOff:
+		return paramErr("sqlite_wal", formatWAL(c.WAL), why)
 	case c.Role != "":
 		return paramErr("sqlite_role", string(c.Role), why)
 	case c.Params["mode"] != "":

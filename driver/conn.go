@@ -28,8 +28,9 @@ var background = context.Background()
 //		return c.(driver.RawConn).Raw().RegisterFunc("twice", twice, true)
 //	})
 //
-// Writing through it takes the write lock like any other writing. It must not
-// be closed, and not be used after the function has returned.
+// Writing through it takes the write lock like any other writing; when the lock
+// is not to be had in time, the error is SQLITE_LOCKED there. It must not be
+// closed, and not be used after the function has returned.
 type RawConn interface {
 	Raw() *sqlite3.SQLiteConn
 }
@@ -52,12 +53,22 @@ type conn struct {
 	// up its RESERVED lock: settle compares the two after every call.
 	locked bool
 
+	// owner has the write locks, of store and of what is attached.
+	owner store.Owner
+
+	// attached are the stores that ATTACH has added.
+	attached []*attachment
+
 	// tx tells of the transaction that BeginTx began.
 	tx txState
 
 	// controlled: a statement may have opened a transaction by words, which
 	// is to be rolled back when the connection goes back to the pool.
 	controlled bool
+
+	// attaches: a statement may have attached a file of the disk, of which the
+	// engine knows nothing.
+	attaches bool
 
 	// running: a call of go-sqlite3 is under way; still set when it has ended
 	// in a panic.
@@ -66,8 +77,17 @@ type conn struct {
 	// broken: the connection cannot be used any more.
 	broken bool
 
+	// durable: the last commit of this connection that was waited for, if
+	// commits are (sqlite_wal=commit).
+	durable uint64
+
 	// ctx is the context of the running statement if it can be cancelled.
 	ctx context.Context
+
+	// lockErr is why the running statement did not get a write lock that it
+	// came to need on the way. SQLite is told SQLITE_LOCKED: at SQLITE_BUSY it
+	// would try again by itself, deaf to the context, for as long again.
+	lockErr error
 
 	// control are the statements that begin and end transactions.
 	control [controlStmts]*sqlite3.SQLiteStmt
@@ -103,7 +123,8 @@ var (
 
 // Raw returns the connection of go-sqlite3.
 func (c *conn) Raw() *sqlite3.SQLiteConn {
-	c.controlled = true // who knows what it is used for
+	c.controlled, c.attaches = true, true // who knows what it is used for
+	c.link.TellUnlock()
 	return c.inner
 }
 
@@ -121,7 +142,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		return nil, err
 	}
 	defer c.unwind()
-	c.controlled = c.controlled || controls(query)
+	c.note(controls(query))
 	if returning(query) {
 		rows, err := c.inner.QueryContext(background, query, args)
 		return c.leaveExec(rows, err)
@@ -156,7 +177,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 		return nil, err
 	}
 	defer c.unwind()
-	c.controlled = c.controlled || controls(query)
+	c.note(controls(query))
 	inner, err := c.inner.QueryContext(background, query, args)
 	if err != nil {
 		return nil, c.leave(err)
@@ -195,7 +216,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 // clean or not at all: a transaction that was left open is rolled back here,
 // so that an idle connection never holds the write lock or an old state.
 func (c *conn) IsValid() bool {
-	if !c.broken && (c.controlled || c.tx != txNone || c.locked || c.link.Reading()) {
+	if !c.broken && (c.controlled || c.tx != txNone || c.locked || c.reading()) {
 		c.clean()
 	}
 	return !c.broken
@@ -220,8 +241,9 @@ func (c *conn) clean() {
 	c.endTx()
 	c.controlled = false
 	c.settle()
-	// A statement is still running, one that Raw has left open.
-	if c.link.Reading() {
+	// A statement is still running, one that Raw has left open; or the database
+	// of the connection is another by now.
+	if c.reading() || !c.link.HasFile() {
 		c.broken = true
 	}
 }
@@ -248,6 +270,13 @@ func (c *conn) Close() error {
 		c.stmts = nil
 		err = also(err, c.inner.Close())
 		c.inner = nil
+		// SQLite has closed all files, unless a statement is open that is not
+		// known here.
+		for len(c.attached) > 0 {
+			a := c.attached[0]
+			a.link.Close()
+			a.end()
+		}
 		c.link.Close()
 	}
 	c.link = nil
@@ -310,8 +339,21 @@ func (c *conn) disarm(err error) error {
 // the one for the caller.
 func (c *conn) leave(err error) error {
 	c.running = false
+	if c.lockErr != nil {
+		if err != nil {
+			err = c.lockErr
+		}
+		c.lockErr = nil
+	}
 	err = c.disarm(err)
 	c.settle()
+	if derr := c.awaitDurable(); err == nil {
+		err = derr
+	}
+	if c.tx == txReadOnly && c.attaches && c.link.WritingAny() {
+		// It has written to a file of the disk: that must not last.
+		err = also(errReadOnly, c.execControl(stmtRollback))
+	}
 	if c.tx == txOpen || c.tx == txReadOnly {
 		// While the transaction has its lock it is open. Without, it is one
 		// that has not begun to read or write, or it is over.
@@ -321,6 +363,13 @@ func (c *conn) leave(err error) error {
 		}
 	}
 	return err
+}
+
+// note remembers of a statement that is about to run whether it controls.
+func (c *conn) note(controls bool) {
+	if controls {
+		c.controlled, c.attaches = true, true
+	}
 }
 
 // unwind is deferred around calls of go-sqlite3. When a function of the user's
@@ -342,6 +391,12 @@ func (c *conn) abandon() {
 	c.broken = true
 	c.running = false
 	c.ctx = nil
+	c.lockErr = nil
+	for len(c.attached) > 0 {
+		a := c.attached[0]
+		a.link.Abandon()
+		a.end()
+	}
 	if c.locked {
 		c.unlock()
 	}
@@ -350,20 +405,55 @@ func (c *conn) abandon() {
 // lock takes the write lock. Its errors are those of ctx and a bare
 // sqlite3.Error, as SQLite would return it; what more is known goes to the log.
 func (c *conn) lock(ctx context.Context, what string) error {
-	err := c.store.Writer.Lock(ctx, c.busyTimeout(), what)
+	return c.lockStore(ctx, c.store, c.link, &c.locked, what)
+}
+
+// lockStore is lock for the store of link, this connection's own or one that
+// is attached.
+func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
+	err := s.LockWriter(ctx, c.busyTimeout(), what, &c.owner)
+	var timeout *writelock.TimeoutError
+	switch {
+	case err == nil:
+		if err := s.MayWrite(); err != nil {
+			s.UnlockWriter(&c.owner)
+			return err
+		}
+		*locked = true
+		link.SetMayWrite(true)
+		return nil
+	case errors.As(err, &timeout):
+		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
+			"path", s.Path(), "waited", timeout.Waited, "statement", shorten(what),
+			"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
+		return errBusy
+	case errors.Is(err, store.ErrDeadlock):
+		// Not a warning: whoever tries again at once can be refused very often.
+		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
+			"path", s.Path(), "statement", shorten(what))
+		return errBusy
+	}
+	return err
+}
+
+// inStatement is called with the error of a lock that SQLite has asked for in
+// the middle of a statement, and returns the one for SQLite.
+func (c *conn) inStatement(err error) error {
 	if err == nil {
-		c.locked = true
-		c.link.SetMayWrite(true)
 		return nil
 	}
-	var timeout *writelock.TimeoutError
-	if !errors.As(err, &timeout) {
-		return err
+	if c.running {
+		c.lockErr = err
 	}
-	c.store.Logger().Warn("sqlite-mem: a writer did not get its turn",
-		"path", c.store.Path(), "waited", timeout.Waited, "statement", shorten(what),
-		"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
-	return errBusy
+	return errLocked
+}
+
+// statementContext is the context of the running statement.
+func (c *conn) statementContext() context.Context {
+	if c.ctx == nil {
+		return background
+	}
+	return c.ctx
 }
 
 func (c *conn) unlock() {
@@ -371,14 +461,37 @@ func (c *conn) unlock() {
 	if c.link != nil {
 		c.link.SetMayWrite(false)
 	}
-	c.store.Writer.Unlock()
+	c.store.UnlockWriter(&c.owner)
 }
 
-// settle gives the write lock back when SQLite's transaction is over.
+// settle gives the write locks back when SQLite's transaction is over.
 func (c *conn) settle() {
 	if c.locked && !c.link.Writing() {
 		c.unlock()
 	}
+	for _, a := range c.attached {
+		a.settle()
+	}
+}
+
+// awaitDurable waits until what the connection has committed is on the disk, if
+// that is promised. The write locks have been given back, so that others commit
+// meanwhile, and one flush serves all.
+func (c *conn) awaitDurable() error {
+	err := durably(c.store, c.link.Committed(), &c.durable)
+	for _, a := range c.attached {
+		err = also(err, durably(a.store, a.link.Committed(), &a.durable))
+	}
+	return err
+}
+
+// durably waits for a commit to s that was not waited for yet.
+func durably(s *store.Store, commit uint64, durable *uint64) error {
+	if commit == *durable {
+		return nil
+	}
+	*durable = commit
+	return s.Durably(commit)
 }
 
 // busyTimeout is what the connection was last told by PRAGMA busy_timeout, or
@@ -398,19 +511,24 @@ func (c *conn) LockWrite() error {
 	if c.locked {
 		return nil
 	}
-	ctx := c.ctx
-	if ctx == nil {
-		ctx = background
-	}
-	return c.lock(ctx, "a statement")
+	c.settle() // what an earlier statement of the same string has locked and left
+	return c.inStatement(c.lock(c.statementContext(), "a statement"))
 }
+
+// Detached implements memvfs.Hooks. Only an attached database is told.
+func (c *conn) Detached() {}
 
 // UnlockWrite implements memvfs.Hooks. Within a statement of this package the
 // lock is kept to its end, where leave settles it; only what runs through Raw
 // is settled here.
 func (c *conn) UnlockWrite() {
-	if !c.running {
-		c.settle()
+	if c.running {
+		return
+	}
+	c.settle()
+	if err := c.awaitDurable(); err != nil {
+		// There is no way to return it to whoever uses the raw connection.
+		c.store.Logger().Error("sqlite-mem: a commit of a raw connection", "error", err)
 	}
 }
 

@@ -168,11 +168,12 @@ func openTarget(ctx context.Context, cfg *Config) (target, error) {
 		return nil, err
 	}
 	if role == RoleTool || cfg.Direct {
-		return openTool(cfg, path)
+		return openTool(ctx, cfg, path)
 	}
 	t, err := openMemory(ctx, cfg, store.Options{
 		Path:         path,
 		SyncInterval: cfg.syncInterval(),
+		WAL:          cfg.WAL,
 		MaxMemory:    cfg.MaxMemory,
 		Logger:       cfg.logger(),
 		OnSync:       cfg.OnSync,

@@ -54,7 +54,7 @@ func connectorOf(db *sql.DB) (*connector, error) {
 }
 
 func readStats(s *store.Store) Stats {
-	saves, writer, mem := s.SaveStats(), s.Writer.Stats(), s.Engine.Stats()
+	saves, flushes, writer, mem := s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
 	st := Stats{
 		Role: RoleServer,
 		Path: s.Path(),
@@ -65,6 +65,14 @@ func readStats(s *store.Store) Stats {
 		LastSave:     saves.LastTime,
 		LastDuration: saves.LastDuration,
 		LastBytes:    saves.LastBytes,
+
+		WAL:             formatWAL(s.WAL()),
+		Unlogged:        s.Unlogged(),
+		LogBytes:        s.LogBytes(),
+		LogFlushes:      flushes.Flushes,
+		LogFailures:     flushes.Failures,
+		LogLastFlush:    flushes.LastTime,
+		LogLastDuration: flushes.LastDuration,
 
 		WriterHolder:  writer.Holder,
 		WriterHeldFor: writer.HeldFor,
@@ -83,6 +91,9 @@ func readStats(s *store.Store) Stats {
 	if saves.LastError != nil {
 		st.LastError = saves.LastError.Error()
 	}
+	if flushes.LastError != nil {
+		st.LogLastError = flushes.LastError.Error()
+	}
 	return st
 }
 
@@ -91,11 +102,7 @@ func readStats(s *store.Store) Stats {
 func (c *conn) registerFunctions() error {
 	return errors.Join(
 		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
-			ctx := c.ctx
-			if ctx == nil {
-				ctx = background
-			}
-			return c.store.Sync(ctx)
+			return c.store.Sync(c.statementContext())
 		}, false),
 		c.inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
 			b, err := json.Marshal(readStats(c.store))

@@ -6,7 +6,10 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -58,12 +61,174 @@ func TestDropIn_params(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"_fk=2x", "_journal_mode=NONE", "_loc=Nowhere/Land", "_sync=9"} {
-		db, err := sql.Open(driver.Name, testdb.Path(t)+"?"+bad)
-		require.NoError(t, err)
-		require.Error(t, db.Ping(), bad)
-		require.NoError(t, db.Close())
+}
+
+// Ensure that every value that go-sqlite3 takes for its parameters, by each of
+// their names, does the same here, on every connection of the pool; that what it
+// refuses is refused, when the name is parsed; and that this test knows all of
+// its parameters.
+func TestDropIn_paramValues(t *testing.T) {
+	yesNo := []string{"yes", "No", "TRUE", "false", "on", "off", "1", "0"}
+	all := map[string][]string{
+		"_auto_vacuum": {"0", "none", "1", "FULL", "2", "incremental"}, "_vacuum": {"full"},
+		"_cache_size": {"100", "-3000", "0"}, "_loc": {"auto", "Asia/Tokyo", "UTC"}, "_mutex": {"no", "FULL"},
+		"_case_sensitive_like": yesNo, "_cslike": {"1"}, "_defer_foreign_keys": yesNo, "_defer_fk": {"1"},
+		"_foreign_keys": yesNo, "_fk": {"1"}, "_ignore_check_constraints": yesNo, "_query_only": yesNo,
+		"_recursive_triggers": yesNo, "_rt": {"1"}, "_secure_delete": append([]string{"fast"}, yesNo...), "_writable_schema": yesNo,
+		"_busy_timeout": {"0", "1234"}, "_timeout": {"88"}, "_txlock": {"deferred", "IMMEDIATE", "exclusive"}, "_stmt_cache_size": {"0", "5"},
+		"_journal_mode": {"delete", "TRUNCATE", "persist", "memory", "wal", "off"}, "_journal": {"WAL"}, "_locking_mode": {"normal", "EXCLUSIVE"}, "_locking": {"EXCLUSIVE"},
+		"_synchronous": {"0", "off", "1", "NORMAL", "2", "full", "3", "extra"}, "_sync": {"FULL"},
+		"_auth": {""}, "_auth_user": {"u"}, "_auth_pass": {"p"}, "_auth_crypt": {"sha1"}, "_auth_salt": {"s"}, "mode": {"rwc"}, "psow": {"1"},
 	}
+	m := goSQLite(t)
+	for _, match := range regexp.MustCompile(`(?:params\[|params\.Get\(|pkey = )"([^"]+)"`).FindAllStringSubmatch(m, -1) {
+		if key := match[1]; key != "vfs" {
+			require.Contains(t, all, key, "a parameter of go-sqlite3 that is not tested")
+		}
+	}
+	state := func(db *sql.DB, key string) string {
+		var b strings.Builder
+		var conns []*sql.Conn
+		for range 3 {
+			c, err := db.Conn(ctx)
+			if err != nil {
+				return err.Error()
+			}
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			for _, query := range []string{
+				"PRAGMA defer_foreign_keys", "PRAGMA auto_vacuum", "PRAGMA cache_size", "SELECT 'a' LIKE 'A'", "PRAGMA foreign_keys", "PRAGMA ignore_check_constraints", "PRAGMA query_only",
+				"PRAGMA recursive_triggers", "PRAGMA secure_delete", "PRAGMA writable_schema", "PRAGMA busy_timeout", "CREATE TABLE IF NOT EXISTS t(a DATETIME); SELECT 1", "INSERT INTO t VALUES(1763979072) RETURNING a", "SELECT authenticate('a', 'b')",
+			} {
+				if strings.HasSuffix(query, "busy_timeout") && !strings.HasSuffix(key, "timeout") {
+					continue // the default is another
+				}
+				var v any
+				err := c.QueryRowContext(ctx, query).Scan(&v)
+				fmt.Fprintln(&b, query, v, err)
+			}
+		}
+		for _, c := range conns {
+			require.NoError(t, c.Close())
+		}
+		return b.String()
+	}
+	for key, values := range all {
+		for _, value := range values {
+			params := "?" + key + "=" + value
+			if key == "_auth" {
+				params = "?_auth=1&_auth_user=u&_auth_pass=p"
+			}
+			if canonical := strings.TrimSuffix(key, "hronous"); canonical != "_sync" {
+				params += "&_sync=off" // the disk is not what is tested
+			}
+			mem := testdb.Open(t, testdb.Path(t)+params)
+			if strings.EqualFold(value, "exclusive") && strings.HasPrefix(key, "_locking") {
+				free(t, mem) // go-sqlite3's other connections are shut out
+				continue
+			}
+			require.Equal(t, state(testdb.Plain(t, testdb.Path(t)+params), key), state(mem, key), params)
+		}
+		if values, checked := all[key]; checked && strings.HasPrefix(key, "_") && !strings.HasPrefix(key, "_auth") && len(values) > 0 {
+			for _, bad := range []string{"2x", ""} {
+				_, err := sql.Open(driver.Name, testdb.Path(t)+"?"+key+"="+bad)
+				require.ErrorContains(t, err, key+"="+bad, "refused by name")
+			}
+		}
+	}
+}
+
+// goSQLite is the source of go-sqlite3's SQLiteDriver.Open.
+func goSQLite(t *testing.T) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3").Output()
+	if err != nil {
+		t.Skip("there is no go command to find go-sqlite3's source with: ", err)
+	}
+	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "sqlite3.go"))
+	require.NoError(t, err)
+	return string(source)
+}
+
+// Ensure that extensions are loaded into every connection, and that one which
+// is not there fails the connection.
+func TestDropIn_extensions(t *testing.T) {
+	cc, err := exec.LookPath("gcc")
+	if err != nil {
+		t.Skip("there is no gcc to make an extension with: ", err)
+	}
+	goSQLite(t)
+	include, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3").Output()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	source, lib := filepath.Join(dir, "seven.c"), filepath.Join(dir, "seven.so")
+	require.NoError(t, os.WriteFile(source, []byte(`#include "sqlite3ext.h"
+SQLITE_EXTENSION_INIT1
+static void seven(sqlite3_context *c, int n, sqlite3_value **a){ (void)n; (void)a; sqlite3_result_int(c, 7); }
+int sqlite3_seven_init(sqlite3 *db, char **pz, const sqlite3_api_routines *p){
+  (void)pz;
+  SQLITE_EXTENSION_INIT2(p);
+  return sqlite3_create_function(db, "seven", 0, SQLITE_UTF8, 0, seven, 0, 0);
+}
+`), 0o600))
+	out, err := exec.Command(cc, "-shared", "-fPIC", "-I", strings.TrimSpace(string(include)), "-o", lib, source).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	open := func(extension string) *sql.DB {
+		c, err := driver.ParseDSN(testdb.Path(t))
+		require.NoError(t, err)
+		c.Extensions = []string{extension}
+		connector, err := driver.NewConnector(c)
+		require.NoError(t, err)
+		return sql.OpenDB(connector)
+	}
+	db := open(lib)
+	defer testdb.Close(t, db)
+	one, err := db.Conn(ctx)
+	require.NoError(t, err)
+	require.Equal(t, "7", testdb.Text(t, one, "SELECT seven()"))
+	require.Equal(t, "7", testdb.Text(t, db, "SELECT seven()"), "on another connection")
+	require.NoError(t, one.Close())
+
+	missing := open(filepath.Join(dir, "missing"))
+	require.ErrorContains(t, missing.Ping(), "missing")
+	require.NoError(t, missing.Close())
+}
+
+// Ensure that what is typed to change how a file is locked and journalled does
+// no harm: the other connections read and write, and nothing appears on the disk.
+func TestDropIn_modes(t *testing.T) {
+	path := testdb.Path(t)
+	db := testdb.Open(t, path)
+	testdb.Exec(t, db, "CREATE TABLE t(n INT)")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	n := 0
+	for _, pragma := range []string{
+		"journal_mode=WAL", "journal_mode=OFF", "journal_mode=MEMORY", "journal_mode=DELETE", "journal_mode=PERSIST", "locking_mode=EXCLUSIVE", "main.locking_mode=EXCLUSIVE",
+		"synchronous=EXTRA", "wal_checkpoint(TRUNCATE)", "wal_autocheckpoint=1", "locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL", "mmap_size=0", "cache_spill=1", "temp_store=1", "exclusive", "optimize", "shrink_memory", "journal_size_limit=10",
+	} {
+		for _, inTx := range []bool{false, true} {
+			if inTx {
+				testdb.Exec(t, conn, "BEGIN")
+			}
+			_, err := conn.ExecContext(ctx, "PRAGMA "+pragma) // some cannot be in a transaction
+			require.True(t, err == nil || inTx, "%s: %v", pragma, err)
+			testdb.Exec(t, conn, "INSERT INTO t VALUES(1)")
+			if inTx {
+				testdb.Exec(t, conn, "COMMIT")
+			}
+			n++
+			free(t, db)
+			require.Equal(t, fmt.Sprint(n), testdb.Text(t, db, "SELECT count(*) FROM t"), pragma)
+			testdb.Exec(t, conn, "BEGIN; DELETE FROM t; ROLLBACK")
+			require.Equal(t, fmt.Sprint(n), testdb.Text(t, conn, "SELECT count(*) FROM t"), pragma)
+		}
+	}
+	require.NoError(t, conn.Close())
+	files, err := filepath.Glob(path + "*")
+	require.NoError(t, err)
+	require.Equal(t, []string{path + ".lock"}, files, "nothing was saved yet")
 }
 
 // Ensure that connections that cannot write can begin a transaction.

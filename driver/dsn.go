@@ -48,6 +48,20 @@ var params = []param{
 		func(c *Config) string { return formatInterval(c.SyncInterval) },
 	},
 	{
+		"sqlite_wal", "off, duration, commit", "off",
+		"log what is committed between two saves, so often, or (`commit`) before the commit returns: what a crash can cost",
+		func(c *Config, v string) (err error) {
+			c.WAL, err = parseWAL(v)
+			return err
+		},
+		func(c *Config) string {
+			if c.WAL == WALOff {
+				return ""
+			}
+			return formatWAL(c.WAL)
+		},
+	},
+	{
 		"sqlite_role", "auto, server, tool", "auto",
 		"who serves the database and who works on its file",
 		func(c *Config, v string) error {
@@ -373,6 +387,31 @@ func formatInterval(d time.Duration) string {
 		return ""
 	case d < 0:
 		return "0"
+	}
+	return d.String()
+}
+
+// parseWAL parses what formatWAL makes.
+func parseWAL(s string) (time.Duration, error) {
+	switch strings.ToLower(s) {
+	case "off":
+		return WALOff, nil
+	case "commit":
+		return WALCommit, nil
+	}
+	d, err := parseInterval(s)
+	if err != nil || d <= 0 {
+		return 0, errors.New("want off, commit, or a duration over 0 such as 1s or 100ms")
+	}
+	return d, nil
+}
+
+func formatWAL(d time.Duration) string {
+	switch d {
+	case WALOff:
+		return "off"
+	case WALCommit:
+		return "commit"
 	}
 	return d.String()
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // Errors when a database is opened. Those of the file itself are
-// snapshot.ErrNotADatabase and its neighbours.
+// snapshot.ErrNotADatabase and its neighbours, those of a log that does not fit
+// it or is damaged snapshot.ErrLogBase and snapshot.ErrLogDamaged.
 var (
 	// ErrOptions: this process has the file open with other sqlite_* options.
 	ErrOptions = store.ErrOptions
@@ -32,6 +33,11 @@ var (
 	// ErrNoFile: a Sync of a database that is only in memory.
 	ErrNoFile = store.ErrNoFile
 
+	// ErrNotDurable: a commit that could not be made durable, or a statement
+	// that would write while that is so (sqlite_wal=commit). See
+	// [NotDurableError].
+	ErrNotDurable = store.ErrNotDurable
+
 	// ErrTxOver: a statement in a transaction that is over, because SQLite has
 	// rolled it back after an error or a cancellation, or because COMMIT or
 	// ROLLBACK was sent as a statement. Nothing that follows is executed; end
@@ -43,6 +49,11 @@ var (
 // changed the file. The file is left alone and the database kept beside it,
 // under a name that the error tells.
 type ForeignChangeError = snapshot.ForeignChangeError
+
+// NotDurableError is the error, with sqlite_wal=commit, of a commit that could
+// not be written to the disk, and of what would write until that works again;
+// its field Committed tells which. Reading goes on.
+type NotDurableError = store.NotDurableError
 
 // OwnedError is the error of an attempt to write to, or in the role of the
 // server to open, a database that another process owns.

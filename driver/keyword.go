@@ -23,11 +23,11 @@ func writes(query string) bool {
 	return false
 }
 
-// controls reports whether a string may open or close a transaction by words:
-// a statement that does, or several statements.
+// controls reports whether a string may open or close a transaction by words,
+// or attach a database: a statement that does, or several statements.
 func controls(query string) bool {
 	word, _ := firstWord(query)
-	for _, w := range [...]string{"begin", "commit", "end", "rollback", "savepoint", "release"} {
+	for _, w := range [...]string{"begin", "commit", "end", "rollback", "savepoint", "release", "attach"} {
 		if equal(word, w) {
 			return true
 		}

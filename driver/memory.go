@@ -72,7 +72,7 @@ func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 	// go-sqlite3 sets auto_vacuum, which writes, before the connection is
 	// linked and can take the lock for itself.
 	if m.cfg.Params["_auto_vacuum"] != "" || m.cfg.Params["_vacuum"] != "" {
-		if err := m.store.Writer.Lock(ctx, m.cfg.busyTimeout(), "open a connection"); err != nil {
+		if err := m.store.LockWriter(ctx, m.cfg.busyTimeout(), "open a connection", &c.owner); err != nil {
 			return nil, also(err, m.users.remove())
 		}
 		c.locked = true

@@ -40,7 +40,7 @@ var (
 func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, error) {
 	r := &rows{c: c, inner: inner.(*sqlite3.SQLiteRows), ctx: ctx}
 	var err error
-	if c.link.Writing() && c.tx == txNone && c.link.Autocommit() {
+	if c.writing() && c.tx == txNone && c.link.Autocommit() {
 		err = r.readAhead()
 	}
 	if err = c.leave(err); err != nil {
@@ -109,7 +109,7 @@ func (r *rows) Close() error {
 	}
 	err := r.inner.Close()
 	c.settle()
-	return err
+	return also(err, c.awaitDurable())
 }
 
 // Columns returns the names of the columns.

@@ -19,6 +19,16 @@ type Stats struct {
 	LastBytes    int64         `json:"last_bytes"`    // written by the last attempt
 	LastError    string        `json:"last_error"`    // of the last attempt; empty: it worked
 
+	// The log (sqlite_wal).
+	WAL             string        `json:"wal"`               // off, an interval, or commit
+	Unlogged        uint64        `json:"unlogged"`          // commits that a crash would undo: neither saved nor in the log
+	LogBytes        int64         `json:"log_bytes"`         // length of the log; 0: none was begun since the last save
+	LogFlushes      uint64        `json:"log_flushes"`       // cumulative: flushes that wrote to it
+	LogFailures     int           `json:"log_failures"`      // failed flushes in a row, since the last that worked
+	LogLastFlush    time.Time     `json:"log_last_flush"`    // beginning of the last flush; zero: there was none
+	LogLastDuration time.Duration `json:"log_last_duration"` // of the last flush
+	LogLastError    string        `json:"log_last_error"`    // of the last flush; empty: it worked
+
 	// The write lock.
 	WriterHolder  string        `json:"writer_holder"`   // what it is held for; empty: it is free
 	WriterHeldFor time.Duration `json:"writer_held_for"` // by that holder

@@ -16,7 +16,7 @@ type stmt struct {
 	query string
 
 	writing  bool // needs the write lock before it runs
-	controls bool // may open or close a transaction
+	controls bool // may open or close a transaction, or attach a database
 	rows     bool // may return rows, also from Exec
 }
 
@@ -51,7 +51,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 		return nil, err
 	}
 	defer c.unwind()
-	c.controlled = c.controlled || s.controls
+	c.note(s.controls)
 	if s.rows {
 		rows, err := s.inner.QueryContext(background, args)
 		return c.leaveExec(rows, err)
@@ -67,7 +67,7 @@ func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driv
 		return nil, err
 	}
 	defer c.unwind()
-	c.controlled = c.controlled || s.controls
+	c.note(s.controls)
 	inner, err := s.inner.QueryContext(background, args)
 	if err != nil {
 		return nil, c.leave(err)
@@ -97,7 +97,7 @@ func (s *stmt) Close() error {
 	delete(c.stmts, s)
 	err := s.inner.Close()
 	c.settle()
-	return err
+	return also(err, c.awaitDurable())
 }
 
 func named(args []driver.Value) []driver.NamedValue {

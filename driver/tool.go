@@ -30,7 +30,7 @@ type tool struct {
 }
 
 // openTool opens the file in the role of a tool: to write, if nobody serves it.
-func openTool(cfg *Config, path string) (target, error) {
+func openTool(ctx context.Context, cfg *Config, path string) (target, error) {
 	if cfg.cannotWrite() {
 		return newTool(cfg, path, nil, nil), nil
 	}
@@ -38,7 +38,11 @@ func openTool(cfg *Config, path string) (target, error) {
 	var owned *proclock.OwnedError
 	switch {
 	case err == nil:
-		if _, err := snapshot.RemoveLeftovers(path); err != nil {
+		_, err := snapshot.RemoveLeftovers(path)
+		if err == nil {
+			err = foldLog(ctx, cfg, path)
+		}
+		if err != nil {
 			return nil, openErr(cfg.Path, also(err, lock.Release()))
 		}
 		return newTool(cfg, path, lock, nil), nil
@@ -48,6 +52,16 @@ func openTool(cfg *Config, path string) (target, error) {
 		return newTool(cfg, path, nil, nil), nil
 	}
 	return nil, openErr(cfg.Path, err)
+}
+
+// foldLog writes what a crashed server has left in its log into the file.
+func foldLog(ctx context.Context, cfg *Config, path string) error {
+	rec, err := snapshot.FoldLog(ctx, path)
+	if rec.Transactions > 0 {
+		cfg.logger().Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", path,
+			"transactions", rec.Transactions, "torn", rec.Torn)
+	}
+	return err
 }
 
 func newTool(cfg *Config, path string, lock *proclock.Lock, owner *proclock.OwnedError) *tool {

@@ -129,6 +129,9 @@ func (c *conn) runControl(i int) error {
 	err := c.execControl(i)
 	c.running = false
 	c.settle()
+	if derr := c.awaitDurable(); err == nil {
+		err = derr
+	}
 	return err
 }
 

@@ -584,3 +584,159 @@ func TestClose_openStatement(t *testing.T) {
 	require.ErrorIs(t, err, sqldriver.ErrBadConn)
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
+
+// Ensure that whatever a connection was in the middle of, and however it ends,
+// the write locks are free, no state is held, and nothing of what was not
+// committed is there; and that the connection is as good as new or not used
+// again.
+func TestLock_everyEnd(t *testing.T) {
+	name := "sqlite-mem-ends"
+	sql.Register(name, &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		return c.RegisterFunc("boom", func() int { panic("boom") }, false)
+	}})
+	middles := map[string]func(t *testing.T, c *sql.Conn) (close func()){
+		"nothing": nil,
+		"typed immediate": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "BEGIN IMMEDIATE; INSERT INTO t VALUES(1)")
+			return nil
+		},
+		"typed deferred": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "BEGIN; INSERT INTO t VALUES(1)")
+			return nil
+		},
+		"typed reading": func(t *testing.T, c *sql.Conn) func() { testdb.Exec(t, c, "BEGIN; SELECT * FROM t"); return nil },
+		"savepoint": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "SAVEPOINT a; INSERT INTO t VALUES(1)")
+			return nil
+		},
+		"attached": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "BEGIN; INSERT INTO o.t VALUES(1)")
+			return nil
+		},
+		"both": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "BEGIN IMMEDIATE; INSERT INTO t VALUES(1); INSERT INTO o.t VALUES(1)")
+			return nil
+		},
+		"attached reading": func(t *testing.T, c *sql.Conn) func() { testdb.Exec(t, c, "BEGIN; SELECT * FROM o.t"); return nil },
+		"rows": func(t *testing.T, c *sql.Conn) func() {
+			rows, err := c.QueryContext(ctx, "SELECT value FROM json_each('[1,2,3]'), (SELECT count(*) FROM t)")
+			require.NoError(t, err)
+			require.True(t, rows.Next())
+			return func() { _ = rows.Close() }
+		},
+		"returning in a transaction": func(t *testing.T, c *sql.Conn) func() {
+			testdb.Exec(t, c, "BEGIN")
+			rows, err := c.QueryContext(ctx, "INSERT INTO t VALUES(1), (2) RETURNING x")
+			require.NoError(t, err)
+			require.True(t, rows.Next())
+			return func() { _ = rows.Close() }
+		},
+		"raw": func(t *testing.T, c *sql.Conn) func() {
+			require.NoError(t, c.Raw(func(c any) error {
+				_, err := c.(driver.RawConn).Raw().Exec("BEGIN; INSERT INTO t VALUES(1)", nil)
+				return err
+			}))
+			return nil
+		},
+		"BeginTx": func(t *testing.T, c *sql.Conn) func() {
+			tx, err := c.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			testdb.Exec(t, tx, "INSERT INTO t VALUES(1)")
+			return func() { _ = tx.Rollback() }
+		},
+		"BeginTx read-only": func(t *testing.T, c *sql.Conn) func() {
+			tx, err := c.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+			require.NoError(t, err)
+			return func() { _ = tx.Rollback() }
+		},
+	}
+	ends := map[string]func(t *testing.T, db *sql.DB, c *sql.Conn){
+		"close": func(*testing.T, *sql.DB, *sql.Conn) {},
+		"error": func(t *testing.T, _ *sql.DB, c *sql.Conn) {
+			_, err := c.ExecContext(ctx, "SELECT * FROM t; nonsense")
+			require.Error(t, err)
+		},
+		"cancel": func(t *testing.T, _ *sql.DB, c *sql.Conn) {
+			short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+			defer cancel()
+			_, err := c.ExecContext(short, forever+"SELECT count(*) FROM c")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		},
+		"panic": func(t *testing.T, _ *sql.DB, c *sql.Conn) {
+			require.PanicsWithValue(t, "boom", func() { _, _ = c.ExecContext(ctx, "SELECT boom()") })
+		},
+		"ErrBadConn": func(t *testing.T, _ *sql.DB, c *sql.Conn) {
+			require.ErrorIs(t, c.Raw(func(any) error { return sqldriver.ErrBadConn }), sqldriver.ErrBadConn)
+		},
+		"panic in Raw": func(t *testing.T, _ *sql.DB, c *sql.Conn) {
+			require.PanicsWithValue(t, "boom", func() { _ = c.Raw(func(any) error { panic("boom") }) })
+		},
+		"close the DB": func(t *testing.T, db *sql.DB, c *sql.Conn) { require.NoError(t, db.Close()) },
+	}
+	for middle, begin := range middles {
+		for end, finish := range ends {
+			t.Run(middle+", "+end, func(t *testing.T) {
+				path, otherPath := testdb.Path(t), testdb.Path(t)
+				db, watch, other := testdb.OpenWith(t, name, path), testdb.Open(t, path), testdb.Open(t, otherPath)
+				testdb.Exec(t, watch, "CREATE TABLE t(x)")
+				testdb.Exec(t, other, "CREATE TABLE t(x)")
+				db.SetMaxOpenConns(1)
+				c, err := db.Conn(ctx)
+				require.NoError(t, err)
+				testdb.Exec(t, c, "ATTACH ? AS o", otherPath)
+				var stop func()
+				if begin != nil {
+					stop = begin(t, c)
+				}
+				if stop != nil && (end == "ErrBadConn" || end == "panic in Raw") {
+					stop() // database/sql waits for that, for ever
+					stop = nil
+				}
+				finish(t, db, c)
+				if stop != nil {
+					stop()
+				}
+				_ = c.Close() // of a bad connection, an error
+				for _, left := range []*sql.DB{watch, other} {
+					free(t, left)
+					require.Equal(t, "0", testdb.Text(t, left, "SELECT count(*) FROM t"))
+					st, err := driver.ReadStats(left)
+					require.NoError(t, err)
+					require.Zero(t, st.OldestReader, "a state is held")
+				}
+				if end != "close the DB" {
+					testdb.Exec(t, db, "INSERT INTO t VALUES(5)") // by the only connection
+				}
+			})
+		}
+	}
+}
+
+// Ensure that a connection whose database a Deserialize through Raw has taken
+// away is not used again: it is another database's now.
+func TestRaw_deserialize(t *testing.T) {
+	db := newTable(t, "")
+	db.SetMaxOpenConns(1)
+	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	require.NoError(t, conn.Raw(func(c any) error {
+		raw := c.(driver.RawConn).Raw()
+		b, err := raw.Serialize("main")
+		if err != nil {
+			return err
+		}
+		if err = raw.Deserialize(b, "main"); err != nil {
+			return err
+		}
+		_, err = raw.Exec("DELETE FROM t", nil)
+		return err
+	}))
+	require.NoError(t, conn.Close())
+	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(2)")
+	free(t, db)
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, 1, st.Connections)
+}

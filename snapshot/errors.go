@@ -24,6 +24,14 @@ var (
 	// delete it; which is wanted is for a human to say.
 	ErrSideFile = errors.New("the -wal or -journal does not belong to this database")
 
+	// ErrLogDamaged: the log beside the file, <file>-memwal, is damaged before
+	// its end, so that not all that is in it can be had.
+	ErrLogDamaged = errors.New("the log is damaged")
+
+	// ErrLogBase: the log beside the file belongs to another state of it:
+	// somebody has changed the file, or restored an older one.
+	ErrLogBase = errors.New("the log does not belong to this database file")
+
 	// ErrBusy: another program held the file for longer than Load waits, or
 	// wrote to it meanwhile.
 	ErrBusy = errors.New("another program is using the database file")
@@ -56,12 +64,12 @@ type ForeignChangeError struct {
 	Reason string // what was found, in words
 
 	// SavedAs is the file that holds the state in memory, synced to disk; it
-	// is empty if that failed too (see Err). It is the same as Copy.Path.
+	// is empty if that failed too (see Err).
 	SavedAs string
 
-	// Copy is for the next call: pass it in [WriteOptions.SideCopy], so that
-	// one copy is kept and not one for each attempt.
-	Copy SideCopy
+	// copy is for the next save, so that one copy is kept and not one for
+	// each attempt.
+	copy sideCopy
 
 	// Err is nil when the copy is on disk, and else what went wrong with it.
 	Err error
@@ -83,12 +91,12 @@ func (e *ForeignChangeError) Error() string {
 // Unwrap returns Err, which is nil when the copy is on disk.
 func (e *ForeignChangeError) Unwrap() error { return e.Err }
 
-// SideCopy is a copy of the state in memory that a foreign change has forced.
+// sideCopy is a copy of the state in memory that a foreign change has forced.
 // The zero value means that there is none.
-type SideCopy struct {
-	Path    string // absolute
-	ID      FileID // as written: a copy that somebody has edited since is not replaced
-	Version uint64 // Image.Version of the state it holds
+type sideCopy struct {
+	path    string // absolute
+	id      FileID // as written: a copy that somebody has edited since is not replaced
+	version uint64 // Image.Version of the state it holds
 
 	unsynced bool // it may be gone after a power failure
 }

@@ -80,7 +80,7 @@ func faultySave(t testing.TB, ffs *faultFS, f fsys, oldImg, newImg, nextImg *mem
 	}
 	after := map[string]string{"x.db": string(newImg.b)}
 
-	res, err := writer{f}.write(bg, path, newImg, prev, WriteOptions{})
+	res, err := writer{f}.write(bg, path, newImg, prev, writeOptions{})
 	got := dirContents(t, filepath.Dir(path))
 	switch {
 	case len(ffs.fault) == 0 || ffs.failed("chown") && !ffs.forever:
@@ -89,9 +89,9 @@ func faultySave(t testing.TB, ffs *faultFS, f fsys, oldImg, newImg, nextImg *mem
 		return
 	case ffs.failed("syncDir") && ffs.did("rename"):
 		require.Equal(t, after, got, ffs)
-		require.False(t, res.FileID.IsZero())
+		require.False(t, res.id.IsZero())
 		require.ErrorContains(t, err, "in place")
-		prev = res.FileID
+		prev = res.id
 	case ffs.failed("remove"):
 		// Only then may a file stay, and the error names it.
 		require.Zero(t, res)
@@ -130,19 +130,19 @@ func TestWrite_faultsAside(t *testing.T) {
 			sweep(t, func(t *testing.T, ffs *faultFS) {
 				path := filepath.Join(t.TempDir(), "x.db")
 				writeFile(t, path, []byte("theirs"))
-				var side SideCopy
+				var side sideCopy
 				if again {
-					_, err := Write(bg, path, img, FileID{}, WriteOptions{})
+					_, err := Write(bg, path, img, FileID{}, writeOptions{})
 					var fe *ForeignChangeError
 					require.ErrorAs(t, err, &fe)
-					side = fe.Copy
+					side = fe.copy
 				}
-				res, err := writer{ffs}.write(bg, path, img2, FileID{}, WriteOptions{SideCopy: side})
+				res, err := writer{ffs}.write(bg, path, img2, FileID{}, writeOptions{side: side})
 				require.Error(t, err)
 				require.Zero(t, res)
 				// If the earlier copy cannot be looked at, it is not
 				// overwritten, and a new one is made.
-				fellBack := again && len(ffs.fault) == 1 && strings.Contains(ffs.fault[0], " "+filepath.Base(side.Path))
+				fellBack := again && len(ffs.fault) == 1 && strings.Contains(ffs.fault[0], " "+filepath.Base(side.path))
 				if len(ffs.fault) > 0 && !fellBack {
 					require.ErrorIs(t, err, ffs.err, ffs)
 				}
@@ -155,7 +155,7 @@ func TestWrite_faultsAside(t *testing.T) {
 					case ffs.failed("remove") && (isTempName(n, tempPrefix(path)) || b == ""):
 						require.Contains(t, err.Error(), n)
 						os.Remove(filepath.Join(filepath.Dir(path), n))
-					case b == string(img.b) && n == filepath.Base(side.Path), b == string(img2.b):
+					case b == string(img.b) && n == filepath.Base(side.path), b == string(img2.b):
 						copies++
 					default:
 						t.Fatalf("%s of %d bytes: %v", n, len(b), ffs)
@@ -165,12 +165,12 @@ func TestWrite_faultsAside(t *testing.T) {
 				if errors.As(err, &fe) {
 					if fe.SavedAs != "" {
 						require.Equal(t, string(img2.b), got[filepath.Base(fe.SavedAs)])
-						require.Equal(t, fe.SavedAs, fe.Copy.Path)
+						require.Equal(t, fe.SavedAs, fe.copy.path)
 					}
-					side = fe.Copy
+					side = fe.copy
 				}
 				next := &faultFS{fsys: osFS{}}
-				_, err = writer{next}.write(bg, path, img2, FileID{}, WriteOptions{SideCopy: side})
+				_, err = writer{next}.write(bg, path, img2, FileID{}, writeOptions{side: side})
 				if ffs.failed("syncDir") && ffs.did("rename") {
 					require.Contains(t, strings.Join(next.ops, "\n"), "syncDir ", "it has to be made durable now")
 				}
@@ -194,7 +194,7 @@ func TestLoad_faults(t *testing.T) {
 	sweep(t, func(t *testing.T, ffs *faultFS) {
 		path := copySet(t, hot)
 		s := new(memSink)
-		_, err := loader{fs: ffs, wait: loadWait, poll: time.Millisecond}.load(bg, path, s)
+		_, err := loader{fs: ffs, wait: loadWait, poll: time.Millisecond}.loadID(bg, path, s)
 		if len(ffs.fault) == 0 {
 			require.NoError(t, err)
 		} else {

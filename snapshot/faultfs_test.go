@@ -126,15 +126,21 @@ func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.file.ReadAt(p, off)
 }
 
-func (f *faultFile) Write(p []byte) (int, error) {
+func (f *faultFile) Write(p []byte) (int, error) { return f.write(p, f.file.Write) }
+
+func (f *faultFile) WriteAt(p []byte, off int64) (int, error) {
+	return f.write(p, func(p []byte) (int, error) { return f.file.WriteAt(p, off) })
+}
+
+func (f *faultFile) write(p []byte, write func([]byte) (int, error)) (int, error) {
 	if err := f.fs.hit("write", f.name); err != nil {
 		n := 0
 		if f.fs.short {
-			n, _ = f.file.Write(p[:len(p)/2])
+			n, _ = write(p[:len(p)/2])
 		}
 		return n, err
 	}
-	return f.file.Write(p)
+	return write(p)
 }
 
 func (f *faultFile) startFlush(off, n int64) error {
@@ -145,7 +151,10 @@ func (f *faultFile) startFlush(off, n int64) error {
 	return f.file.startFlush(off, n)
 }
 
-func (f *faultFile) Sync() error {
+func (f *faultFile) Sync() error     { return f.sync(f.file.Sync) }
+func (f *faultFile) syncData() error { return f.sync(f.file.syncData) }
+
+func (f *faultFile) sync(sync func() error) error {
 	if f.syncFailed {
 		panic("synced again after a failed sync")
 	}
@@ -153,7 +162,7 @@ func (f *faultFile) Sync() error {
 		f.syncFailed = true
 		return err
 	}
-	return f.file.Sync()
+	return sync()
 }
 
 func (f *faultFile) Close() error {

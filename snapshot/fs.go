@@ -23,6 +23,7 @@ type fsys interface {
 type file interface {
 	io.ReaderAt
 	io.Writer
+	io.WriterAt
 
 	// startFlush has the kernel begin to write n bytes at off to the disk and
 	// waits until the bytes before off are there, so that the final sync has
@@ -31,6 +32,10 @@ type file interface {
 	// sync: the kernel reports a failed write only once.
 	startFlush(off, n int64) error
 
+	// syncData is Sync without what is not needed to read the data back: the
+	// time of the last change, above all.
+	syncData() error
+
 	Sync() error
 	Close() error
 	Stat() (os.FileInfo, error)
@@ -38,7 +43,7 @@ type file interface {
 	Chown(uid, gid int) error
 }
 
-// system is what Load, Write and RemoveLeftovers use. Tests of the process as a
+// system is what File, Recover and RemoveLeftovers use. Tests of the process as a
 // whole put something else there.
 var system fsys = osFS{}
 

@@ -62,7 +62,7 @@ func FuzzLoad(f *testing.F) {
 		_, judged := l.judge(ctx, path, time.Now())
 		require.Equal(t, before, dirContents(t, filepath.Dir(path)), "judging has changed something")
 		var sink memSink
-		id, err := l.load(ctx, path, &sink)
+		id, err := l.loadID(ctx, path, &sink)
 		require.NoError(t, ctx.Err(), "it hangs")
 
 		after := dirContents(t, filepath.Dir(path))
@@ -97,7 +97,7 @@ func FuzzLoad(f *testing.F) {
 		}
 
 		var again memSink
-		_, err = l.load(ctx, path, &again)
+		_, err = l.loadID(ctx, path, &again)
 		require.NoError(t, err)
 		require.Equal(t, image, again.bytes())
 
@@ -256,7 +256,7 @@ func TestFuzzLoad_corpus(t *testing.T) {
 		if in.wal != nil {
 			writeFile(t, path+"-wal", in.wal)
 		}
-		_, err := quick.load(bg, path, new(memSink))
+		_, err := quick.loadID(bg, path, new(memSink))
 		require.ErrorIs(t, err, in.want, name)
 	}
 }

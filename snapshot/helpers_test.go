@@ -251,3 +251,34 @@ func withSQLiteConn(t testing.TB, path string, f func(*sqlite3.SQLiteConn)) {
 	defer c.Close()
 	f(c.(*sqlite3.SQLiteConn))
 }
+
+// Load reads a database as File.Open does, with a loader that is patient.
+func Load(ctx context.Context, path string, sink Sink) (FileID, error) {
+	return loader{fs: osFS{}, wait: loadWait, poll: loadPoll}.loadID(ctx, path, sink)
+}
+
+// loadID is load with what File.Open adds to it, without a log.
+func (l loader) loadID(ctx context.Context, path string, sink Sink) (FileID, error) {
+	target, err := Resolve(path)
+	var found loaded
+	if err == nil {
+		found, err = l.load(ctx, target, sink, false)
+	}
+	if err != nil {
+		return FileID{}, &Error{Op: "load", Path: path, Err: err}
+	}
+	return found.id, nil
+}
+
+// Write saves an image as File.Save does, without a log.
+func Write(ctx context.Context, path string, img Image, prev FileID, opts writeOptions) (result, error) {
+	return writer{osFS{}}.write(ctx, path, img, prev, opts)
+}
+
+func (w writer) write(ctx context.Context, path string, img Image, prev FileID, opts writeOptions) (result, error) {
+	p, err := w.prepare(ctx, path, img, prev, opts)
+	if err != nil {
+		return result{}, err
+	}
+	return p.publish(ctx)
+}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"runtime"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 const (
@@ -29,92 +31,78 @@ const (
 	lockByte = 1 << 30
 )
 
-// Load reads the database file at path into sink. Symbolic links are followed.
-//
-// If there is no file, sink gets nothing and the FileID is zero. If the file
-// is an empty database (it has no pages), sink gets nothing and the FileID is
-// that of the file. Else sink gets every page of the database, as it is but
-// for header bytes 18 and 19, which are set to rollback mode: a WAL-mode image
-// cannot be opened from memory.
-//
-// What another program left unfinished, a hot journal or a -wal, is recovered
-// first, by SQLite, as any program would that opens the file. No other program
-// can write to the file while it is read. If one holds it, Load waits up to 5
-// seconds, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
-// else: a program that keeps it open would go on using the -wal, unaware of
-// later saves.
-//
-// Errors are an [*Error] and wrap [ErrNotADatabase], [ErrTruncated],
-// [ErrCorrupt], [ErrSideFile], [ErrBusy], the error of ctx or sink, or that of
-// the operating system. After each of the first four neither the file nor its
-// -wal or journal has been touched, unless SQLite found the damage after it
-// had recovered a file that looked sound. After any error sink may hold part
-// of a database and must be thrown away. Load looks at the header only: see
-// [Check] for the rest.
-func Load(ctx context.Context, path string, sink Sink) (FileID, error) {
-	l := loader{fs: system, wait: loadWait, poll: loadPoll}
-	id, err := l.load(ctx, path, sink)
-	if err != nil {
-		return FileID{}, &Error{Op: "load", Path: path, Err: err}
-	}
-	return id, nil
-}
-
 type loader struct {
 	fs   fsys
 	wait time.Duration // for another program to let go
 	poll time.Duration // between two looks
 }
 
-func (l loader) load(ctx context.Context, path string, sink Sink) (FileID, error) {
-	path, err := Resolve(path)
-	if err != nil {
-		return FileID{}, err
-	}
+// loaded is what load has found.
+type loaded struct {
+	id   FileID    // of the file, zero if there is none
+	base imageInfo // of the file; its hash only if it was asked for, or there is a log
+	log  *logState // that was laid over it; nil: none
+}
+
+// load reads the database file at path, which is resolved, and the log that
+// belongs to it, into sink. Who calls it owns the process lock: what a crash
+// has left of a log is completed or cleared away.
+func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (loaded, error) {
 	deadline := time.Now().Add(l.wait)
 	kind, err := l.judge(ctx, path, deadline)
 	if err != nil {
-		return FileID{}, err
+		return loaded{}, err
 	}
-	switch kind {
-	case missing:
-		return FileID{}, nil
-	case empty:
-		// SQLite has nothing to recover, and would create a header only to
-		// hold a lock on the file.
-		return identify(l.fs, path)
+	if kind != sound {
+		// A log cannot belong to a file without pages, so if there is one this
+		// says so, or clears it away if it is empty.
+		found := loaded{base: imageInfo{hash: hashOfNothing}}
+		if found.log, err = pickLog(l.fs, path, found.base.hash); err != nil {
+			return loaded{}, err
+		}
+		if kind == empty {
+			// SQLite has nothing to recover, and would create a header only to
+			// hold a lock on the file.
+			found.id, err = identify(l.fs, path)
+		}
+		return found, err
 	}
 	h, err := l.acquire(ctx, path, deadline)
 	if err != nil {
-		return FileID{}, err
+		return loaded{}, err
 	}
-	before, err := h.copyTo(ctx, sink)
+	found := loaded{base: imageInfo{size: h.size, pageSize: h.header.pageSize}}
+	found.log, err = h.openLog(ctx, l.fs, path)
+	if err == nil {
+		found.id, found.base.hash, err = h.copyTo(ctx, sink, hash)
+	}
 	// SQLite goes first: closing our descriptor of the file would drop the
 	// lock under which SQLite cleans up.
 	if err := errors.Join(err, h.closeSQLite()); err != nil {
-		return FileID{}, errors.Join(err, h.f.Close())
+		return loaded{}, errors.Join(err, h.close())
 	}
 	after, err := identifyOpen(h.f)
-	if err := errors.Join(err, h.f.Close()); err != nil {
-		return FileID{}, err
+	if err := errors.Join(err, h.close()); err != nil {
+		return loaded{}, err
 	}
 	// Nobody could write until SQLite was closed. If somebody has written
 	// since, say so now and not at the first save.
 	now, err := identify(l.fs, path)
 	if err != nil {
-		return FileID{}, err
+		return loaded{}, err
 	}
 	for _, id := range []FileID{after, now} {
-		if d := before.difference(id); d != "" {
-			return FileID{}, fmt.Errorf("%w: %s while it was loaded", ErrBusy, d)
+		if d := found.id.difference(id); d != "" {
+			return loaded{}, fmt.Errorf("%w: %s while it was loaded", ErrBusy, d)
 		}
 	}
 	if w, err := readWAL(l.fs, path); err != nil {
-		return FileID{}, err
+		return loaded{}, err
 	} else if w.frames {
-		return FileID{}, fmt.Errorf("%w: it has written %s-wal while it was loaded", ErrBusy, path)
+		return loaded{}, fmt.Errorf("%w: it has written %s-wal while it was loaded", ErrBusy, path)
 	}
-	return after, nil
+	found.id = after
+	return found, nil
 }
 
 // kind is what judge finds.
@@ -302,7 +290,7 @@ func (l loader) copyFile(ctx context.Context, to, from string) error {
 		off += int64(n)
 	}
 	if err == io.EOF {
-		err = nil
+		err = dst.Sync()
 	}
 	return errors.Join(err, dst.Close(), src.Close())
 }
@@ -316,6 +304,9 @@ type held struct {
 
 	header header // zero if size is 0
 	size   int64  // of the file, in bytes
+
+	log     *logState // whose pages stand for those of the file; nil: none
+	logFile file      // nil without log
 }
 
 func (h *held) closeSQLite() error {
@@ -329,7 +320,13 @@ func (h *held) closeSQLite() error {
 	return err
 }
 
-func (h *held) close() error { return errors.Join(h.closeSQLite(), h.f.Close()) }
+func (h *held) close() error {
+	err := h.closeSQLite()
+	if h.logFile != nil {
+		err = errors.Join(err, h.logFile.Close())
+	}
+	return errors.Join(err, h.f.Close())
+}
 
 // acquire is tryAcquire, waiting while the file is busy.
 func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*held, error) {
@@ -467,37 +464,144 @@ func readOnce(path string) error {
 	return errors.Join(err, d.close())
 }
 
-// copyTo reads the file into sink and returns its identity under the lock.
-func (h *held) copyTo(ctx context.Context, sink Sink) (FileID, error) {
+// openLog finds the log of the file, if there is one, and lays it over it.
+func (h *held) openLog(ctx context.Context, fsx fsys, path string) (*logState, error) {
+	there, err := logThere(fsx, path)
+	if err != nil || !there {
+		return nil, err
+	}
+	hash, err := h.hash(ctx)
+	if err != nil {
+		return nil, err
+	}
+	log, err := pickLog(fsx, path, hash)
+	if err != nil || log == nil {
+		return nil, err
+	}
+	return log, h.layOver(fsx, log)
+}
+
+// layOver has the pages of a log stand for those of the file.
+func (h *held) layOver(fsx fsys, log *logState) (err error) {
+	if log.commits > 0 && log.head.pageSize != h.header.pageSize {
+		return fmt.Errorf("%w: %s has pages of %d bytes, and its database of %d", ErrLogDamaged, log.name, log.head.pageSize, h.header.pageSize)
+	}
+	h.log = log
+	h.logFile, err = fsx.open(log.name)
+	return err
+}
+
+func (h *held) hash(ctx context.Context) (baseHash, error) {
+	sum := xxhash.New()
+	err := h.hashFrom(ctx, sum, 0)
+	return baseHash(sum.Sum64()), err
+}
+
+// hashFrom adds the bytes of the file from off on to sum.
+func (h *held) hashFrom(ctx context.Context, sum *xxhash.Digest, off int64) error {
+	buf := make([]byte, min(writeRun, h.size-off))
+	for off < h.size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p := buf[:min(int64(len(buf)), h.size-off)]
+		if err := h.read(p, off); err != nil {
+			return err
+		}
+		_, _ = sum.Write(p) // never fails
+		off += int64(len(p))
+	}
+	return nil
+}
+
+// imageSize is the size of the database, log included.
+func (h *held) imageSize() int64 {
+	if h.log != nil && h.log.commits > 0 {
+		return int64(h.log.dbPages) * int64(h.header.pageSize)
+	}
+	return h.header.size()
+}
+
+// readBase fills p, whole pages, with what the file has there. What it does not
+// have is zero.
+func (h *held) readBase(p []byte, off int64) (n int, err error) {
+	n = int(max(min(int64(len(p)), h.header.size()-off), 0))
+	clear(p[n:])
+	return n, h.read(p[:n], off)
+}
+
+// readLog lays the pages that the log has over those in p.
+func (h *held) readLog(p []byte, off int64) error {
+	if h.log == nil {
+		return nil
+	}
+	ps := h.header.pageSize
+	for pgno := uint32(off/int64(ps)) + 1; len(p) > 0; pgno++ {
+		if at, ok := h.log.pages[pgno]; ok {
+			if n, err := h.logFile.ReadAt(p[:ps], at); n < ps {
+				return fmt.Errorf("%s at %d: %w", h.log.name, at, err)
+			}
+		}
+		p = p[ps:]
+	}
+	return nil
+}
+
+// copyTo reads the database into sink and returns the identity of its file
+// under the lock, and its hash, if it was asked for.
+func (h *held) copyTo(ctx context.Context, sink Sink, hash bool) (FileID, baseHash, error) {
 	id, err := identifyOpen(h.f)
 	if err != nil || h.size == 0 {
-		return id, err
+		return id, hashOfNothing, err
 	}
-	ps, size := h.header.pageSize, h.header.size()
+	if h.log != nil { // found by the hash
+		return id, h.log.head.base, h.copyPages(ctx, sink, nil)
+	}
+	if !hash {
+		return id, 0, h.copyPages(ctx, sink, nil)
+	}
+	sum := xxhash.New()
+	if err = h.copyPages(ctx, sink, sum); err == nil {
+		err = h.hashFrom(ctx, sum, h.header.size())
+	}
+	return id, baseHash(sum.Sum64()), err
+}
+
+// copyPages reads the database into sink and adds the bytes of the file to sum,
+// if that is not nil.
+func (h *held) copyPages(ctx context.Context, sink Sink, sum *xxhash.Digest) error {
+	ps, size := h.header.pageSize, h.imageSize()
 	if err := sink.Reserve(ps, size); err != nil {
-		return id, err
+		return err
 	}
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
-			return id, err
+			return err
 		}
 		want := int(min(loadRun, size-off))
 		p, err := sink.Next(want)
 		if err != nil {
-			return id, err
+			return err
 		}
 		if len(p) == 0 || len(p) > want || len(p)%ps != 0 {
-			return id, fmt.Errorf("sink gave %d bytes for at most %d, page size %d", len(p), want, ps)
+			return fmt.Errorf("sink gave %d bytes for at most %d, page size %d", len(p), want, ps)
 		}
-		if err := h.read(p, off); err != nil {
-			return id, err
+		n, err := h.readBase(p, off)
+		if err != nil {
+			return err
+		}
+		if sum != nil {
+			_, _ = sum.Write(p[:n]) // never fails
+		}
+		if err := h.readLog(p, off); err != nil {
+			return err
 		}
 		if off == 0 {
 			p[offWriteVersion], p[offReadVersion] = 1, 1
 		}
 		off += int64(len(p))
 	}
-	return id, nil
+	return nil
 }
 
 // read fills p from the file at off.

@@ -370,9 +370,8 @@ func TestLoad_names(t *testing.T) {
 			got, id := load(t, path)
 			require.EqualValues(t, rows, query(t, got, "SELECT count(*) FROM t"))
 			img := image(t, 10)
-			res, err := Write(context.Background(), path, img, id, WriteOptions{})
+			_, err := Write(context.Background(), path, img, id, writeOptions{})
 			require.NoError(t, err)
-			require.Equal(t, path, res.Path)
 			require.Equal(t, map[string]string{name: string(img.b)}, dirContents(t, dir))
 		})
 	}
@@ -387,7 +386,7 @@ func TestLoad_busy(t *testing.T) {
 			db := openSQL(t, path)
 			mustExec(t, db, "BEGIN IMMEDIATE", "INSERT INTO t(b) VALUES('new')")
 			s := new(memSink)
-			_, err := quick.load(context.Background(), path, s)
+			_, err := quick.loadID(context.Background(), path, s)
 			require.ErrorIs(t, err, ErrBusy)
 			require.Zero(t, s.reserved)
 			mustExec(t, db, "COMMIT")
@@ -419,7 +418,7 @@ func TestLoad_walOpenElsewhere(t *testing.T) {
 	path := dbFile(t, "PRAGMA journal_mode=WAL")
 	db := openSQL(t, path)
 	mustExec(t, db, "INSERT INTO t(b) VALUES('in the wal')")
-	_, err := quick.load(context.Background(), path, new(memSink))
+	_, err := quick.loadID(context.Background(), path, new(memSink))
 	require.ErrorIs(t, err, ErrBusy)
 	mustExec(t, db, "INSERT INTO t(b) VALUES('more')")
 	require.NoError(t, db.Close())
@@ -522,7 +521,7 @@ func TestLoad_notAFile(t *testing.T) {
 func TestLoad_changedAfterCopy(t *testing.T) {
 	path := dbFile(t)
 	l := loader{fs: changeOnClose{osFS{}, path, t}, wait: time.Second, poll: loadPoll}
-	_, err := l.load(context.Background(), path, new(memSink))
+	_, err := l.loadID(context.Background(), path, new(memSink))
 	require.ErrorIs(t, err, ErrBusy)
 }
 
@@ -606,7 +605,7 @@ func TestLoad_judgedAgain(t *testing.T) {
 		}
 	}
 	s := new(memSink)
-	_, err := loader{fs: f, wait: loadWait, poll: time.Millisecond}.load(context.Background(), path, s)
+	_, err := loader{fs: f, wait: loadWait, poll: time.Millisecond}.loadID(context.Background(), path, s)
 	require.NoError(t, err)
 	require.Equal(t, want, s.bytes())
 }

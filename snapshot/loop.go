@@ -70,6 +70,7 @@ type Loop struct {
 	// while a function of cfg runs.
 	mu      sync.Mutex
 	pending *batch // the Sync calls that the next save will serve; nil if none
+	soon    bool   // Soon has been called
 	closing bool   // Close has been called
 }
 
@@ -111,7 +112,7 @@ func (l *Loop) Sync(ctx context.Context) (int64, error) {
 	}
 	b := l.pending
 	l.mu.Unlock()
-	l.signal()
+	signal(l.wake)
 
 	select {
 	case <-b.done:
@@ -119,6 +120,15 @@ func (l *Loop) Sync(ctx context.Context) (int64, error) {
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// Soon has the loop save what has changed as soon as it can, as if an interval
+// had passed. It does not wait. Without an interval it does nothing.
+func (l *Loop) Soon() {
+	l.mu.Lock()
+	l.soon = l.cfg.Interval > 0
+	l.mu.Unlock()
+	signal(l.wake)
 }
 
 // Close ends the loop: it waits for a running save, saves what has changed
@@ -132,7 +142,7 @@ func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closing = true
 	l.mu.Unlock()
-	l.signal()
+	signal(l.wake)
 
 	select {
 	case <-l.done:
@@ -147,11 +157,12 @@ func (l *Loop) Close(ctx context.Context) error {
 	}
 }
 
-// signal wakes the goroutine. A signal that is still waiting covers this one,
-// since the goroutine looks at the fields only after taking it.
-func (l *Loop) signal() {
+// signal wakes a goroutine by its channel of capacity 1. A signal that is still
+// waiting covers this one, since the goroutine looks at the fields only after
+// taking it.
+func signal(wake chan<- struct{}) {
 	select {
-	case l.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -185,7 +196,8 @@ func (l *Loop) run() {
 		// calls must cover has been committed by now.
 		l.mu.Lock()
 		b, closing := l.pending, l.closing
-		l.pending = nil
+		ticked = ticked || l.soon && failures == 0 // after a failure the backoff counts
+		l.pending, l.soon = nil, false
 		l.mu.Unlock()
 
 		if b == nil && !ticked && !closing {
@@ -196,7 +208,7 @@ func (l *Loop) run() {
 		if b != nil || ticked || l.cfg.Interval > 0 {
 			if l.cfg.Changed() {
 				bytes, err = l.attempt(&failures, b != nil || closing)
-				retry = time.Now().Add(backoff(failures, l.cfg.Interval))
+				retry = time.Now().Add(backoff(failures, backoffFirst, min(backoffMax, l.cfg.Interval)))
 			} else {
 				failures = 0 // nothing is left to retry
 			}
@@ -242,10 +254,10 @@ func nextTick(start, now time.Time, interval time.Duration) time.Time {
 	return start.Add((now.Sub(start)/interval + 1) * interval)
 }
 
-// backoff is the wait after the n-th failure in a row, n > 0.
-func backoff(n int, interval time.Duration) time.Duration {
-	limit := min(backoffMax, interval)
-	d := backoffFirst
+// backoff is the wait after the n-th failure in a row, n > 0: first, then twice
+// as long each time, at most limit.
+func backoff(n int, first, limit time.Duration) time.Duration {
+	d := first
 	for i := 1; i < n && d < limit; i++ {
 		d *= 2
 	}

@@ -132,10 +132,10 @@ func TestLoop_backoff(t *testing.T) {
 
 // Ensure that with a short interval the retries are no further apart than it.
 func TestLoop_backoffShortInterval(t *testing.T) {
-	require.Equal(t, time.Second, backoff(1, minute))
-	require.Equal(t, 3*time.Second, backoff(3, 3*time.Second))
-	require.Equal(t, 100*time.Millisecond, backoff(1, 100*time.Millisecond))
-	require.Equal(t, minute, backoff(1_000_000, time.Hour))
+	require.Equal(t, time.Second, backoff(1, backoffFirst, minute))
+	require.Equal(t, 3*time.Second, backoff(3, backoffFirst, 3*time.Second))
+	require.Equal(t, 100*time.Millisecond, backoff(1, backoffFirst, 100*time.Millisecond))
+	require.Equal(t, minute, backoff(1_000_000, backoffFirst, backoffMax))
 }
 
 // Ensure that when nothing is left to save, retrying stops.

@@ -50,7 +50,7 @@ func TestWrite_groupNotKept(t *testing.T) {
 	id := save(t, path, image(t, 1), FileID{})
 	require.NoError(t, os.Chown(path, -1, 5678))
 	require.NoError(t, os.Chmod(path, 0o664))
-	_, err := writer{noChown{osFS{}}}.write(bg, path, image(t, 2), id, WriteOptions{})
+	_, err := writer{noChown{osFS{}}}.write(bg, path, image(t, 2), id, writeOptions{})
 	require.NoError(t, err)
 	info, err := os.Stat(path)
 	require.NoError(t, err)

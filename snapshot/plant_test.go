@@ -244,7 +244,7 @@ func TestPlanted_notExclusive(t *testing.T) {
 		for i := range 120 {
 			writeFile(t, path+".sqlite-mem-"+begin.Add(time.Duration(i)*time.Second).Format("20060102T150405Z"), []byte("mine"))
 		}
-		_, err := writer{f}.write(bg, path, image(t, 5), FileID{}, WriteOptions{})
+		_, err := writer{f}.write(bg, path, image(t, 5), FileID{}, writeOptions{})
 		var fe *ForeignChangeError
 		require.ErrorAs(t, err, &fe)
 		require.NoError(t, fe.Err)

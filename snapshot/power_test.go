@@ -217,7 +217,7 @@ func opensAs(path string, want []*memImage) error {
 		return fmt.Errorf("left over: %v (%v)", left, err)
 	}
 	var sink memSink
-	id, err := quick.load(bg, path, &sink)
+	id, err := quick.loadID(bg, path, &sink)
 	if err != nil {
 		return err
 	}
@@ -257,10 +257,10 @@ func saves(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
 
 func savesFrom(t *testing.T, path string, fs fsys, prev FileID, want []*memImage, tell func()) {
 	for _, img := range want[1:] {
-		res, err := writer{fs}.write(bg, path, img, prev, WriteOptions{})
+		res, err := writer{fs}.write(bg, path, img, prev, writeOptions{})
 		require.NoError(t, err)
 		tell()
-		prev = res.FileID
+		prev = res.id
 	}
 }
 
@@ -316,7 +316,7 @@ func loadAndSave(t *testing.T, path string, fs fsys, want []*memImage, tell func
 	_, err := writer{fs}.removeLeftovers(path)
 	require.NoError(t, err)
 	var sink memSink
-	prev, err := loader{fs: fs, wait: loadWait, poll: time.Millisecond}.load(bg, path, &sink)
+	prev, err := loader{fs: fs, wait: loadWait, poll: time.Millisecond}.loadID(bg, path, &sink)
 	require.NoError(t, err)
 	require.Equal(t, want[0].b, sink.bytes())
 	savesFrom(t, path, fs, prev, want, tell)
@@ -374,13 +374,13 @@ var powerRuns = map[string]powerRun{
 			return []*memImage{want[0], want[0], want[0]}
 		},
 		run: func(t *testing.T, path string, fs fsys, _ []*memImage, tell func()) {
-			var side SideCopy
+			var side sideCopy
 			for _, n := range []int{60, 70} {
-				_, err := writer{fs}.write(bg, path, image(t, n), FileID{}, WriteOptions{SideCopy: side})
+				_, err := writer{fs}.write(bg, path, image(t, n), FileID{}, writeOptions{side: side})
 				var fe *ForeignChangeError
 				require.ErrorAs(t, err, &fe)
 				require.NoError(t, fe.Err)
-				side = fe.Copy
+				side = fe.copy
 				tell()
 			}
 		},
@@ -442,15 +442,15 @@ func TestPowerLoss_afterFault(t *testing.T) {
 					prev, err := identify(osFS{}, path)
 					require.NoError(t, err)
 					ffs := &faultFS{fsys: fs, failAt: n, err: syscall.EIO, forever: forever}
-					res, err := writer{ffs}.write(bg, path, want[1], prev, WriteOptions{})
+					res, err := writer{ffs}.write(bg, path, want[1], prev, writeOptions{})
 					done = len(ffs.fault) == 0
 					if err == nil {
 						tell()
 					}
-					if !res.FileID.IsZero() {
-						prev = res.FileID
+					if !res.id.IsZero() {
+						prev = res.id
 					}
-					_, serr := writer{fs}.write(bg, path, want[2], prev, WriteOptions{})
+					_, serr := writer{fs}.write(bg, path, want[2], prev, writeOptions{})
 					require.NoError(t, serr)
 					if err != nil {
 						tell()

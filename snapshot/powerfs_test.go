@@ -297,19 +297,32 @@ type powerFile struct {
 }
 
 func (f *powerFile) Write(p []byte) (n int, err error) {
+	n, err = f.write(p, f.pos, f.f.Write)
+	f.pos += int64(n)
+	return n, err
+}
+
+func (f *powerFile) WriteAt(p []byte, off int64) (n int, err error) {
+	return f.write(p, off, func(p []byte) (int, error) { return f.f.WriteAt(p, off) })
+}
+
+func (f *powerFile) write(p []byte, off int64, write func([]byte) (int, error)) (n int, err error) {
 	f.rec.mu.Lock()
 	defer f.rec.mu.Unlock()
 	f.rec.look()
-	n, err = f.f.Write(p)
+	n, err = write(p)
 	if n > 0 { // one that fails may have written
-		f.rec.apply(powerOp{kind: opWrite, file: f.i, off: f.pos, data: bytes.Clone(p[:n]), name: f.name})
-		f.pos += int64(n)
+		f.rec.apply(powerOp{kind: opWrite, file: f.i, off: off, data: bytes.Clone(p[:n]), name: f.name})
 	}
 	return n, err
 }
 
 func (f *powerFile) Sync() error {
 	return f.rec.do(powerOp{kind: opSync, file: f.i, name: f.name}, f.f.Sync)
+}
+
+func (f *powerFile) syncData() error {
+	return f.rec.do(powerOp{kind: opSync, file: f.i, name: f.name}, f.f.syncData)
 }
 
 func (f *powerFile) startFlush(off, n int64) error           { return f.f.startFlush(off, n) }

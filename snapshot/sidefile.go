@@ -46,8 +46,6 @@ type wal struct {
 	valid   bool // frames, and it begins like a log: SQLite may replay them
 }
 
-const walHeaderSize = 32
-
 func readWAL(fsx fsys, path string) (wal, error) {
 	b, n, err := readStart(fsx, path+"-wal", walHeaderSize)
 	w := wal{present: n >= 0, open: n > 0, frames: n > walHeaderSize}

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 const (
@@ -26,82 +28,91 @@ const (
 	flushRun = 32 << 20
 )
 
-// WriteOptions are optional: the zero value is a plain save.
-type WriteOptions struct {
-	// Background lets the save run at a low CPU priority, so that it
+// writeOptions are optional: the zero value is a plain save.
+type writeOptions struct {
+	// background lets the save run at a low CPU priority, so that it
 	// does not delay the statements that run meanwhile. It takes longer on a
 	// busy machine. Linux only; elsewhere it has no effect.
-	Background bool
+	background bool
 
-	// SideCopy is the Copy of the last ForeignChangeError for this path, the
+	// hash: the hash of the new file is wanted, for a log.
+	hash bool
+
+	// side is the copy of the last ForeignChangeError for this path, the
 	// zero value if there was none. If the change is still there, the new
 	// state replaces that copy, unless somebody has edited it; if it holds
 	// this very version already, nothing is written. If the copy has been
 	// moved to path, the file counts as ours again.
-	SideCopy SideCopy
+	side sideCopy
 }
 
-// Result of a Write.
-type Result struct {
-	Path   string // the file that was written, symbolic links resolved
-	Bytes  int64  // its length
-	FileID FileID // its identity, prev for the next Write
-}
-
-// Write puts the database in img in the place of the file at path, or creates
-// it. Symbolic links are followed, also to a file that does not exist yet. The
-// new file has the owner, group and permissions of the old as far as this
-// process may give them, 0600 if there was none; access control lists,
-// extended attributes and hard links are not carried over. An empty database
-// becomes a file of no bytes, which SQLite takes for one.
-//
-// prev is what Load or the last Write returned, zero if there was no file. If
-// the file is no longer that, or another program is using it, the error is a
-// [*ForeignChangeError] and the state is kept beside the file. The check is
-// made anew each time: when the cause is gone, the next Write succeeds.
-//
-// Every other error is an [*Error]. Then the file is as it was, unless
-// Result.FileID is not zero: in that case the new file is in place, but could
-// not be made to survive a power failure, which may bring the old one back.
-// Pass that FileID to the next Write, and count the save as failed. A
-// temporary file that could not be removed is named in the error.
-//
-// The end of ctx ends the save until the moment of the rename. Write does not
-// release img. Only one Write may run for one path at a time.
-func Write(ctx context.Context, path string, img Image, prev FileID, opts WriteOptions) (Result, error) {
-	w := writer{fs: system}
-	if !opts.Background {
-		return w.write(ctx, path, img, prev, opts)
-	}
-	var res Result
-	var err error
-	inBackground(func() { res, err = w.write(ctx, path, img, prev, opts) })
-	return res, err
+// result of a write.
+type result struct {
+	bytes int64  // length of the file that was written
+	id    FileID // its identity, prev for the next write
 }
 
 type writer struct{ fs fsys }
 
-func (w writer) write(ctx context.Context, path string, img Image, prev FileID, opts WriteOptions) (Result, error) {
-	fail := func(err error) (Result, error) {
-		return Result{}, &Error{Op: "save", Path: path, Err: err}
-	}
+// prepared is a new state of a database, whole and synced, in a temporary file
+// beside the one whose place it is to take.
+type prepared struct {
+	writer
+	path    string // as given to prepare
+	target  string // the file, symbolic links resolved
+	tmp     string // "": there is no temporary file any more
+	id      FileID
+	img     imageInfo
+	prev    FileID
+	options writeOptions
+}
+
+// imageInfo is what is to be known of an image when it is written.
+type imageInfo struct {
+	version  uint64
+	size     int64
+	pageSize int
+	hash     baseHash // of its bytes, if it was asked for
+}
+
+func saveErr(path string, err error) error { return &Error{Op: "save", Path: path, Err: err} }
+
+// prepare writes img, which is to take the place of the file at path. prev is
+// what that file has to be, zero if there has to be none. Its error is an
+// [*Error], or a [*ForeignChangeError] if the file is another and the copy
+// that options.side tells of holds this state already. After an error there is
+// nothing to clear away, unless it says so.
+func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID, options writeOptions) (_ *prepared, err error) {
 	target, err := Resolve(path)
 	if err != nil {
-		return fail(err)
+		return nil, saveErr(path, err)
 	}
 	// Looked at first only to save the work: it is the second look that counts.
-	reason, err := w.foreign(target, prev, opts.SideCopy)
+	reason, err := w.foreign(target, prev, options.side)
 	if err != nil {
-		return fail(err)
+		return nil, saveErr(path, err)
 	}
-	if reason != "" && w.sideCopyHolds(opts.SideCopy, img.Version()) {
-		return Result{}, &ForeignChangeError{Path: target, Reason: reason, SavedAs: opts.SideCopy.Path, Copy: opts.SideCopy}
+	if reason != "" && w.sideCopyHolds(options.side, img.Version()) {
+		return nil, &ForeignChangeError{Path: target, Reason: reason, SavedAs: options.side.path, copy: options.side}
 	}
+	p := &prepared{writer: w, path: path, target: target, prev: prev, options: options}
+	p.tmp, p.id, p.img, err = w.writeTemp(ctx, target, img, options.hash)
+	if err != nil {
+		return nil, saveErr(path, errors.Join(err, p.discard()))
+	}
+	return p, nil
+}
 
-	tmp, id, err := w.writeTemp(ctx, target, img)
-	if err == nil {
-		reason, err = w.foreign(target, prev, opts.SideCopy)
-	}
+// publish puts the new state in the place of the file. The directory is synced
+// then. If the file is not what it has to be, or another program is using it,
+// the error is a [*ForeignChangeError] and the state is kept beside the file.
+// Every other error is an [*Error]: the file is as it was, unless result.id is
+// not zero, in which case the new file is in place, but could not be made to
+// survive a power failure, which may bring the old one back.
+//
+// The end of ctx ends the save until the moment of the rename.
+func (p *prepared) publish(ctx context.Context) (result, error) {
+	reason, err := p.foreign(p.target, p.prev, p.options.side)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -109,56 +120,71 @@ func (w writer) write(ctx context.Context, path string, img Image, prev FileID, 
 		// SQLite does not sync the directory when it has removed a journal or
 		// a -wal. Should the power fail and the removal be lost, but not our
 		// rename, it would be applied to the new file.
-		err = w.fs.syncDir(filepath.Dir(target))
+		err = p.fs.syncDir(filepath.Dir(p.target))
 	}
 	if err == nil && reason == "" {
-		if err = w.fs.rename(tmp, target); err == nil {
-			tmp = ""
+		if err = p.fs.rename(p.tmp, p.target); err == nil {
+			p.tmp = ""
 		}
 	}
 	if err != nil {
-		return fail(errors.Join(err, w.discard(tmp)))
+		return result{}, saveErr(p.path, errors.Join(err, p.discard()))
 	}
 	if reason != "" {
-		return Result{}, w.keepAside(target, tmp, id, img.Version(), reason, opts.SideCopy)
+		return result{}, p.keepAside(p.target, p.tmp, p.id, p.img.version, reason, p.options.side)
 	}
-	res := Result{Path: target, Bytes: id.Size(), FileID: id}
-	if err := w.fs.syncDir(filepath.Dir(target)); err != nil {
-		return res, &Error{Op: "save", Path: path,
-			Err: fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err)}
+	res := result{bytes: p.id.Size(), id: p.id}
+	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
+		return res, saveErr(p.path,
+			fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err))
 	}
 	return res, nil
 }
 
+// discard gives the new state up.
+func (p *prepared) discard() error {
+	tmp := p.tmp
+	p.tmp = ""
+	return p.writer.discard(tmp)
+}
+
 // writeTemp writes img to a temporary file beside target, synced and checked.
 // After an error it returns the name only if there is a file to remove.
-func (w writer) writeTemp(ctx context.Context, target string, img Image) (name string, id FileID, err error) {
-	size, ps := img.Size(), int64(0)
-	if size != 0 {
-		ps = int64(img.PageSize())
-		if !validPageSize(int(ps)) || size < 0 || size%ps != 0 {
-			return "", id, fmt.Errorf("image of %d bytes in pages of %d", size, ps)
+func (w writer) writeTemp(ctx context.Context, target string, img Image, hash bool) (name string, id FileID, info imageInfo, err error) {
+	info = imageInfo{version: img.Version(), size: img.Size()}
+	if info.size != 0 {
+		info.pageSize = img.PageSize()
+		if !validPageSize(info.pageSize) || info.size < 0 || info.size%int64(info.pageSize) != 0 {
+			return "", id, info, fmt.Errorf("image of %d bytes in pages of %d", info.size, info.pageSize)
 		}
 	}
 	name = tempName(target)
 	f, err := w.fs.create(name, 0o600)
 	if err != nil {
-		return "", id, err
+		return "", id, info, err
 	}
-	err = w.fill(ctx, f, target, img, size)
+	var sum *xxhash.Digest
+	if hash {
+		sum = xxhash.New()
+	}
+	err = w.fill(ctx, f, target, img, info.size, sum)
 	// A descriptor whose sync failed is not synced again: the kernel reports
 	// a lost page once and then calls it clean.
 	if err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return name, id, err
+		return name, id, info, err
 	}
-	id, err = w.verify(name, size, int(ps))
-	return name, id, err
+	if hash {
+		info.hash = baseHash(sum.Sum64())
+	}
+	id, err = w.verify(name, info.size, info.pageSize)
+	return name, id, info, err
 }
 
-func (w writer) fill(ctx context.Context, f file, target string, img Image, size int64) error {
+// fill writes img, of size bytes, and adds it to sum, if that is not nil.
+func (w writer) fill(ctx context.Context, f file, target string, img Image, size int64, sum *xxhash.Digest) error {
 	// Before there is anything in it to read.
 	switch like, err := w.fs.stat(target); {
 	case err == nil:
@@ -185,6 +211,9 @@ func (w writer) fill(ctx context.Context, f file, target string, img Image, size
 			return err
 		} else if n < len(p) {
 			return io.ErrShortWrite
+		}
+		if sum != nil {
+			_, _ = sum.Write(p) // never fails
 		}
 		off += int64(len(p))
 		if off-flushed >= flushRun {
@@ -250,7 +279,7 @@ func (w writer) verifyOpen(f file, size int64, pageSize int) (FileID, error) {
 }
 
 // foreign says in words why target is not ours to replace, "" if it is.
-func (w writer) foreign(target string, prev FileID, side SideCopy) (string, error) {
+func (w writer) foreign(target string, prev FileID, side sideCopy) (string, error) {
 	// A side file is no part of our saves: whoever made it has opened the
 	// database. Under a new file of the same name SQLite would apply it.
 	j, err := readJournal(w.fs, target)
@@ -305,61 +334,61 @@ func (w writer) foreign(target string, prev FileID, side SideCopy) (string, erro
 
 // isOurs compares the file with what it should be: what we loaded or saved
 // last, or the side copy of ours, if it was moved there.
-func isOurs(now, prev FileID, side SideCopy) string {
+func isOurs(now, prev FileID, side sideCopy) string {
 	d := prev.difference(now)
-	if d != "" && !side.ID.IsZero() && side.ID.Same(now) {
+	if d != "" && !side.id.IsZero() && side.id.Same(now) {
 		return ""
 	}
 	return d
 }
 
-func (w writer) sideCopyHolds(side SideCopy, version uint64) bool {
-	return side.Version == version && !side.unsynced && w.sideCopyIntact(side)
+func (w writer) sideCopyHolds(side sideCopy, version uint64) bool {
+	return side.version == version && !side.unsynced && w.sideCopyIntact(side)
 }
 
-func (w writer) sideCopyIntact(side SideCopy) bool {
-	if side.Path == "" || side.ID.IsZero() {
+func (w writer) sideCopyIntact(side sideCopy) bool {
+	if side.path == "" || side.id.IsZero() {
 		return false
 	}
-	id, err := identify(w.fs, side.Path)
-	return err == nil && side.ID.Same(id)
+	id, err := identify(w.fs, side.path)
+	return err == nil && side.id.Same(id)
 }
 
 // keepAside gives the temporary file, which is whole and synced, a name beside
 // target that says what it is.
-func (w writer) keepAside(target, tmp string, id FileID, version uint64, reason string, side SideCopy) error {
+func (w writer) keepAside(target, tmp string, id FileID, version uint64, reason string, side sideCopy) error {
 	ferr := &ForeignChangeError{Path: target, Reason: reason}
-	name := side.Path
+	name := side.path
 	if !w.sideCopyIntact(side) {
 		var err error
-		if name, err = w.reserveAside(target); err != nil {
+		if name, err = w.reserveAside(target + ".sqlite-mem-"); err != nil {
 			ferr.Err = errors.Join(err, w.discard(tmp))
 			return ferr
 		}
-		side = SideCopy{}
+		side = sideCopy{}
 	}
 	if err := w.fs.rename(tmp, name); err != nil {
 		ferr.Err = errors.Join(err, w.discard(tmp))
-		if side.Path == "" {
+		if side.path == "" {
 			ferr.Err = errors.Join(ferr.Err, w.discard(name))
 		} else {
-			ferr.Copy = side // still there, an older state
+			ferr.copy = side // still there, an older state
 		}
 		return ferr
 	}
 	ferr.SavedAs = name
-	ferr.Copy = SideCopy{Path: name, ID: id, Version: version}
+	ferr.copy = sideCopy{path: name, id: id, version: version}
 	if err := w.fs.syncDir(filepath.Dir(target)); err != nil {
 		ferr.Err = err
-		ferr.Copy.unsynced = true // so the next Write makes it again
+		ferr.copy.unsynced = true // so the next Write makes it again
 	}
 	return ferr
 }
 
-// reserveAside makes an empty file under a new name, for a rename to replace:
-// so nothing that was there before is overwritten.
-func (w writer) reserveAside(target string) (string, error) {
-	stamp := target + ".sqlite-mem-" + time.Now().UTC().Format("20060102T150405Z")
+// reserveAside makes an empty file under a new name, prefix and the time, for a
+// rename to replace: so nothing that was there before is overwritten.
+func (w writer) reserveAside(prefix string) (string, error) {
+	stamp := prefix + time.Now().UTC().Format("20060102T150405Z")
 	for i := 0; ; i++ {
 		name := stamp
 		if i > 0 {

@@ -18,9 +18,9 @@ import (
 // save writes img and returns the new identity.
 func save(t testing.TB, path string, img Image, prev FileID) FileID {
 	t.Helper()
-	res, err := Write(bg, path, img, prev, WriteOptions{})
+	res, err := Write(bg, path, img, prev, writeOptions{})
 	require.NoError(t, err)
-	return res.FileID
+	return res.id
 }
 
 // Ensure that what is written is what is loaded again, over a missing file and
@@ -31,16 +31,15 @@ func TestWrite_roundTrip(t *testing.T) {
 		var prev FileID
 		for _, rows := range []int{10, 30000, 0, 700} {
 			img := image(t, rows)
-			res, err := Write(bg, path, img, prev, WriteOptions{Background: background})
+			res, err := Write(bg, path, img, prev, writeOptions{background: background})
 			require.NoError(t, err)
-			require.Equal(t, path, res.Path)
-			require.EqualValues(t, len(img.b), res.Bytes)
+			require.EqualValues(t, len(img.b), res.bytes)
 			require.Equal(t, img.b, readFile(t, path))
 			got, id := load(t, path)
 			require.Equal(t, img.b, got)
-			require.True(t, id.Same(res.FileID), res.FileID.difference(id))
+			require.True(t, id.Same(res.id), res.id.difference(id))
 			require.EqualValues(t, rows, query(t, got, "SELECT count(*) FROM t"))
-			prev = res.FileID
+			prev = res.id
 		}
 		require.Equal(t, []string{"x.db"}, names(dirContents(t, filepath.Dir(path))))
 	}
@@ -53,7 +52,7 @@ func TestWrite_large(t *testing.T) {
 	require.Greater(t, len(img.b), 2*flushRun)
 	path := filepath.Join(t.TempDir(), "x.db")
 	f := &faultFS{fsys: osFS{}}
-	_, err := writer{f}.write(bg, path, img, FileID{}, WriteOptions{})
+	_, err := writer{f}.write(bg, path, img, FileID{}, writeOptions{})
 	require.NoError(t, err)
 	require.Equal(t, img.b, readFile(t, path))
 	require.Equal(t, 2, strings.Count(strings.Join(f.ops, "\n"), "flush "))
@@ -77,7 +76,7 @@ func TestWrite_empty(t *testing.T) {
 func TestWrite_order(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	f := &faultFS{fsys: osFS{}}
-	_, err := writer{f}.write(bg, path, image(t, 5), FileID{}, WriteOptions{})
+	_, err := writer{f}.write(bg, path, image(t, 5), FileID{}, writeOptions{})
 	require.NoError(t, err)
 	var steps []string
 	for _, op := range f.ops {
@@ -98,10 +97,9 @@ func TestWrite_symlink(t *testing.T) {
 	var id FileID
 	for _, rows := range []int{3, 4} {
 		img := image(t, rows)
-		res, err := Write(bg, link, img, id, WriteOptions{})
+		res, err := Write(bg, link, img, id, writeOptions{})
 		require.NoError(t, err)
-		require.Equal(t, target, res.Path)
-		id = res.FileID
+		id = res.id
 		got, err := os.Readlink(link)
 		require.NoError(t, err)
 		require.Equal(t, target, got)
@@ -170,14 +168,14 @@ func TestWrite_foreignChange(t *testing.T) {
 			before := dirContents(t, filepath.Dir(path))
 			delete(before, "x.db-shm")
 
-			var side SideCopy
+			var side sideCopy
 			for i, rows := range []int{60, 60, 70} {
 				img := image(t, 60)
 				if rows != 60 {
 					img = image(t, rows)
 				}
 				f := &faultFS{fsys: osFS{}}
-				res, err := writer{f}.write(bg, path, img, id, WriteOptions{SideCopy: side})
+				res, err := writer{f}.write(bg, path, img, id, writeOptions{side: side})
 				require.Zero(t, res)
 				var fe *ForeignChangeError
 				require.ErrorAs(t, err, &fe)
@@ -189,30 +187,30 @@ func TestWrite_foreignChange(t *testing.T) {
 					require.Contains(t, err.Error(), part)
 				}
 				if i > 0 {
-					require.Equal(t, side.Path, fe.SavedAs)
+					require.Equal(t, side.path, fe.SavedAs)
 				}
 				if i == 1 {
 					require.NotContains(t, strings.Join(f.ops, "\n"), "create ", "this version is saved already")
 				} else {
 					require.Equal(t, img.b, readFile(t, fe.SavedAs))
 				}
-				side = fe.Copy
+				side = fe.copy
 
 				after := dirContents(t, filepath.Dir(path))
 				delete(after, filepath.Base(fe.SavedAs))
 				delete(after, "x.db-shm")
 				require.Equal(t, before, after)
 			}
-			got, _ := load(t, side.Path)
+			got, _ := load(t, side.path)
 			require.EqualValues(t, 70, query(t, got, "SELECT count(*) FROM t"))
 
 			// The copy, moved into its place, is ours.
 			os.Remove(path + "-journal")
 			os.Remove(path + "-wal")
-			require.NoError(t, os.Rename(side.Path, path))
-			res, err := Write(bg, path, image(t, 80), id, WriteOptions{SideCopy: side})
+			require.NoError(t, os.Rename(side.path, path))
+			res, err := Write(bg, path, image(t, 80), id, writeOptions{side: side})
 			require.NoError(t, err)
-			require.False(t, res.FileID.IsZero())
+			require.False(t, res.id.IsZero())
 		})
 	}
 }
@@ -223,7 +221,7 @@ func TestWrite_foreignFileAppeared(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
 			writeFile(t, path, b)
-			_, err := Write(bg, path, image(t, 5), FileID{}, WriteOptions{})
+			_, err := Write(bg, path, image(t, 5), FileID{}, writeOptions{})
 			var fe *ForeignChangeError
 			require.ErrorAs(t, err, &fe)
 			require.Len(t, readFile(t, path), len(b))
@@ -238,7 +236,7 @@ func TestWrite_foreignChangeDuringSave(t *testing.T) {
 	id := save(t, path, image(t, 5), FileID{})
 	img := image(t, 6)
 	img.read = func() { require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))) }
-	_, err := Write(bg, path, img, id, WriteOptions{})
+	_, err := Write(bg, path, img, id, writeOptions{})
 	var fe *ForeignChangeError
 	require.ErrorAs(t, err, &fe)
 	requireNoTemp(t, path)
@@ -249,18 +247,18 @@ func TestWrite_foreignChangeDuringSave(t *testing.T) {
 func TestWrite_sideCopyNotOverwritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	writeFile(t, path, nil)
-	foreign := func(side SideCopy) *ForeignChangeError {
+	foreign := func(side sideCopy) *ForeignChangeError {
 		t.Helper()
-		_, err := Write(bg, path, image(t, 5), FileID{}, WriteOptions{SideCopy: side})
+		_, err := Write(bg, path, image(t, 5), FileID{}, writeOptions{side: side})
 		var fe *ForeignChangeError
 		require.ErrorAs(t, err, &fe)
 		return fe
 	}
-	first := foreign(SideCopy{})
+	first := foreign(sideCopy{})
 	writeFile(t, first.SavedAs, []byte("edited"))
-	second := foreign(first.Copy)
+	second := foreign(first.copy)
 	require.NotEqual(t, first.SavedAs, second.SavedAs)
-	third := foreign(SideCopy{})
+	third := foreign(sideCopy{})
 	require.NotEqual(t, second.SavedAs, third.SavedAs)
 	require.Equal(t, "edited", string(readFile(t, first.SavedAs)))
 	require.Len(t, dirContents(t, filepath.Dir(path)), 4)
@@ -311,7 +309,7 @@ func TestWrite_walOpenElsewhere(t *testing.T) {
 	require.FileExists(t, path+"-wal")
 	require.Empty(t, readFile(t, path+"-wal"))
 
-	_, err := Write(bg, path, image(t, 6), id, WriteOptions{})
+	_, err := Write(bg, path, image(t, 6), id, writeOptions{})
 	var fe *ForeignChangeError
 	require.ErrorAs(t, err, &fe)
 	require.Contains(t, fe.Reason, "WAL")
@@ -343,7 +341,7 @@ func TestWrite_badImage(t *testing.T) {
 			id := save(t, path, old, FileID{})
 			img := image(t, 40000)
 			tt.spoil(img)
-			res, err := Write(bg, path, img, id, WriteOptions{})
+			res, err := Write(bg, path, img, id, writeOptions{})
 			require.Error(t, err)
 			if tt.want != nil {
 				require.ErrorIs(t, err, tt.want)
@@ -369,7 +367,7 @@ func TestWrite_context(t *testing.T) {
 		}
 	}
 	for range 2 {
-		_, err := Write(ctx, path, img, id, WriteOptions{})
+		_, err := Write(ctx, path, img, id, writeOptions{})
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, 2, n)
 		require.Equal(t, map[string]string{"x.db": string(old.b)}, dirContents(t, filepath.Dir(path)))

@@ -1,5 +1,6 @@
 /*
-** The link between a connection of Go and its file: the write lock, which is
+** The links between a connection of Go and its files, which are its main
+** database and the stores that are attached to it: the write lock, which is
 ** Go's, and the cancellation of the running statement.
 */
 #include "engine.h"
@@ -12,6 +13,9 @@
 
 static memvfs_hooks hooks;   /* Set once, by memvfs_register */
 
+/* The links of main databases. Guarded by memvfsNamesMutex */
+static memvfs_conn *pMainList;
+
 void memvfsConnHooks(memvfs_hooks h){
   hooks = h;
 }
@@ -22,9 +26,9 @@ void memvfsConnHooks(memvfs_hooks h){
 ** statement behind the first of a string, a pragma that writes, whatever runs
 ** through Conn.Raw) comes to this point without it, and Go is asked for it.
 **
-** A file that is attached to a connection has no link, nor has one that is
-** opened without the driver. They come to the single-writer pointer without
-** the lock, and wait by SQLite's busy handler when another has it.
+** A file that is opened without the driver has no link. It comes to the
+** single-writer pointer without the lock, and waits by SQLite's busy handler
+** when another has it.
 */
 int memvfsConnLock(MemFile *f){
   memvfs_conn *p = f->pConn;
@@ -37,10 +41,10 @@ int memvfsConnLock(MemFile *f){
   return rc;
 }
 
-/* The file is not the writer, or not any more. */
-void memvfsConnUnlock(MemFile *f){
+/* The file is not the writer, or with wrote set not any more. */
+void memvfsConnUnlock(MemFile *f, int wrote){
   memvfs_conn *p = f->pConn;
-  if( p && p->borrowed && f->eLock<SQLITE_LOCK_RESERVED ){
+  if( p && (p->borrowed || (p->tell && wrote)) && f->eLock<SQLITE_LOCK_RESERVED ){
     p->borrowed = 0;
     hooks.xUnlock(p->handle);
   }
@@ -54,6 +58,7 @@ static int progress(void *pArg){
 
 memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   memvfs_conn *p = memvfsMalloc(sizeof(*p));
+  sqlite3_mutex *mutex;
   MemFile *f = 0;
   Reader *r;
   if( p==0 ) return 0;
@@ -74,13 +79,25 @@ memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   p->eLock = f->eLock;
   p->busyTimeout = -1;
   sqlite3_progress_handler(p->db, PROGRESS_OPS, progress, p);
+  mutex = memvfsNamesMutex();
+  sqlite3_mutex_enter(mutex);
+  p->pNext = pMainList;
+  if( pMainList ) pMainList->pPrev = p;
+  pMainList = p;
+  sqlite3_mutex_leave(mutex);
   return p;
 }
 
-void memvfs_conn_abandon(memvfs_conn *p){
-  MemFile *f = p->pFile;
-  if( f==0 || f->dead ) return;
-  f->pConn = 0;
+/* Takes a link out of the list of main links. Under memvfsNamesMutex. */
+static void unlist(memvfs_conn *p){
+  if( p->pPrev ) p->pPrev->pNext = p->pNext;
+  else if( pMainList==p ) pMainList = p->pNext;
+  if( p->pNext ) p->pNext->pPrev = p->pPrev;
+  p->pPrev = p->pNext = 0;
+}
+
+/* Gives the file up, before or instead of its being closed. */
+static void giveUp(MemFile *f){
   if( f->eLock>=SQLITE_LOCK_RESERVED ){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
@@ -89,6 +106,47 @@ void memvfs_conn_abandon(memvfs_conn *p){
   f->eLock = SQLITE_LOCK_NONE;
   f->dead = 1;
   memvfsClose(f);    /* SQLite may never: the store must not wait for that */
+}
+
+/*
+** A file has learnt whose it is. When that connection has a link already, by
+** its main database, this is a store that is being attached: it gets a link of
+** its own, and Go is told, so that the store stays while it is attached and
+** is written under its own write lock. A file that Go refuses answers
+** SQLITE_IOERR, and so fails the ATTACH.
+*/
+void memvfsConnAttach(MemFile *f){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  memvfs_conn *pMain, *p;
+  sqlite3_mutex_enter(mutex);
+  for(pMain=pMainList; pMain && pMain->db!=f->db; pMain=pMain->pNext){}
+  sqlite3_mutex_leave(mutex);
+  /* It cannot go before this returns: its connection is ours. */
+  if( pMain==0 || f->pConn ) return;
+  p = memvfsMalloc(sizeof(*p));
+  if( p ){
+    p->db = f->db;
+    p->pFile = f;
+    p->pMain = pMain;
+    p->handle = hooks.xAttach(pMain->handle, f->pStore->owner, p);
+    if( p->handle ){
+      f->pConn = p;
+      return;
+    }
+    memvfsFree(p);
+  }
+  giveUp(f);
+}
+
+void memvfs_conn_abandon(memvfs_conn *p){
+  MemFile *f = p->pFile;
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  if( f==0 || f->dead ) return;
+  sqlite3_mutex_enter(mutex);
+  unlist(p);
+  sqlite3_mutex_leave(mutex);
+  f->pConn = 0;
+  giveUp(f);
   p->eLock = SQLITE_LOCK_NONE;
   p->pFile = 0;
 }
@@ -101,6 +159,7 @@ void memvfs_conn_abandon(memvfs_conn *p){
 void memvfs_conn_free(memvfs_conn *p){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   sqlite3_mutex_enter(mutex);
+  unlist(p);
   if( p->pFile ){
     p->cancellable = 0;
     p->pFile->pConn = 0;
@@ -111,14 +170,32 @@ void memvfs_conn_free(memvfs_conn *p){
   memvfsFree(p);
 }
 
-/* The file is being closed, on a thread that has the mutex of its connection. */
-void memvfsConnClose(MemFile *f){
+/*
+** The file is being closed, on a thread that has the mutex of its connection.
+** Returns the handle for memvfsConnDetached, 0: none.
+*/
+uintptr_t memvfsConnClose(MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
+  memvfs_conn *p = f->pConn ? f->pConn : f->pOrphan;
+  uintptr_t handle = 0;
   /* The connection lives on when sqlite3_deserialize() takes its file away. */
-  if( f->pConn || f->pOrphan ) sqlite3_progress_handler(f->db, 0, 0, 0);
+  if( p && p->pMain==0 ) sqlite3_progress_handler(f->db, 0, 0, 0);
   sqlite3_mutex_enter(mutex);
-  if( f->pConn ) f->pConn->pFile = 0;
+  if( (p = f->pConn)!=0 ){
+    p->pFile = 0;
+    unlist(p);
+    if( p->pMain ){
+      handle = p->handle;
+      memvfsFree(p);
+    }
+  }
   memvfsFree(f->pOrphan);
   f->pConn = f->pOrphan = 0;
   sqlite3_mutex_leave(mutex);
+  return handle;
+}
+
+/* The file of an attached store is closed. */
+void memvfsConnDetached(uintptr_t handle){
+  hooks.xDetached(handle);
 }

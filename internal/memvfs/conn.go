@@ -21,15 +21,23 @@ type Hooks interface {
 	// LockWrite takes the write lock for a statement that turns out to write.
 	LockWrite() error
 	// UnlockWrite tells that the transaction for which LockWrite was called
-	// is over.
+	// is over; after TellUnlock every write transaction.
 	UnlockWrite()
 	// Cancelled tells whether the running statement is to be stopped. It is
 	// asked only between SetCancellable(true) and SetCancellable(false).
 	Cancelled() bool
+	// Attach tells that the connection attaches the store of owner, and
+	// returns the hooks of that one, or nil to refuse it. link is theirs until
+	// Detached, or Close or Abandon.
+	Attach(owner any, link *Conn) Hooks
+	// Detached tells the hooks of an attached store that it is attached no
+	// more. Its link is gone.
+	Detached()
 }
 
-// Conn is the engine's view of one SQLite connection to a store. Like the
-// connection it is used by one goroutine at a time.
+// Conn is the engine's view of one SQLite connection to a store: its main
+// database, or one that is attached. Like the connection it is used by one
+// goroutine at a time.
 type Conn struct {
 	// c is C memory that the engine writes only inside of SQLite's calls on
 	// this connection, so Go reads and writes its fields without a call and
@@ -75,6 +83,16 @@ func (c *Conn) Abandon() { C.memvfs_conn_abandon(c.c) }
 // Writing reports whether the connection has a write transaction open.
 func (c *Conn) Writing() bool { return c.c.eLock >= C.SQLITE_LOCK_RESERVED }
 
+// WritingAny reports whether the connection has a write transaction open on any
+// of its databases, those on the disk and the temporary one included.
+func (c *Conn) WritingAny() bool {
+	return C.sqlite3_txn_state(c.c.db, nil) == C.SQLITE_TXN_WRITE
+}
+
+// HasFile reports whether the file is still open. sqlite3_deserialize takes it
+// away from a connection.
+func (c *Conn) HasFile() bool { return c.c.pFile != nil }
+
 // Reading reports whether the connection has a transaction open that has read.
 func (c *Conn) Reading() bool { return c.c.eLock >= C.SQLITE_LOCK_SHARED }
 
@@ -87,6 +105,14 @@ func (c *Conn) SetReadOnly(on bool) { c.c.readOnly = cbool(on) }
 
 // SetCancellable tells the engine to ask Hooks.Cancelled now and then.
 func (c *Conn) SetCancellable(on bool) { c.c.cancellable = cbool(on) }
+
+// TellUnlock tells the engine to call Hooks.UnlockWrite after every write
+// transaction.
+func (c *Conn) TellUnlock() { c.c.tell = 1 }
+
+// Committed is the Epoch of the last commit that changed something through this
+// connection, 0 if there was none.
+func (c *Conn) Committed() uint64 { return uint64(c.c.commit) }
 
 // BusyTimeout is the argument of the last PRAGMA busy_timeout of the
 // connection in milliseconds, -1 if there was none.
@@ -116,7 +142,7 @@ func memvfsGoLock(h C.uintptr_t) C.int {
 	case sqlite3.Error:
 		return C.int(err.Code)
 	default:
-		return C.SQLITE_BUSY
+		return C.SQLITE_LOCKED // not SQLITE_BUSY, at which SQLite tries again
 	}
 }
 
@@ -128,4 +154,26 @@ func memvfsGoUnlock(h C.uintptr_t) {
 //export memvfsGoCancelled
 func memvfsGoCancelled(h C.uintptr_t) C.int {
 	return cbool(cgo.Handle(h).Value().(Hooks).Cancelled())
+}
+
+//export memvfsGoAttach
+func memvfsGoAttach(h, owner C.uintptr_t, p *C.memvfs_conn) C.uintptr_t {
+	var of any
+	if owner != 0 {
+		of = cgo.Handle(owner).Value()
+	}
+	link := &Conn{c: p}
+	hooks := cgo.Handle(h).Value().(Hooks).Attach(of, link)
+	if hooks == nil {
+		return 0
+	}
+	link.handle = cgo.NewHandle(hooks)
+	return C.uintptr_t(link.handle)
+}
+
+//export memvfsGoDetached
+func memvfsGoDetached(h C.uintptr_t) {
+	hooks := cgo.Handle(h).Value().(Hooks)
+	cgo.Handle(h).Delete()
+	hooks.Detached()
 }

@@ -4,6 +4,7 @@ package memvfs
 
 import (
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -193,7 +194,7 @@ func TestStore_manyNames(t *testing.T) {
 	dir := t.TempDir()
 	var stores []*Store
 	for i := range 1000 {
-		s, err := NewStore(dir+"/"+strings.Repeat("x", i%20)+fmt.Sprint(i)+"-journal"[:i%9], 0)
+		s, err := NewStore(dir+"/"+strings.Repeat("x", i%20)+fmt.Sprint(i)+"-journal"[:i%9], 0, nil)
 		require.NoError(t, err)
 		stores = append(stores, s)
 	}
@@ -204,10 +205,107 @@ func TestStore_manyNames(t *testing.T) {
 			c.close()
 			require.NoFileExists(t, s.Path())
 		}
-		_, err := NewStore(s.Path(), 0)
+		_, err := NewStore(s.Path(), 0, nil)
 		require.Error(t, err)
 	}
 	for _, s := range stores {
 		require.NoError(t, s.Close())
 	}
+}
+
+// attachHooks counts what the engine tells of an attached store.
+type attachHooks struct {
+	hooks
+	owner    any
+	link     *Conn
+	refuse   bool
+	locks    int // of the attached store
+	unlocks  int
+	detached int
+}
+
+func (h *attachHooks) Attach(owner any, link *Conn) Hooks {
+	if h.refuse {
+		return nil
+	}
+	h.owner, h.link = owner, link
+	return &attachedHooks{h: h}
+}
+
+type attachedHooks struct {
+	hooks
+	h *attachHooks
+}
+
+func (a *attachedHooks) LockWrite() error { a.h.locks++; return nil }
+func (a *attachedHooks) UnlockWrite()     { a.h.unlocks++ }
+func (a *attachedHooks) Detached()        { a.h.detached++ }
+
+// Ensure that a store that is attached to a linked connection has a link of its
+// own, which asks for the lock of that store, and ends with the ATTACH; that it
+// can be refused; and that a failed allocation refuses it as well.
+func TestAttach_link(t *testing.T) {
+	s := newStore(t, 0)
+	other, err := NewStore(t.TempDir()+"/other.db", 0, "its owner")
+	require.NoError(t, err)
+	other.Loaded()
+	c := open(t, s)
+	h := &attachHooks{hooks: hooks{func() {}, func() {}, func() bool { return false }}}
+	link, err := s.Link(c.SQLiteConn, h)
+	require.NoError(t, err)
+
+	attach := "ATTACH '" + other.Path() + "' AS o"
+	c.exec(attach)
+	require.Equal(t, "its owner", h.owner)
+	require.ErrorIs(t, other.Close(), ErrInUse)
+	c.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+	require.Zero(t, h.locks)
+	c.exec("CREATE TABLE o.u(x)")
+	require.Equal(t, []int{1, 1}, []int{h.locks, h.unlocks})
+	c.exec("BEGIN; INSERT INTO o.u VALUES(1)")
+	require.True(t, h.link.Writing())
+	require.False(t, link.Writing())
+	c.exec("COMMIT")
+	require.False(t, h.link.Writing() || h.link.Reading())
+	c.text("PRAGMA o.busy_timeout=55")
+	require.Equal(t, 55, link.BusyTimeout(), "it is the connection's")
+	c.exec("DETACH o")
+	require.Equal(t, 1, h.detached)
+
+	h.refuse = true
+	require.Error(t, c.try(attach))
+	h.refuse = false
+	defer FailAlloc(0, false)
+	for n := int64(1); ; n++ {
+		FailAlloc(n, false)
+		err := c.try(attach)
+		if FailAlloc(0, false) < n {
+			require.NoError(t, err)
+			break
+		}
+		require.Error(t, err)
+	}
+	require.Equal(t, "1", c.text("SELECT x FROM o.u"))
+
+	c.exec("BEGIN; INSERT INTO o.u VALUES(2)")
+	h.link.Abandon()
+	require.NoError(t, other.Close(), "an abandoned connection keeps nothing")
+	link.Abandon()
+	runtime.KeepAlive(c)
+	c.close()
+}
+
+// Ensure that a store that has an owner cannot be opened before it is loaded.
+func TestLoad_closedToOthers(t *testing.T) {
+	s, err := NewStore(t.TempDir()+"/x.db", 0, "owner")
+	require.NoError(t, err)
+	other := newStore(t, 0)
+	c := open(t, other)
+	defer c.close()
+	attach := "ATTACH '" + s.Path() + "' AS o"
+	require.Error(t, c.try(attach))
+	s.Loaded()
+	c.exec(attach)
+	c.exec("DETACH o")
+	require.NoError(t, s.Close())
 }

@@ -147,6 +147,8 @@ struct memvfs_store {
   Name *pName;               /* Its entry in the list of names; fixed */
   sqlite3_mutex *mutex;
   uint64_t mxByte;           /* Cap on the size; 0: none. Fixed */
+  uintptr_t owner;           /* Go's, for the hooks; 0: none. Fixed */
+  _Atomic(int) loading;      /* Not to be opened yet */
 
   _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer alone */
   _Atomic(uint64_t) era;     /* Grows, under [m], whenever a version is unlinked */
@@ -162,6 +164,11 @@ struct memvfs_store {
   uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
   Table *pDoomed;            /* Tables that nobody uses, freed bit by bit; linked by pOlder */
+  int track;                 /* Commits note the pages they change, for memvfs_snapshot_changes */
+  uint64_t *aChanged;        /* A bit for each page changed since it was last asked: page 1 is bit 0 */
+  size_t nChanged;           /* Words of aChanged */
+  int changedAll;            /* The page size has changed since: pages have other numbers now */
+  int noting;                /* A commit has noted pages and is not published yet */
 
   /* The loader's alone, before anybody can open the store */
   uint64_t nLoad, mxLoad;    /* Bytes handed out, and in all */
@@ -177,7 +184,7 @@ struct MemFile {
   sqlite3_file base;         /* Must be first */
   Reader reader;
   memvfs_store *pStore;
-  memvfs_conn *pConn;        /* Go's view; NULL for an attached store, or before the link */
+  memvfs_conn *pConn;        /* Go's view; NULL before the link, or without the driver */
   memvfs_conn *pOrphan;      /* Its link, when Go was done with it before SQLite with the file */
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
@@ -263,7 +270,9 @@ void memvfsJournalOpen(sqlite3_file*);
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);
 int memvfsConnLock(MemFile*);
-void memvfsConnUnlock(MemFile*);
-void memvfsConnClose(MemFile*);
+void memvfsConnUnlock(MemFile*, int wrote);
+void memvfsConnAttach(MemFile*);
+uintptr_t memvfsConnClose(MemFile*);
+void memvfsConnDetached(uintptr_t handle);
 
 #endif

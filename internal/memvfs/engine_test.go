@@ -23,7 +23,7 @@ import (
 // so no connection and no snapshot was forgotten.
 func newStore(t testing.TB, maxBytes int64) *Store {
 	t.Helper()
-	s, err := NewStore(filepath.Join(t.TempDir(), "engine.db"), maxBytes)
+	s, err := NewStore(filepath.Join(t.TempDir(), "engine.db"), maxBytes, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		c := open(t, s)
@@ -382,7 +382,7 @@ func TestAllocationFailure_opening(t *testing.T) {
 	defer FailAlloc(0, false)
 	for n := int64(1); ; n++ {
 		FailAlloc(n, true)
-		s, err := NewStore(filepath.Join(t.TempDir(), "x.db"), 0)
+		s, err := NewStore(filepath.Join(t.TempDir(), "x.db"), 0, nil)
 		FailAlloc(0, false)
 		if err == nil {
 			require.NoError(t, s.Close())
@@ -455,7 +455,7 @@ func TestLoad(t *testing.T) {
 	require.NoError(t, err)
 	defer snap.Release()
 
-	dst, err := NewStore(filepath.Join(t.TempDir(), "loaded.db"), 0)
+	dst, err := NewStore(filepath.Join(t.TempDir(), "loaded.db"), 0, nil)
 	require.NoError(t, err)
 	require.NoError(t, dst.Reserve(snap.PageSize(), snap.Size()))
 	var off int64
@@ -559,15 +559,15 @@ func TestAttach_anotherStore(t *testing.T) {
 // Ensure that an open store cannot be closed, and that its name is free after.
 func TestStore_names(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
-	s, err := NewStore(path, 0)
+	s, err := NewStore(path, 0, nil)
 	require.NoError(t, err)
-	_, err = NewStore(path, 0)
+	_, err = NewStore(path, 0, nil)
 	require.Error(t, err)
 	c := open(t, s)
 	require.Error(t, s.Close())
 	c.close()
 	require.NoError(t, s.Close())
-	s, err = NewStore(path, 0)
+	s, err = NewStore(path, 0, nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 }
@@ -580,6 +580,9 @@ type hooks struct {
 func (h *hooks) LockWrite() error { h.lock(); return nil }
 func (h *hooks) UnlockWrite()     { h.unlock() }
 func (h *hooks) Cancelled() bool  { return h.cancelled() }
+
+func (h *hooks) Attach(any, *Conn) Hooks { return h }
+func (h *hooks) Detached()               {}
 
 // Ensure that a linked connection asks for the write lock when it comes to
 // write without it, tells when it is over, refuses to write when read-only,

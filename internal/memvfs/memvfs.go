@@ -10,9 +10,11 @@ package memvfs
 extern int memvfsGoLock(uintptr_t);
 extern void memvfsGoUnlock(uintptr_t);
 extern int memvfsGoCancelled(uintptr_t);
+extern uintptr_t memvfsGoAttach(uintptr_t, uintptr_t, memvfs_conn*);
+extern void memvfsGoDetached(uintptr_t);
 
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached };
   return memvfs_register(h);
 }
 */
@@ -21,7 +23,9 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"runtime/cgo"
 	"sync"
+	"time"
 	"unsafe"
 
 	"github.com/mattn/go-sqlite3"
@@ -35,7 +39,8 @@ const Name = C.MEMVFS_NAME
 // libsqlite3 tag, which use the system's library.
 const minVersion = 3037000
 
-var errUse = errors.New("memvfs: store is in use")
+// ErrInUse is the error of closing a store that is open.
+var ErrInUse = errors.New("memvfs: store is in use")
 
 // register makes the VFS known to SQLite, once in a process.
 var register = sync.OnceValue(func() error {
@@ -54,15 +59,19 @@ var register = sync.OnceValue(func() error {
 // Store is one database in memory. Its methods may be called at the same time,
 // except that Close must be the last.
 type Store struct {
-	c    *C.memvfs_store
-	path string
+	c     *C.memvfs_store
+	path  string
+	owner cgo.Handle // 0: none
 }
 
 // NewStore creates an empty store that stands for the file at path, which
 // need not exist; a relative path is made absolute and symbolic links are
 // followed, as SQLite does it. maxBytes is the cap on the database's size, 0
 // for none. It is an error if there is a store for that path.
-func NewStore(path string, maxBytes int64) (*Store, error) {
+//
+// An owner that is not nil is what Hooks.Attach is given, and has the store to
+// itself until Loaded.
+func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 	if err := register(); err != nil {
 		return nil, err
 	}
@@ -73,7 +82,11 @@ func NewStore(path string, maxBytes int64) (*Store, error) {
 	name := C.CString(full)
 	defer C.free(unsafe.Pointer(name))
 	s := &Store{path: full}
-	if rc := C.memvfs_store_create(name, C.uint64_t(max(maxBytes, 0)), &s.c); rc != C.SQLITE_OK {
+	if owner != nil {
+		s.owner = cgo.NewHandle(owner)
+	}
+	if rc := C.memvfs_store_create(name, C.uint64_t(max(maxBytes, 0)), C.uintptr_t(s.owner), &s.c); rc != C.SQLITE_OK {
+		s.deleteOwner()
 		return nil, fmt.Errorf("memvfs: create the store of %s: %w", full, sqlite3.ErrNo(rc))
 	}
 	return s, nil
@@ -101,10 +114,17 @@ func (s *Store) Path() string { return s.path }
 // connection or a snapshot of it is open.
 func (s *Store) Close() error {
 	if rc := C.memvfs_store_destroy(s.c); rc != C.SQLITE_OK {
-		return errUse
+		return ErrInUse
 	}
 	s.c = nil
+	s.deleteOwner()
 	return nil
+}
+
+func (s *Store) deleteOwner() {
+	if s.owner != 0 {
+		s.owner.Delete()
+	}
 }
 
 // Epoch is the number of the last commit that changed something. It starts
@@ -135,7 +155,7 @@ func (s *Store) Next(limit int) ([]byte, error) {
 	return unsafe.Slice((*byte)(p), int(n)), nil
 }
 
-// Loaded ends the filling.
+// Loaded ends the filling: connections may open the store.
 func (s *Store) Loaded() { C.memvfs_load_end(s.c) }
 
 // Stats are sizes in bytes as they are now.
@@ -180,6 +200,39 @@ func (s *Store) Pin() (*Snapshot, error) {
 		return nil, fmt.Errorf("memvfs: pin a snapshot of %s: %w", s.path, sqlite3.ErrNomem)
 	}
 	return &Snapshot{c}, nil
+}
+
+// Track has every commit from now on note the pages that it changes, for
+// PinChanges.
+func (s *Store) Track() { C.memvfs_store_track(s.c) }
+
+// PinChanges is Pin, and adds to pages (page 1 is bit 0 of the first word)
+// those that may differ from the state pinned by the call before, or from that
+// of Track; it returns pages, grown if need be. all: the page size has changed
+// meanwhile, and the numbers of before mean nothing. After an error nothing was
+// added, and nothing is lost for the next call.
+func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, err error) {
+	for {
+		var c *C.memvfs_snapshot
+		var need C.size_t
+		var call C.int
+		var first *C.uint64_t
+		if len(pages) > 0 {
+			first = (*C.uint64_t)(unsafe.Pointer(&pages[0]))
+		}
+		switch rc := C.memvfs_snapshot_changes(s.c, first, C.size_t(len(pages)), &need, &call, &c); rc {
+		case C.SQLITE_OK:
+			return &Snapshot{c}, pages, call != 0, nil
+		case C.SQLITE_TOOBIG:
+			pages = append(pages, make([]uint64, int(need)-len(pages))...)
+		case C.SQLITE_BUSY:
+			// A writer is between noting its pages and publishing them: some
+			// microseconds, but for the commit of a VACUUM.
+			time.Sleep(50 * time.Microsecond)
+		default:
+			return nil, pages, false, fmt.Errorf("memvfs: pin a snapshot of %s: %w", s.path, sqlite3.ErrNo(rc))
+		}
+	}
 }
 
 // Version is the Epoch that was pinned.

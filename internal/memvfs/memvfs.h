@@ -2,7 +2,8 @@
 ** The C interface of the engine, in order of life: register the VFS once,
 ** create a store, fill it or leave it empty, let SQLite open it by name, link
 ** each connection, pin snapshots, close. Nothing here blocks, except that a
-** connection which comes to write without the write lock asks Go for it.
+** connection which comes to write without the write lock asks Go for it, and
+** that one which attaches a store tells Go so.
 */
 #ifndef MEMVFS_H
 #define MEMVFS_H
@@ -27,12 +28,17 @@ typedef struct memvfs_snapshot memvfs_snapshot;
 
 /*
 ** What the engine asks of Go. Each is called on the thread that runs the
-** statement, inside it.
+** statement, inside it, without a lock of the engine.
 */
 typedef struct memvfs_hooks {
   int (*xLock)(uintptr_t handle);     /* Take the write lock; SQLITE_OK or an error code */
-  void (*xUnlock)(uintptr_t handle);  /* The transaction for which xLock was called is over */
+  void (*xUnlock)(uintptr_t handle);  /* The transaction for which xLock was called is over, or with memvfs_conn.tell any */
   int (*xCancelled)(uintptr_t handle);/* True to stop the running statement */
+
+  /* The connection of handle attaches the store of owner. Returns the handle
+  ** of the link pAttached, which is the file's from then on; 0: it must not. */
+  uintptr_t (*xAttach)(uintptr_t handle, uintptr_t owner, memvfs_conn *pAttached);
+  void (*xDetached)(uintptr_t handle);/* The attached file is closed, and pAttached gone */
 } memvfs_hooks;
 
 /*
@@ -52,10 +58,12 @@ int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
 /*
 ** Creates the store of the database called zName, which must be a path as
 ** memvfs_full_pathname gives it. From now on every open of zName through
-** this VFS is an open of the store. maxBytes: the cap, 0 for none.
+** this VFS is an open of the store. maxBytes: the cap, 0 for none. owner:
+** passed to the hooks; one that is not 0 has the store to itself, and opens
+** are refused with SQLITE_BUSY, until memvfs_load_end.
 ** SQLITE_MISUSE: a store of that name exists.
 */
-int memvfs_store_create(const char *zName, uint64_t maxBytes, memvfs_store **ppStore);
+int memvfs_store_create(const char *zName, uint64_t maxBytes, uintptr_t owner, memvfs_store **ppStore);
 
 /*
 ** Frees the store and its pages. SQLITE_BUSY, and nothing done, while a file
@@ -103,13 +111,36 @@ void memvfs_snapshot_read(memvfs_snapshot*, void *pBuf, size_t n, uint64_t iOfst
 void memvfs_snapshot_close(memvfs_snapshot*);
 
 /*
-** What Go and the engine know of one SQLite connection. It is C memory, read
-** and written only by the goroutine that uses the connection, outside of or
+** Changes, for a log of them. From memvfs_store_track on every commit notes
+** the pages that it changes, the ones included by which the database grows.
+*/
+void memvfs_store_track(memvfs_store*);
+
+/*
+** Pins the last commit like memvfs_snapshot_open, and sets in aWord, of nWord
+** words, the bit of every page (page 1 is bit 0 of word 0) that may differ
+** from the state pinned by the call before, or from that of
+** memvfs_store_track. *pAll is set instead when the page size has changed
+** meanwhile, so that the page numbers of before mean nothing. Both are only
+** ever set, not cleared.
+**
+** SQLITE_TOOBIG: aWord is too small, *pnWord tells how many words it needs.
+** SQLITE_BUSY: a commit is about to be published; try again soon. SQLITE_NOMEM.
+** After each of them nothing has happened.
+*/
+int memvfs_snapshot_changes(memvfs_store*, uint64_t *aWord, size_t nWord, size_t *pnWord, int *pAll, memvfs_snapshot**);
+
+/*
+** What Go and the engine know of one file of a SQLite connection: of its main
+** database, or of a store that is attached to it. It is C memory, read and
+** written only by the goroutine that uses the connection, outside of or
 ** inside (by the hooks) a call of SQLite: plain fields are enough.
 */
 struct memvfs_conn {
   sqlite3 *db;
-  struct MemFile *pFile;  /* Its main database file; NULL once SQLite closed it */
+  struct MemFile *pFile;  /* The file; NULL once SQLite closed it */
+  memvfs_conn *pMain;     /* Of an attached store: the link of the main database */
+  memvfs_conn *pPrev, *pNext; /* In the list of main links. Guarded by memvfsNamesMutex */
   uintptr_t handle;       /* Passed to the hooks */
   int eLock;              /* Lock level of pFile, SQLITE_LOCK_* */
   int mayWrite;           /* Go holds the write lock for this connection */
@@ -117,6 +148,8 @@ struct memvfs_conn {
   int borrowed;           /* The write lock was taken by hooks.xLock */
   int cancellable;        /* The running statement has a context to look at */
   int busyTimeout;        /* Last PRAGMA busy_timeout=N, ms; -1: none */
+  int tell;               /* Call hooks.xUnlock at the end of every write transaction */
+  uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
 };
 
 /*
@@ -133,7 +166,10 @@ memvfs_conn *memvfs_conn_new(memvfs_store*, int iToken, uintptr_t handle);
 */
 void memvfs_conn_abandon(memvfs_conn*);
 
-/* Frees the link. The connection may live on in SQLite, without hooks. */
+/*
+** Frees the link, of a main database or an attached store. The connection may
+** live on in SQLite, without hooks.
+*/
 void memvfs_conn_free(memvfs_conn*);
 
 /*

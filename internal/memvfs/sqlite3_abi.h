@@ -78,11 +78,13 @@ struct sqlite3_vfs {
 /* https://sqlite.org/rescode.html */
 #define SQLITE_OK                0
 #define SQLITE_BUSY              5
+#define SQLITE_LOCKED            6
 #define SQLITE_NOMEM             7
 #define SQLITE_READONLY          8
 #define SQLITE_NOTFOUND         12
 #define SQLITE_FULL             13
 #define SQLITE_CANTOPEN         14
+#define SQLITE_TOOBIG           18
 #define SQLITE_MISUSE           21
 #define SQLITE_IOERR            10
 #define SQLITE_IOERR_READ       (SQLITE_IOERR | (1<<8))
@@ -117,6 +119,9 @@ struct sqlite3_vfs {
 #define SQLITE_FCNTL_COMMIT_PHASETWO  22
 #define SQLITE_FCNTL_PDB              30
 
+/* https://sqlite.org/c3ref/c_txn_none.html */
+#define SQLITE_TXN_WRITE  2
+
 /* https://sqlite.org/c3ref/c_mutex_fast.html */
 #define SQLITE_MUTEX_FAST         0
 #define SQLITE_MUTEX_STATIC_VFS3  13
@@ -141,6 +146,7 @@ int sqlite3_mutex_try(sqlite3_mutex*);
 void sqlite3_mutex_leave(sqlite3_mutex*);
 void sqlite3_progress_handler(sqlite3*, int, int(*)(void*), void*);
 int sqlite3_get_autocommit(sqlite3*);
+int sqlite3_txn_state(sqlite3*, const char *zSchema);
 sqlite3_int64 sqlite3_last_insert_rowid(sqlite3*);
 sqlite3_int64 sqlite3_changes64(sqlite3*);
 

@@ -50,7 +50,7 @@ int memvfsIsStore(const char *z, int n){
 
 /* ---- Life ---- */
 
-int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppStore){
+int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, memvfs_store **ppStore){
   int n = (int)strlen(zName), rc = SQLITE_NOMEM;
   sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_store *s = memvfsMalloc(sizeof(*s));
@@ -58,6 +58,8 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, memvfs_store **ppSto
   *ppStore = 0;
   if( s==0 ) return SQLITE_NOMEM;
   s->mxByte = mxByte;
+  s->owner = owner;
+  atomic_store(&s->loading, owner!=0);
   s->epoch = 1;               /* 0 stands for none in Reader.pin */
   s->era = 1;                 /* and in Reader.walk */
   s->mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
@@ -117,11 +119,15 @@ int memvfs_store_destroy(memvfs_store *s){
   freeTables(s->pDoomed);
   sqlite3_mutex_free(s->mutex);
   memvfsFree(s->aPin);
+  memvfsFree(s->aChanged);
   memvfsFree(s);
   return SQLITE_OK;
 }
 
-/* Opens a file of the store called z. SQLITE_NOTFOUND: there is none. */
+/*
+** Opens a file of the store called z. SQLITE_NOTFOUND: there is none.
+** SQLITE_BUSY: it is being loaded.
+*/
 int memvfsOpen(const char *z, MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   Name *pName;
@@ -130,7 +136,7 @@ int memvfsOpen(const char *z, MemFile *f){
   sqlite3_mutex_enter(mutex);    /* The store cannot be destroyed before it has its reader */
   pName = nameFind(z, (int)strlen(z));
   if( pName && (f->pStore = atomic_load(&pName->pStore))!=0 ){
-    rc = memvfsReaderAdd(f->pStore, &f->reader);
+    rc = atomic_load(&f->pStore->loading) ? SQLITE_BUSY : memvfsReaderAdd(f->pStore, &f->reader);
   }
   sqlite3_mutex_leave(mutex);
   return rc;
@@ -236,19 +242,29 @@ static uint64_t cap(MemFile *f){
   return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
 }
 
-/* Bytes of the tables linked by pOlder, whatever they are for. [m] */
+/* Bytes of the versions in the tables linked by pOlder. [m] */
 static uint64_t bytesOf(Table *t){
   uint64_t n = 0;
   for(; t; t=atomic_load(&t->pOlder)) n += (uint64_t)t->nUsed*t->nBlock;
   return n;
 }
 
-/* Whether the writer may have nByte more: versions may take twice the cap. [m] */
-static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
+/* What all versions take, whatever they are for. [m] */
+static uint64_t bytesUsed(MemFile *f){
   memvfs_store *s = f->pStore;
   uint64_t n = bytesOf(atomic_load(&s->pTable)) + bytesOf(s->pDoomed);
   if( f->pNewTable ) n += (uint64_t)f->pNewTable->nUsed*f->pNewTable->nBlock;
-  return n+nByte<=mxByte;
+  return n;
+}
+
+/*
+** Whether the writer may have nByte more: all versions together may take mxByte.
+** Frees what can be freed when they do, and may leave the mutex for that. [m]
+*/
+static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
+  if( bytesUsed(f)+nByte<=mxByte ) return 1;
+  while( memvfsReclaim(f->pStore, PIECE) ) memvfsPause(f->pStore);
+  return bytesUsed(f)+nByte<=mxByte;
 }
 
 /*
@@ -273,13 +289,10 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
     goto done;
   }
   if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
-    while( memvfsReclaim(s, PIECE) ) memvfsPause(s);
-    pHead = atomic_load(pSlot);
-    if( !mayHave(f, t->nBlock, mxByte) ){
-      *pRc = SQLITE_FULL;   /* Readers hold as much again as the database may have */
-      goto done;
-    }
+    *pRc = SQLITE_FULL;     /* Readers hold as much again as the database may have */
+    goto done;
   }
+  pHead = atomic_load(pSlot);   /* What was cut off may have been freed */
   if( (v = memvfsPageAlloc(t))==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     goto done;
@@ -462,10 +475,51 @@ static void repage(MemFile *f, uint32_t nBlock){
   f->pNewTable = r->pTable = t;
 }
 
+/* ---- Changes ---- */
+
+/*
+** Makes room for the notes of a commit that leaves nPage pages. False: out of
+** memory, and the commit must fail: a change that is not noted would be missing
+** from the log.
+*/
+static int mayNote(MemFile *f, uint32_t nPage){
+  memvfs_store *s = f->pStore;
+  size_t n = (nPage+63)/64;
+  int ok = 1;
+  memvfsEnter(s);
+  if( s->track && n>s->nChanged ){
+    uint64_t *a;
+    n += n/4;
+    if( (a = memvfsMalloc(n*sizeof(*a)))!=0 ){
+      if( s->nChanged ) memcpy(a, s->aChanged, s->nChanged*sizeof(*a));
+      memvfsFree(s->aChanged);
+      s->aChanged = a;
+      s->nChanged = n;
+    }else{
+      ok = 0;
+    }
+  }
+  memvfsLeave(s);
+  return ok;
+}
+
+/*
+** Notes a page, for which mayNote has made room, but for one that the
+** transaction made and then cut off. [m]
+*/
+static void note(memvfs_store *s, uint32_t pgno){
+  size_t i = (pgno-1)/64;
+  if( i<s->nChanged ) s->aChanged[i] |= (uint64_t)1 << ((pgno-1)%64);
+}
+
 /*
 ** Puts on a list what the commit supersedes: what the writer's versions stand
 ** in front of, and what the database, of nOld blocks before, has lost.
 ** Nobody else looks at Version.end of a version that is in no list yet.
+**
+** Notes the pages that the commit changes as well. Until it is published they
+** may not be asked for (memvfs_store.noting): whoever took them now would pin
+** the state before, and miss them the next time.
 */
 static void supersede(MemFile *f, uint32_t nOld, List *p){
   memvfs_store *s = f->pStore;
@@ -475,10 +529,20 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
   Version *v;
   int64_t n = 0;
   memvfsEnter(s);
+  s->noting = s->track;
   for(v=f->pPending; v; v=v->pNext){
     Version *pOlder = atomic_load(&v->pOlder);
     if( pOlder && pOlder->end==0 ) memvfsRetire(p, pOlder, epoch);
+    if( s->track ) note(s, v->pgno);
     if( ++n%PIECE==0 ) memvfsPause(s);
+  }
+  if( s->track ){
+    /* Pages that are new and were not written: they are zero, whatever a page
+    ** of that number was before the database was cut off. */
+    for(uint32_t pgno=nOld+1; pgno<=i; pgno++){
+      note(s, pgno);
+      if( ++n%PIECE==0 ) memvfsPause(s);
+    }
   }
   /* Page 1 tells the size, also of an empty database: it always stays. */
   for(i=i ? i : 1; i<nOld; i++){
@@ -520,6 +584,9 @@ int memvfsCommit(MemFile *f){
     repage(f, nBlock);
     p1 = memvfsFind(r, r->pTable, 1, epoch);
   }
+  if( f->pNewTable==0 && !mayNote(f, (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock)) ){
+    return SQLITE_IOERR_NOMEM;
+  }
   p1->nSector = r->nSector;
   memvfsListInit(&superseded);
   if( f->pNewTable==0 ){
@@ -533,9 +600,13 @@ int memvfsCommit(MemFile *f){
     atomic_store(&f->pNewTable->pOlder, t);
     atomic_store(&s->pTable, f->pNewTable);
     f->pNewTable = 0;
+    s->changedAll = 1;
   }else{
     memvfsListMove(&t->retired, &superseded);
   }
+  /* A page that is not one block (see repage) has no number here. */
+  if( nBlock!=r->pTable->nBlock ) s->changedAll = 1;
+  s->noting = 0;
   f->pPending = 0;
   /* Release: the writer that follows sees it, and so does its reclaiming. */
   atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
@@ -543,6 +614,7 @@ int memvfsCommit(MemFile *f){
   r->epoch = epoch;
   memvfsBacklog(s);
   memvfsLeave(s);
+  if( f->pConn ) f->pConn->commit = epoch;
   return SQLITE_OK;
 }
 
@@ -588,6 +660,7 @@ void memvfs_load_end(memvfs_store *s){
   Slot *pSlot = memvfsSlot(atomic_load(&s->pTable), 1);
   if( pSlot ) v = atomic_load(pSlot);
   if( v ) v->nSector = (uint32_t)(s->nLoad/SECTOR);
+  atomic_store(&s->loading, 0);
 }
 
 /* ---- Looking at it from outside ---- */
@@ -642,7 +715,8 @@ void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
 
 /* ---- Snapshots ---- */
 
-memvfs_snapshot *memvfs_snapshot_open(memvfs_store *s){
+/* A snapshot that is not pinned yet; NULL: out of memory. */
+static memvfs_snapshot *snapshotNew(memvfs_store *s){
   memvfs_snapshot *p = memvfsMalloc(sizeof(*p));
   if( p==0 ) return 0;
   p->pStore = s;
@@ -650,8 +724,54 @@ memvfs_snapshot *memvfs_snapshot_open(memvfs_store *s){
     memvfsFree(p);
     return 0;
   }
-  memvfsReaderBegin(s, &p->reader);
   return p;
+}
+
+static void snapshotFree(memvfs_snapshot *p){
+  memvfsReaderRemove(p->pStore, &p->reader);
+  memvfsFree(p);
+}
+
+memvfs_snapshot *memvfs_snapshot_open(memvfs_store *s){
+  memvfs_snapshot *p = snapshotNew(s);
+  if( p ) memvfsReaderBegin(s, &p->reader);
+  return p;
+}
+
+void memvfs_store_track(memvfs_store *s){
+  memvfsEnter(s);
+  s->track = 1;
+  memvfsLeave(s);
+}
+
+int memvfs_snapshot_changes(
+  memvfs_store *s,
+  uint64_t *aWord, size_t nWord, size_t *pnWord,
+  int *pAll,
+  memvfs_snapshot **pp
+){
+  memvfs_snapshot *p = snapshotNew(s);
+  int rc = SQLITE_OK;
+  *pp = 0;
+  if( p==0 ) return SQLITE_NOMEM;
+  /* The pages that are noted and the epoch that is pinned belong together: a
+  ** commit is published with the mutex held. */
+  memvfsEnter(s);
+  *pnWord = s->nChanged;
+  if( s->noting ){
+    rc = SQLITE_BUSY;
+  }else if( nWord<s->nChanged ){
+    rc = SQLITE_TOOBIG;
+  }else{
+    memvfsReaderBegin(s, &p->reader);
+    for(size_t i=0; i<s->nChanged; i++) aWord[i] |= s->aChanged[i];
+    if( s->nChanged ) memset(s->aChanged, 0, s->nChanged*sizeof(*s->aChanged));
+    *pAll |= s->changedAll;
+    s->changedAll = 0;
+  }
+  memvfsLeave(s);
+  if( rc==SQLITE_OK ) *pp = p; else snapshotFree(p);
+  return rc;
 }
 
 uint64_t memvfs_snapshot_epoch(const memvfs_snapshot *p){
@@ -674,6 +794,5 @@ void memvfs_snapshot_read(memvfs_snapshot *p, void *pBuf, size_t n, uint64_t iOf
 
 void memvfs_snapshot_close(memvfs_snapshot *p){
   memvfsReaderEnd(p->pStore, &p->reader);
-  memvfsReaderRemove(p->pStore, &p->reader);
-  memvfsFree(p);
+  snapshotFree(p);
 }

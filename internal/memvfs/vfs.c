@@ -10,10 +10,12 @@ static sqlite3_vfs *pDefault;   /* Set once, by memvfs_register */
 
 static int fClose(sqlite3_file *pFile){
   MemFile *f = (MemFile*)pFile;
+  uintptr_t handle;
   if( f->dead ) return SQLITE_OK;
   pFile->pMethods->xUnlock(pFile, SQLITE_LOCK_NONE);
-  memvfsConnClose(f);
+  handle = memvfsConnClose(f);
   memvfsClose(f);
+  if( handle ) memvfsConnDetached(handle);   /* The store may go with that */
   return SQLITE_OK;
 }
 
@@ -66,7 +68,7 @@ static int fLock(sqlite3_file *pFile, int eLock){
     ** never hot, so the way from SHARED straight to EXCLUSIVE is not taken;
     ** it would be the same. */
     rc = memvfsConnLock(f);
-    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f);
+    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f, 0);
     if( rc!=SQLITE_OK ) goto out;
   }
   /* The writer is alone, and readers do not mind it: EXCLUSIVE is RESERVED. */
@@ -79,8 +81,9 @@ out:
 
 static int fUnlock(sqlite3_file *pFile, int eLock){
   MemFile *f = (MemFile*)pFile;
+  int wrote = f->eLock>=SQLITE_LOCK_RESERVED;
   if( f->eLock<=eLock || f->dead ) return SQLITE_OK;
-  if( f->eLock>=SQLITE_LOCK_RESERVED ){
+  if( wrote ){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
   }
@@ -91,7 +94,7 @@ static int fUnlock(sqlite3_file *pFile, int eLock){
   }
   if( f->pConn ){
     f->pConn->eLock = f->eLock;
-    memvfsConnUnlock(f);
+    memvfsConnUnlock(f, wrote);
   }
   return SQLITE_OK;
 }
@@ -129,7 +132,9 @@ static int fPragma(MemFile *f, char **azArg){
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
   if( sqlite3_stricmp(zName, "busy_timeout")==0 && f->pConn ){
-    f->pConn->busyTimeout = atoi(zArg);   /* SQLite's own does the rest */
+    /* It is the connection's, whichever schema it is sent to. SQLite's own
+    ** does the rest. */
+    (f->pConn->pMain ? f->pConn->pMain : f->pConn)->busyTimeout = atoi(zArg);
   }
   return SQLITE_NOTFOUND;
 }
@@ -144,6 +149,7 @@ static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
       return fPragma(f, pArg);
     case SQLITE_FCNTL_PDB:
       f->db = *(sqlite3**)pArg;
+      memvfsConnAttach(f);
       return SQLITE_OK;
     case SQLITE_FCNTL_VFSNAME:
       *(char**)pArg = sqlite3_mprintf(MEMVFS_NAME);

@@ -5,11 +5,13 @@
 // down this list:
 //
 //  1. Store.Writer   one write transaction at a time; held for as long as that
-//     takes, across SQL, but never by a save
+//     takes, across SQL, but never by a save. Of several stores (ATTACH) in any
+//     order: LockWriter finds the circles
 //  2. registry.mu    the path → entry map and every entry's refs; never held
 //     across I/O
 //  3. Store.mu       the fields below it; never held across I/O or SQL
-//  4. the locks of the engine, in C: see internal/memvfs/engine.h
+//  4. waits          see LockWriter; held for a look at who waits for whom
+//  5. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and given up after
 // its last save.

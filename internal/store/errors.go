@@ -1,6 +1,9 @@
 package store
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // ErrOptions is wrapped by the error of an Open whose options differ from those
 // of the store that is open.
@@ -8,3 +11,29 @@ var ErrOptions = errors.New("the database is already open in this process with o
 
 // ErrNoFile is the error of a Sync of a database that is in memory only.
 var ErrNoFile = errors.New("the database is in memory only, there is no file to sync to")
+
+// ErrNotDurable is wrapped by a [NotDurableError].
+var ErrNotDurable = errors.New("the log cannot be written")
+
+// NotDurableError is the error of a commit that could not be made durable, and
+// of what would write while that is so.
+type NotDurableError struct {
+	Path string // of the database
+
+	// Committed: the transaction is committed in memory, all see it, and it
+	// is written with the next flush that works; but a crash before that may
+	// undo it. Otherwise nothing was changed.
+	Committed bool
+
+	Err error // of the log
+}
+
+func (e *NotDurableError) Error() string {
+	if e.Committed {
+		return fmt.Sprintf("sqlite-mem: %s: committed in memory, but not on the disk: %v", e.Path, e.Err)
+	}
+	return fmt.Sprintf("sqlite-mem: %s: refused to write while the log cannot be written: %v", e.Path, e.Err)
+}
+
+// Unwrap returns ErrNotDurable and Err.
+func (e *NotDurableError) Unwrap() []error { return []error{ErrNotDurable, e.Err} }

@@ -6,6 +6,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // registry holds the stores of this process.
@@ -24,9 +27,11 @@ type entry struct {
 	err   error
 
 	// Guarded by registry.mu.
-	refs    int
-	closing bool          // the last user is saving; who wants the same file waits for
-	gone    chan struct{} // which is closed when the entry has left, or stays after all
+	refs     int
+	attached int           // those of refs that are of Attach
+	closing  bool          // the last user is saving; who wants the same file waits for
+	gone     chan struct{} // which is closed when the entry has left, or stays after all
+	waiting  int           // Attach calls that do
 }
 
 // Open returns the store of opts.Path, loading it if this process does not
@@ -121,23 +126,77 @@ func (s *Store) Release() error {
 	registry.mu.Lock()
 	e.refs--
 	if e.refs > 0 {
+		// Whoever opened the file last is told whether it is saved, though
+		// connections of other databases still have it attached.
+		save := e.refs == e.attached && s.opts.Path != "" && s.opts.SyncInterval > 0
 		registry.mu.Unlock()
-		return nil
+		if !save {
+			return nil
+		}
+		_, err := s.Sync(context.Background())
+		if errors.Is(err, snapshot.ErrClosed) {
+			return nil // they have gone meanwhile, and the last of them saved
+		}
+		return err
 	}
 	e.closing = true
 	registry.mu.Unlock()
 
-	if err := s.stop(); err != nil {
+	err := s.stop()
+	saved := s.Unsaved() == 0
+	if err == nil {
+		// It fails when a connection is attaching the store: that has the file
+		// open, and waits in Attach.
+		err = s.Engine.Close()
+	}
+	if err != nil {
 		registry.mu.Lock()
 		e.closing = false
 		close(e.gone) // those who wait look again, and find it
 		e.gone = make(chan struct{})
+		attached := errors.Is(err, memvfs.ErrInUse) && e.waiting > 0
 		registry.mu.Unlock()
+		if attached {
+			return nil
+		}
 		return err
 	}
-	err := s.free()
+	err = s.free(saved)
 	e.leave(s.opts.key())
 	return err
+}
+
+// Attach is an Open by a connection that has opened the store's file in the
+// engine already (ATTACH). It needs a Detach. False: the store is not loaded.
+func (s *Store) Attach() bool {
+	e := s.entry
+	select {
+	case <-e.ready:
+	default:
+		return false
+	}
+	registry.mu.Lock()
+	e.waiting++
+	for e.closing {
+		gone := e.gone
+		registry.mu.Unlock()
+		<-gone
+		registry.mu.Lock()
+	}
+	e.waiting--
+	e.refs++
+	e.attached++
+	registry.mu.Unlock()
+	s.start()
+	return true
+}
+
+// Detach is the Release of an Attach.
+func (s *Store) Detach() error {
+	registry.mu.Lock()
+	s.entry.attached--
+	registry.mu.Unlock()
+	return s.Release()
 }
 
 // Count is the number of stores that this process has open, for tests.

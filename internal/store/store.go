@@ -30,6 +30,7 @@ type Options struct {
 	Name string // of a database in memory only: those of one name are one
 
 	SyncInterval time.Duration // between two saves; 0: none by itself
+	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
 	MaxMemory    int64         // cap on the size in bytes; 0: none
 
 	Logger *slog.Logger         // not nil
@@ -50,6 +51,8 @@ func (o Options) conflict(other Options) error {
 	switch {
 	case o.SyncInterval != other.SyncInterval:
 		return differ("sqlite_sync_interval", o.SyncInterval, other.SyncInterval)
+	case o.WAL != other.WAL:
+		return differ("sqlite_wal", walName(o.WAL), walName(other.WAL))
 	case o.MaxMemory != other.MaxMemory:
 		return differ("sqlite_max_memory", o.MaxMemory, other.MaxMemory)
 	}
@@ -63,8 +66,13 @@ type Store struct {
 	Engine *memvfs.Store
 
 	// Writer is held by the connection that has a write transaction, or runs a
-	// statement that writes, from its beginning to its end.
+	// statement that writes, from its beginning to its end. It is taken and
+	// given back by LockWriter and UnlockWriter.
 	Writer writelock.Lock
+
+	// writer is who holds Writer, nil when nobody does and for a moment at
+	// either end.
+	writer atomic.Pointer[Owner]
 
 	opts   Options
 	entry  *entry
@@ -75,16 +83,14 @@ type Store struct {
 	// alone; atomic for those who ask whether there is something to save.
 	saved atomic.Uint64
 
-	// file and side are the saving goroutine's alone once it runs: what the
-	// file was when it was read or written last, and where a save went that
-	// found the file changed by somebody else.
-	file snapshot.FileID
-	side snapshot.SideCopy
+	file *snapshot.File // nil in memory only
 
-	mu     sync.Mutex
-	loop   *snapshot.Loop // guarded by mu; nil in memory only, or after stop
-	saves  SaveStats      // guarded by mu
-	logged bool           // guarded by mu; the log says that saves fail
+	mu      sync.Mutex
+	loop    *snapshot.Loop    // guarded by mu; nil in memory only, or after stop
+	flusher *snapshot.Flusher // guarded by mu; nil without a log, or after stop
+	saves   SaveStats         // guarded by mu
+	flushes FlushStats        // guarded by mu
+	logged  bool              // guarded by mu; the log says that saves fail
 }
 
 // SaveStats tell of the saves of a store.
@@ -97,12 +103,24 @@ type SaveStats struct {
 	LastError    error         // of the last attempt
 }
 
+// FlushStats tell of the log of a store.
+type FlushStats struct {
+	Flushes      uint64        // cumulative: flushes that wrote to the log
+	Failures     int           // current: failed flushes since the last that worked
+	LastTime     time.Time     // when the last flush began; zero: there was none
+	LastDuration time.Duration // of the last flush
+	LastError    error         // of the last flush
+}
+
 // load makes the store and fills it from its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.free())
+			if s.Engine != nil {
+				err = errors.Join(err, s.Engine.Close())
+			}
+			err = errors.Join(err, s.free(false))
 			s = nil
 		}
 	}()
@@ -120,19 +138,31 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			return s, err
 		}
 	}
-	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory); err != nil {
+	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory, s); err != nil {
 		return s, err
 	}
-	if opts.Path != "" {
-		if s.file, err = snapshot.Load(ctx, path, s.Engine); err != nil {
-			return s, err
-		}
+	if opts.Path == "" {
 		s.Engine.Loaded()
-		if err = s.check(); err != nil {
-			return s, err
-		}
+		s.saved.Store(s.Engine.Epoch())
+		return s, nil
 	}
-	s.saved.Store(s.Engine.Epoch())
+	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
+	found, err := s.file.Open(ctx, s.Engine)
+	if err != nil {
+		return s, err
+	}
+	s.Engine.Loaded()
+	if err = s.check(); err != nil {
+		return s, err
+	}
+	epoch := s.Engine.Epoch()
+	s.file.Start(epoch)
+	s.saved.Store(epoch)
+	if found.Recovered {
+		s.saved.Store(epoch - 1) // the log has more than the file
+		opts.Logger.Info("sqlite-mem: recovered what a crash had left in the log", "path", path,
+			"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
+	}
 	s.start()
 	return s, nil
 }
@@ -172,6 +202,25 @@ func (s *Store) URI(params url.Values) string {
 	return u.String()
 }
 
+// source lets a snapshot.File look at the engine.
+type source struct{ *memvfs.Store }
+
+func (e source) Pin() (snapshot.Image, error) {
+	img, err := e.Store.Pin()
+	if err != nil {
+		return nil, err
+	}
+	return img, nil
+}
+
+func (e source) PinChanges(pages []uint64) (snapshot.Image, []uint64, bool, error) {
+	img, pages, all, err := e.Store.PinChanges(pages)
+	if err != nil {
+		return nil, pages, false, err
+	}
+	return img, pages, all, nil
+}
+
 // start begins the saving, if the store has a file and does not save yet.
 func (s *Store) start() {
 	if s.opts.Path == "" {
@@ -179,36 +228,50 @@ func (s *Store) start() {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.loop == nil {
-		s.loop = snapshot.NewLoop(snapshot.LoopConfig{
-			Interval: s.opts.SyncInterval,
-			Save:     s.save,
-			Changed:  func() bool { return s.Unsaved() > 0 },
-			OnEvent:  s.onEvent,
+	if s.loop != nil {
+		return
+	}
+	s.loop = snapshot.NewLoop(snapshot.LoopConfig{
+		Interval: s.opts.SyncInterval,
+		Save:     s.save,
+		Changed:  func() bool { return s.Unsaved() > 0 },
+		OnEvent:  s.onEvent,
+	})
+	if s.opts.WAL != WALOff {
+		s.flusher = snapshot.NewFlusher(snapshot.FlusherConfig{
+			Interval: max(s.opts.WAL, 0),
+			Flush:    s.flush,
+			Pending:  func() bool { return s.Unlogged() > 0 },
+			OnEvent:  s.onFlush,
 		})
 	}
 }
 
-// stop ends the saving with a last save. After an error start can be called.
+// stop ends the saving with a last save, and if that fails with a last flush of
+// the log. After an error start can be called.
 func (s *Store) stop() error {
 	s.mu.Lock()
-	loop := s.loop
+	loop, flusher := s.loop, s.flusher
 	s.mu.Unlock()
 	if loop == nil {
 		return nil
 	}
 	err := loop.Close(context.Background())
+	if flusher != nil {
+		err = errors.Join(err, flusher.Close())
+	}
 	s.mu.Lock()
-	s.loop = nil
+	s.loop, s.flusher = nil, nil
 	s.mu.Unlock()
 	return err
 }
 
-// free gives up memory and file. Fields that load has not set are skipped.
-func (s *Store) free() error {
+// free gives up what the store has besides its engine, which is closed. Fields
+// that load has not set are skipped. saved: the file has everything.
+func (s *Store) free(saved bool) error {
 	var errs []error
-	if s.Engine != nil {
-		errs = append(errs, s.Engine.Close())
+	if s.file != nil {
+		errs = append(errs, s.file.Close(saved))
 	}
 	if s.memory != 0 {
 		memoryNames.give(s.memory)
@@ -222,27 +285,13 @@ func (s *Store) free() error {
 // save writes the last commit to the file. It takes no lock of the database:
 // neither readers nor writers notice.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
-	img, err := s.Engine.Pin()
-	if err != nil {
-		return 0, err
-	}
-	version := img.Version()
-	res, err := snapshot.Write(ctx, s.opts.Path, img, s.file, snapshot.WriteOptions{Background: !awaited, SideCopy: s.side})
-	img.Release()
+	saved, err := s.file.Save(ctx, !awaited)
 	s.Engine.Drain()
-	if !res.FileID.IsZero() {
-		s.file = res.FileID // also when only the directory could not be synced
-	}
-	var foreign *snapshot.ForeignChangeError
-	if errors.As(err, &foreign) {
-		s.side = foreign.Copy
-	}
 	if err != nil {
 		return 0, err
 	}
-	s.side = snapshot.SideCopy{}
-	s.saved.Store(version)
-	return res.Bytes, nil
+	s.saved.Store(saved.Version)
+	return saved.Bytes, nil
 }
 
 func (s *Store) onEvent(ev snapshot.Event) {
@@ -304,6 +353,13 @@ func (s *Store) SaveStats() SaveStats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.saves
+}
+
+// FlushStats returns the counters of the log.
+func (s *Store) FlushStats() FlushStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flushes
 }
 
 // Path is the file of the store, empty in memory only.

@@ -18,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -201,4 +203,95 @@ func TestMemory(t *testing.T) {
 	require.NoError(t, c.Release())
 	require.NoError(t, b.Release())
 	require.Zero(t, Count())
+}
+
+// Ensure that a connection that attaches the store while its last user saves it
+// waits for that, and that the store then stays until it is detached; and that
+// a store which is not loaded cannot be attached.
+func TestAttach(t *testing.T) {
+	opts := options(t)
+	require.False(t, (&Store{entry: &entry{ready: make(chan struct{})}}).Attach())
+
+	saving, save := make(chan struct{}), make(chan struct{})
+	opts.OnSync = func(snapshot.Event) { saving <- struct{}{}; <-save }
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	released := make(chan error)
+	go func() { released <- s.Release() }()
+	<-saving
+	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(nil)) // as ATTACH does, before it asks
+	require.NoError(t, err)
+	attached := make(chan bool)
+	go func() { attached <- s.Attach() }()
+	require.Eventually(t, func() bool {
+		registry.mu.Lock()
+		defer registry.mu.Unlock()
+		return s.entry.waiting == 1
+	}, 10*time.Second, time.Millisecond)
+	close(save)
+	require.NoError(t, <-released)
+	require.True(t, <-attached)
+	require.Equal(t, 1, Count())
+
+	go func() { <-saving }()
+	_, err = c.(*sqlite3.SQLiteConn).Exec("CREATE TABLE u(x)", nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.NoError(t, s.Detach())
+	require.Zero(t, Count())
+	again := opts
+	again.OnSync = nil
+	s = mustOpen(t, again)
+	exec(t, s, "DROP TABLE u; DROP TABLE t")
+	require.NoError(t, s.Release())
+}
+
+// Ensure that a store that is open elsewhere when its last user lets go of it,
+// by a connection that nobody knows of, is kept, and freed by the next one.
+func TestRelease_inUse(t *testing.T) {
+	opts := options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(nil))
+	require.NoError(t, err)
+	require.ErrorIs(t, s.Release(), memvfs.ErrInUse)
+	require.Same(t, s, mustOpen(t, opts))
+	require.NoError(t, c.Close())
+	exec(t, s, "DROP TABLE t")
+	require.NoError(t, s.Release())
+}
+
+// Ensure that of owners that wait for each other in a circle, of two or three,
+// the last is refused, and that nobody is who is not in one.
+func TestLockWriter_deadlock(t *testing.T) {
+	for _, n := range []int{1, 2, 3} {
+		stores, owners := make([]Store, n), make([]Owner, n+1)
+		lock := func(s, o int) error { return stores[s].LockWriter(ctx, time.Minute, "x", &owners[o]) }
+		for i := range n {
+			require.NoError(t, lock(i, i))
+		}
+		done := make(chan error)
+		for i := range n - 1 {
+			go func() { done <- lock(i+1, i) }()
+			require.Eventually(t, func() bool { return stores[i+1].Writer.Stats().Waiting == 1 }, 10*time.Second, time.Millisecond)
+		}
+		short, cancel := context.WithCancel(ctx)
+		cancel()
+		// Outside of the circle one waits.
+		require.ErrorIs(t, stores[n-1].LockWriter(ctx, 0, "x", &owners[n]), writelock.ErrTimeout)
+		require.ErrorIs(t, stores[0].LockWriter(short, time.Minute, "x", &owners[n]), context.Canceled)
+		require.ErrorIs(t, lock(0, n-1), ErrDeadlock)
+		// The last gives up; the others go on, one after the other.
+		for i := n - 1; i >= 0; i-- {
+			if i < n-1 {
+				require.NoError(t, <-done)
+				stores[i+1].UnlockWriter(&owners[i])
+			}
+			stores[i].UnlockWriter(&owners[i])
+		}
+		for i := range n {
+			require.False(t, stores[i].Writer.Stats().Held)
+			require.Zero(t, owners[i].held)
+		}
+	}
 }

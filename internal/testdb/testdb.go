@@ -52,7 +52,10 @@ var opened atomic.Int32
 // again, and for a database that is closed.
 func Close(t testing.TB, db *sql.DB) {
 	t.Helper()
-	if db.PingContext(context.Background()) != nil {
+	ping, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := db.PingContext(ping); err != nil {
+		require.NotErrorIs(t, err, context.DeadlineExceeded, "all connections are in use")
 		require.NoError(t, db.Close())
 		return
 	}

@@ -6,6 +6,7 @@
 //	sqlite-mem demo [flags] [FILE]             serve a database from memory, with snapshots
 //	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database file
 //	sqlite-mem status [flags] FILE             who owns a database file, and what is beside it
+//	sqlite-mem recover FILE                    write a log that a crash left into the file, or move it aside
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
@@ -55,7 +56,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{demoCommand, queryCommand, statusCommand, versionCommand}
+	return []command{demoCommand, queryCommand, statusCommand, recoverCommand, versionCommand}
 }
 
 var versionCommand = command{

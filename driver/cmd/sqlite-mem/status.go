@@ -60,6 +60,7 @@ type status struct {
 	Owner      *owner      `json:"owner"`       // null: nobody
 	OwnerError string      `json:"owner_error"` // why that is not known; "": it is
 	File       *fileStatus `json:"file"`        // null: there is none yet
+	Log        *logStatus  `json:"log"`         // null: there is none
 	Beside     []beside    `json:"beside"`
 	Schema     *schema     `json:"schema"`       // null: it cannot be read
 	SchemaErr  string      `json:"schema_error"` // why not
@@ -76,6 +77,16 @@ type fileStatus struct {
 	PageSize int       `json:"page_size"` // 0: the file is empty
 	Pages    int64     `json:"pages"`
 	WAL      bool      `json:"wal_mode"`
+}
+
+// logStatus tells how far the log reaches beyond the file.
+type logStatus struct {
+	Size         int64  `json:"size"` // up to the end of the last transaction
+	Transactions int    `json:"transactions"`
+	Pages        int    `json:"pages"`  // of the database that are newer in the log
+	Torn         int64  `json:"torn"`   // bytes of one more transaction
+	Fits         bool   `json:"fits"`   // it belongs to the file
+	Damage       string `json:"damage"` // "": none
 }
 
 // beside is a file beside the database that has to do with it.
@@ -116,6 +127,9 @@ func readStatus(ctx context.Context, name string) (*status, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if s.Log, err = readLog(ctx, path); err != nil {
+		return nil, err
+	}
 	if s.Beside, err = lookBeside(path, s.Owner != nil); err != nil {
 		return nil, err
 	}
@@ -125,6 +139,18 @@ func readStatus(ctx context.Context, name string) (*status, error) {
 		}
 	}
 	return s, nil
+}
+
+func readLog(ctx context.Context, path string) (*logStatus, error) {
+	info, err := snapshot.InspectLog(ctx, path)
+	if err != nil || info == nil {
+		return nil, err
+	}
+	l := &logStatus{Size: info.Bytes, Transactions: info.Transactions, Pages: info.Pages, Torn: info.Torn, Fits: info.Fits}
+	if info.Damage != nil {
+		l.Damage = info.Damage.Error()
+	}
+	return l, nil
 }
 
 // readFile reads the header of the database
@@ -169,11 +195,12 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 	}
 	base := filepath.Base(path)
 	meanings := map[string]string{
-		base + ".lock":    "empty, or names the owner; never removed",
-		base + "-journal": "SQLite's rollback journal, of a transaction that did not end",
-		base + "-wal":     "SQLite's write-ahead log: newer than the file, or left behind",
-		base + "-shm":     "SQLite's index of the -wal",
-		base + "-memwal":  "sqlite-mem's log of commits since the last save",
+		base + ".lock":       "empty, or names the owner; never removed",
+		base + "-journal":    "SQLite's rollback journal, of a transaction that did not end",
+		base + "-wal":        "SQLite's write-ahead log: newer than the file, or left behind",
+		base + "-shm":        "SQLite's index of the -wal",
+		base + "-memwal":     "sqlite-mem's log of commits since the last save",
+		base + "-memwal-new": "a log that was to take the place of that",
 	}
 	list := []beside{}
 	for _, e := range entries {
@@ -182,6 +209,8 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 		case ok:
 		case strings.HasPrefix(e.Name(), base+".sqlite-mem-"):
 			meaning = "a state in memory that met a changed file and was saved here"
+		case strings.HasPrefix(e.Name(), base+".aside-") || strings.HasPrefix(e.Name(), base+"-memwal.aside-") || strings.HasPrefix(e.Name(), base+"-memwal-new.aside-"):
+			meaning = "kept by sqlite-mem recover"
 		case strings.HasPrefix(e.Name(), "."+base+".sqlite-mem-") && owned:
 			meaning = "a save that runs, or was killed"
 		case strings.HasPrefix(e.Name(), "."+base+".sqlite-mem-"):
@@ -270,6 +299,23 @@ func (s *status) write(w io.Writer, now time.Time) error {
 		line("schema", "%s, %s, %s, %s", plural(c.Tables, "table"), plural(c.Indexes, "index"),
 			plural(c.Views, "view"), plural(c.Triggers, "trigger"))
 		line("", "user_version %d, application_id %d, %s", c.UserVersion, c.ApplicationID, plural(c.FreePages, "free page"))
+	}
+	if l := s.Log; l != nil {
+		switch {
+		case l.Damage != "":
+			line("log", "%s", l.Damage)
+			line("", "\"sqlite-mem recover\" writes what is before the damage into the file")
+		case !l.Fits && l.Transactions > 0:
+			line("log", "%s that do not belong to the file as it is", plural(l.Transactions, "transaction"))
+			line("", "\"sqlite-mem recover\" moves them aside")
+		case l.Transactions == 0:
+			line("log", "nothing beyond the file")
+		default:
+			line("log", "%s beyond the file, %s of %s", plural(l.Transactions, "transaction"), size(l.Size), plural(l.Pages, "page"))
+		}
+		if l.Torn > 0 {
+			line("", "and %s of one more, which is being written or was cut short", size(l.Torn))
+		}
 	}
 	if len(s.Beside) == 0 {
 		line("beside", "nothing")

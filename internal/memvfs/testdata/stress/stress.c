@@ -14,7 +14,7 @@ memvfs_store *storeNew(const char *zName, uint64_t mxByte){
   char z[512];
   memvfs_store *s;
   snprintf(z, sizeof(z), "%s/%s", zDir, zName);
-  CHECK( memvfs_store_create(z, mxByte, &s)==SQLITE_OK );
+  CHECK( memvfs_store_create(z, mxByte, 0, &s)==SQLITE_OK );
   return s;
 }
 
@@ -87,7 +87,7 @@ static void noUnlock(uintptr_t h){ (void)h; }
 static int hookCancelled(uintptr_t h){ return (int)h; }
 
 int main(int argc, char **argv){
-  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled };
+  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled, 0, 0 };   /* Nothing is attached */
   uint64_t seed;
   int n;
   if( argc!=4 || (zDir = getenv("STRESS_DIR"))==0 ){

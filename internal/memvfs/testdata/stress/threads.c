@@ -68,29 +68,41 @@ static void sound(sqlite3 *db){
 
 /* ---- The link: hooks as the driver has them ---- */
 
-/* No mutex: the driver's is not one either, and may be left by its context. */
-static _Atomic(int) writeLock;
+/* No mutexes: the driver's are not either, and may be left by their context. */
+static _Atomic(int) writeLock, otherLock;
+static _Atomic(int) nAttached;
+
+#define ATTACHED 2     /* The handle of zOther's link; the others are 0 and 1 */
 
 static int hookLock(uintptr_t h){
+  _Atomic(int) *p = h==ATTACHED ? &otherLock : &writeLock;
   int i;
-  (void)h;
   for(i=0; i<20000; i++){
     int none = 0;
-    if( atomic_compare_exchange_strong(&writeLock, &none, 1) ) return SQLITE_OK;
+    if( atomic_compare_exchange_strong(p, &none, 1) ) return SQLITE_OK;
     usleep(50);
   }
   return SQLITE_BUSY;
 }
 
 static void hookUnlock(uintptr_t h){
-  (void)h;
-  CHECK( atomic_exchange(&writeLock, 0)==1 );
+  CHECK( atomic_exchange(h==ATTACHED ? &otherLock : &writeLock, 0)==1 );
 }
 
 static int hookCancelled(uintptr_t h){ return (int)h; }
 
+static uintptr_t hookAttach(uintptr_t h, uintptr_t owner, memvfs_conn *p){
+  CHECK( h!=ATTACHED && owner==0 && p!=0 );
+  nAttached++;
+  return ATTACHED;
+}
+
+static void hookDetached(uintptr_t h){
+  CHECK( h==ATTACHED && nAttached-- > 0 );
+}
+
 memvfs_hooks threadsHooks(void){
-  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled };
+  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled, hookAttach, hookDetached };
   return h;
 }
 

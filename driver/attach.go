@@ -1,0 +1,119 @@
+//go:build cgo
+
+package driver
+
+import (
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// attachment is a store that is attached to a connection (ATTACH). It keeps the
+// store alive, and is written under the write lock of that store like by the
+// store's own connections.
+type attachment struct {
+	c      *conn
+	store  *store.Store
+	link   *memvfs.Conn
+	locked bool // as conn.locked, for this store
+
+	committed uint64 // last commit, as of the last UnlockWrite
+	durable   uint64 // as conn.durable, for this store
+}
+
+var _ memvfs.Hooks = (*attachment)(nil)
+
+// Attach implements memvfs.Hooks.
+func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
+	s, ok := owner.(*store.Store)
+	if !ok || !s.Attach() {
+		return nil
+	}
+	a := &attachment{c: c, store: s, link: link}
+	c.attached = append(c.attached, a)
+	return a
+}
+
+// Attach implements memvfs.Hooks. Only a main database is told.
+func (a *attachment) Attach(any, *memvfs.Conn) memvfs.Hooks { return nil }
+
+// Detached implements memvfs.Hooks: SQLite has closed the store's file.
+func (a *attachment) Detached() { a.end() }
+
+// LockWrite implements memvfs.Hooks: a statement writes the attached store.
+func (a *attachment) LockWrite() error {
+	c := a.c
+	if c.tx == txReadOnly {
+		return errReadOnly
+	}
+	if a.locked {
+		return nil
+	}
+	// The lock of the main database was taken on a guess, which can be settled
+	// now: SQLite begins to write the main database before those attached.
+	c.settle()
+	return c.inStatement(c.lockStore(c.statementContext(), a.store, a.link, &a.locked, "a statement of a connection to "+c.store.Engine.Path()))
+}
+
+// UnlockWrite implements memvfs.Hooks.
+func (a *attachment) UnlockWrite() {
+	a.committed = a.link.Committed()
+	a.c.UnlockWrite()
+}
+
+// Cancelled implements memvfs.Hooks. Only a main database is asked.
+func (a *attachment) Cancelled() bool { return false }
+
+// settle gives the write lock back when SQLite's transaction is over.
+func (a *attachment) settle() {
+	if a.locked && !a.link.Writing() {
+		a.unlock()
+	}
+}
+
+func (a *attachment) unlock() {
+	a.locked = false
+	if a.link != nil {
+		a.link.SetMayWrite(false)
+	}
+	a.store.UnlockWriter(&a.c.owner)
+}
+
+// end lets go of the store. Its link is gone, or of no use any more.
+func (a *attachment) end() {
+	c := a.c
+	a.link = nil
+	if a.locked {
+		a.unlock()
+	}
+	for i, other := range c.attached {
+		if other == a {
+			c.attached = append(c.attached[:i:i], c.attached[i+1:]...)
+			break
+		}
+	}
+	err := durably(a.store, a.committed, &a.durable) // when the same string of SQL commits and detaches
+	if err = also(err, a.store.Detach()); err != nil {
+		// SQLite cannot be told any more.
+		c.store.Logger().Error("sqlite-mem: close", "path", a.store.Path(), "error", err)
+	}
+}
+
+// writing reports whether the connection has a write transaction open.
+func (c *conn) writing() bool {
+	for _, a := range c.attached {
+		if a.link.Writing() {
+			return true
+		}
+	}
+	return c.link.Writing()
+}
+
+// reading reports whether the connection has a transaction open that has read.
+func (c *conn) reading() bool {
+	for _, a := range c.attached {
+		if a.link.Reading() {
+			return true
+		}
+	}
+	return c.link.Reading()
+}

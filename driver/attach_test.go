@@ -1,0 +1,426 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// attached returns two databases, each with a table, and a connection to the
+// first that has the second attached as o.
+func attached(t *testing.T) (db, other *sql.DB, conn *sql.Conn, otherPath string) {
+	t.Helper()
+	otherPath = testdb.Path(t)
+	other = testdb.Open(t, otherPath)
+	testdb.Exec(t, other, "CREATE TABLE u(x)")
+	db = newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, conn, "ATTACH ? AS o", otherPath)
+	return db, other, conn, otherPath
+}
+
+// Ensure that what is attached is written under the write lock of its own
+// database: in the queue of its writers, whose wait a context ends at once.
+func TestAttach_lock(t *testing.T) {
+	db, other, conn, _ := attached(t)
+	tx, err := other.Begin()
+	require.NoError(t, err)
+	for _, query := range []string{
+		"INSERT INTO o.u VALUES(1)", "INSERT INTO o.u VALUES(1) RETURNING x", "SELECT 1; DELETE FROM o.u", "BEGIN IMMEDIATE", "CREATE TABLE o.v(x)", "VACUUM o",
+		"WITH a AS (SELECT 1) INSERT INTO o.u SELECT * FROM a",
+	} {
+		wait, cancel := context.WithCancel(ctx)
+		done := make(chan error)
+		go func() {
+			_, err := conn.ExecContext(wait, query)
+			done <- err
+		}()
+		waiting(t, other, 1)
+		if query != "BEGIN IMMEDIATE" { // which writes both
+			free(t, db)
+		}
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled, query)
+		free(t, db)
+	}
+	done := make(chan error)
+	go func() {
+		_, err := conn.ExecContext(ctx, "INSERT INTO o.u VALUES(1)")
+		done <- err
+	}()
+	waiting(t, other, 1)
+	testdb.Exec(t, tx, "INSERT INTO u VALUES(2)")
+	require.NoError(t, tx.Commit())
+	require.NoError(t, <-done)
+	require.Equal(t, "2", testdb.Text(t, other, "SELECT count(*) FROM u"))
+	free(t, other)
+
+	// The other way round: the attached database is locked as long as the
+	// transaction lasts, and free when it is over, in whichever way.
+	for _, end := range []string{"COMMIT", "ROLLBACK", "close"} {
+		testdb.Exec(t, conn, "BEGIN; INSERT INTO o.u VALUES(3)")
+		st, err := driver.ReadStats(other)
+		require.NoError(t, err)
+		require.Contains(t, st.WriterHolder, "a statement of a connection to")
+		if end == "close" {
+			require.NoError(t, conn.Close())
+		} else {
+			testdb.Exec(t, conn, end)
+		}
+		free(t, other)
+		free(t, db)
+	}
+	require.Equal(t, "3", testdb.Text(t, other, "SELECT count(*) FROM u"))
+}
+
+// Ensure that two connections that would wait for each other for ever do not:
+// the second is refused at once with a bare SQLITE_BUSY, and the first goes on.
+func TestAttach_deadlock(t *testing.T) {
+	db, other, a, _ := attached(t)
+	b, err := other.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, b, "ATTACH ? AS o", testdb.Text(t, db, "SELECT file FROM pragma_database_list"))
+	testdb.Exec(t, a, "BEGIN; INSERT INTO t(n) VALUES(1)")
+	testdb.Exec(t, b, "BEGIN; INSERT INTO u VALUES(1)")
+	done := make(chan error)
+	go func() {
+		_, err := a.ExecContext(ctx, "INSERT INTO o.u VALUES(2)")
+		done <- err
+	}()
+	waiting(t, other, 1)
+	for range 2 {
+		_, err = b.ExecContext(ctx, "INSERT INTO o.t(n) VALUES(2)")
+		e, ok := err.(sqlite3.Error)
+		require.True(t, ok, "%T %v", err, err)
+		require.Equal(t, sqlite3.ErrBusy, e.Code)
+	}
+	testdb.Exec(t, b, "INSERT INTO u VALUES(7); ROLLBACK") // the transaction is as it was
+	require.NoError(t, <-done)
+	testdb.Exec(t, a, "COMMIT")
+	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	require.Equal(t, "2", testdb.Text(t, other, "SELECT x FROM u"))
+
+	// A database that is attached to itself: the same, alone.
+	testdb.Exec(t, a, "ATTACH ? AS me", testdb.Text(t, db, "SELECT file FROM pragma_database_list"))
+	_, err = a.ExecContext(ctx, "BEGIN IMMEDIATE")
+	require.Equal(t, sqlite3.ErrBusy, code(err))
+	testdb.Exec(t, a, "INSERT INTO me.t(n) VALUES(50); INSERT INTO t(n) VALUES(51)")
+	require.NoError(t, a.Close())
+	require.NoError(t, b.Close())
+	free(t, db)
+	free(t, other)
+}
+
+// Ensure that three databases, which many connections attach in a circle and
+// write in any order, come to an end: whoever is refused tries again, and all
+// databases tell the same number.
+func TestAttach_storm(t *testing.T) {
+	const n, rounds = 3, 10
+	var dbs [n]*sql.DB
+	var paths [n]string
+	for i := range dbs {
+		paths[i] = testdb.Path(t)
+		dbs[i] = testdb.Open(t, paths[i])
+		testdb.Exec(t, dbs[i], "CREATE TABLE c(n INT); INSERT INTO c VALUES(0)")
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	refused := 0
+	for g := range 4 * n {
+		wg.Go(func() {
+			home := g % n
+			conn, err := dbs[home].Conn(ctx)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			for i := range paths {
+				if i != home {
+					if _, err := conn.ExecContext(ctx, fmt.Sprintf("ATTACH ? AS d%d", i), paths[i]); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			for done := 0; done < rounds; {
+				queries := []string{"BEGIN"}
+				if g >= 2*n {
+					queries = []string{"BEGIN IMMEDIATE"} // takes them all
+				}
+				for k := range n {
+					i := (home + k) % n
+					if g%2 == 1 {
+						i = (home + n - k) % n
+					}
+					name := fmt.Sprintf("d%d", i)
+					if i == home {
+						name = "main"
+					}
+					queries = append(queries, "UPDATE "+name+".c SET n=n+1")
+				}
+				var err error
+				for _, query := range append(queries, "COMMIT") {
+					if _, err = conn.ExecContext(ctx, query); err != nil {
+						break
+					}
+				}
+				if err == nil {
+					done++
+					continue
+				}
+				if code(err) != sqlite3.ErrBusy {
+					t.Error(err)
+					return
+				}
+				_, _ = conn.ExecContext(ctx, "ROLLBACK") // there may be none
+				mu.Lock()
+				refused++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	for i := range dbs {
+		require.Equal(t, fmt.Sprint(4*n*rounds), testdb.Text(t, dbs[i], "SELECT n FROM c"))
+		free(t, dbs[i])
+	}
+	require.Positive(t, refused)
+	t.Logf("%d transactions, %d refused", 4*n*rounds, refused)
+}
+
+// Ensure that rows of RETURNING, unclosed, hold up no writer of the attached
+// database.
+func TestAttach_returning(t *testing.T) {
+	_, other, conn, _ := attached(t)
+	rows, err := conn.QueryContext(ctx, "INSERT INTO o.u VALUES(1), (2), (3) RETURNING x")
+	require.NoError(t, err)
+	free(t, other)
+	n := 0
+	for rows.Next() {
+		n++
+	}
+	require.NoError(t, rows.Err())
+	require.Equal(t, 3, n)
+	require.NoError(t, rows.Close())
+	require.NoError(t, conn.Close())
+}
+
+// Ensure that a read-only transaction writes no attached database either,
+// neither in memory nor on the disk, in whichever way it is tried.
+func TestAttach_readOnly(t *testing.T) {
+	db, other, conn, otherPath := attached(t)
+	require.NoError(t, conn.Close())
+	disk := testdb.Path(t)
+	testdb.Exec(t, testdb.Plain(t, disk), "CREATE TABLE d(x)")
+	for _, query := range []string{
+		"INSERT INTO o.u VALUES(1)", "SELECT 1; INSERT INTO o.u VALUES(1)", "PRAGMA o.user_version=4",
+		"INSERT INTO d.d VALUES(1)", "SELECT 1; INSERT INTO d.d VALUES(1)", "PRAGMA d.user_version=4",
+	} {
+		tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		require.NoError(t, err)
+		for name, path := range map[string]string{"o": otherPath, "d": disk} {
+			_, err = tx.Exec("ATTACH ? AS "+name, path)
+			if err != nil { // by the transaction before
+				require.ErrorContains(t, err, "already in use")
+			}
+		}
+		_, err = tx.Exec(query)
+		require.Equal(t, sqlite3.ErrReadonly, code(err), query)
+		_ = tx.Commit()
+	}
+	require.Equal(t, "0", testdb.Text(t, other, "SELECT count(*) FROM u"))
+	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, disk), "SELECT count(*) FROM d"))
+	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, disk), "PRAGMA user_version"))
+	free(t, db)
+	free(t, other)
+}
+
+// Ensure that a panic in the middle of a write to an attached database gives
+// that back as well, its lock and its life.
+func TestAttach_panic(t *testing.T) {
+	_, other, conn, otherPath := attached(t)
+	require.NoError(t, conn.Close())
+	path := testdb.Path(t)
+	c, err := (&driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		return c.RegisterFunc("boom", func() int { panic("boom") }, false)
+	}}).Open(path)
+	require.NoError(t, err)
+	exec := c.(sqldriver.ExecerContext).ExecContext
+	_, err = exec(ctx, "ATTACH '"+otherPath+"' AS o; BEGIN; INSERT INTO o.u VALUES(5)", nil)
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "boom", func() { _, _ = exec(ctx, "INSERT INTO o.u VALUES(boom())", nil) })
+	free(t, other)
+	require.NoError(t, c.Close())
+	require.Equal(t, "0", testdb.Text(t, other, "SELECT count(*) FROM u"))
+}
+
+// Ensure that an attached database lives as long as it is attached: closing its
+// last sql.DB saves it, what is written to it after that is saved too, and it
+// can be opened again at any time.
+func TestAttach_life(t *testing.T) {
+	count := func(path string) string {
+		t.Helper()
+		return testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u")
+	}
+	for _, end := range []string{"DETACH", "close", "close all"} {
+		db, other, conn, path := attached(t)
+		testdb.Exec(t, other, "INSERT INTO u VALUES(1)")
+		testdb.Close(t, other)
+		require.Equal(t, "1", count(path), "DB.Close has saved it")
+		testdb.Exec(t, conn, "INSERT INTO o.u VALUES(2)")
+		again := testdb.Open(t, path)
+		require.Equal(t, "2", testdb.Text(t, again, "SELECT count(*) FROM u"))
+		testdb.Close(t, again)
+		require.Equal(t, "2", count(path))
+		testdb.Exec(t, conn, "INSERT INTO o.u VALUES(3)")
+		stores := store.Count()
+		switch end {
+		case "DETACH":
+			testdb.Exec(t, conn, "DETACH o")
+			require.Equal(t, stores-1, store.Count())
+			require.NoError(t, conn.Close())
+		case "close":
+			db.SetMaxIdleConns(0)
+			require.NoError(t, conn.Close())
+			require.Equal(t, stores-1, store.Count())
+		case "close all":
+			require.NoError(t, conn.Close()) // to the pool, where it stays as it is
+			testdb.Close(t, db)
+			require.Equal(t, stores-2, store.Count())
+		}
+		require.Equal(t, "3", count(path), end)
+	}
+}
+
+// Ensure that a database is attached and detached at any moment of the life of
+// its own sql.DB, and nothing that was committed is lost.
+func TestAttach_comingAndGoing(t *testing.T) {
+	db := newTable(t, "")
+	path := testdb.Path(t)
+	testdb.Exec(t, testdb.Plain(t, path), "CREATE TABLE u(x)")
+	const goroutines, rounds = 4, 30
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := range rounds {
+				err := func() error {
+					other, err := sql.Open(driver.Name, path)
+					if err != nil {
+						return err
+					}
+					defer other.Close()
+					if _, err = other.Exec("INSERT INTO u VALUES(1)"); err != nil {
+						return err
+					}
+					conn, err := db.Conn(ctx)
+					if err != nil {
+						return err
+					}
+					defer conn.Close()
+					if _, err = conn.ExecContext(ctx, "ATTACH ? AS o", path); err != nil {
+						return err
+					}
+					if (g+i)%2 == 0 {
+						if err := other.Close(); err != nil {
+							return err
+						}
+					}
+					_, err = conn.ExecContext(ctx, "INSERT INTO o.u VALUES(2); DETACH o")
+					return err
+				}()
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, fmt.Sprint(2*goroutines*rounds), testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u"))
+}
+
+// Ensure that a statement that comes to need the write lock on its way waits
+// for it like any other: to the end of its context, or _busy_timeout long, once,
+// and is told of that by the same errors; and that its transaction goes on.
+func TestLock_onTheWay(t *testing.T) {
+	var log strings.Builder
+	c, err := driver.ParseDSN(testdb.Path(t) + "?_busy_timeout=100")
+	require.NoError(t, err)
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	connector, err := driver.NewConnector(c)
+	require.NoError(t, err)
+	db := sql.OpenDB(connector)
+	defer testdb.Close(t, db)
+	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT UNIQUE)")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	holder, err := db.Begin()
+	require.NoError(t, err)
+
+	busy := uint64(0)
+	for _, begin := range []string{"SELECT 1", "BEGIN", "BEGIN; SELECT * FROM t"} {
+		testdb.Exec(t, conn, begin)
+		for _, query := range []string{"SELECT 1; INSERT INTO t(n) VALUES(1)", "PRAGMA user_version=3", "INSERT INTO t(n) VALUES(1)"} {
+			_, err := conn.ExecContext(ctx, query)
+			e, ok := err.(sqlite3.Error)
+			require.True(t, ok, "%T", err)
+			require.Equal(t, sqlite3.ErrBusy, e.Code, query)
+			require.Equal(t, "database is locked", e.Error())
+			busy++
+			st, err := driver.ReadStats(db)
+			require.NoError(t, err)
+			require.Equal(t, busy, st.BusyErrors, "%s; %s", begin, query)
+			require.EqualValues(t, busy, strings.Count(log.String(), "did not get its turn"))
+			require.Equal(t, "0", testdb.Text(t, conn, "SELECT count(*) FROM t"), "the transaction is as it was")
+		}
+		if strings.HasPrefix(begin, "BEGIN") {
+			testdb.Exec(t, conn, "COMMIT")
+		}
+	}
+	// Through Raw nobody can translate what SQLite is told.
+	require.NoError(t, conn.Raw(func(c any) error {
+		_, err := c.(driver.RawConn).Raw().Exec("INSERT INTO t(n) VALUES(1)", nil)
+		require.Equal(t, sqlite3.ErrLocked, code(err))
+		return nil
+	}))
+	busy++
+
+	testdb.Exec(t, conn, "PRAGMA busy_timeout=60000")
+	for _, query := range []string{"SELECT 1; INSERT INTO t(n) VALUES(1)", "PRAGMA user_version=3", "INSERT INTO t(n) VALUES(1) RETURNING id"} {
+		wait, cancel := context.WithCancel(ctx)
+		done := make(chan error)
+		go func() {
+			rows, err := conn.QueryContext(wait, query)
+			if err == nil {
+				for rows.Next() {
+				}
+				err = rows.Err()
+				_ = rows.Close()
+			}
+			done <- err
+		}()
+		waiting(t, db, 1)
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled, query)
+	}
+	require.NoError(t, holder.Rollback())
+	testdb.Exec(t, conn, "SELECT 1; INSERT INTO t(n) VALUES(1)")
+	require.NoError(t, conn.Close())
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, busy, st.BusyErrors)
+}

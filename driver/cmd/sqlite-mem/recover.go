@@ -1,0 +1,81 @@
+//go:build cgo
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+var recoverCommand = command{
+	name:     "recover",
+	operands: "FILE",
+	summary:  "write a log that a crash left into the file, or move it aside",
+	details: `
+A server with sqlite_wal keeps a log of what was committed since its last save,
+FILE-memwal. After a crash the next server reads it by itself, and this command
+does the same without one. It also resolves what a server refuses:
+
+  - a log that does not belong to the file, because somebody has changed the
+    file or restored an older one, is moved aside;
+  - of a log that is damaged, what is before the damage is written to the file;
+    the log and the file as it was are kept aside.
+
+Nothing is deleted but a log all of which is in the file. It is refused while a
+server has the file.
+`,
+	setUp: func(*flag.FlagSet) func(context.Context, []string, io.Writer) error {
+		return func(ctx context.Context, operands []string, stdout io.Writer) error {
+			switch len(operands) {
+			case 0:
+				return usageError("FILE is missing")
+			case 1:
+				return recoverLog(ctx, operands[0], stdout)
+			}
+			return tooMany(operands[1])
+		}
+	},
+}
+
+func recoverLog(ctx context.Context, name string, stdout io.Writer) (err error) {
+	path, err := resolve(name)
+	if err != nil {
+		return err
+	}
+	lock, err := proclock.Acquire(path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Release()) }()
+	if _, err := snapshot.RemoveLeftovers(path); err != nil {
+		return err
+	}
+	rec, err := snapshot.Recover(ctx, path)
+	if err != nil {
+		return err
+	}
+	if rec.Problem != nil {
+		fmt.Fprintln(stdout, rec.Problem)
+	}
+	switch {
+	case rec.Transactions > 0:
+		fmt.Fprintf(stdout, "%s of the log are in %s now.\n", plural(rec.Transactions, "transaction"), path)
+	case rec.Problem == nil:
+		fmt.Fprintf(stdout, "There is nothing to recover beside %s.\n", path)
+	default:
+		fmt.Fprintf(stdout, "%s was left as it is.\n", path)
+	}
+	if rec.Torn > 0 {
+		fmt.Fprintf(stdout, "%s of one more were cut short by the crash.\n", size(rec.Torn))
+	}
+	for _, name := range rec.Aside {
+		fmt.Fprintf(stdout, "kept aside: %s\n", name)
+	}
+	return nil
+}

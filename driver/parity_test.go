@@ -1,0 +1,279 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// both runs f on go-sqlite3 and on this driver, each with a new database, and
+// makes sure that what it tells is the same.
+func both(t *testing.T, params string, f func(db *sql.DB) string) {
+	t.Helper()
+	plain := testdb.Plain(t, testdb.Path(t)+params)
+	mem := testdb.Open(t, testdb.Path(t)+params)
+	require.Equal(t, f(plain), f(mem))
+}
+
+type (
+	myInt    int16
+	myString string
+	myBytes  []byte
+	myBool   bool
+	myStruct struct{ A int }
+)
+
+// valuer is a driver.Valuer, also as a nil pointer.
+type valuer struct{ v any }
+
+func (v *valuer) Value() (sqldriver.Value, error) {
+	if v == nil {
+		return "nil pointer", nil
+	}
+	if err, ok := v.v.(error); ok {
+		return nil, err
+	}
+	return v.v, nil
+}
+
+// Ensure that each value that Go has is bound as go-sqlite3 binds it, or
+// refused with the same words: neither driver checks values by itself.
+func TestParity_values(t *testing.T) {
+	seven, text, at := 7, "text", time.Date(2026, 11, 24, 1, 2, 3, 456789, time.FixedZone("X", 3600))
+	values := []any{
+		nil, true, false, myBool(true), int8(-8), int16(16), int32(32), int64(math.MinInt64), 1, myInt(5), uint8(200), uint16(1), uint32(1 << 31), uint(3),
+		uint64(math.MaxInt64), uint64(math.MaxUint64), uintptr(3), float32(0.1), 2.5, math.Inf(1), math.NaN(), "", "a\x00b", "é", myString("s"), []byte{}, []byte(nil), []byte{0, 255},
+		myBytes("b"), json.RawMessage(`{}`), sql.RawBytes("r"), at, at.UTC(), time.Time{}, &seven, &text, (*int)(nil), &at, (*time.Time)(nil),
+		&valuer{int64(4)}, &valuer{at}, &valuer{errors.New("no")}, &valuer{uint64(1)}, &valuer{myStruct{}}, (*valuer)(nil),
+		sql.NullString{String: "n", Valid: true}, sql.NullInt64{}, sql.NullTime{Time: at, Valid: true}, sql.Null[int]{V: 3, Valid: true},
+		myStruct{1}, []int{1}, map[string]int{}, complex(1, 2), 'x', func() {}, make(chan int), [2]byte{1, 2}, sql.Out{Dest: &seven}, strings.Repeat("l", 100_000),
+		json.Number("12"), reflect.ValueOf(3), struct{}{}, any(any(3)), time.Second,
+	}
+	both(t, "", func(db *sql.DB) string {
+		var b strings.Builder
+		for i, v := range values {
+			for _, query := range []string{"SELECT ?, typeof(?1)", "SELECT :v, typeof(:v)"} {
+				arg := v
+				if strings.Contains(query, ":v") {
+					arg = sql.Named("v", v)
+				}
+				var got any
+				var typ string
+				err := db.QueryRow(query, arg).Scan(&got, &typ)
+				fmt.Fprintf(&b, "%d %T: %T %v %s %v\n", i, v, got, got, typ, err)
+				if s, prepareErr := db.Prepare(query); prepareErr == nil {
+					got, typ = nil, ""
+					err = s.QueryRow(arg).Scan(&got, &typ)
+					fmt.Fprintf(&b, "   prepared %T %v %s %v\n", got, got, typ, err)
+					_ = s.Close()
+				}
+			}
+		}
+		// Too few, too many, of other names, at other places.
+		for _, args := range [][]any{{}, {1}, {1, 2, 3}, {sql.Named("a", 1), sql.Named("b", 2)}, {sql.Named("a", 1)}, {sql.Named("z", 1), sql.Named("b", 2)}, {sql.Named("", 1), 2}, {1, sql.Named("b", 2)}} {
+			for _, query := range []string{"SELECT ?, ?", "SELECT :a, @b", "SELECT ?2, ?1", "SELECT ?; SELECT ?", "SELECT $a, :a"} {
+				var x, y any
+				err := db.QueryRow(query, args...).Scan(&x, &y)
+				_, execErr := db.Exec(query, args...)
+				fmt.Fprintf(&b, "%s %v: %v %v %v; %v\n", query, args, x, y, err, execErr)
+			}
+		}
+		return b.String()
+	})
+}
+
+// Ensure that values of every form come back from columns of every declared
+// type, and as times in the location of _loc, as go-sqlite3 gives them; and that
+// they can be scanned into the same Go types.
+func TestParity_columns(t *testing.T) {
+	types := []string{"", "INTEGER", "INT", "TEXT", "VARCHAR(10)", "REAL", "BLOB", "NUMERIC", "BOOLEAN", "BOOL", "TIMESTAMP", "DATETIME", "DATE", "timestamp", "Datetime", "DATETIME(6)", "TIME"}
+	values := []any{
+		nil, 0, 1, 2, -1, 1.5, "x", []byte("x"), "", "2026-11-24", "2026-11-24 10:11:12", "2026-11-24T10:11:12Z", "2026-11-24 10:11:12.123456789-07:00", "2026-11-24 10:11",
+		"2026-11-24T10:11:12.5+02:00", "10:11:12", " 2026-11-24 ", "2026-13-45", "2026-11-24 10:11:12 UTC", "1763979072", 1763979072, 1763979072123, -62135596800, int64(math.MaxInt64), []byte("2026-11-24 10:11:12"), true,
+		time.Date(2026, 7, 1, 2, 3, 4, 5000, time.FixedZone("X", -7*3600)), "true", "0000-00-00 00:00:00",
+	}
+	for _, params := range []string{"", "?_loc=auto", "?_loc=UTC", "?_loc=America/New_York", "?_loc=Asia/Kathmandu"} {
+		both(t, params, func(db *sql.DB) string {
+			var b strings.Builder
+			for i, typ := range types {
+				testdb.Exec(t, db, fmt.Sprintf("CREATE TABLE t%d(c %s)", i, typ))
+				testdb.Exec(t, db, fmt.Sprintf("INSERT INTO t%d VALUES(?)", i)+strings.Repeat(", (?)", len(values)-1), values...)
+				for _, query := range []string{"SELECT c FROM t%d", "SELECT c AS other FROM t%d", "SELECT c||'' FROM t%d", "SELECT max(c) FROM t%d", "SELECT coalesce(c, 1) FROM t%d", "SELECT c FROM (SELECT c FROM t%d)"} {
+					query = fmt.Sprintf(query, i)
+					rows, err := db.Query(query)
+					require.NoError(t, err)
+					columns, err := rows.ColumnTypes()
+					require.NoError(t, err)
+					n, ok := columns[0].Nullable()
+					length, hasLength := columns[0].Length()
+					_, _, hasSize := columns[0].DecimalSize()
+					fmt.Fprintln(&b, query, columns[0].Name(), columns[0].DatabaseTypeName(), columns[0].ScanType(), n, ok, length, hasLength, hasSize)
+					for rows.Next() {
+						var v any
+						var s sql.NullString
+						var at sql.NullTime
+						var n sql.NullInt64
+						var yes sql.NullBool
+						var raw sql.RawBytes
+						fmt.Fprint(&b, rows.Scan(&v), rows.Scan(&s), rows.Scan(&at), rows.Scan(&n), rows.Scan(&yes), rows.Scan(&raw))
+						fmt.Fprintf(&b, " %T %v %v %v %v %v %q\n", v, v, s, at, n, yes, raw)
+					}
+					require.NoError(t, rows.Err())
+					require.NoError(t, rows.Close())
+				}
+			}
+			return b.String()
+		})
+	}
+}
+
+// Ensure that each optional interface of database/sql that a connection, a
+// statement, rows, a result or a transaction of go-sqlite3 has, ours has too,
+// and besides those that the pool needs, no other: they change what
+// database/sql does.
+func TestParity_interfaces(t *testing.T) {
+	optional := map[string]reflect.Type{}
+	for _, p := range []any{
+		(*sqldriver.Pinger)(nil), (*sqldriver.ExecerContext)(nil), (*sqldriver.QueryerContext)(nil), (*sqldriver.ConnPrepareContext)(nil),
+		(*sqldriver.ConnBeginTx)(nil), (*sqldriver.SessionResetter)(nil), (*sqldriver.Validator)(nil), (*sqldriver.NamedValueChecker)(nil),
+		(*sqldriver.ColumnConverter)(nil), (*sqldriver.StmtExecContext)(nil), (*sqldriver.StmtQueryContext)(nil), (*sqldriver.RowsNextResultSet)(nil),
+		(*sqldriver.RowsColumnTypeScanType)(nil), (*sqldriver.RowsColumnTypeDatabaseTypeName)(nil), (*sqldriver.RowsColumnTypeLength)(nil),
+		(*sqldriver.RowsColumnTypeNullable)(nil), (*sqldriver.RowsColumnTypePrecisionScale)(nil),
+	} {
+		typ := reflect.TypeOf(p).Elem()
+		optional[typ.Name()] = typ
+	}
+	have := func(d sqldriver.Driver) map[string][]string {
+		c, err := d.Open(testdb.Path(t))
+		require.NoError(t, err)
+		defer c.Close()
+		s, err := c.(sqldriver.ConnPrepareContext).PrepareContext(ctx, "SELECT 1")
+		require.NoError(t, err)
+		defer s.Close()
+		rows, err := s.(sqldriver.StmtQueryContext).QueryContext(ctx, nil)
+		require.NoError(t, err)
+		defer rows.Close()
+		list := map[string][]string{}
+		for what, v := range map[string]any{"conn": c, "stmt": s, "rows": rows} {
+			for name, typ := range optional {
+				if reflect.TypeOf(v).Implements(typ) {
+					list[what] = append(list[what], name)
+				}
+			}
+		}
+		return list
+	}
+	theirs, ours := have(&sqlite3.SQLiteDriver{}), have(&driver.Driver{})
+	theirs["conn"] = append(theirs["conn"], "SessionResetter", "Validator")
+	for what := range theirs {
+		require.ElementsMatch(t, theirs[what], ours[what], what)
+	}
+}
+
+// Ensure that errors are told alike: by the same code, text and offset, as bare
+// values, for statements, transactions and prepared statements.
+func TestParity_errors(t *testing.T) {
+	both(t, "?_fk=1", func(db *sql.DB) string {
+		var b strings.Builder
+		db.SetMaxOpenConns(1)
+		testdb.Exec(t, db, `CREATE TABLE p(id INTEGER PRIMARY KEY, u UNIQUE, n NOT NULL DEFAULT 1, c CHECK(c>0), r REFERENCES p(id));
+			CREATE TABLE s(a INT) STRICT; CREATE TABLE w(a PRIMARY KEY) WITHOUT ROWID; INSERT INTO p VALUES(1, 1, 1, 1, NULL);
+			CREATE TRIGGER no BEFORE DELETE ON p BEGIN SELECT RAISE(FAIL, 'not that'); END; CREATE VIEW v AS SELECT * FROM p`)
+		tell := func(what string, err error) {
+			e, bare := err.(sqlite3.Error)
+			fmt.Fprintf(&b, "%s: %v %d %d %d %v\n", what, bare, e.Code, e.ExtendedCode, e.SystemErrno, err)
+		}
+		for _, query := range []string{
+			"INSERT INTO p(id) VALUES(1)", "INSERT INTO p(u) VALUES(1)", "INSERT INTO p(n) VALUES(NULL)", "INSERT INTO p(c) VALUES(0)", "INSERT INTO p(r) VALUES(99)",
+			"INSERT INTO s VALUES('x')", "INSERT INTO w VALUES(NULL)", "DELETE FROM p", "INSERT INTO v VALUES(1)", "SELEC", "SELECT * FROM nothing", "SELECT nothing", "SELECT abs(-9223372036854775808)",
+			"INSERT INTO p(id) VALUES('x')", "SELECT zeroblob(3000000000)", "CREATE TABLE p(x)", "DROP TABLE q", "COMMIT", "ROLLBACK", "RELEASE x", "ATTACH '/nowhere/x' AS x", "DETACH main", "VACUUM INTO '/nowhere/x'",
+			"SELECT 'unterminated", "SELECT ?0", "SELECT json('{')", "SELECT printf('%d'", "PRAGMA nonsense", "ALTER TABLE p ADD x NOT NULL", "INSERT INTO p(u) SELECT 1; SELECT 2", "SELECT 2; SELEC",
+			"SELECT load_extension('x')", "PRAGMA writable_schema=1; DELETE FROM sqlite_schema WHERE 0; PRAGMA writable_schema=0", "SELECT * FROM p WHERE u MATCH 'x'", "EXPLAIN SELECT 1",
+		} {
+			_, err := db.Exec(query)
+			tell(query, err)
+			rows, err := db.Query(query)
+			if err == nil {
+				for rows.Next() {
+				}
+				err = errors.Join(rows.Err(), rows.Close())
+			}
+			tell(query, err)
+			s, err := db.Prepare(query)
+			tell(query, err)
+			if err == nil {
+				_, err = s.Exec()
+				tell(query, err)
+				require.NoError(t, s.Close())
+			}
+		}
+		for i := range 4 {
+			tx, err := db.Begin()
+			tell("begin", err)
+			_, err = tx.Exec([]string{"BEGIN", "INSERT INTO p(id) VALUES(1)", "SAVEPOINT a; RELEASE b", "INSERT INTO p(id) VALUES(7); SELEC"}[i])
+			tell("in", err)
+			if i%2 == 0 {
+				tell("commit", tx.Commit())
+			} else {
+				tell("rollback", tx.Rollback())
+			}
+			tell("again", tx.Commit())
+			_, err = tx.Exec("SELECT 1")
+			tell("after", err)
+		}
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err := db.ExecContext(over, "SELECT 1")
+		tell("over", err)
+		_, err = db.QueryContext(over, "SELECT 1")
+		tell("over", err)
+		_, err = db.BeginTx(over, nil)
+		tell("over", err)
+		_, err = db.PrepareContext(over, "SELECT 1")
+		tell("over", err)
+		return b.String()
+	})
+}
+
+// Ensure that what a connection is told stays with that connection and no
+// other, as with go-sqlite3.
+func TestParity_connectionState(t *testing.T) {
+	both(t, "", func(db *sql.DB) string {
+		var b strings.Builder
+		dir := t.TempDir()
+		one, err := db.Conn(ctx)
+		require.NoError(t, err)
+		two, err := db.Conn(ctx)
+		require.NoError(t, err)
+		testdb.Exec(t, one, "PRAGMA foreign_keys=1; PRAGMA recursive_triggers=1; PRAGMA case_sensitive_like=1; PRAGMA cache_size=77; CREATE TEMP TABLE tmp(x); INSERT INTO tmp VALUES(5)")
+		testdb.Exec(t, one, "ATTACH '"+filepath.Join(dir, "x.db")+"' AS x; CREATE TABLE x.y(z)")
+		for _, c := range []*sql.Conn{one, two, one} {
+			for _, query := range []string{"PRAGMA foreign_keys", "PRAGMA recursive_triggers", "SELECT 'a' LIKE 'A'", "PRAGMA cache_size", "SELECT x FROM tmp", "SELECT count(*) FROM y",
+				"SELECT total_changes()", "SELECT changes()", "SELECT last_insert_rowid()", "PRAGMA temp_store", "SELECT group_concat(name) FROM pragma_database_list"} {
+				var v any
+				err := c.QueryRowContext(ctx, query).Scan(&v)
+				fmt.Fprintf(&b, "%s: %v %v\n", query, v, err)
+			}
+		}
+		require.NoError(t, one.Close())
+		require.NoError(t, two.Close())
+		return b.String()
+	})
+}

@@ -1,0 +1,419 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+var soak = flag.Duration("soak", 0, "length of the soak test, an hour or more; 0: not run")
+
+// sample is what the soak test looks at now and then.
+type sample struct {
+	resident   int64 // bytes of the process
+	descripts  int   // open files
+	statements int64 // since the sample before
+	held, free int64 // bytes, of Stats
+	data       int64
+}
+
+// Ensure that a server can run for long: a snapshot every second, readers that
+// stay for seconds, statements that are cancelled, connections that come and go,
+// schema changes, attached databases and VACUUM, at a size that stays. There is
+// no error, and in the last quarter of the time the process is no larger, has no
+// more open files and is no slower than in the second.
+func TestSoak(t *testing.T) {
+	if *soak == 0 {
+		t.Skip("-soak is not given")
+	}
+	const users, keep = 500, 40
+	path, otherPath := testdb.Path(t), testdb.Path(t)
+	var saves, saveErrors atomic.Int64
+	cfg, err := driver.ParseDSN(path + "?sqlite_sync_interval=1s&_fk=1")
+	require.NoError(t, err)
+	cfg.OnSync = func(e driver.SyncEvent) {
+		saves.Add(1)
+		if e.Err != nil {
+			saveErrors.Add(1)
+			t.Errorf("save: %v", e.Err)
+		}
+	}
+	connector, err := driver.NewConnector(cfg)
+	require.NoError(t, err)
+	db := sql.OpenDB(connector)
+	defer testdb.Close(t, db)
+	other := testdb.Open(t, otherPath+"?sqlite_sync_interval=1s")
+	testdb.Exec(t, other, "CREATE TABLE log(id INTEGER PRIMARY KEY, what TEXT)")
+	db.SetMaxOpenConns(24)
+	db.SetMaxIdleConns(12)
+	db.SetConnMaxLifetime(300 * time.Millisecond)
+	testdb.Exec(t, db, `CREATE TABLE users(id INTEGER PRIMARY KEY, sent INT NOT NULL DEFAULT 0, mails INT NOT NULL DEFAULT 0);
+		CREATE TABLE mails(id INTEGER PRIMARY KEY, owner INT REFERENCES users(id), body BLOB);
+		CREATE INDEX mails_owner ON mails(owner);`)
+	testdb.Exec(t, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%d) INSERT INTO users SELECT i, 0, %d FROM c;
+		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<%d) INSERT INTO mails(owner, body) SELECT id, randomblob(abs(random())%%3000) FROM users, c`, users, keep, keep))
+
+	var statements, cancelled, longReads, schemas, attaches, vacuums, opens atomic.Int64
+	run, stop := context.WithTimeout(ctx, *soak)
+	defer stop()
+	jobs := []func(ctx context.Context, rnd *rand.Rand) error{
+		func(ctx context.Context, rnd *rand.Rand) error { // deliver, and keep the size
+			owner := rnd.IntN(users) + 1
+			tx, err := db.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			defer tx.Rollback()
+			for _, query := range []string{
+				"INSERT INTO mails(owner, body) VALUES(?1, randomblob(abs(random())%3000))",
+				"DELETE FROM mails WHERE id IN (SELECT id FROM mails WHERE owner=?1 ORDER BY id DESC LIMIT -1 OFFSET " + strconv.Itoa(keep) + ")",
+				"UPDATE users SET sent=sent+1, mails=(SELECT count(*) FROM mails WHERE owner=?1) WHERE id=?1",
+			} {
+				statements.Add(1)
+				if _, err := tx.ExecContext(ctx, query, owner); err != nil {
+					return err
+				}
+			}
+			return tx.Commit()
+		},
+		func(ctx context.Context, rnd *rand.Rand) error { // list
+			statements.Add(1)
+			rows, err := db.QueryContext(ctx, "SELECT id, length(body) FROM mails WHERE owner=? ORDER BY id", rnd.IntN(users)+1)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			for rows.Next() {
+				var id, n int
+				if err := rows.Scan(&id, &n); err != nil {
+					return err
+				}
+			}
+			return rows.Err()
+		},
+		func(ctx context.Context, _ *rand.Rand) error { // audit
+			statements.Add(1)
+			var wrong int
+			err := db.QueryRowContext(ctx, "SELECT count(*) FROM users u WHERE mails<>(SELECT count(*) FROM mails m WHERE m.owner=u.id)").Scan(&wrong)
+			if err == nil && wrong > 0 {
+				t.Errorf("%d users are counted wrong", wrong)
+			}
+			return err
+		},
+	}
+	var wg sync.WaitGroup
+	forever := func(n int, f func(rnd *rand.Rand) error) {
+		for i := range n {
+			rnd := rand.New(rand.NewPCG(5, uint64(i)))
+			wg.Go(func() {
+				for run.Err() == nil {
+					if err := f(rnd); err != nil {
+						t.Error(err)
+						stop()
+					}
+				}
+			})
+		}
+	}
+	forever(12, func(rnd *rand.Rand) error {
+		request, cancel := context.WithCancel(ctx)
+		short := rnd.IntN(4) == 0
+		if short {
+			cancel()
+			request, cancel = context.WithTimeout(ctx, time.Duration(rnd.IntN(3000))*time.Microsecond)
+		}
+		defer cancel()
+		err := jobs[[]int{0, 0, 0, 1, 1, 1, 1, 1, 2}[rnd.IntN(9)]](request, rnd)
+		if err != nil && short && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sql.ErrTxDone) || errors.Is(err, driver.ErrTxOver)) {
+			cancelled.Add(1)
+			return nil
+		}
+		time.Sleep(time.Duration(rnd.IntN(2000)) * time.Microsecond)
+		return err
+	})
+	pause := func(d time.Duration) {
+		select {
+		case <-time.After(d):
+		case <-run.Done():
+		}
+	}
+	forever(2, func(rnd *rand.Rand) error { // a reader that stays
+		tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		var first, second int
+		if err := tx.QueryRow("SELECT sum(sent) FROM users").Scan(&first); err != nil {
+			return err
+		}
+		pause(time.Duration(rnd.IntN(5000)) * time.Millisecond)
+		if err := tx.QueryRow("SELECT sum(sent) FROM users").Scan(&second); err != nil {
+			return err
+		}
+		if first != second {
+			return fmt.Errorf("a snapshot has changed from %d to %d", first, second)
+		}
+		longReads.Add(1)
+		return nil
+	})
+	forever(1, func(*rand.Rand) error { // schema changes
+		_, err := db.Exec("CREATE TABLE side(a, b); CREATE INDEX ib ON side(b); INSERT INTO side SELECT id, sent FROM users; ALTER TABLE side ADD c; DROP TABLE side")
+		schemas.Add(1)
+		pause(50 * time.Millisecond)
+		return err
+	})
+	forever(1, func(rnd *rand.Rand) error { // two databases, and sql.DBs that come and go
+		again, err := sql.Open(driver.Name, path+"?sqlite_sync_interval=1s")
+		if err != nil {
+			return err
+		}
+		defer again.Close()
+		opens.Add(1)
+		conn, err := again.Conn(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		for _, query := range []string{
+			"ATTACH '" + otherPath + "' AS o", "BEGIN IMMEDIATE", "INSERT INTO o.log(what) SELECT sum(sent) FROM users", "DELETE FROM o.log WHERE id<(SELECT max(id)-1000 FROM o.log)", "COMMIT",
+		} {
+			if _, err := conn.ExecContext(ctx, query); err != nil {
+				return fmt.Errorf("%s: %w", query, err)
+			}
+		}
+		attaches.Add(1)
+		pause(20 * time.Millisecond)
+		return nil
+	})
+	forever(1, func(*rand.Rand) error {
+		pause(20 * time.Second)
+		_, err := db.Exec("VACUUM")
+		vacuums.Add(1)
+		return err
+	})
+
+	// The samples: as many as there are, at most 400.
+	var samples []sample
+	last := int64(0)
+	for run.Err() == nil {
+		pause(max(*soak/400, 250*time.Millisecond))
+		st, err := driver.ReadStats(db)
+		require.NoError(t, err)
+		n := statements.Load()
+		samples = append(samples, sample{resident(t), descriptors(t), n - last, st.HeldBytes, st.FreeBytes, st.DataBytes})
+		last = n
+	}
+	wg.Wait()
+	q := len(samples) / 4
+	require.Positive(t, q, "too short")
+	second, fourth := samples[q:2*q], samples[3*q:]
+	t.Logf("%v: %d statements, %d cancelled, %d saves, %d long readers, %d schema changes, %d attached, %d sql.DBs, %d VACUUMs",
+		*soak, statements.Load(), cancelled.Load(), saves.Load(), longReads.Load(), schemas.Load(), attaches.Load(), opens.Load(), vacuums.Load())
+	for _, of := range []struct {
+		what string
+		get  func(sample) int64
+		more bool // is worse, and how much of it is too much
+		by   float64
+	}{
+		{"resident bytes", func(s sample) int64 { return s.resident }, true, 1.1},
+		{"open files", func(s sample) int64 { return int64(s.descripts) }, true, 1.3},
+		{"statements per sample", func(s sample) int64 { return s.statements }, false, 0.5}, // by a machine that may do other things
+		{"held bytes", func(s sample) int64 { return s.held }, true, 2},
+		{"data bytes", func(s sample) int64 { return s.data }, true, 1.1},
+	} {
+		a, b := median(second, of.get), median(fourth, of.get)
+		t.Logf("%-22s second quarter %d, last %d, ratio %.3f", of.what, a, b, float64(b)/float64(a))
+		if of.more {
+			require.LessOrEqual(t, float64(b), of.by*float64(a), of.what)
+		} else {
+			require.GreaterOrEqual(t, float64(b), of.by*float64(a), of.what)
+		}
+	}
+	require.Positive(t, cancelled.Load()*saves.Load()*longReads.Load()*schemas.Load()*attaches.Load())
+	require.Zero(t, saveErrors.Load())
+	require.NoError(t, jobs[2](ctx, nil))
+}
+
+func median(samples []sample, get func(sample) int64) int64 {
+	var list []int64
+	for _, s := range samples {
+		list = append(list, get(s))
+	}
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// resident is the memory of the process that is in RAM.
+func resident(t testing.TB) int64 {
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Skip("there is no /proc: ", err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
+	require.NoError(t, err)
+	return pages * int64(os.Getpagesize())
+}
+
+// descriptors is the number of open files of the process.
+func descriptors(t testing.TB) int {
+	list, err := filepath.Glob("/proc/self/fd/*")
+	require.NoError(t, err)
+	return len(list)
+}
+
+// many is for tests of limits whose full size takes long.
+var many = flag.Bool("many", false, "the tests of limits at their full size")
+
+// Ensure that tables are created, filled and dropped by the thousand (a million
+// with -many) without the database, its memory or its connections growing with
+// their number.
+func TestLimits_schemaChurn(t *testing.T) {
+	rounds, tables := 40, 100
+	if *many {
+		rounds = 10_000
+	}
+	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=1s")
+	watch, err := db.Conn(ctx) // whose schema goes out of date each time
+	require.NoError(t, err)
+	var create, drop strings.Builder
+	create.WriteString("BEGIN;")
+	drop.WriteString("BEGIN;")
+	for i := range tables {
+		fmt.Fprintf(&create, "CREATE TABLE t%d(a PRIMARY KEY, b); CREATE INDEX i%d ON t%d(b); INSERT INTO t%d VALUES(%d, 'x');", i, i, i, i, i)
+		fmt.Fprintf(&drop, "DROP TABLE t%d;", i)
+	}
+	create.WriteString("COMMIT")
+	drop.WriteString("COMMIT")
+	var early, late driver.Stats
+	var earlyResident int64
+	for i := range rounds {
+		testdb.Exec(t, db, create.String())
+		require.Equal(t, "x", testdb.Text(t, watch, fmt.Sprintf("SELECT b FROM t%d WHERE a=%d", i%tables, i%tables)))
+		require.Equal(t, fmt.Sprint(3*tables), testdb.Text(t, watch, "SELECT count(*) FROM sqlite_schema"))
+		testdb.Exec(t, db, drop.String())
+		if i == rounds/4 {
+			early, err = driver.ReadStats(db)
+			require.NoError(t, err)
+			earlyResident = resident(t)
+		}
+	}
+	late, err = driver.ReadStats(db)
+	require.NoError(t, err)
+	require.NoError(t, watch.Close())
+	t.Logf("%d tables; %d bytes of data, %d held, %d MiB resident, of which %d after a quarter", rounds*tables, late.DataBytes, late.HeldBytes, resident(t)>>20, earlyResident>>20)
+	require.Equal(t, early.DataBytes, late.DataBytes)
+	require.LessOrEqual(t, late.HeldBytes, 4*late.DataBytes)
+	require.Equal(t, "0", testdb.Text(t, db, "SELECT count(*) FROM sqlite_schema"))
+}
+
+// Ensure that 10,000 connections that are opened and closed, a hundred at a
+// time, each of which has written, leave nothing behind.
+func TestLimits_connections(t *testing.T) {
+	total, at := 1_000, 50
+	if *many {
+		total, at = 10_000, 1_000
+	}
+	db := newTable(t, "")
+	db.SetMaxIdleConns(0)
+	before := 0
+	for done := 0; done < total; done += at {
+		var wg sync.WaitGroup
+		conns := make([]*sql.Conn, at)
+		for i := range conns {
+			wg.Go(func() {
+				var err error
+				if conns[i], err = db.Conn(ctx); err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err = conns[i].ExecContext(ctx, "INSERT INTO t DEFAULT VALUES"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		st, err := driver.ReadStats(db)
+		require.NoError(t, err)
+		require.Equal(t, at, st.Connections)
+		for i := range conns {
+			wg.Go(func() { _ = conns[i].Close() })
+		}
+		wg.Wait()
+		if done == 0 {
+			before = descriptors(t)
+		}
+	}
+	require.LessOrEqual(t, descriptors(t), before+5)
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Zero(t, st.Connections)
+	require.Equal(t, fmt.Sprint(total), testdb.Text(t, db, "SELECT count(*) FROM t"))
+}
+
+// Ensure that what a reader that is left open holds is told by the counters and
+// bounded by sqlite_max_memory: then writers are refused with SQLITE_FULL, the
+// reader and all others go on to read, and when it has ended, so do the writers.
+func TestLimits_readerLeftOpen(t *testing.T) {
+	const limit = 8 << 20
+	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=50ms&sqlite_max_memory=8MiB")
+	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<2000) INSERT INTO t SELECT i, zeroblob(3000) FROM c")
+	reader, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	require.NoError(t, err)
+	sum := testdb.Text(t, reader, "SELECT sum(length(b)) FROM t")
+	last, full := int64(0), 0
+	for i := range 60 {
+		_, err := db.Exec("UPDATE t SET b=zeroblob(?) WHERE id%4=?", 2900+i, i%4)
+		st, statsErr := driver.ReadStats(db)
+		require.NoError(t, statsErr)
+		require.LessOrEqual(t, st.DataBytes, int64(limit))
+		require.LessOrEqual(t, st.DataBytes+st.HeldBytes, int64(2*limit))
+		if err != nil {
+			require.Equal(t, sqlite3.ErrFull, code(err))
+			full++
+		}
+		if i < 4 {
+			require.Greater(t, st.HeldBytes, last, "what the reader holds is told")
+			last = st.HeldBytes
+		}
+		require.Positive(t, st.OldestReader)
+		require.Equal(t, sum, testdb.Text(t, reader, "SELECT sum(length(b)) FROM t"))
+		require.Equal(t, "2000", testdb.Text(t, db, "SELECT count(*) FROM t"))
+	}
+	// Two readers at different states need more than the cap allows.
+	second, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	require.NoError(t, err)
+	testdb.Text(t, second, "SELECT count(*) FROM t")
+	for i := range 8 {
+		if _, err := db.Exec("UPDATE t SET b=zeroblob(?) WHERE id%4=?", 2800+i, i%4); err != nil {
+			require.Equal(t, sqlite3.ErrFull, code(err))
+			full++
+		}
+	}
+	require.Positive(t, full, "the cap is never reached")
+	require.Equal(t, sum, testdb.Text(t, reader, "SELECT sum(length(b)) FROM t"))
+	require.NoError(t, reader.Rollback())
+	require.NoError(t, second.Rollback())
+	testdb.Exec(t, db, "UPDATE t SET b=zeroblob(1)")
+	require.NoError(t, driver.Sync(ctx, db))
+}

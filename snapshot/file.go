@@ -1,0 +1,501 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+	"sync/atomic"
+)
+
+// Source is a database in memory that a [File] keeps.
+type Source interface {
+	// Pin pins the last commit, in constant time.
+	Pin() (Image, error)
+
+	// Track has every commit from now on note the pages that it changes.
+	Track()
+
+	// PinChanges is Pin, and adds to pages those that may differ from the
+	// state pinned by the call before, or from that of Track: page 1 is bit 0
+	// of the first word. It returns pages, grown if need be. all: the page
+	// size has changed meanwhile. After an error nothing is lost.
+	PinChanges(pages []uint64) (img Image, _ []uint64, all bool, err error)
+}
+
+// File is the file of a database that is in memory, and its log. The log,
+// <file>-memwal, holds what was committed since the file was written, in the
+// format of SQLite's own (see logformat.go); there is none if it is not asked
+// for.
+//
+// Open comes first, Close last, and Save is for one goroutine at a time. Who
+// calls them owns the process lock of the file.
+//
+// # What a log belongs to
+//
+// The salts in the header of a log are the hash of the whole file that it
+// belongs to, its base. A base and a log are a pair by that alone, whatever they
+// are called, which makes it safe to replace both: see publish.
+//
+// # What is promised
+//
+// When Flush has returned nil, every commit made before the call survives:
+// Durable says up to which. What a crash leaves is read by Open, whether a log
+// is asked for or not, and by SQLite itself, if the log is renamed to
+// <file>-wal: a whole prefix of the history.
+type File struct {
+	fs     fsys
+	path   string // as given
+	target string // the file, symbolic links resolved; set by Open
+	source Source
+	log    bool // a log is asked for
+
+	// id and side are Save's alone, after Open: what the file was when it was
+	// read or written last, and where a save went that found the file changed
+	// by somebody else.
+	id   FileID
+	side sideCopy
+
+	// durable is the version up to which all survives. Stored under mu, or
+	// before the first Flush; atomic for those who ask.
+	durable atomic.Uint64
+
+	// logSize is the length of the log. Stored under mu; atomic for those who ask.
+	logSize atomic.Int64
+
+	// mu guards the fields below, and what they say of the disk. It is held
+	// across the I/O of a flush, and of the last steps of a save; a commit
+	// never takes it.
+	mu      sync.Mutex
+	base    imageInfo // of the file that the log belongs to
+	writing *logFile  // nil: the log on the disk, if there is one, is not to be appended to
+	present bool      // there is a log on the disk, or may be
+	dirty   pageSet   // pages that have changed and are not in the log
+	since   pageSet   // pages that have changed since the base was written
+	all     bool      // the page size has changed since the base was written: no log can tell it
+	saving  bool      // a save is writing a new base
+	next    pageSet   // when saving: pages that have changed since the state of that
+	nextAll bool      // when saving: the page size has changed since the state of that
+	fresh   pageSet   // pinLocked's own, empty between two calls
+}
+
+// FileInfo is what Open has found.
+type FileInfo struct {
+	// Recovered: a log was found that holds what the file does not. Save
+	// writes it into the file.
+	Recovered bool
+	LogBytes  int64 // up to the end of the last transaction in the log
+	Commits   int   // transactions in the log
+	Torn      int64 // bytes behind that, if there is part of one more, which a crash has cut short
+}
+
+// NewFile makes a File for the database at path, kept in source. With log
+// set, Flush can be called.
+func NewFile(path string, source Source, log bool) *File {
+	return &File{fs: system, path: path, source: source, log: log}
+}
+
+// Open reads the file and the log that belongs to it into sink, which fills
+// the source. Symbolic links are followed.
+//
+// If there is no file, or it is an empty database (it has no pages), sink gets
+// nothing. Else it gets every page of the database, as it is but for header
+// bytes 18 and 19, which are set to rollback mode: a WAL-mode image cannot be
+// opened from memory.
+//
+// What another program left unfinished, a hot journal or a -wal, is recovered
+// first, by SQLite, as any program would that opens the file. No other program
+// can write to the file while it is read. If one holds it, Open waits up to 5
+// seconds, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
+// else: a program that keeps it open would go on using the -wal, unaware of
+// later saves.
+//
+// Errors are an [*Error] and wrap [ErrNotADatabase], [ErrTruncated],
+// [ErrCorrupt], [ErrSideFile], [ErrLogDamaged], [ErrLogBase], [ErrBusy], the
+// error of ctx or sink, or that of the operating system. After each of the
+// first six neither the file nor what is beside it has been touched, unless
+// SQLite found the damage after it had recovered a file that looked sound.
+// After any error sink may hold part of a database and must be thrown away.
+// Open looks at the header only: see [Check] for the rest.
+func (f *File) Open(ctx context.Context, sink Sink) (FileInfo, error) {
+	l := loader{fs: f.fs, wait: loadWait, poll: loadPoll}
+	info, err := f.open(ctx, l, sink)
+	if err != nil {
+		return FileInfo{}, &Error{Op: "load", Path: f.path, Err: err}
+	}
+	return info, nil
+}
+
+func (f *File) open(ctx context.Context, l loader, sink Sink) (info FileInfo, err error) {
+	if f.target, err = Resolve(f.path); err != nil {
+		return info, err
+	}
+	found, err := l.load(ctx, f.target, sink, f.log)
+	if err != nil {
+		return info, err
+	}
+	f.id, f.base = found.id, found.base
+	if log := found.log; log != nil {
+		f.present = true
+		for pgno := range log.pages {
+			f.since.add(pgno)
+		}
+		info = FileInfo{Recovered: log.commits > 0, LogBytes: log.end, Commits: log.commits, Torn: log.torn}
+	}
+	return info, nil
+}
+
+// Start is called when the source is filled, before anything is written to it:
+// version is the one that Open has read. From now on Flush may be called.
+func (f *File) Start(version uint64) {
+	f.durable.Store(version)
+	if f.log {
+		f.source.Track()
+	}
+}
+
+// Durable is the version up to which every commit survives a crash of the
+// machine.
+func (f *File) Durable() uint64 { return f.durable.Load() }
+
+// LogSize is the length of the log in bytes; 0: there is none that this process
+// writes.
+func (f *File) LogSize() int64 { return f.logSize.Load() }
+
+// pinLocked pins the last commit and takes note of what has changed since it
+// was called before.
+func (f *File) pinLocked() (Image, error) {
+	img, fresh, all, err := f.source.PinChanges(f.fresh)
+	f.fresh = fresh
+	if err != nil {
+		return nil, err
+	}
+	f.dirty.addAll(fresh)
+	f.since.addAll(fresh)
+	f.all = f.all || all
+	if f.saving {
+		f.next.addAll(fresh)
+		f.nextAll = f.nextAll || all
+	}
+	clear(fresh)
+	return img, nil
+}
+
+// ErrNeedsSave is returned by [File.Flush] when a log cannot tell what has
+// changed: there is no file yet, or VACUUM has changed the page size. Save
+// makes it durable.
+var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
+
+// Flush brings all that is committed to the log, as one transaction of it, and
+// returns when it is on the disk. It returns at once if it is there already.
+//
+// Errors are an [*Error], or ErrNeedsSave. Then what was committed since the
+// last Flush that returned nil may survive a crash or not, in either case in
+// whole; the next Flush tries all of it again, in a new log.
+func (f *File) Flush() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.flushLocked()
+	if err != nil && err != ErrNeedsSave {
+		err = &Error{Op: "log", Path: f.path, Err: err}
+	}
+	return err
+}
+
+func (f *File) flushLocked() error {
+	if err := f.placeLocked(); err != nil {
+		return err
+	}
+	img, err := f.pinLocked()
+	if err != nil {
+		return err
+	}
+	version := img.Version()
+	switch {
+	case version == f.durable.Load():
+		img.Release()
+		return nil
+	case f.all || f.base.size == 0 || img.Size() == 0:
+		img.Release()
+		return ErrNeedsSave
+	case f.writing != nil && !f.writing.broken:
+		err = f.writing.append(img, f.dirty)
+		img.Release() // a pin costs what is rewritten meanwhile, and a sync takes long
+		if err == nil {
+			err = f.writing.sync()
+		}
+	default:
+		err = f.rewriteLocked(img)
+		img.Release()
+	}
+	if err != nil {
+		return err
+	}
+	clear(f.dirty)
+	f.logSize.Store(f.writing.size)
+	f.durable.Store(version)
+	return nil
+}
+
+// placeLocked puts a log in its place that a save could not. Until that has
+// worked nothing can be durable, and no other log may be made: it may be the one
+// that fits the file.
+func (f *File) placeLocked() error {
+	if f.writing == nil || f.writing.placed {
+		return nil
+	}
+	return f.writing.place()
+}
+
+// rewriteLocked puts a new log, of all that has changed since the base was
+// written, in the place of the log there is: one that a crash or an error has
+// left, whose end nobody knows. Both belong to the base, so whichever of them a
+// crash leaves, it has all that was durable before.
+func (f *File) rewriteLocked(img Image) error {
+	log, err := createLog(f.fs, f.target, f.base.pageSize, f.base.hash, img, f.since)
+	if err != nil {
+		return err
+	}
+	f.present = true
+	if err := log.place(); err != nil {
+		log.broken = true // what it has is not known to be durable
+		if !log.renamed {
+			return errors.Join(err, log.discard())
+		}
+		return errors.Join(err, f.replaceLocked(log))
+	}
+	return f.replaceLocked(log)
+}
+
+// replaceLocked goes on with another log.
+func (f *File) replaceLocked(log *logFile) error {
+	old := f.writing
+	f.writing = log
+	if log == nil {
+		f.logSize.Store(0)
+	} else {
+		f.logSize.Store(log.size)
+	}
+	if old == nil {
+		return nil
+	}
+	return old.close()
+}
+
+// Saved is what a Save has done.
+type Saved struct {
+	Bytes   int64  // length of the file
+	Version uint64 // of the state that is in it
+}
+
+// Save puts the last commit in the place of the file, or creates it. The new
+// file has the owner, group and permissions of the old as far as this process
+// may give them, 0600 if there was none; access control lists, extended
+// attributes and hard links are not carried over. An empty database becomes a
+// file of no bytes, which SQLite takes for one. A log is replaced by one of what
+// was committed meanwhile, or removed, if none is asked for.
+//
+// background lets the save run at a low CPU priority, so that it does not delay
+// the statements that run meanwhile. It takes longer on a busy machine. Linux
+// only; elsewhere it has no effect.
+//
+// If the file is no longer the one that was read or written last, or another
+// program is using it, the error is a [*ForeignChangeError] and the state is
+// kept beside the file. The check is made anew each time: when the cause is
+// gone, the next Save succeeds.
+//
+// Every other error is an [*Error]. Then the file is as it was, or the new one
+// is in place, but could not be made to survive a power failure, which may
+// bring the old one back, with its log. A temporary file that could not be
+// removed is named in the error. The end of ctx ends the save until the moment
+// of the rename.
+func (f *File) Save(ctx context.Context, background bool) (Saved, error) {
+	// More than once only if VACUUM changes the page size during a save.
+	for range 10 {
+		saved, err := f.save(ctx, background)
+		if err != errOutdated {
+			return saved, err
+		}
+	}
+	return Saved{}, saveErr(f.path, errors.New("the page size was changed again and again meanwhile"))
+}
+
+// errOutdated: the page size has changed during the save, so that the log of
+// the file as it was saved could not tell what was committed meanwhile.
+var errOutdated = errors.New("the page size has changed during the save")
+
+func (f *File) save(ctx context.Context, background bool) (Saved, error) {
+	img, err := f.beginSave()
+	if err != nil {
+		return Saved{}, saveErr(f.path, err)
+	}
+	var p *prepared
+	prepare := func() {
+		p, err = writer{f.fs}.prepare(ctx, f.path, img, f.id,
+			writeOptions{background: background, hash: f.log || f.present, side: f.side})
+	}
+	if background {
+		inBackground(prepare)
+	} else {
+		prepare()
+	}
+	img.Release()
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	defer func() {
+		f.saving, f.next, f.nextAll = false, nil, false
+	}()
+	var res result
+	if err == nil {
+		if res, err = f.publishLocked(ctx, p); !res.id.IsZero() {
+			f.id = res.id // also when it is not durable
+		}
+	}
+	var foreign *ForeignChangeError
+	if errors.As(err, &foreign) {
+		f.side = foreign.copy
+	}
+	if err != nil {
+		return Saved{}, err
+	}
+	f.side = sideCopy{}
+	return Saved{Bytes: res.bytes, Version: p.img.version}, nil
+}
+
+// beginSave pins the state that is to be saved, and begins to note what changes
+// from then on.
+func (f *File) beginSave() (Image, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.log {
+		return f.source.Pin()
+	}
+	img, err := f.pinLocked()
+	f.saving = err == nil
+	return img, err
+}
+
+// publishLocked puts a new base in the place of the file and a new log in the
+// place of the log. In this order:
+//
+//  1. the new base, p, is whole and synced, under a temporary name
+//  2. a new log with what was committed since is written and synced, under the
+//     name that it has only for this; the directory is synced
+//  3. the new base is renamed over the old one; the directory is synced
+//  4. the new log is renamed over the old one; the directory is synced
+//
+// A crash before the rename of 3 leaves the old base and the old log, which fit
+// each other; so it does if the rename does not survive a power failure. Then
+// what is in the new log was not promised to anybody: Flush has not returned
+// since. A crash after it leaves the new base and, under one name or the other,
+// the new log, which fits it as the old one does not. Step 4 begins when step 3
+// is durable, so the new log never has the log's name beside the old base.
+//
+// When it is not known whether step 3 is durable, nothing that is committed
+// from then on is, until both directories' syncs have worked: the new log is
+// not placed, and flushLocked begins with that.
+func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
+	if !f.log && !f.present {
+		res, err := p.publish(ctx)
+		if err == nil {
+			f.durable.Store(p.img.version)
+		}
+		return res, err
+	}
+	now, err := f.sinceSaveLocked(p)
+	if err != nil {
+		if derr := p.discard(); derr != nil || err != errOutdated {
+			err = saveErr(f.path, errors.Join(err, derr))
+		}
+		return result{}, err
+	}
+	version := p.img.version
+	if now != nil {
+		defer now.Release()
+		version = now.Version()
+	}
+	pageSize := p.img.pageSize
+	if pageSize == 0 {
+		pageSize = 4096 // of a log without pages
+	}
+	log, err := createLog(f.fs, f.target, pageSize, p.img.hash, now, f.next)
+	if err != nil {
+		return result{}, saveErr(f.path, fmt.Errorf("the log of the new file: %w", errors.Join(err, p.discard())))
+	}
+	f.present = true
+	res, err := p.publish(ctx)
+	if res.id.IsZero() {
+		return res, errors.Join(err, log.discard())
+	}
+	log.unsynced = err != nil
+	f.base, f.since, f.all = p.img, f.next, false
+	f.next = nil
+	clear(f.dirty)
+	if cerr := f.replaceLocked(log); cerr != nil && err == nil {
+		err = saveErr(f.path, fmt.Errorf("closing the old log: %w", cerr))
+	}
+	if err != nil {
+		return res, err
+	}
+	if err := log.place(); err != nil {
+		return res, saveErr(f.path, fmt.Errorf("the new file is in place, its log %s is not: %w", newLogName(f.target), err))
+	}
+	f.durable.Store(version)
+	if f.log && p.img.size > 0 {
+		return res, nil
+	}
+	if err := f.removeLogLocked(); err != nil {
+		return res, saveErr(f.path, err)
+	}
+	return res, nil
+}
+
+// sinceSaveLocked pins the state that the log of a new base has to reach; nil:
+// it is that of the base itself. errOutdated: no log of that base can reach it.
+// An older state would not do: the old log may have reached further.
+func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
+	if err := f.placeLocked(); err != nil || !f.log {
+		return nil, err
+	}
+	now, err := f.pinLocked()
+	if err != nil {
+		return nil, err
+	}
+	same := now.Version() == p.img.version
+	// An empty base has no log, and an empty database no size that a log could
+	// tell.
+	if !same && !f.nextAll && p.img.size > 0 && now.Size() > 0 {
+		return now, nil
+	}
+	now.Release()
+	if same {
+		return nil, nil
+	}
+	return nil, errOutdated
+}
+
+func (f *File) removeLogLocked() error {
+	err := f.replaceLocked(nil)
+	if rerr := removeLogs(f.fs, f.target); rerr != nil {
+		return errors.Join(err, rerr)
+	}
+	f.present = false
+	return err
+}
+
+// Close ends the log. saved: the file has everything, so that the log is
+// removed; otherwise it stays, to be read by the next Open. Nothing else may be
+// called after it.
+func (f *File) Close(saved bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !saved || !f.present {
+		return f.replaceLocked(nil)
+	}
+	if err := f.removeLogLocked(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &Error{Op: "log", Path: f.path, Err: fmt.Errorf("everything is saved, but the log is still there: %w", err)}
+	}
+	return nil
+}

@@ -1,0 +1,219 @@
+package snapshot
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Backoff after a failed flush, as after a failed save.
+const (
+	flushBackoffFirst = 50 * time.Millisecond
+	flushBackoffMax   = 5 * time.Second
+)
+
+// flushYields is how often who flushes lets others run first. Alone it costs
+// nothing to speak of.
+const flushYields = 4
+
+// FlusherConfig says what a [Flusher] does and when. Flush and Pending are
+// required. All functions are called one at a time, from any goroutine.
+type FlusherConfig struct {
+	// Interval is the time between two flushes; 0: none but for who waits.
+	Interval time.Duration
+
+	// Flush makes every commit made before the call durable.
+	Flush func() error
+
+	// Pending reports whether there is something to flush.
+	Pending func() bool
+
+	// OnEvent, if not nil, is told of every attempt, before those who wait for
+	// it are.
+	OnEvent func(FlushEvent)
+}
+
+// FlushEvent is one attempt to flush.
+type FlushEvent struct {
+	Start    time.Time     // when the attempt began
+	Duration time.Duration // how long it took
+	Err      error         // nil after success
+	Failures int           // failed attempts in a row, this one included; 0 after success
+}
+
+// Flusher flushes a log: every interval, or for those who wait, as many of them
+// together as have come while the flush before ran. After a failure it tries
+// again by itself, at first after 50 ms, then after twice as long each time, at
+// most 5 seconds (or the interval, if that is shorter) apart.
+//
+// Its methods may be called from any goroutine. It is in use until Close.
+type Flusher struct {
+	cfg  FlusherConfig
+	wake chan struct{} // capacity 1: failures has become 1, or closing is set
+	done chan struct{} // closed when the goroutine has ended; then closeErr is set
+
+	closeErr error // written before done is closed, read after
+
+	// failed is the error of the last flush, nil if it worked. Stored with turn
+	// held; atomic for those who ask.
+	failed atomic.Pointer[error]
+
+	// turn is held by who flushes, for as long as that takes. It is taken
+	// before mu.
+	turn     sync.Mutex
+	failures int // guarded by turn: failed attempts in a row
+
+	// mu guards the fields below. It is held for a few instructions.
+	mu      sync.Mutex
+	pending *flushBatch // the next batch, which can still be joined; nil: there is none
+	closing bool
+	waits   sync.WaitGroup // calls of Wait; none is added once closing is set
+}
+
+// flushBatch is a set of commits that share a flush.
+type flushBatch struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// NewFlusher starts a flusher.
+func NewFlusher(cfg FlusherConfig) *Flusher {
+	f := &Flusher{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go f.run()
+	return f
+}
+
+// Wait returns when a flush has ended that began after the call, with its
+// error. It heeds no context: what it waits for is committed already. After
+// Close has begun it returns [ErrClosed].
+//
+// Who comes first flushes for all who come until it begins, in its own
+// goroutine: to wake another one would take as long as many a disk.
+func (f *Flusher) Wait() error {
+	f.mu.Lock()
+	if f.closing {
+		f.mu.Unlock()
+		return ErrClosed
+	}
+	f.waits.Add(1)
+	defer f.waits.Done()
+	b := f.pending
+	first := b == nil
+	if first {
+		b = &flushBatch{done: make(chan struct{})}
+		f.pending = b
+	}
+	f.mu.Unlock()
+	if !first {
+		<-b.done
+		return b.err
+	}
+
+	f.turn.Lock()
+	// The flush before has just set free those who waited for it. Let them
+	// commit again, and be in this one.
+	for range flushYields {
+		runtime.Gosched()
+	}
+	f.mu.Lock()
+	f.pending = nil
+	f.mu.Unlock()
+	b.err = f.attemptLocked()
+	f.turn.Unlock()
+	close(b.done)
+	return b.err
+}
+
+// Failed is the error of the last flush, nil if it worked.
+func (f *Flusher) Failed() error {
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Close ends the flusher with a last flush, if there is something to flush, and
+// returns its error. Who waits is served.
+func (f *Flusher) Close() error {
+	f.mu.Lock()
+	f.closing = true
+	f.mu.Unlock()
+	f.waits.Wait()
+	signal(f.wake)
+	<-f.done
+	return f.closeErr
+}
+
+// run flushes at every interval, and after failures.
+func (f *Flusher) run() {
+	defer close(f.done)
+	timer := newAlarm()
+	defer timer.Stop()
+	for {
+		f.turn.Lock()
+		failures := f.failures
+		f.turn.Unlock()
+		switch {
+		case failures > 0:
+			timer.Reset(f.backoff(failures))
+		case f.cfg.Interval > 0:
+			timer.Reset(f.cfg.Interval)
+		}
+		ticked := false
+		select {
+		case <-timer.C:
+			ticked = true
+		case <-f.wake:
+		}
+		f.mu.Lock()
+		closing := f.closing
+		f.mu.Unlock()
+		if !ticked && !closing {
+			continue // a flush has failed for somebody who waited: set the timer
+		}
+		f.turn.Lock()
+		var err error
+		if f.cfg.Pending() {
+			err = f.attemptLocked()
+		} else if f.failures > 0 { // a save has made all durable
+			f.failures = 0
+			f.failed.Store(nil)
+		}
+		f.turn.Unlock()
+		if closing {
+			f.closeErr = err
+			return
+		}
+	}
+}
+
+// attemptLocked flushes once and tells of it.
+func (f *Flusher) attemptLocked() error {
+	e := FlushEvent{Start: time.Now()}
+	e.Err = f.cfg.Flush()
+	e.Duration = time.Since(e.Start)
+	if e.Err == nil {
+		f.failures = 0
+		f.failed.Store(nil)
+	} else {
+		f.failures++
+		f.failed.Store(&e.Err)
+		if f.failures == 1 {
+			signal(f.wake)
+		}
+	}
+	e.Failures = f.failures
+	if f.cfg.OnEvent != nil {
+		f.cfg.OnEvent(e)
+	}
+	return e.Err
+}
+
+func (f *Flusher) backoff(failures int) time.Duration {
+	limit := flushBackoffMax
+	if f.cfg.Interval > 0 {
+		limit = min(limit, f.cfg.Interval)
+	}
+	return backoff(failures, flushBackoffFirst, limit)
+}

@@ -1,0 +1,184 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+)
+
+// logName is the log of the database at path. It is not <path>-wal: a stock
+// SQLite that opened the file beside us would read, checkpoint and truncate
+// that, while this way it sees the last save.
+func logName(path string) string { return path + "-memwal" }
+
+// newLogName is a log that is to take the place of the log.
+func newLogName(path string) string { return path + "-memwal-new" }
+
+// logAhead is how many bytes of zeros are written behind a transaction that has
+// grown the file, for those that follow: a sync of what does not change the
+// length of the file need not wait for the file system's journal, and takes half
+// the time on ext4. To a reader of the log zeros are its end.
+const logAhead = 1 << 20
+
+// logFile is a log that this process writes. Nothing in it is ever written
+// twice: after a failed write or sync nobody knows what the file holds behind
+// the last sync, so another takes its place (File.rewrite). A log is therefore
+// a whole prefix of what was appended, and then, after a crash, perhaps a part
+// of one more append.
+type logFile struct {
+	fs   fsys
+	path string // of the database
+	f    file
+	head walHeader // its sum is that of the last frame
+	size int64     // bytes up to the end of the last transaction
+	room int64     // bytes of the file, zeros behind size included
+
+	unsynced bool // the directory is to be synced before the rename
+	renamed  bool // it has the name of the log
+	placed   bool // and that will survive a power failure
+	broken   bool // a write or sync failed
+}
+
+// createLog makes a log of the base with that hash, whose first transaction is
+// the pages of img, beside the log there may be. It is synced, and so is its
+// name. img may be nil if pages is empty.
+func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pages pageSet) (_ *logFile, err error) {
+	name := newLogName(path)
+	if err := fsx.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l := &logFile{fs: fsx, path: path, head: walHeader{pageSize: pageSize, base: base}}
+	if l.f, err = fsx.create(name, 0o600); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.discard())
+		}
+	}()
+	// The log holds what the database holds: whoever may not read the one may
+	// not read the other.
+	switch like, err := fsx.stat(path); {
+	case err == nil:
+		if err := copyOwner(l.f, like); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	if err := l.write(l.head.encode()); err != nil {
+		return nil, err
+	}
+	if img != nil {
+		if err := l.writePages(img, pages); err != nil {
+			return nil, err
+		}
+	}
+	l.room = l.size
+	if err := l.f.Sync(); err != nil {
+		return nil, err
+	}
+	return l, fsx.syncDir(filepath.Dir(path))
+}
+
+// append adds the pages of img as one transaction, which is on the disk after
+// sync.
+func (l *logFile) append(img Image, pages pageSet) error {
+	err := l.writePages(img, pages)
+	if err == nil && l.size > l.room {
+		l.room = l.size + logAhead
+		_, err = l.f.WriteAt(zeros[:], l.size)
+	}
+	l.broken = err != nil
+	return err
+}
+
+var zeros [logAhead]byte
+
+func (l *logFile) sync() error {
+	err := l.f.syncData()
+	l.broken = err != nil
+	return err
+}
+
+func (l *logFile) writePages(img Image, pages pageSet) error {
+	ps := l.head.pageSize
+	size := uint32(img.Size() / int64(ps))
+	last := pages.last(size)
+	if last == 0 {
+		return nil
+	}
+	buf := make([]byte, 0, writeRun+frameSize+ps)
+	for pgno := range pages.upTo(size) {
+		n := len(buf)
+		buf = buf[:n+frameSize+ps]
+		off := int64(pgno-1) * int64(ps)
+		if m, err := img.ReadAt(buf[n+frameSize:], off); m < ps {
+			if err == nil || err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return fmt.Errorf("reading the image at %d: %w", off, err)
+		}
+		var end uint32
+		if pgno == last {
+			end = size
+		}
+		l.head.sum = putFrame(buf[n:], pgno, end, l.head.base, l.head.sum)
+		if len(buf) >= writeRun || pgno == last {
+			if err := l.write(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+	}
+	return nil
+}
+
+func (l *logFile) write(b []byte) error {
+	n, err := l.f.WriteAt(b, l.size)
+	l.size += int64(n)
+	return err
+}
+
+// place gives the log its name, in place of the one before, and makes that
+// durable. After an error it can be called again. Until it has returned nil
+// what is in the log counts for nothing.
+func (l *logFile) place() error {
+	if l.unsynced {
+		if err := l.fs.syncDir(filepath.Dir(l.path)); err != nil {
+			return err
+		}
+		l.unsynced = false
+	}
+	if !l.renamed {
+		if err := l.fs.rename(newLogName(l.path), logName(l.path)); err != nil {
+			return err
+		}
+		l.renamed = true
+	}
+	if err := l.fs.syncDir(filepath.Dir(l.path)); err != nil {
+		return err
+	}
+	l.placed = true
+	return nil
+}
+
+func (l *logFile) close() error { return l.f.Close() }
+
+// discard removes a log that has not been placed.
+func (l *logFile) discard() error {
+	return errors.Join(l.f.Close(), l.fs.remove(newLogName(l.path)))
+}
+
+// removeLogs removes the log and what was to take its place, in that order:
+// until the first is gone, the second may be what tells that the first is old.
+func removeLogs(fsx fsys, path string) error {
+	for _, name := range []string{logName(path), newLogName(path)} {
+		if err := fsx.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return fsx.syncDir(filepath.Dir(path))
+}

@@ -1,0 +1,223 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+)
+
+// Recovery tells what [Recover] has done.
+type Recovery struct {
+	// Transactions of the log that are in the file now.
+	Transactions int
+
+	// Torn is how many bytes of one more there were, which a crash had cut short.
+	Torn int64
+
+	// Problem is what was wrong with the log; nil: nothing.
+	Problem error
+
+	// Aside are the files that were kept under another name: the log that has
+	// a Problem, and the file as it was, if something of that log was written
+	// to it. In a pair of them nothing has been changed.
+	Aside []string
+}
+
+// FoldLog writes what a crash has left in the log of the file at path into the
+// file, and removes the log. It does nothing if there is none. After an error
+// both are as they were. Errors are those of [File.Open] and [File.Save]. Who
+// calls it owns the process lock of the file.
+func FoldLog(ctx context.Context, path string) (Recovery, error) {
+	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}}
+	return r.run(ctx, path)
+}
+
+// Recover is FoldLog, and resolves what FoldLog and [File.Open] refuse: a log
+// that does not belong to the file is moved aside, and of one that is damaged
+// what is before the damage is written to the file. Nothing is deleted then: see
+// [Recovery.Aside].
+func Recover(ctx context.Context, path string) (Recovery, error) {
+	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, resolve: true}
+	return r.run(ctx, path)
+}
+
+type recoverer struct {
+	loader
+	resolve bool // what Recover does and FoldLog does not
+}
+
+func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
+	target, err := Resolve(path)
+	var there bool
+	if err == nil {
+		there, err = logThere(r.fs, target)
+	}
+	var rec Recovery
+	if err == nil && there {
+		rec, err = r.fold(ctx, target)
+	}
+	if err != nil {
+		var own *Error
+		var foreign *ForeignChangeError
+		if !errors.As(err, &own) && !errors.As(err, &foreign) {
+			err = &Error{Op: "recover", Path: path, Err: err}
+		}
+		return Recovery{}, err
+	}
+	return rec, nil
+}
+
+func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err error) {
+	deadline := time.Now().Add(r.wait)
+	kind, err := r.judge(ctx, target, deadline)
+	if err != nil {
+		return rec, err
+	}
+	if kind != sound {
+		if _, err = pickLog(r.fs, target, hashOfNothing); r.resolve && isLogProblem(err) {
+			rec.Problem = err
+			rec.Aside, err = r.moveAside(target)
+		}
+		return rec, err
+	}
+	h, err := r.acquire(ctx, target, deadline)
+	if err != nil {
+		return rec, err
+	}
+	closed := false
+	defer func() {
+		if !closed {
+			err = errors.Join(err, h.close())
+		}
+	}()
+	log, err := h.openLog(ctx, r.fs, target)
+	if r.resolve && isLogProblem(err) {
+		rec.Problem = err
+		log, err = r.salvage(ctx, h, target)
+	}
+	if err != nil {
+		return rec, err
+	}
+	id, err := identifyOpen(h.f)
+	// SQLite goes first, as in load. Whoever writes to the file from here on is
+	// noticed when it is to be replaced.
+	if err = errors.Join(err, h.closeSQLite()); err != nil {
+		return rec, err
+	}
+	if log != nil && log.commits > 0 {
+		rec.Transactions, rec.Torn = log.commits, log.torn
+		if rec.Problem != nil {
+			kept, err := r.keepCopy(ctx, target)
+			if err != nil {
+				return rec, err
+			}
+			rec.Aside = append(rec.Aside, kept)
+		}
+		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, id: id, present: rec.Problem == nil}
+		if _, err := f.Save(ctx, false); err != nil {
+			return rec, err
+		}
+	}
+	closed = true
+	if err := h.close(); err != nil {
+		return rec, err
+	}
+	if rec.Problem != nil {
+		moved, err := r.moveAside(target)
+		rec.Aside = append(rec.Aside, moved...)
+		return rec, err
+	}
+	return rec, removeLogs(r.fs, target)
+}
+
+func isLogProblem(err error) bool {
+	return errors.Is(err, ErrLogBase) || errors.Is(err, ErrLogDamaged)
+}
+
+// salvage lays what is before the damage of a log over the file, if the log
+// belongs to it; nil: there is nothing.
+func (r recoverer) salvage(ctx context.Context, h *held, target string) (*logState, error) {
+	log, err := readLog(r.fs, logName(target))
+	if err != nil && !errors.Is(err, ErrLogDamaged) {
+		return nil, err
+	}
+	hash, err := h.hash(ctx)
+	if err != nil || log == nil || log.head.base != hash || log.head.pageSize != h.header.pageSize {
+		return nil, err
+	}
+	return log, h.layOver(r.fs, log)
+}
+
+// asidePrefix comes between the name of a file that is kept and the time.
+const asidePrefix = ".aside-"
+
+// moveAside renames the log, and what was to take its place, to new names.
+func (r recoverer) moveAside(target string) (names []string, err error) {
+	for _, name := range []string{logName(target), newLogName(target)} {
+		_, err := r.fs.stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return names, err
+		}
+		to, err := r.rename(name, name)
+		if err != nil {
+			return names, err
+		}
+		names = append(names, to)
+	}
+	return names, r.fs.syncDir(filepath.Dir(target))
+}
+
+// keepCopy copies the file to a new name.
+func (r recoverer) keepCopy(ctx context.Context, target string) (string, error) {
+	tmp := tempName(target)
+	err := r.copyFile(ctx, tmp, target)
+	var to string
+	if err == nil {
+		to, err = r.rename(tmp, target)
+	}
+	if err != nil {
+		return "", errors.Join(err, writer{r.fs}.discard(tmp))
+	}
+	return to, r.fs.syncDir(filepath.Dir(target))
+}
+
+// rename gives a file a new name, which tells that it was once called like.
+func (r recoverer) rename(from, like string) (string, error) {
+	to, err := writer{r.fs}.reserveAside(like + asidePrefix)
+	if err != nil {
+		return "", err
+	}
+	if err := r.fs.rename(from, to); err != nil {
+		return "", errors.Join(err, writer{r.fs}.discard(to))
+	}
+	return to, nil
+}
+
+// heldSource is a database on the disk, log included, as a Source that never
+// changes.
+type heldSource struct{ h *held }
+
+func (s heldSource) Pin() (Image, error) { return heldImage(s), nil }
+func (s heldSource) Track()              {}
+func (s heldSource) PinChanges(pages []uint64) (Image, []uint64, bool, error) {
+	return heldImage(s), pages, false, nil
+}
+
+type heldImage struct{ h *held }
+
+func (i heldImage) Version() uint64 { return 1 }
+func (i heldImage) Size() int64     { return i.h.imageSize() }
+func (i heldImage) PageSize() int   { return i.h.header.pageSize }
+func (i heldImage) Release()        {}
+
+func (i heldImage) ReadAt(p []byte, off int64) (int, error) {
+	if _, err := i.h.readBase(p, off); err != nil {
+		return 0, err
+	}
+	return len(p), i.h.readLog(p, off)
+}
