@@ -186,24 +186,75 @@ func TestWrite_faultsAside(t *testing.T) {
 // Ensure that whichever file operation of a load fails, the error tells the
 // cause, nothing is left beside the file, and the next load works.
 func TestLoad_faults(t *testing.T) {
-	hot, want := hotJournal(t)
+	journal, before := hotJournal(t)
 	// Damaged as well, so that the copy comes into play.
-	b := readFile(t, hot)
+	b := readFile(t, journal)
 	clear(b[:100])
-	writeFile(t, hot, b)
-	sweep(t, func(t *testing.T, ffs *faultFS) {
-		path := copySet(t, hot)
-		s := new(memSink)
-		_, err := loader{fs: ffs, wait: loadWait, poll: time.Millisecond}.loadID(bg, path, s)
-		if len(ffs.fault) == 0 {
-			require.NoError(t, err)
-		} else {
-			require.ErrorIs(t, err, ffs.err, ffs)
+	writeFile(t, journal, b)
+	wal, _ := hotWAL(t)
+	recovered, _ := load(t, copySet(t, wal))
+	garbage := dbFile(t, "PRAGMA journal_mode=WAL")
+	sound, _ := load(t, copySet(t, garbage))
+	writeFile(t, garbage+"-journal", []byte("garbage"))
+	for name, tt := range map[string]struct {
+		from string
+		want []byte
+	}{
+		"hot journal and a lost header": {journal, before},
+		"hot wal":                       {wal, recovered},
+		"garbage for a journal":         {garbage, sound},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) {
+				path := copySet(t, tt.from)
+				s := new(memSink)
+				_, err := loader{fs: ffs, wait: loadWait, poll: time.Millisecond}.loadID(bg, path, s)
+				if len(ffs.fault) == 0 {
+					require.NoError(t, err)
+					require.Equal(t, tt.want, s.bytes())
+				} else {
+					require.ErrorIs(t, err, ffs.err, ffs)
+				}
+				if !ffs.failed("remove") {
+					requireNoTemp(t, path)
+				}
+				got, _ := load(t, path)
+				require.Equal(t, tt.want, got)
+			})
+		})
+	}
+}
+
+// Ensure that whichever file operation fails while leftovers are removed, the
+// error tells the cause, what is reported removed is, nothing else is touched,
+// and the next time does the rest.
+func TestRemoveLeftovers_faults(t *testing.T) {
+	for _, forever := range []bool{false, true} {
+		for _, with := range faults {
+			for n := 1; ; n++ {
+				path := filepath.Join(t.TempDir(), "x.db")
+				writeFile(t, path, []byte("database"))
+				for _, suffix := range leftoverSuffixes {
+					writeFile(t, tempName(path)+suffix, []byte("x"))
+				}
+				ffs := &faultFS{fsys: osFS{}, failAt: n, err: with.err, forever: forever}
+				removed, err := writer{ffs}.removeLeftovers(path)
+				got := dirContents(t, filepath.Dir(path))
+				require.Equal(t, "database", got["x.db"])
+				require.Len(t, got, 1+len(leftoverSuffixes)-len(removed), ffs)
+				for _, name := range removed {
+					require.NotContains(t, got, filepath.Base(name))
+				}
+				if len(ffs.fault) == 0 {
+					require.NoError(t, err)
+					require.Equal(t, 1+len(leftoverSuffixes), n-1, "operations")
+					break
+				}
+				require.ErrorIs(t, err, with.err)
+				_, err = RemoveLeftovers(path)
+				require.NoError(t, err)
+				require.Equal(t, map[string]string{"x.db": "database"}, dirContents(t, filepath.Dir(path)))
+			}
 		}
-		if !ffs.failed("remove") {
-			requireNoTemp(t, path)
-		}
-		got, _ := load(t, path)
-		require.Equal(t, want, got)
-	})
+	}
 }

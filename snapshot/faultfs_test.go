@@ -11,8 +11,11 @@ import (
 
 // faultFS passes operations on and records them. Operation number failAt
 // fails (the first is 1; 0: none), and with forever set all that follow.
+//
+// Neither it nor its files embed what they pass on to, so that no operation is
+// forgotten.
 type faultFS struct {
-	fsys
+	fsys    fsys
 	failAt  int
 	forever bool
 	err     error
@@ -127,7 +130,7 @@ func (f *faultFS) syncDir(name string) error {
 }
 
 type faultFile struct {
-	file
+	file       file
 	fs         *faultFS
 	name       string
 	syncFailed bool

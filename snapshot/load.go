@@ -378,6 +378,17 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 		// recovery to the end of the copy. In rollback mode, where readers
 		// do no harm, a reserved lock is enough: no need to wait for them.
 		params += "&_locking_mode=EXCLUSIVE"
+
+		// In this locking mode SQLite leaves a journal where it is that it can
+		// make nothing of, and every save would take it for a transaction of
+		// another program. Without, it deletes it.
+		if j, err := readJournal(l.fs, path); err != nil {
+			return nil, err
+		} else if j.live && !j.valid {
+			if err := readOnce(path); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if h.db, err = openDisk(path, params); err != nil {
 		return nil, err
@@ -440,6 +451,17 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 		return nil, fmt.Errorf("%w: it has just changed the journal mode", ErrBusy)
 	}
 	return h, nil
+}
+
+// readOnce opens the file and reads from it, as any program might, for what
+// SQLite does first.
+func readOnce(path string) error {
+	d, err := openDisk(path, "mode=rw&_busy_timeout=0&_synchronous=FULL")
+	if err != nil {
+		return err
+	}
+	_, err = d.queryInt("PRAGMA schema_version")
+	return errors.Join(err, d.close())
 }
 
 // openLog finds the log of the file, if there is one, and lays it over it.

@@ -295,6 +295,18 @@ func TestLoad_inertSideFiles(t *testing.T) {
 	})
 }
 
+// Ensure that a journal that SQLite can make nothing of does not stay beside
+// the file, where it would stand in the way of every save.
+func TestLoad_garbageJournal(t *testing.T) {
+	for _, mode := range []string{"DELETE", "WAL"} {
+		path := dbFile(t, "PRAGMA journal_mode="+mode)
+		writeFile(t, path+"-journal", []byte("garbage"))
+		_, id := load(t, path)
+		require.NoFileExists(t, path+"-journal", mode)
+		save(t, path, image(t, 5), id)
+	}
+}
+
 // Ensure that symbolic links are followed, to the file and to where it is not
 // yet, through directories that are links, relative and absolute.
 func TestLoad_symlink(t *testing.T) {

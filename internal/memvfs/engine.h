@@ -207,6 +207,17 @@ void memvfsStressPoint(int n);
 # define memvfsStressPoint(n) ((void)0)
 #endif
 
+/*
+** Known faults, which testdata/stress/run plants to see that it finds them:
+**
+**   1  A version is freed under a reader that is pinned at its birth
+**   2  A version is freed under a reader that walks past it
+**   3  A reader pins an epoch without looking whether it is still the last
+*/
+#ifndef MEMVFS_PLANT
+# define MEMVFS_PLANT 0
+#endif
+
 /* slab.c */
 Version *memvfsPageAlloc(Table*);             /* [m] NULL: out of memory */
 void memvfsPageFree(Table*, Version*);        /* [m] */

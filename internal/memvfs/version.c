@@ -206,7 +206,7 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
     atomic_store(&r->pin, e);
     memvfsStressPoint(10);
     e2 = atomic_load(&s->epoch);
-    if( e2==e ) break;
+    if( e2==e || MEMVFS_PLANT==3 ) break;
     e = e2;
   }
   r->epoch = e;
@@ -376,7 +376,7 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
 
   for(; t->retired.pHead && *pnBudget>0; (*pnBudget)--){
     Version *v = listPop(&t->retired);
-    pin = pinWithin(aPin, nPin, v->birth, v->end);
+    pin = pinWithin(aPin, nPin, v->birth + (MEMVFS_PLANT==1), v->end);
     if( pin==0 ){
       memvfsUnlink(t, v);
       (*pnUnlinked)++;
@@ -424,7 +424,7 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   /* Walks are read after the unlinking and the new era: see memvfsFind. */
   for(r=s->pReader; r; r=r->pNext){
     uint64_t walk = atomic_load(&r->walk);
-    if( walk && walk<minWalk ) minWalk = walk;
+    if( walk && walk<minWalk && MEMVFS_PLANT!=2 ) minWalk = walk;
   }
   for(t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)){
     for(; t->limbo.pHead && t->limbo.pHead->end<=minWalk; nFree--){
