@@ -49,13 +49,8 @@ func TestDifferential(t *testing.T) {
 }
 
 // FuzzDifferential is TestDifferential on programs that the bytes decide.
+// What it begins with is in testdata.
 func FuzzDifferential(f *testing.F) {
-	for i := range 20 {
-		b := make([]byte, 40<<(i%4))
-		src := rand.NewChaCha8([32]byte{byte(i)})
-		_, _ = src.Read(b)
-		f.Add(b)
-	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		runProgram(t, &generator{Rand: rand.New(&byteSource{rest: b}), steps: min(len(b)/8, 100)})
 	})

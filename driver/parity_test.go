@@ -153,7 +153,9 @@ func TestParity_interfaces(t *testing.T) {
 	for _, p := range []any{
 		(*sqldriver.Pinger)(nil), (*sqldriver.ExecerContext)(nil), (*sqldriver.QueryerContext)(nil), (*sqldriver.ConnPrepareContext)(nil),
 		(*sqldriver.ConnBeginTx)(nil), (*sqldriver.SessionResetter)(nil), (*sqldriver.Validator)(nil), (*sqldriver.NamedValueChecker)(nil),
-		(*sqldriver.ColumnConverter)(nil), (*sqldriver.StmtExecContext)(nil), (*sqldriver.StmtQueryContext)(nil), (*sqldriver.RowsNextResultSet)(nil),
+		//lint:ignore SA1019 it is deprecated, and database/sql asks for it all the same
+		(*sqldriver.ColumnConverter)(nil),
+		(*sqldriver.StmtExecContext)(nil), (*sqldriver.StmtQueryContext)(nil), (*sqldriver.RowsNextResultSet)(nil),
 		(*sqldriver.RowsColumnTypeScanType)(nil), (*sqldriver.RowsColumnTypeDatabaseTypeName)(nil), (*sqldriver.RowsColumnTypeLength)(nil),
 		(*sqldriver.RowsColumnTypeNullable)(nil), (*sqldriver.RowsColumnTypePrecisionScale)(nil),
 	} {
