@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	programs = flag.Int("programs", 150, "random programs that the differential test runs")
+	programs = flag.Int("programs", 80, "random programs that the differential test runs")
 	seed     = flag.Uint64("seed", 1, "seed of its first program")
 )
 
@@ -29,11 +29,18 @@ var (
 // a file: each row with its column names, declared and Go types, each error
 // with its codes and text, the rows affected and the last insert id of each
 // statement, and in the end everything in the database and in its saved file.
+// What the programs attach is on the disk, or here in memory as well. Page sizes,
+// encodings, vacuum modes, and caches that are too small differ from one to the
+// next.
 func TestDifferential(t *testing.T) {
 	statements := 0
 	for i := range *programs {
 		n := *seed + uint64(i)
-		ok := t.Run(fmt.Sprint(n), func(t *testing.T) { statements += runProgram(t, n) })
+		ok := t.Run(fmt.Sprint(n), func(t *testing.T) {
+			g := &generator{Rand: rand.New(rand.NewPCG(n, 7))}
+			g.steps = 40 + g.IntN(80)
+			statements += runProgram(t, g)
+		})
 		if !ok {
 			break
 		}
@@ -41,69 +48,145 @@ func TestDifferential(t *testing.T) {
 	t.Logf("%d programs, %d statements", *programs, statements)
 }
 
-func runProgram(t *testing.T, n uint64) int {
-	g := &generator{Rand: rand.New(rand.NewPCG(n, 7))}
-	params := []string{"_fk=1", "_fk=0&_cslike=1", "_loc=auto", "_auto_vacuum=1", "_rt=1", "_secure_delete=on", "_cache_size=1"}[g.IntN(7)]
-	setup := fmt.Sprintf("PRAGMA page_size=%d", 512<<g.IntN(8))
-	open := func(name, dir string) (*sql.DB, *sql.Conn) {
-		var db *sql.DB
+// FuzzDifferential is TestDifferential on programs that the bytes decide.
+// What it begins with is in testdata.
+func FuzzDifferential(f *testing.F) {
+	f.Fuzz(func(t *testing.T, b []byte) {
+		runProgram(t, &generator{Rand: rand.New(&byteSource{rest: b}), steps: min(len(b)/8, 100)})
+	})
+}
+
+// byteSource makes random numbers whose upper bits are the bytes of a fuzzer, as
+// long as there are any: those by which IntN chooses.
+type byteSource struct {
+	rest []byte
+	n    uint64
+}
+
+func (s *byteSource) Uint64() uint64 {
+	s.n += 0x9e3779b97f4a7c15
+	low := s.n ^ s.n>>29 // or IntN would reject too many
+	if len(s.rest) == 0 {
+		return low
+	}
+	b := s.rest[0]
+	s.rest = s.rest[1:]
+	return uint64(b)<<56 | low>>8
+}
+
+// runProgram runs a program and returns the number of its statements.
+func runProgram(t *testing.T, g *generator) int {
+	params := g.pick("_fk=1", "_fk=0&_cslike=1", "_loc=auto", "_auto_vacuum=1", "_rt=1", "_secure_delete=on", "_cache_size=1", "_auto_vacuum=2&_cache_size=3", "_stmt_cache_size=0")
+	if !strings.Contains(params, "_stmt_cache_size") {
+		// What this driver has by default: a cached statement goes on meaning the
+		// table that it was prepared for, when one of that name is created in a
+		// database that comes first.
+		params += "&_stmt_cache_size=128"
+	}
+	setup := fmt.Sprintf("PRAGMA page_size=%d; PRAGMA encoding='%s'; PRAGMA cache_spill=%s", 512<<g.IntN(8), g.pick("UTF-8", "UTF-8", "UTF-16le", "UTF-16be"), g.pick("1", "1", "20", "0"))
+	setupOther := setup + fmt.Sprintf("; PRAGMA page_size=%d; PRAGMA auto_vacuum=%s; CREATE TABLE o(a, b, c)", 512<<g.IntN(8), g.pick("0", "1", "2"))
+	open := func(name, dir string) (db, other *sql.DB, conn *sql.Conn) {
+		path, otherPath := filepath.Join(dir, "a.db"), filepath.Join(dir, "o.db")
 		if name == driver.Name {
-			db = testdb.Open(t, filepath.Join(dir, "a.db")+"?"+params)
+			db, other = testdb.Open(t, path+"?"+params), testdb.Open(t, otherPath)
 		} else {
-			// With the statement cache that this driver has by default: a cached
-			// statement goes on meaning the table that it was prepared for, when
-			// one of that name is created in a database that comes first.
-			db = testdb.Plain(t, filepath.Join(dir, "a.db")+"?_stmt_cache_size=128&"+params)
+			db, other = testdb.Plain(t, path+"?_sync=off&_txlock=immediate&"+params), testdb.Plain(t, otherPath+"?_sync=off")
 		}
-		conn, err := db.Conn(ctx)
+		first, err := other.Conn(ctx)
+		require.NoError(t, err)
+		testdb.Exec(t, first, setupOther)
+		require.NoError(t, first.Close())
+		conn, err = db.Conn(ctx)
 		require.NoError(t, err)
 		testdb.Exec(t, conn, setup)
-		testdb.Exec(t, conn, "ATTACH '"+filepath.Join(dir, "b.db")+"' AS att")
-		return db, conn
+		testdb.Exec(t, conn, "ATTACH '"+filepath.Join(dir, "b.db")+"' AS att; ATTACH '"+otherPath+"' AS oth; PRAGMA att.synchronous=OFF; PRAGMA oth.synchronous=OFF")
+		return db, other, conn
 	}
 	plainDir, memDir := t.TempDir(), t.TempDir()
-	plainDB, plain := open("sqlite3", plainDir)
-	memDB, mem := open(driver.Name, memDir)
+	plainDB, plainOther, plain := open("sqlite3", plainDir)
+	memDB, memOther, mem := open(driver.Name, memDir)
 
-	steps := 40 + g.IntN(80)
 	var history []string
-	for range steps {
+	tell := func() string { return strings.Join(history, "\n") }
+	var kept [][2]*sql.Stmt // prepared, and run again later on
+	for range g.steps {
 		query, args := g.statement()
-		how := g.IntN(4)
-		if skipped := strings.TrimSpace(query); skipped == "" || strings.HasPrefix(skipped, "--") {
+		how := g.IntN(7)
+		skipped := strings.TrimSpace(query)
+		switch {
+		case skipped == "" || strings.HasPrefix(skipped, "--"):
 			how = 0 // go-sqlite3 crashes when one is prepared and queried
+		case how == 6 && (g.control(query) || strings.Contains(query, "ROLLBACK")):
+			how = 0 // a Tx that is over is told so here
 		}
-		history = append(history, fmt.Sprintf("%d: %s %v", how, query, args))
-		a, b := run(plain, how, query, args), run(mem, how, query, args)
-		require.Equal(t, a, b, "program %d\n%s", n, strings.Join(history, "\n"))
+		history = append(history, fmt.Sprintf("%d: %s %.60q", how, query, args))
+		var a, b string
+		switch how {
+		case 5:
+			if len(kept) < 5 {
+				p, errA := plain.PrepareContext(ctx, query)
+				m, errB := mem.PrepareContext(ctx, query)
+				require.Equal(t, fmt.Sprint(errA), fmt.Sprint(errB), tell())
+				if errA == nil {
+					kept = append(kept, [2]*sql.Stmt{p, m})
+				}
+				continue
+			}
+			i := g.IntN(len(kept))
+			a, b = runPrepared(kept[i][0], nil), runPrepared(kept[i][1], nil)
+		case 6:
+			a, b = runTx(plain, query, args, g.steps%2 == 0), runTx(mem, query, args, g.steps%2 == 0)
+		default:
+			a, b = run(plain, how, query, args), run(mem, how, query, args)
+		}
+		require.Equal(t, a, b, tell())
+	}
+	for _, k := range kept {
+		require.NoError(t, errors.Join(k[0].Close(), k[1].Close()))
 	}
 	// go-sqlite3 leaves a transaction open in the connection that goes back.
-	require.Equal(t, run(plain, 0, "COMMIT", nil), run(mem, 0, "COMMIT", nil))
+	require.Equal(t, run(plain, 0, "COMMIT", nil), run(mem, 0, "COMMIT", nil), tell())
 	run(plain, 0, "ROLLBACK", nil)
 	run(mem, 0, "ROLLBACK", nil)
+	for _, schema := range []string{"main", "att", "oth"} {
+		query := "SELECT * FROM pragma_integrity_check('" + schema + "')"
+		require.Equal(t, run(plain, 1, query, nil), run(mem, 1, query, nil), tell())
+	}
 	require.NoError(t, plain.Close())
 	require.NoError(t, mem.Close())
-	want := dump(t, plainDB)
-	require.Equal(t, want, dump(t, memDB), "program %d\n%s", n, strings.Join(history, "\n"))
+	require.Equal(t, dump(t, plainDB), dump(t, memDB), tell())
+	require.Equal(t, dump(t, plainOther), dump(t, memOther), tell())
 	testdb.Close(t, memDB)
-	for _, name := range []string{"a.db", "b.db"} { // what was saved, and what was attached
-		require.Equal(t, dump(t, testdb.Plain(t, filepath.Join(plainDir, name))), dump(t, testdb.Plain(t, filepath.Join(memDir, name))), name)
+	testdb.Close(t, memOther)
+	for _, name := range []string{"a.db", "b.db", "o.db"} { // what was saved, and what was attached
+		require.Equal(t, dump(t, testdb.Plain(t, filepath.Join(plainDir, name))), dump(t, testdb.Plain(t, filepath.Join(memDir, name))), name+"\n"+tell())
 	}
-	return steps
+	return len(history)
+}
+
+// runPrepared runs a statement that was prepared before.
+func runPrepared(s *sql.Stmt, args []any) string {
+	rows, err := s.QueryContext(ctx, args...)
+	return outcome(nil, rows, err, "")
+}
+
+// runTx runs a statement in a transaction of its own, which is committed or
+// rolled back.
+func runTx(c *sql.Conn, query string, args []any, commit bool) string {
+	tx, err := c.BeginTx(ctx, nil)
+	if err != nil {
+		return outcome(nil, nil, err, query)
+	}
+	res, err := tx.ExecContext(ctx, query, args...)
+	told := outcome(res, nil, err, query)
+	if commit {
+		return told + fmt.Sprint(" commit ", outcome(nil, nil, tx.Commit(), query))
+	}
+	return told + fmt.Sprint(" rollback ", outcome(nil, nil, tx.Rollback(), query))
 }
 
 // run runs a statement in one of four ways and tells all that can be seen of it.
 func run(c *sql.Conn, how int, query string, args []any) string {
-	var b strings.Builder
-	fail := func(err error) string {
-		var e sqlite3.Error
-		if errors.As(err, &e) {
-			fmt.Fprintf(&b, "error %d/%d %s", e.Code, e.ExtendedCode, e.Error())
-		} else {
-			fmt.Fprintf(&b, "error %v", err)
-		}
-		return b.String()
-	}
 	var res sql.Result
 	var rows *sql.Rows
 	var err error
@@ -115,7 +198,7 @@ func run(c *sql.Conn, how int, query string, args []any) string {
 	default:
 		s, prepareErr := c.PrepareContext(ctx, query)
 		if prepareErr != nil {
-			return fail(prepareErr)
+			return outcome(nil, nil, prepareErr, query)
 		}
 		defer s.Close()
 		if how == 2 {
@@ -124,8 +207,27 @@ func run(c *sql.Conn, how int, query string, args []any) string {
 			rows, err = s.QueryContext(ctx, args...)
 		}
 	}
+	return outcome(res, rows, err, query)
+}
+
+// outcome tells what a statement has done: its result, or all its rows, or its
+// error.
+func outcome(res sql.Result, rows *sql.Rows, err error, query string) string {
+	var b strings.Builder
+	fail := func(err error) string {
+		var e sqlite3.Error
+		if errors.As(err, &e) {
+			fmt.Fprintf(&b, "error %d/%d %s", e.Code, e.ExtendedCode, e.Error())
+		} else {
+			fmt.Fprintf(&b, "error %v", err)
+		}
+		return b.String()
+	}
 	if err != nil {
 		return fail(err)
+	}
+	if rows == nil && res == nil {
+		return "ok"
 	}
 	if res != nil {
 		changes, err1 := res.RowsAffected()
@@ -164,12 +266,25 @@ func run(c *sql.Conn, how int, query string, args []any) string {
 }
 
 // generator makes statements over a few names, so that they meet.
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	steps int
+}
 
 func (g *generator) pick(s ...string) string { return s[g.IntN(len(s))] }
 
 func (g *generator) table() string {
-	return g.pick("t1", "t2", "t3", "t4", "main.t1", "att.t1", "temp.t9", "v1")
+	return g.pick("t1", "t2", "t3", "t4", "main.t1", "att.t1", "temp.t9", "v1", "oth.o", "oth.t2")
+}
+
+// control reports whether a statement begins or ends a transaction.
+func (g *generator) control(query string) bool {
+	for _, word := range []string{"BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"} {
+		if strings.HasPrefix(query, word) {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *generator) value() any {
@@ -201,7 +316,7 @@ func (g *generator) statement() (string, []any) {
 	if strings.Contains(cond, "?") {
 		args = append(args, g.value())
 	}
-	switch g.IntN(30) {
+	switch g.IntN(40) {
 	case 0, 1, 2:
 		return fmt.Sprintf("CREATE TABLE %s %s(%s)%s", g.pick("", "IF NOT EXISTS"), table, g.pick(
 			"a INTEGER PRIMARY KEY, b INT, c TEXT", "a INTEGER PRIMARY KEY AUTOINCREMENT, b DATETIME UNIQUE, c BOOLEAN",
@@ -247,6 +362,30 @@ func (g *generator) statement() (string, []any) {
 		return fmt.Sprintf("SELECT *, typeof(a), length(c) FROM %s WHERE %s", table, cond), args
 	case 23:
 		return "SELECT x.a, y.b, count(*) FROM t1 x LEFT JOIN t2 y ON x.a=y.a GROUP BY 1, 2 ORDER BY 1, 2", nil
+	case 30, 31:
+		// Many rows, more than a small cache can hold.
+		return fmt.Sprintf("WITH RECURSIVE x(i) AS (SELECT %d UNION ALL SELECT i+1 FROM x LIMIT %d) INSERT OR IGNORE INTO %s(a, b, c) SELECT i, i%%7, hex(zeroblob(%d)) FROM x",
+			g.IntN(300), g.IntN(300), table, g.IntN(300)), nil
+	case 32:
+		return g.pick(fmt.Sprintf("PRAGMA page_size=%d; VACUUM", 512<<g.IntN(8)), "PRAGMA auto_vacuum=0; VACUUM", "PRAGMA auto_vacuum=1; VACUUM", "PRAGMA auto_vacuum=2; VACUUM",
+			"PRAGMA incremental_vacuum(3)", "PRAGMA att.incremental_vacuum", "VACUUM oth", "PRAGMA auto_vacuum", "PRAGMA page_size", "PRAGMA oth.page_count", "PRAGMA encoding", "PRAGMA oth.user_version=3"), nil
+	case 33:
+		return g.pick("PRAGMA cache_size=1", "PRAGMA cache_size=-2000", "PRAGMA cache_spill=1", "PRAGMA cache_spill=0", "PRAGMA temp_store=2", "PRAGMA recursive_triggers=1", "PRAGMA defer_foreign_keys=1",
+			"PRAGMA ignore_check_constraints=1", "PRAGMA secure_delete=1", "PRAGMA reverse_unordered_selects=1", "PRAGMA count_changes", "PRAGMA query_only=1", "PRAGMA query_only=0", "PRAGMA shrink_memory", "PRAGMA optimize"), nil
+	case 34:
+		return g.pick("CREATE VIRTUAL TABLE f USING fts3(body)", "INSERT INTO f VALUES('the quick fox')", "INSERT INTO f SELECT c FROM t1", "SELECT * FROM f WHERE f MATCH 'quick'", "DELETE FROM f", "DROP TABLE f", "INSERT INTO f(f) VALUES('optimize')",
+			"CREATE VIRTUAL TABLE r USING rtree(id, x0, x1)", "INSERT INTO r VALUES(1, 2, 3)", "SELECT * FROM r WHERE x0<5", "DROP TABLE r"), nil
+	case 35:
+		return g.pick("BEGIN; SAVEPOINT s1; INSERT INTO t1(a) VALUES(77); ROLLBACK TO s1; RELEASE s1; COMMIT", "SAVEPOINT s1; SAVEPOINT s1; DELETE FROM t2; ROLLBACK TO s1; RELEASE s1", "BEGIN; DELETE FROM t1; INSERT INTO oth.o VALUES(1, 2, 3); ROLLBACK",
+			"BEGIN; INSERT INTO oth.o VALUES(1, 2, 3); UPDATE t1 SET b=b; COMMIT", "SAVEPOINT s3; DELETE FROM oth.o; ROLLBACK TO s3; RELEASE s3", "BEGIN; BEGIN", "INSERT INTO t1(a) VALUES(5); nonsense", "DETACH att", "DETACH nothing"), nil
+	case 36:
+		return fmt.Sprintf("UPDATE %s SET b=x.b FROM (SELECT a, b FROM t2) AS x WHERE %s.a=x.a RETURNING *", g.pick("t1", "t3"), g.pick("t1", "t3")), nil
+	case 37:
+		return fmt.Sprintf("REPLACE INTO %s(a, b, c) VALUES(?, ?, ?) RETURNING rowid, a", table), []any{g.value(), g.value(), g.value()}
+	case 38:
+		return fmt.Sprintf("SELECT a, row_number() OVER (ORDER BY a, b, c), sum(b) OVER (PARTITION BY b) FROM %s ORDER BY 1, 2, 3", table), nil
+	case 39:
+		return fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM %s", g.pick("t3", "t4", "oth.t2", "att.t1"), g.pick("t1", "t2", "oth.o")), nil
 	case 24:
 		return "SELECT :a, @b, $c, ?1", []any{sql.Named("a", g.value()), sql.Named("b", g.value()), sql.Named("c", g.value())}
 	}

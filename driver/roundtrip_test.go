@@ -375,7 +375,8 @@ func TestDriver_Open(t *testing.T) {
 	require.NoError(t, err)
 	s, err := c.Prepare("CREATE TABLE t(x)")
 	require.NoError(t, err)
-	_, err = s.Exec(nil) //nolint:staticcheck // the plain interface is what is tested
+	//lint:ignore SA1019 the plain interface is what is tested
+	_, err = s.Exec(nil)
 	require.NoError(t, err)
 	require.NoError(t, s.Close())
 	require.NoError(t, c.Close())

@@ -676,8 +676,9 @@ func TestLock_everyEnd(t *testing.T) {
 	for middle, begin := range middles {
 		for end, finish := range ends {
 			t.Run(middle+", "+end, func(t *testing.T) {
+				const noSaves = "?sqlite_sync_interval=0" // which take time
 				path, otherPath := testdb.Path(t), testdb.Path(t)
-				db, watch, other := testdb.OpenWith(t, name, path), testdb.Open(t, path), testdb.Open(t, otherPath)
+				db, watch, other := testdb.OpenWith(t, name, path+noSaves), testdb.Open(t, path+noSaves), testdb.Open(t, otherPath+noSaves)
 				testdb.Exec(t, watch, "CREATE TABLE t(x)")
 				testdb.Exec(t, other, "CREATE TABLE t(x)")
 				db.SetMaxOpenConns(1)

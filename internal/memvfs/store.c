@@ -150,6 +150,9 @@ void memvfsClose(MemFile *f){
 
 /* The epoch up to which the file sees versions: the writer sees its own. */
 uint64_t memvfsSeen(MemFile *f){
+#ifdef MEMVFS_FAULT
+  return f->reader.epoch + 1;   /* Readers see what is not committed: see fault.go */
+#endif
   return f->reader.epoch + (f->eLock>=SQLITE_LOCK_RESERVED);
 }
 

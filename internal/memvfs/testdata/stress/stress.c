@@ -1,7 +1,7 @@
 /*
 ** The engine under sanitizers: see the script beside this file.
 **
-**   stress slab|unit|model|alloc|threads SEED OPERATIONS
+**   stress slab|unit|conform|model|alloc|threads SEED OPERATIONS
 */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -91,7 +91,7 @@ int main(int argc, char **argv){
   uint64_t seed;
   int n;
   if( argc!=4 || (zDir = getenv("STRESS_DIR"))==0 ){
-    fprintf(stderr, "usage: STRESS_DIR=dir %s slab|unit|model|alloc|threads seed operations\n", argv[0]);
+    fprintf(stderr, "usage: STRESS_DIR=dir %s slab|unit|conform|model|alloc|threads seed operations\n", argv[0]);
     return 2;
   }
   seed = strtoull(argv[2], 0, 10);
@@ -106,6 +106,7 @@ int main(int argc, char **argv){
   }
   CHECK( memvfs_register(hooks)==SQLITE_OK );
   if( strcmp(argv[1], "unit")==0 ) unitRun();
+  else if( strcmp(argv[1], "conform")==0 ) conformRun();
   else if( strcmp(argv[1], "model")==0 ) modelRun(seed, n);
   else if( strcmp(argv[1], "alloc")==0 ) allocRun(seed, n);
   else if( strcmp(argv[1], "threads")==0 ) threadsRun(seed, n);

@@ -35,6 +35,7 @@ void storeEnd(memvfs_store*);    /* Nothing may be held, nothing may be open */
 void modelRun(uint64_t seed, int nOp);
 void slabRun(void);
 void unitRun(void);
+void conformRun(void);
 memvfs_hooks threadsHooks(void);
 void threadsRun(uint64_t seed, int nOp);
 void allocRun(uint64_t seed, int nOp);
