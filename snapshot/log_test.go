@@ -113,6 +113,22 @@ func logged(t testing.TB, commits int) (path string, states []*memImage) {
 	return path, h.states
 }
 
+// requireState compares a database with the state that it should have, byte for
+// byte but for the change counter, which a log does not keep.
+func requireState(t testing.TB, want *memImage, got []byte, msg ...any) {
+	t.Helper()
+	require.Equal(t, string(withoutCounter(want.b)), string(withoutCounter(got)), msg...)
+}
+
+func withoutCounter(b []byte) []byte {
+	b = bytes.Clone(b)
+	if len(b) >= headerSize {
+		clear(b[offChangeCounter : offChangeCounter+4])
+		clear(b[offValidFor : offValidFor+4])
+	}
+	return b
+}
+
 // Ensure that what is flushed is what the next Open reads, byte for byte, after
 // growth, shrinking, saves and flushes of several commits.
 func TestLog_roundTrip(t *testing.T) {
@@ -133,7 +149,7 @@ func TestLog_roundTrip(t *testing.T) {
 		require.Equal(t, h.last().version, f.Durable())
 		got, info, err := reload(copyLogged(t, path))
 		require.NoError(t, err)
-		require.Equal(t, string(h.last().b), string(got))
+		requireState(t, h.last(), got)
 		require.Zero(t, info.Torn)
 	}
 	require.NoError(t, f.Close(true))
@@ -176,7 +192,7 @@ func TestLog_torn(t *testing.T) {
 		got, info, err := reload(path)
 		require.NoError(t, err, n)
 		require.Equal(t, whole, info.Commits)
-		require.Equal(t, string(states[whole].b), string(got), n)
+		requireState(t, states[whole], got, n)
 		if n != walHeaderSize && !slices.Contains(ends, n) {
 			require.Positive(t, info.Torn)
 		}
@@ -192,7 +208,7 @@ func TestLog_torn(t *testing.T) {
 		got, info, err := reload(path)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, info.Commits, 3)
-		require.Equal(t, string(states[info.Commits].b), string(got))
+		requireState(t, states[info.Commits], got)
 	}
 }
 
@@ -246,7 +262,7 @@ func TestLog_damaged(t *testing.T) {
 			}
 		}
 		require.Equal(t, whole, rec.Transactions, off)
-		require.Equal(t, string(states[whole].b), string(readFile(t, path)))
+		requireState(t, states[whole], readFile(t, path))
 		kept := ""
 		for _, name := range rec.Aside {
 			kept += string(readFile(t, name))
@@ -257,7 +273,7 @@ func TestLog_damaged(t *testing.T) {
 		}
 		got, _, err := reload(path)
 		require.NoError(t, err)
-		require.Equal(t, string(states[whole].b), string(got))
+		requireState(t, states[whole], got)
 	}
 }
 
@@ -291,7 +307,8 @@ func TestLog_fold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path, states := logged(t, 3)
 			require.NoError(t, fold(path))
-			require.Equal(t, map[string]string{"app.db": string(states[3].b)}, dirContents(t, filepath.Dir(path)))
+			require.Equal(t, []string{"app.db"}, names(dirContents(t, filepath.Dir(path))))
+			requireState(t, states[3], readFile(t, path))
 			rec, err := FoldLog(bg, path)
 			require.NoError(t, err)
 			require.Zero(t, rec)
@@ -377,7 +394,7 @@ func FuzzLog(f *testing.F) {
 			return
 		}
 		for _, s := range states {
-			if bytes.Equal(s.b, got) {
+			if bytes.Equal(withoutCounter(s.b), withoutCounter(got)) {
 				return
 			}
 		}

@@ -57,6 +57,8 @@ func TestRun_usageErrors(t *testing.T) {
 		{"query x.db", "SQL is missing"},
 		{"query -csv -json x.db SELECT", "-csv and -json"},
 		{"status", "FILE is missing"},
+		{"recover", "FILE is missing"},
+		{"recover x.db y.db", "y.db"},
 		{"status x.db y.db", "y.db"},
 	} {
 		status, stdout, stderr := program(t, strings.Fields(test.args)...)
@@ -70,12 +72,13 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem demo sqlite-mem query sqlite-mem status sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem demo sqlite-mem query sqlite-mem status sqlite-mem recover sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
 		{"demo -h", `-seconds`},
 		{"help query", `FILE SQL [ARG...] -csv -json -readonly`},
 		{"help status", `FILE -json`},
+		{"help recover", `usage: sqlite-mem recover FILE moved aside`},
 		{"help version", `usage: sqlite-mem version`},
 	} {
 		help := succeed(t, strings.Fields(test.args)...)
