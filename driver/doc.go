@@ -94,6 +94,12 @@
 // state that it has pinned and holds up nobody. What a long reader costs is the
 // memory of the pages that are rewritten while it lasts, each once.
 //
+// A file that is attached (ATTACH) and that this process has in memory is that
+// database, written under its own write lock, and alive while it is attached.
+// Of two transactions that would wait for each other for ever, having attached
+// each other's databases, the second is refused with SQLITE_BUSY at once. A file
+// that is not in memory is attached from the disk, and locked as SQLite does it.
+//
 // A transaction that a context or an error has ended takes no more statements
 // ([ErrTxOver]): nothing of it is committed by accident.
 //

@@ -376,8 +376,8 @@ func TestDropIn_backup(t *testing.T) {
 }
 
 // Ensure that a driver of one's own registers with a hook, as with go-sqlite3,
-// that a hook that fails fails the connection, and that the driver can have
-// other names.
+// that a hook that fails, or panics, fails the connection and leaves nothing,
+// and that the driver can have other names.
 func TestDropIn_register(t *testing.T) {
 	sql.Register("sqlite-mem-hook", &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
 		_, err := c.Exec("CREATE TABLE IF NOT EXISTS made_by_hook(x)", nil)
@@ -395,6 +395,23 @@ func TestDropIn_register(t *testing.T) {
 	db, err := sql.Open("sqlite-mem-fails", testdb.Path(t))
 	require.NoError(t, err)
 	require.ErrorIs(t, db.Ping(), fails)
+	require.NoError(t, db.Close())
+
+	path := testdb.Path(t)
+	sql.Register("sqlite-mem-panics", &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+		if _, err := c.Exec("BEGIN IMMEDIATE", nil); err != nil {
+			return err
+		}
+		panic("hook")
+	}})
+	db, err = sql.Open("sqlite-mem-panics", path)
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "hook", func() { _ = db.Ping() })
+	other := testdb.Open(t, path)
+	free(t, other)
+	st, err := driver.ReadStats(other)
+	require.NoError(t, err)
+	require.Equal(t, 1, st.Connections, "what the panic left is closed")
 	require.NoError(t, db.Close())
 
 	require.NoError(t, driver.RegisterAs("sqlite-mem-alias"))

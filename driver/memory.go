@@ -78,7 +78,17 @@ func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 		c.locked = true
 	}
 	d := &sqlite3.SQLiteDriver{Extensions: m.cfg.Extensions, ConnectHook: c.connected}
-	if _, err := d.Open(m.uri); err != nil {
+	panicked := true
+	defer func() {
+		if panicked { // in the user's ConnectHook
+			if err := c.Close(); err != nil {
+				m.users.logger(err)
+			}
+		}
+	}()
+	_, err := d.Open(m.uri)
+	panicked = false
+	if err != nil {
 		if c.locked {
 			c.unlock()
 		}
