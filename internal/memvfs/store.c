@@ -203,12 +203,9 @@ static void discard(MemFile *f){
 
 /* Ends the writing, giving up what was not committed. */
 void memvfsRelease(MemFile *f){
-  memvfs_store *s = f->pStore;
-  Version *v;
   if( f->pPending || f->pNewTable ) discard(f);
-  v = memvfsFind(&f->reader, f->reader.pTable, 1, f->reader.epoch);
-  f->reader.nSector = v ? v->nSector : 0;
-  atomic_store(&s->pWriter, 0);
+  f->reader.nSector = f->reader.pFirst ? f->reader.pFirst->nSector : 0;
+  atomic_store(&f->pStore->pWriter, 0);
 }
 
 /*
@@ -231,7 +228,7 @@ void memvfsHelp(MemFile *f){
 
 /* The cap on the size, for a database that was larger when it was loaded. */
 static uint64_t cap(MemFile *f){
-  Version *v = memvfsFind(&f->reader, atomic_load(&f->pStore->pTable), 1, f->reader.epoch);
+  const Version *v = f->reader.pFirst;
   uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
   return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
 }
@@ -261,17 +258,16 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   uint64_t epoch = f->reader.epoch+1;
   uint64_t mxByte = s->mxByte ? 2*cap(f) : 0;
   Slot *pSlot = memvfsSlotMake(t, pgno);
-  Version *v = 0, *pHead;
+  Version *v, *pHead;
   if( pSlot==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     return 0;
   }
+  v = memvfsFind(&f->reader, t, pgno, epoch);
+  if( v && v->birth==epoch ) return v;
+  v = 0;
   memvfsEnter(s);
   pHead = atomic_load(pSlot);
-  if( pHead && pHead->birth==epoch ){
-    v = pHead;              /* Ours is always in front: only we put versions there */
-    goto done;
-  }
   if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
     while( memvfsReclaim(s, PIECE) ) memvfsPause(s);
     pHead = atomic_load(pSlot);
@@ -465,7 +461,8 @@ static void repage(MemFile *f, uint32_t nBlock){
 /*
 ** Puts on a list what the commit supersedes: what the writer's versions stand
 ** in front of, and what the database, of nOld blocks before, has lost.
-** Nobody else looks at Version.end of a version that is in no list yet.
+** Nobody else looks at Version.end of a version that is in no list yet. [m],
+** which it gives to others now and then when there are many.
 */
 static void supersede(MemFile *f, uint32_t nOld, List *p){
   memvfs_store *s = f->pStore;
@@ -474,7 +471,6 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
   uint32_t i = (uint32_t)(((uint64_t)f->reader.nSector*SECTOR + t->nBlock-1)/t->nBlock);
   Version *v;
   int64_t n = 0;
-  memvfsEnter(s);
   for(v=f->pPending; v; v=v->pNext){
     Version *pOlder = atomic_load(&v->pOlder);
     if( pOlder && pOlder->end==0 ) memvfsRetire(p, pOlder, epoch);
@@ -487,7 +483,6 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
     if( v && v->end==0 ) memvfsRetire(p, v, epoch);
     if( ++n%PIECE==0 ) memvfsPause(s);
   }
-  memvfsLeave(s);
   f->nWritten += n;
 }
 
@@ -507,8 +502,7 @@ int memvfsCommit(MemFile *f){
   List superseded;
   int rc = SQLITE_OK;
 
-  p1 = memvfsFind(r, t, 1, r->epoch);
-  nOld = p1 ? p1->nSector : 0;
+  nOld = r->pFirst ? r->pFirst->nSector : 0;
   if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
 
   /* Page 1 carries the size. SQLite changes it in every commit anyway, but
@@ -522,25 +516,24 @@ int memvfsCommit(MemFile *f){
   }
   p1->nSector = r->nSector;
   memvfsListInit(&superseded);
-  if( f->pNewTable==0 ){
-    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
-  }
 
   memvfsEnter(s);
-  if( f->pNewTable ){
+  if( f->pNewTable==0 ){
+    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
+    memvfsListMove(&t->retired, &superseded);
+  }else{
     /* The table before ends as a whole, with all that is in it. */
     f->nWritten += t->nUsed;
     atomic_store(&f->pNewTable->pOlder, t);
     atomic_store(&s->pTable, f->pNewTable);
     f->pNewTable = 0;
-  }else{
-    memvfsListMove(&t->retired, &superseded);
   }
   f->pPending = 0;
   /* Release: the writer that follows sees it, and so does its reclaiming. */
   atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
   atomic_store(&s->epoch, epoch);
   r->epoch = epoch;
+  r->pFirst = p1;
   memvfsBacklog(s);
   memvfsLeave(s);
   return SQLITE_OK;

@@ -240,10 +240,13 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       pFile->pMethods = &fileMethods;
     }
     if( rc!=SQLITE_NOTFOUND ) return rc;
-  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) && isCompanion(zName, "-journal") ){
-    if( pOut ) *pOut = flags;
-    memvfsJournalOpen(pFile);
-    return SQLITE_OK;
+  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) ){
+    sqlite3_file *pMain = sqlite3_database_file_object(zName);
+    if( pMain->pMethods==&fileMethods ){
+      if( pOut ) *pOut = flags;
+      memvfsJournalOpen(pFile, (MemFile*)pMain);
+      return SQLITE_OK;
+    }
   }else if( zName && (flags & SQLITE_OPEN_WAL) && isCompanion(zName, "-wal") ){
     /* A store that is attached to a database on the disk can be asked for a
     ** log in an exclusive locking mode, which fPragma() does not see. */
