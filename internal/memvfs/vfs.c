@@ -264,7 +264,7 @@ static int vDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
 /* A store has no journal to be found, nor a log, whatever is on the disk. */
 static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
   (void)pVfs;
-  if( isCompanion(zName, "-journal") || isCompanion(zName, "-wal") ){
+  if( isCompanion(zName, "-wal") || isCompanion(zName, "-journal") ){   /* The first at every SHARED lock */
     *pRes = 0;
     return SQLITE_OK;
   }
