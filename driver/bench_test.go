@@ -5,8 +5,11 @@ package driver_test
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -31,57 +34,158 @@ func benchTable(b *testing.B, db *sql.DB, filler int) {
 
 // BenchmarkWrapper compares this driver with go-sqlite3 on one connection to a
 // database in memory: what it adds to each call, with a context that cannot be
-// cancelled and with one that can.
+// cancelled and with one that can. "sql" goes through database/sql, which starts
+// a goroutine for each query under a context that can be cancelled, whatever the
+// driver; "driver" calls the drivers themselves.
+//
+// The two take turns, a batch each, so that what disturbs the machine disturbs
+// both; ns/op and "speedup" (how many times faster than go-sqlite3) are medians
+// over the batches.
 func BenchmarkWrapper(b *testing.B) {
 	cancellable, cancel := context.WithCancel(ctx)
 	defer cancel()
 	for _, work := range []struct {
-		name string
-		run  func(ctx context.Context, db *sql.DB, i int) error
+		name  string
+		batch int
+		run   func(ctx context.Context, c benchConn, i int) error
 	}{
-		{"read", func(ctx context.Context, db *sql.DB, i int) error {
-			var s string
-			return db.QueryRowContext(ctx, "SELECT name FROM t WHERE id=?", (i*7919)%benchRows+1).Scan(&s)
+		{"read", 100, func(ctx context.Context, c benchConn, i int) error {
+			return c.query(ctx, "SELECT name FROM t WHERE id=?", (i*7919)%benchRows+1)
 		}},
-		{"write", func(ctx context.Context, db *sql.DB, i int) error {
-			_, err := db.ExecContext(ctx, "UPDATE t SET n=n+1 WHERE id=?", (i*7919)%benchRows+1)
-			return err
+		{"write", 100, func(ctx context.Context, c benchConn, i int) error {
+			return c.exec(ctx, "UPDATE t SET n=n+1 WHERE id=?", (i*7919)%benchRows+1)
 		}},
-		{"scan1000", func(ctx context.Context, db *sql.DB, i int) error {
-			rows, err := db.QueryContext(ctx, "SELECT id, name FROM t WHERE id>? LIMIT 1000", (i*7919)%(benchRows-1000))
-			if err != nil {
-				return err
-			}
-			defer rows.Close()
-			var id int
-			var name string
-			for rows.Next() {
-				if err := rows.Scan(&id, &name); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
+		{"scan1000", 2, func(ctx context.Context, c benchConn, i int) error {
+			return c.query(ctx, "SELECT name FROM t WHERE id>? LIMIT 1000", (i*7919)%(benchRows-1000))
 		}},
 	} {
-		for _, c := range []struct {
-			name string
-			ctx  context.Context
-		}{{"background", ctx}, {"cancellable", cancellable}} {
-			for _, name := range []string{driver.Name, "sqlite3"} {
-				b.Run(work.name+"/"+c.name+"/"+name, func(b *testing.B) {
-					db, err := sql.Open(name, ":memory:?_stmt_cache_size=128")
-					require.NoError(b, err)
-					defer db.Close()
-					db.SetMaxOpenConns(1)
-					benchTable(b, db, 20)
-					b.ReportAllocs()
-					for i := 0; b.Loop(); i++ {
-						if err := work.run(c.ctx, db, i); err != nil {
-							b.Fatal(err)
+		for _, level := range []string{"sql", "driver"} {
+			for _, c := range []struct {
+				name string
+				ctx  context.Context
+			}{{"background", ctx}, {"cancellable", cancellable}} {
+				b.Run(work.name+"/"+level+"/"+c.name, func(b *testing.B) {
+					names := [2]string{driver.Name, "sqlite3"}
+					var conns [2]benchConn
+					for i, name := range names {
+						db, err := sql.Open(name, ":memory:?_stmt_cache_size=128&_mutex=no")
+						require.NoError(b, err)
+						defer db.Close()
+						db.SetMaxOpenConns(1)
+						benchTable(b, db, 20)
+						conns[i] = benchPool{db}
+						if level == "driver" {
+							conn, err := db.Conn(ctx)
+							require.NoError(b, err)
+							defer conn.Close()
+							require.NoError(b, conn.Raw(func(dc any) error {
+								conns[i] = benchDirect{dc.(benchDriverConn)}
+								return nil
+							}))
 						}
 					}
+					var took [2][]float64
+					var allocs [2]uint64
+					var before, after runtime.MemStats
+					batch := min(work.batch, b.N)
+					rounds := b.N / batch
+					for round := range rounds {
+						for turn := range 2 {
+							which := (round + turn) % 2
+							count := round%64 == 0 // reading the counters stops the world
+							if count {
+								runtime.ReadMemStats(&before)
+							}
+							start := time.Now()
+							for i := range batch {
+								if err := work.run(c.ctx, conns[which], round*batch+i); err != nil {
+									b.Fatal(err)
+								}
+							}
+							took[which] = append(took[which], float64(time.Since(start).Nanoseconds())/float64(batch))
+							if count {
+								runtime.ReadMemStats(&after)
+								allocs[which] += after.Mallocs - before.Mallocs
+							}
+						}
+					}
+					speedup := make([]float64, rounds)
+					for i := range speedup {
+						speedup[i] = took[1][i] / took[0][i]
+					}
+					counted := float64((rounds + 63) / 64 * batch)
+					b.ReportMetric(median(took[0]), "ns/op")
+					b.ReportMetric(median(took[1]), "sqlite3-ns/op")
+					b.ReportMetric(median(speedup), "speedup")
+					b.ReportMetric(float64(allocs[0])/counted, "own-allocs/op")
+					b.ReportMetric(float64(allocs[1])/counted, "sqlite3-allocs/op")
 				})
 			}
+		}
+	}
+}
+
+func median(list []float64) float64 {
+	list = slices.Sorted(slices.Values(list))
+	return list[len(list)/2]
+}
+
+// benchConn runs statements whose one column is a text.
+type benchConn interface {
+	exec(ctx context.Context, query string, arg int) error
+	query(ctx context.Context, query string, arg int) error
+}
+
+// benchPool is a benchConn by way of database/sql.
+type benchPool struct{ *sql.DB }
+
+func (p benchPool) exec(ctx context.Context, query string, arg int) error {
+	_, err := p.ExecContext(ctx, query, arg)
+	return err
+}
+
+func (p benchPool) query(ctx context.Context, query string, arg int) error {
+	rows, err := p.QueryContext(ctx, query, arg)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var s string
+	for rows.Next() {
+		if err := rows.Scan(&s); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// benchDirect is a benchConn without database/sql.
+type benchDirect struct{ benchDriverConn }
+
+type benchDriverConn interface {
+	sqldriver.ExecerContext
+	sqldriver.QueryerContext
+}
+
+func (c benchDirect) exec(ctx context.Context, query string, arg int) error {
+	_, err := c.ExecContext(ctx, query, []sqldriver.NamedValue{{Ordinal: 1, Value: int64(arg)}})
+	return err
+}
+
+func (c benchDirect) query(ctx context.Context, query string, arg int) error {
+	rows, err := c.QueryContext(ctx, query, []sqldriver.NamedValue{{Ordinal: 1, Value: int64(arg)}})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	dest := make([]sqldriver.Value, len(rows.Columns()))
+	for {
+		switch err := rows.Next(dest); err {
+		case nil:
+		case io.EOF:
+			return nil
+		default:
+			return err
 		}
 	}
 }

@@ -89,6 +89,12 @@ type conn struct {
 	// would try again by itself, deaf to the context, for as long again.
 	lockErr error
 
+	// words remembers what words says of the statements that come again.
+	words map[string]words
+
+	// rows are not handed out yet: newRows makes some at a time.
+	rows []rows
+
 	// control are the statements that begin and end transactions.
 	control [controlStmts]*sqlite3.SQLiteStmt
 
@@ -138,17 +144,39 @@ func (c *conn) Ping(ctx context.Context) error {
 
 // ExecContext runs all statements of query.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := c.enter(ctx, writes(query), query); err != nil {
+	w := c.wordsOf(query)
+	if err := c.enter(ctx, w.write, query); err != nil {
 		return nil, err
 	}
 	defer c.unwind()
-	c.note(controls(query))
-	if returning(query) {
+	c.note(w.control)
+	if w.returning {
 		rows, err := c.inner.QueryContext(background, query, args)
 		return c.leaveExec(rows, err)
 	}
 	res, err := c.inner.ExecContext(background, query, args)
 	return res, c.leave(err)
+}
+
+// words is what the words of a string of SQL tell of it.
+type words struct{ write, control, returning bool }
+
+// wordsOf reads the words of a string, the first time: that takes longer than
+// the rest of what is done around a call of go-sqlite3.
+func (c *conn) wordsOf(query string) words {
+	const keep, keepLen = 128, 1024
+	w, ok := c.words[query]
+	if !ok {
+		w = words{writes(query), controls(query), returning(query)}
+		if len(query) > keepLen {
+			return w
+		}
+		if c.words == nil || len(c.words) == keep {
+			c.words = make(map[string]words)
+		}
+		c.words[query] = w
+	}
+	return w
 }
 
 // leaveExec ends an Exec whose statement may return rows, which nobody wants.
@@ -173,11 +201,12 @@ func (r result) RowsAffected() (int64, error) { return r.changes, nil }
 
 // QueryContext runs all statements of query and returns the rows of the last.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := c.enter(ctx, writes(query), query); err != nil {
+	w := c.wordsOf(query)
+	if err := c.enter(ctx, w.write, query); err != nil {
 		return nil, err
 	}
 	defer c.unwind()
-	c.note(controls(query))
+	c.note(w.control)
 	inner, err := c.inner.QueryContext(background, query, args)
 	if err != nil {
 		return nil, c.leave(err)

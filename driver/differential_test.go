@@ -339,7 +339,7 @@ func (g *generator) statement() (string, []any) {
 		return g.pick("SAVEPOINT s1", "SAVEPOINT s2", "RELEASE s1", "RELEASE s2", "ROLLBACK TO s1", "ROLLBACK TO s2"), nil
 	case 9:
 		return g.pick("PRAGMA user_version", "PRAGMA user_version=9", "PRAGMA foreign_keys", "PRAGMA foreign_keys=1", "PRAGMA table_info(t1)",
-			"PRAGMA integrity_check", "PRAGMA application_id=3", "PRAGMA foreign_key_check", "PRAGMA cache_size", "PRAGMA freelist_count", "PRAGMA incremental_vacuum", "PRAGMA nonsense", "PRAGMA page_count"), nil
+			"PRAGMA integrity_check", "PRAGMA application_id=3", "PRAGMA foreign_key_check", "PRAGMA cache_size=1", "PRAGMA freelist_count", "PRAGMA incremental_vacuum", "PRAGMA nonsense", "PRAGMA page_count"), nil
 	case 10:
 		return g.pick("VACUUM", "ANALYZE", "REINDEX", "VACUUM att", "SELECT changes(), total_changes(), last_insert_rowid()", "", "  -- nothing", "nonsense", "SELECT ?", "SELECT 1; SELECT 2"), nil
 	case 11:

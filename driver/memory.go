@@ -30,6 +30,14 @@ type memory struct {
 //     connection: see internal/memvfs/journal.c.
 const setUp = "PRAGMA main.mmap_size=1073741824; PRAGMA main.synchronous=OFF; PRAGMA main.journal_mode=TRUNCATE"
 
+// setUpCache is run when the user has not set the size of the page cache.
+// Readers do not use the cache, and a writer begins with an empty one after
+// each commit of another connection, so a large one only costs memory: malloc
+// gives to the system and takes from it again what a cache throws away. 20
+// pages are what SQLite allocates in one piece and keeps. What a transaction
+// has changed stays in the cache up to 500 pages, as by SQLite's default.
+const setUpCache = "PRAGMA main.cache_size=20; PRAGMA main.cache_spill=500"
+
 func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, error) {
 	s, err := store.Open(ctx, opts)
 	if err != nil {
@@ -113,6 +121,11 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	c.link = link
 	if _, err := inner.ExecContext(background, setUp, nil); err != nil {
 		return err
+	}
+	if c.cfg.Params["_cache_size"] == "" {
+		if _, err := inner.ExecContext(background, setUpCache, nil); err != nil {
+			return err
+		}
 	}
 	if err := c.registerFunctions(); err != nil {
 		return err

@@ -38,7 +38,12 @@ var (
 // last row is fetched. Others must not wait for that: the rows, which SQLite
 // has already put aside, are fetched here, and the lock is free.
 func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, error) {
-	r := &rows{c: c, inner: inner.(*sqlite3.SQLiteRows), ctx: ctx}
+	if len(c.rows) == 0 {
+		c.rows = make([]rows, 8)
+	}
+	r := &c.rows[0]
+	c.rows = c.rows[1:]
+	r.c, r.inner, r.ctx = c, inner.(*sqlite3.SQLiteRows), ctx
 	var err error
 	if c.writing() && c.tx == txNone && c.link.Autocommit() {
 		err = r.readAhead()
@@ -93,16 +98,16 @@ func (r *rows) Next(dest []driver.Value) error {
 	c.running = true
 	defer c.unwind()
 	err := r.inner.Next(dest)
-	if err == nil && c.ctx == nil {
+	if err == nil { // the statement is not over, nor a transaction or a lock with it
 		c.running = false
-		return nil
+		return c.disarm(nil)
 	}
 	return c.leave(err)
 }
 
 // Close ends the query.
 func (r *rows) Close() error {
-	r.kept = nil
+	r.kept, r.ctx = nil, background
 	c := r.c
 	if c.inner == nil {
 		return nil // closed, or abandoned

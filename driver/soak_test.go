@@ -255,7 +255,7 @@ func TestSoak(t *testing.T) {
 		{"point reads, against at rest", func(s sample) int64 { return s.reads }, 1.5},
 		{"statements per sample", func(s sample) int64 { return s.statements }, 0}, // as the machine has time for
 	} {
-		a, b := median(second, of.get), median(fourth, of.get)
+		a, b := medianOf(second, of.get), medianOf(fourth, of.get)
 		ratio := float64(b) / float64(a)
 		t.Logf("%-28s second quarter %d, last %d, ratio %.3f", of.what, a, b, ratio)
 		if of.most > 0 && ratio > of.most {
@@ -267,7 +267,7 @@ func TestSoak(t *testing.T) {
 	require.NoError(t, jobs[2](ctx, nil))
 }
 
-func median(samples []sample, get func(sample) int64) int64 {
+func medianOf(samples []sample, get func(sample) int64) int64 {
 	var list []int64
 	for _, s := range samples {
 		list = append(list, get(s))

@@ -136,6 +136,7 @@ struct Reader {
   /* Its owner's alone: the thread that has the connection or the snapshot. */
   uint64_t epoch;            /* Epoch it sees: pin, or later after a commit of its own */
   Table *pTable;             /* Table of that epoch */
+  Version *pFirst;           /* Page 1 of that epoch, NULL: the database is empty */
   uint32_t nSector;          /* Size at that epoch; of a writer: as it is making it */
 
   /* [m] */
@@ -265,7 +266,7 @@ int memvfsCommit(MemFile*);
 
 /* journal.c */
 int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */
-void memvfsJournalOpen(sqlite3_file*);
+void memvfsJournalOpen(sqlite3_file*, MemFile*);
 
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);

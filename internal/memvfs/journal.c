@@ -7,80 +7,182 @@
 ** never synced, never found by another connection, and never hot. One buffer
 ** serves all transactions of the connection when the pager keeps the journal
 ** open, which it does in journal_mode=TRUNCATE and PERSIST.
+**
+** Most of a journal are pages as they were when the transaction began
+** (https://sqlite.org/fileformat2.html#the_rollback_journal). The engine has
+** them: as versions, which the writer's pin keeps. So a page is not copied into
+** the journal, which only notes its version.
 */
 #include "engine.h"
 
-#define KEEP_BYTES (256<<10)   /* Of the buffer, what an idle connection keeps */
+#define KEEP_BYTES (256<<10)   /* Of each buffer, what an idle connection keeps */
+
+/* A page of the journal that is a version of the engine. */
+typedef struct Page Page;
+struct Page {
+  size_t iOfst;          /* Where it is in the journal */
+  Version *v;
+};
 
 typedef struct Journal Journal;
 struct Journal {
   sqlite3_file base;     /* Must be first */
-  unsigned char *a;
-  size_t n;              /* Bytes in use */
+  MemFile *pFile;        /* The database file */
+  size_t n;              /* Size: bytes and pages */
+  unsigned char *a;      /* The bytes, without the pages */
   size_t nAlloc;
+  Page *aPage;           /* The pages, in order */
+  size_t nPage, nPageAlloc;
+  size_t szPage;         /* Size of each page */
+  size_t iNumber;        /* Where a page number was written last; 0: elsewhere */
 };
+
+/* How many pages begin in front of an offset. */
+static size_t pagesBefore(Journal *p, size_t iOfst){
+  size_t lo = 0, hi = p->nPage;
+  if( hi==0 || p->aPage[hi-1].iOfst<iOfst ) return hi;
+  while( lo<hi ){
+    size_t m = (lo+hi)/2;
+    if( p->aPage[m].iOfst<iOfst ) lo = m+1; else hi = m;
+  }
+  return lo;
+}
+
+/* The byte at an offset that is in no page. */
+static unsigned char *byteAt(Journal *p, size_t iOfst){
+  return p->a + (iOfst - pagesBefore(p, iOfst)*p->szPage);
+}
+
+/* Makes *pp, of *pnAlloc bytes, hold n, of which nUsed are in use. False: out of memory. */
+static int enlarge(void *pp, size_t *pnAlloc, size_t nUsed, size_t n){
+  size_t nAlloc = *pnAlloc ? 2**pnAlloc : 4<<10;
+  void *pOld, *pNew;
+  while( nAlloc<n ) nAlloc *= 2;
+  pNew = memvfsMalloc(nAlloc);
+  if( pNew==0 ) return 0;
+  memcpy(&pOld, pp, sizeof(pOld));
+  if( nUsed ) memcpy(pNew, pOld, nUsed);
+  memvfsFree(pOld);
+  memcpy(pp, &pNew, sizeof(pNew));
+  *pnAlloc = nAlloc;
+  return 1;
+}
 
 static int jClose(sqlite3_file *pFile){
   Journal *p = (Journal*)pFile;
   memvfsFree(p->a);
+  memvfsFree(p->aPage);
   p->a = 0;
+  p->aPage = 0;
   return SQLITE_OK;
+}
+
+/*
+** The checksum behind a page. It is not the one that the pager wrote when its
+** cache differed from the file: a page that became free in an earlier
+** transaction is not written, but may stay in the cache (sqlite3PagerDontWrite),
+** and what is in it means nothing.
+*/
+static void checksum(Journal *p, const unsigned char *aPage, unsigned char *pOut){
+  uint32_t n = (uint32_t)p->a[12]<<24 | (uint32_t)p->a[13]<<16 | (uint32_t)p->a[14]<<8 | p->a[15];
+  for(size_t i=p->szPage-200; i>0 && i<p->szPage; i-=200) n += aPage[i];
+  for(int i=0; i<4; i++) pOut[i] = (unsigned char)(n>>(24-8*i));
 }
 
 static int jRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
   Journal *p = (Journal*)pFile;
-  size_t m = (size_t)iOfst<p->n ? p->n-(size_t)iOfst : 0;
-  if( m>=(size_t)n ){
-    memcpy(pBuf, p->a+iOfst, n);
-    return SQLITE_OK;
+  unsigned char *a = pBuf;
+  size_t i = (size_t)iOfst, iEnd = i+n, k;
+  if( p->pFile->dead ) return SQLITE_IOERR_READ;   /* Its versions may be gone */
+  if( iEnd>p->n ) iEnd = p->n;
+  while( i<iEnd ){
+    size_t m = iEnd-i;
+    const Page *pPage = 0;
+    k = pagesBefore(p, i+1);
+    if( k<p->nPage && p->aPage[k].iOfst-i<m ) m = p->aPage[k].iOfst-i;
+    if( k>0 ) pPage = &p->aPage[k-1];
+    if( pPage && i<pPage->iOfst+p->szPage ){
+      size_t off = i-pPage->iOfst;
+      if( m>p->szPage-off ) m = p->szPage-off;
+      memcpy(a, pPage->v->aData+off, m);
+    }else if( pPage && i==pPage->iOfst+p->szPage && n==4 ){
+      checksum(p, pPage->v->aData, a);
+    }else{
+      memcpy(a, byteAt(p, i), m);
+    }
+    a += m;
+    i += m;
   }
+  if( a==(unsigned char*)pBuf+n ) return SQLITE_OK;
   /* "A VFS that fails to zero-fill short reads might seem to work. However,
   ** failure to zero-fill short reads will eventually lead to database
   ** corruption." (https://sqlite.org/c3ref/io_methods.html) */
-  if( m>0 ) memcpy(pBuf, p->a+iOfst, m);
-  memset((char*)pBuf+m, 0, n-m);
+  memset(a, 0, (size_t)n - (size_t)(a-(unsigned char*)pBuf));
   return SQLITE_IOERR_SHORT_READ;
 }
 
 static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
   Journal *p = (Journal*)pFile;
-  if( (size_t)n<p->n ) p->n = (size_t)n;
+  if( (size_t)n<p->n ){
+    p->nPage = pagesBefore(p, (size_t)n);
+    p->n = (size_t)n;
+  }
   if( n==0 && p->nAlloc>KEEP_BYTES ){
     memvfsFree(p->a);
     p->a = 0;
     p->nAlloc = 0;
   }
+  if( n==0 && p->nPageAlloc>KEEP_BYTES ){
+    memvfsFree(p->aPage);
+    p->aPage = 0;
+    p->nPageAlloc = 0;
+  }
   return SQLITE_OK;
 }
 
 /*
-** Whether a journal that begins with this has ended: in journal_mode=PERSIST
-** the pager says so by zeros where the header was (zeroJournalHdr), and reads
-** nothing of what is behind it any more.
+** The version that the file has of the page whose number is the last that was
+** written, if what is written behind it can be that page: NULL else.
 */
-static int isEnd(const void *pBuf, int n, sqlite3_int64 iOfst){
-  static const char aZero[28];
-  return iOfst==0 && n==(int)sizeof(aZero) && memcmp(pBuf, aZero, sizeof(aZero))==0;
+static Version *pageOf(Journal *p, size_t n, size_t iOfst){
+  MemFile *f = p->pFile;
+  Table *t = f->reader.pTable;
+  const unsigned char *a;
+  if( p->iNumber==0 || iOfst!=p->iNumber+4 || iOfst!=p->n ) return 0;
+  if( f->eLock<SQLITE_LOCK_RESERVED || n!=t->nBlock ) return 0;
+  if( p->nPage && n!=p->szPage ) return 0;
+  a = byteAt(p, p->iNumber);
+  return memvfsFind(&f->reader, t, (uint32_t)a[0]<<24 | (uint32_t)a[1]<<16 | (uint32_t)a[2]<<8 | a[3], f->reader.epoch);
 }
 
+/*
+** SQLite appends. When it writes in front of the end, the journal begins anew
+** there: its last record was not finished for want of memory, or the
+** transaction is over and in journal_mode=PERSIST zeros where the header was
+** say so (zeroJournalHdr), and nothing of what is behind them is read again.
+*/
 static int jWrite(sqlite3_file *pFile, const void *pBuf, int n, sqlite3_int64 iOfst){
   Journal *p = (Journal*)pFile;
-  size_t iEnd = (size_t)iOfst+n;
-  if( p->nAlloc>KEEP_BYTES && isEnd(pBuf, n, iOfst) ) return jTruncate(pFile, 0);
-  if( iEnd>p->nAlloc ){
-    size_t nAlloc = p->nAlloc ? 2*p->nAlloc : 16<<10;
-    unsigned char *a;
-    while( nAlloc<iEnd ) nAlloc *= 2;
-    a = memvfsMalloc(nAlloc);
-    if( a==0 ) return SQLITE_IOERR_NOMEM;
-    if( p->n ) memcpy(a, p->a, p->n);
-    memvfsFree(p->a);
-    p->a = a;
-    p->nAlloc = nAlloc;
+  size_t i = (size_t)iOfst, iEnd = i+n, nBytes, nPages;
+  Version *v;
+  if( i<p->n ) jTruncate(pFile, iOfst);
+  if( (v = pageOf(p, (size_t)n, i))!=0 ){
+    size_t nUsed = p->nPage*sizeof(Page);
+    if( nUsed+sizeof(Page)>p->nPageAlloc && !enlarge(&p->aPage, &p->nPageAlloc, nUsed, nUsed+sizeof(Page)) ){
+      return SQLITE_IOERR_NOMEM;
+    }
+    p->szPage = (size_t)n;
+    p->aPage[p->nPage++] = (Page){ i, v };
+    p->n = iEnd;
+    return SQLITE_OK;
   }
-  if( (size_t)iOfst>p->n ) memset(p->a+p->n, 0, iOfst-p->n);
-  memcpy(p->a+iOfst, pBuf, n);
-  if( iEnd>p->n ) p->n = iEnd;
+  nPages = p->nPage*p->szPage;
+  nBytes = p->n-nPages;
+  if( iEnd-nPages>p->nAlloc && !enlarge(&p->a, &p->nAlloc, nBytes, iEnd-nPages) ) return SQLITE_IOERR_NOMEM;
+  if( i>p->n ) memset(p->a+nBytes, 0, i-p->n);
+  memcpy(p->a+(i-nPages), pBuf, n);
+  p->n = iEnd;
+  p->iNumber = n==4 ? i : 0;
   return SQLITE_OK;
 }
 
@@ -146,7 +248,8 @@ int memvfsJournalSize(void){
   return (int)sizeof(Journal);
 }
 
-void memvfsJournalOpen(sqlite3_file *pFile){
+void memvfsJournalOpen(sqlite3_file *pFile, MemFile *f){
   memset(pFile, 0, sizeof(Journal));
+  ((Journal*)pFile)->pFile = f;
   pFile->pMethods = &journalMethods;
 }

@@ -6,7 +6,11 @@
 ** malloc's arenas would each keep what that thread freed. A slab whose pages
 ** are all free goes back to the system at once (but for one, so that a commit
 ** at the edge of a slab does not map and unmap it every time); of the free
-** pages in the others at most a sixteenth of what is used stays resident.
+** pages in the others at most a sixteenth of what is used stays resident, or 8
+** MB: a reader that the system takes off its processor for some milliseconds
+** holds as much, all of which comes free at once. To give that back page by page
+** and take it again, each time with a message to all processors, cost several
+** times what the writing itself does.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -18,7 +22,7 @@
 
 #define SLAB_BYTES (1<<20)   /* Page memory of one slab */
 #define SLAB_MIN   16        /* Pages of one slab, at least */
-#define WARM_MIN   (1<<20)   /* Free bytes that are always kept resident */
+#define WARM_MIN   (8<<20)   /* Free bytes that are always kept resident */
 
 /*
 ** Readable bytes behind the last page of a slab. SQLite reads a few bytes past

@@ -137,6 +137,7 @@ char *sqlite3_mprintf(const char*, ...);
 int sqlite3_stricmp(const char*, const char*);
 int sqlite3_strnicmp(const char*, const char*, int);
 int sqlite3_uri_boolean(const char*, const char*, int);
+sqlite3_file *sqlite3_database_file_object(const char*);
 sqlite3_vfs *sqlite3_vfs_find(const char *zVfsName);
 int sqlite3_vfs_register(sqlite3_vfs*, int makeDflt);
 sqlite3_mutex *sqlite3_mutex_alloc(int);

@@ -212,12 +212,9 @@ static void discard(MemFile *f){
 
 /* Ends the writing, giving up what was not committed. */
 void memvfsRelease(MemFile *f){
-  memvfs_store *s = f->pStore;
-  Version *v;
   if( f->pPending || f->pNewTable ) discard(f);
-  v = memvfsFind(&f->reader, f->reader.pTable, 1, f->reader.epoch);
-  f->reader.nSector = v ? v->nSector : 0;
-  atomic_store(&s->pWriter, 0);
+  f->reader.nSector = f->reader.pFirst ? f->reader.pFirst->nSector : 0;
+  atomic_store(&f->pStore->pWriter, 0);
 }
 
 /*
@@ -240,7 +237,7 @@ void memvfsHelp(MemFile *f){
 
 /* The cap on the size, for a database that was larger when it was loaded. */
 static uint64_t cap(MemFile *f){
-  Version *v = memvfsFind(&f->reader, atomic_load(&f->pStore->pTable), 1, f->reader.epoch);
+  const Version *v = f->reader.pFirst;
   uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
   return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
 }
@@ -280,17 +277,16 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   uint64_t epoch = f->reader.epoch+1;
   uint64_t mxByte = s->mxByte ? 2*cap(f) : 0;
   Slot *pSlot = memvfsSlotMake(t, pgno);
-  Version *v = 0, *pHead;
+  Version *v, *pHead;
   if( pSlot==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     return 0;
   }
+  v = memvfsFind(&f->reader, t, pgno, epoch);
+  if( v && v->birth==epoch ) return v;
+  v = 0;
   memvfsEnter(s);
   pHead = atomic_load(pSlot);
-  if( pHead && pHead->birth==epoch ){
-    v = pHead;              /* Ours is always in front: only we put versions there */
-    goto done;
-  }
   if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
     *pRc = SQLITE_FULL;     /* Readers hold as much again as the database may have */
     goto done;
@@ -483,27 +479,19 @@ static void repage(MemFile *f, uint32_t nBlock){
 /*
 ** Makes room for the notes of a commit that leaves nPage pages. False: out of
 ** memory, and the commit must fail: a change that is not noted would be missing
-** from the log.
+** from the log. [m]
 */
-static int mayNote(MemFile *f, uint32_t nPage){
-  memvfs_store *s = f->pStore;
-  size_t n = (nPage+63)/64;
-  int ok = 1;
-  memvfsEnter(s);
-  if( s->track && n>s->nChanged ){
-    uint64_t *a;
-    n += n/4;
-    if( (a = memvfsMalloc(n*sizeof(*a)))!=0 ){
-      if( s->nChanged ) memcpy(a, s->aChanged, s->nChanged*sizeof(*a));
-      memvfsFree(s->aChanged);
-      s->aChanged = a;
-      s->nChanged = n;
-    }else{
-      ok = 0;
-    }
-  }
-  memvfsLeave(s);
-  return ok;
+static int mayNote(memvfs_store *s, uint32_t nPage){
+  size_t n = ((size_t)nPage+63)/64;
+  uint64_t *a;
+  if( !s->track || n<=s->nChanged ) return 1;
+  n += n/4;
+  if( (a = memvfsMalloc(n*sizeof(*a)))==0 ) return 0;
+  if( s->nChanged ) memcpy(a, s->aChanged, s->nChanged*sizeof(*a));
+  memvfsFree(s->aChanged);
+  s->aChanged = a;
+  s->nChanged = n;
+  return 1;
 }
 
 /*
@@ -522,7 +510,8 @@ static void note(memvfs_store *s, uint32_t pgno){
 **
 ** Notes the pages that the commit changes as well. Until it is published they
 ** may not be asked for (memvfs_store.noting): whoever took them now would pin
-** the state before, and miss them the next time.
+** the state before, and miss them the next time. [m], which it gives to others
+** now and then when there are many.
 */
 static void supersede(MemFile *f, uint32_t nOld, List *p){
   memvfs_store *s = f->pStore;
@@ -531,7 +520,6 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
   uint32_t i = (uint32_t)(((uint64_t)f->reader.nSector*SECTOR + t->nBlock-1)/t->nBlock);
   Version *v;
   int64_t n = 0;
-  memvfsEnter(s);
   s->noting = s->track;
   for(v=f->pPending; v; v=v->pNext){
     Version *pOlder = atomic_load(&v->pOlder);
@@ -554,7 +542,6 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
     if( v && v->end==0 ) memvfsRetire(p, v, epoch);
     if( ++n%PIECE==0 ) memvfsPause(s);
   }
-  memvfsLeave(s);
   f->nWritten += n;
 }
 
@@ -574,8 +561,7 @@ int memvfsCommit(MemFile *f){
   List superseded;
   int rc = SQLITE_OK;
 
-  p1 = memvfsFind(r, t, 1, r->epoch);
-  nOld = p1 ? p1->nSector : 0;
+  nOld = r->pFirst ? r->pFirst->nSector : 0;
   if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
 
   /* Page 1 carries the size. SQLite changes it in every commit anyway, but
@@ -587,25 +573,24 @@ int memvfsCommit(MemFile *f){
     repage(f, nBlock);
     p1 = memvfsFind(r, r->pTable, 1, epoch);
   }
-  if( f->pNewTable==0 && !mayNote(f, (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock)) ){
-    return SQLITE_IOERR_NOMEM;
-  }
   p1->nSector = r->nSector;
   memvfsListInit(&superseded);
-  if( f->pNewTable==0 ){
-    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
-  }
 
   memvfsEnter(s);
-  if( f->pNewTable ){
+  if( f->pNewTable==0 ){
+    if( !mayNote(s, (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock)) ){
+      memvfsLeave(s);
+      return SQLITE_IOERR_NOMEM;
+    }
+    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
+    memvfsListMove(&t->retired, &superseded);
+  }else{
     /* The table before ends as a whole, with all that is in it. */
     f->nWritten += t->nUsed;
     atomic_store(&f->pNewTable->pOlder, t);
     atomic_store(&s->pTable, f->pNewTable);
     f->pNewTable = 0;
     s->changedAll = 1;
-  }else{
-    memvfsListMove(&t->retired, &superseded);
   }
   /* A page that is not one block (see repage) has no number here. */
   if( nBlock!=r->pTable->nBlock ) s->changedAll = 1;
@@ -615,6 +600,7 @@ int memvfsCommit(MemFile *f){
   atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
   atomic_store(&s->epoch, epoch);
   r->epoch = epoch;
+  r->pFirst = p1;
   memvfsBacklog(s);
   memvfsLeave(s);
   if( f->pConn ) f->pConn->commit = epoch;

@@ -198,7 +198,6 @@ void memvfsReaderRemove(memvfs_store *s, Reader *r){
 void memvfsReaderBegin(memvfs_store *s, Reader *r){
   uint64_t e = atomic_load(&s->epoch), e2;
   Table *t;
-  Version *v;
   /* Relaxed: only statistics look at it. */
   atomic_store_explicit(&r->since, memvfsNow(), memory_order_relaxed);
   for(;;){
@@ -219,8 +218,8 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
     t = atomic_load(&t->pOlder);
   }
   r->pTable = t;
-  v = memvfsFind(r, t, 1, e);
-  r->nSector = v ? v->nSector : 0;
+  r->pFirst = memvfsFind(r, t, 1, e);
+  r->nSector = r->pFirst ? r->pFirst->nSector : 0;
 }
 
 /* Ends the pin, and does a little of the freeing that has piled up. */
@@ -230,10 +229,11 @@ void memvfsReaderEnd(memvfs_store *s, Reader *r){
   uint64_t pin = atomic_load_explicit(&r->pin, memory_order_relaxed);
   int wasOld = pin!=atomic_load_explicit(&s->epoch, memory_order_relaxed);
   atomic_store(&r->pin, 0);
-  atomic_store(&r->pinOwn, 0);
+  if( atomic_load_explicit(&r->pinOwn, memory_order_relaxed) ) atomic_store(&r->pinOwn, 0);
   atomic_store_explicit(&r->since, 0, memory_order_relaxed);
   r->epoch = 0;
   r->pTable = 0;
+  r->pFirst = 0;
   if( (hint & BACKLOG_NOW) || ((hint & BACKLOG_HELD) && wasOld) ){
     if( sqlite3_mutex_try(s->mutex)==SQLITE_OK ){
       memvfsReclaim(s, BACKLOG);
@@ -286,8 +286,9 @@ void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_
     Version *v = 0;
     if( m>n ) m = n;
     if( iOfst<nByte ){
+      uint32_t pgno = (uint32_t)(iOfst/t->nBlock)+1;
       if( m>nByte-iOfst ) m = nByte-iOfst;
-      v = memvfsFind(r, t, (uint32_t)(iOfst/t->nBlock)+1, epoch);
+      v = pgno==1 && epoch==r->epoch ? r->pFirst : memvfsFind(r, t, pgno, epoch);
     }
     if( v ) memcpy(a, v->aData+off, m); else memset(a, 0, m);
     a += m;

@@ -246,10 +246,13 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       pFile->pMethods = &fileMethods;
     }
     if( rc!=SQLITE_NOTFOUND ) return rc;
-  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) && isCompanion(zName, "-journal") ){
-    if( pOut ) *pOut = flags;
-    memvfsJournalOpen(pFile);
-    return SQLITE_OK;
+  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) ){
+    sqlite3_file *pMain = sqlite3_database_file_object(zName);
+    if( pMain->pMethods==&fileMethods ){
+      if( pOut ) *pOut = flags;
+      memvfsJournalOpen(pFile, (MemFile*)pMain);
+      return SQLITE_OK;
+    }
   }else if( zName && (flags & SQLITE_OPEN_WAL) && isCompanion(zName, "-wal") ){
     /* A store that is attached to a database on the disk can be asked for a
     ** log in an exclusive locking mode, which fPragma() does not see. */
@@ -267,7 +270,7 @@ static int vDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
 /* A store has no journal to be found, nor a log, whatever is on the disk. */
 static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
   (void)pVfs;
-  if( isCompanion(zName, "-journal") || isCompanion(zName, "-wal") ){
+  if( isCompanion(zName, "-wal") || isCompanion(zName, "-journal") ){   /* The first at every SHARED lock */
     *pRes = 0;
     return SQLITE_OK;
   }
