@@ -231,6 +231,12 @@ func TestLoad_refused(t *testing.T) {
 			hot, _ := hotWAL(t)
 			return files{"": valid(t), "-wal": readFile(t, hot+"-wal")}
 		}},
+		{"wal of another format", ErrSideFile, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			w := readFile(t, hot+"-wal")
+			w[7]++
+			return files{"": readFile(t, hot), "-wal": walSums(w)}
+		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
