@@ -201,6 +201,11 @@ func TestLoad_refused(t *testing.T) {
 			b[18] = 3
 			return files{"": b}
 		}},
+		{"later schema format", ErrNotADatabase, func(t *testing.T) files {
+			b := valid(t)
+			b[47] = 5
+			return files{"": b}
+		}},
 		{"page size", ErrNotADatabase, func(t *testing.T) files {
 			b := valid(t)
 			b[16], b[17] = 0x0c, 0
