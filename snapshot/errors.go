@@ -20,8 +20,9 @@ var (
 	ErrCorrupt = errors.New("database is corrupt")
 
 	// ErrSideFile: a -wal or -journal stands beside the file, or where the
-	// file is missing, that does not belong to it. SQLite would replay or
-	// delete it; which is wanted is for a human to say.
+	// file is missing, that does not belong to it, or whose format SQLite does
+	// not know. SQLite would replay or delete it, or cannot; what is wanted is
+	// for a human to say.
 	ErrSideFile = errors.New("the -wal or -journal does not belong to this database")
 
 	// ErrLogDamaged: the log beside the file, <file>-memwal, is damaged before

@@ -113,7 +113,7 @@ func NewFile(path string, source Source, log bool) *File {
 //
 // Errors are an [*Error] and wrap [ErrNotADatabase], [ErrTruncated],
 // [ErrCorrupt], [ErrSideFile], [ErrLogDamaged], [ErrLogBase], [ErrBusy], the
-// error of ctx or sink, or that of the operating system. After each of the
+// error of ctx or sink, or that of SQLite or the operating system. After each of the
 // first six neither the file nor what is beside it has been touched, unless
 // SQLite found the damage after it had recovered a file that looked sound.
 // After any error sink may hold part of a database and must be thrown away.

@@ -20,6 +20,7 @@ const (
 	offFractions     = 21 // three bytes, always 64, 32, 32
 	offChangeCounter = 24
 	offPageCount     = 28 // valid only if the next equals the change counter
+	offSchemaFormat  = 44 // 1 to 4, or 0 while there is no schema
 	offValidFor      = 92
 )
 
@@ -53,6 +54,9 @@ func parseHeader(b []byte, size int64) (header, error) {
 	if b[offWriteVersion] > 2 || b[offReadVersion] > 2 {
 		return h, fmt.Errorf("%w: file format version %d/%d is later than this library knows",
 			ErrNotADatabase, b[offWriteVersion], b[offReadVersion])
+	}
+	if n := binary.BigEndian.Uint32(b[offSchemaFormat:]); n > 4 {
+		return h, fmt.Errorf("%w: schema format %d is later than this library knows", ErrNotADatabase, n)
 	}
 	if !bytes.Equal(b[offFractions:offFractions+3], []byte{64, 32, 32}) || h.pageSize-int(b[offReserved]) < 480 {
 		return h, fmt.Errorf("%w: bad payload fractions or reserved space", ErrNotADatabase)

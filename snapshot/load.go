@@ -349,7 +349,11 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 	if h.f, err = l.fs.open(path); err != nil {
 		return nil, err
 	}
+	var w wal
 	defer func() {
+		if w.foreign && isCantOpen(err) {
+			err = fmt.Errorf("%w: %s-wal has a format that this SQLite does not know: %w", ErrSideFile, path, err)
+		}
 		if err != nil {
 			err = errors.Join(err, h.close())
 		}
@@ -357,8 +361,7 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 
 	// A -wal with anything in it puts SQLite into WAL mode whatever the header
 	// says.
-	w, err := readWAL(l.fs, path)
-	if err != nil {
+	if w, err = readWAL(l.fs, path); err != nil {
 		return nil, err
 	}
 	isWAL := w.open

@@ -201,6 +201,11 @@ func TestLoad_refused(t *testing.T) {
 			b[18] = 3
 			return files{"": b}
 		}},
+		{"later schema format", ErrNotADatabase, func(t *testing.T) files {
+			b := valid(t)
+			b[47] = 5
+			return files{"": b}
+		}},
 		{"page size", ErrNotADatabase, func(t *testing.T) files {
 			b := valid(t)
 			b[16], b[17] = 0x0c, 0
@@ -230,6 +235,12 @@ func TestLoad_refused(t *testing.T) {
 		{"wal of another file", ErrSideFile, func(t *testing.T) files {
 			hot, _ := hotWAL(t)
 			return files{"": valid(t), "-wal": readFile(t, hot+"-wal")}
+		}},
+		{"wal of another format", ErrSideFile, func(t *testing.T) files {
+			hot, _ := hotWAL(t)
+			w := readFile(t, hot+"-wal")
+			w[7]++
+			return files{"": readFile(t, hot), "-wal": walSums(w)}
 		}},
 	}
 	for _, tt := range tests {

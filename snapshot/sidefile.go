@@ -44,13 +44,15 @@ type wal struct {
 	open    bool // not empty: SQLite opens it, whatever the mode of the file; an empty one it takes for none
 	frames  bool // longer than its header
 	valid   bool // frames, and it begins like a log: SQLite may replay them
+	foreign bool // valid, but of another version of the format than SQLite knows
 }
 
 func readWAL(fsx fsys, path string) (wal, error) {
 	b, n, err := readStart(fsx, path+"-wal", walHeaderSize)
 	w := wal{present: n >= 0, open: n > 0, frames: n > walHeaderSize}
 	if w.frames && len(b) == walHeaderSize {
-		w.valid = binary.BigEndian.Uint32(b)&^1 == 0x377f0682
+		w.valid = binary.BigEndian.Uint32(b)&^1 == walMagicLittle
+		w.foreign = w.valid && binary.BigEndian.Uint32(b[4:]) != walFormat
 	}
 	return w, err
 }

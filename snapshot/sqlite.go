@@ -97,6 +97,11 @@ func isReadOnly(err error) bool {
 	return errors.As(err, &e) && e.Code == sqlite3.ErrReadonly
 }
 
+func isCantOpen(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && e.Code == sqlite3.ErrCantOpen
+}
+
 // Check reads the whole database that conn has open as "main" and reports
 // whether its structure is sound. It returns nil or an [*Error], which wraps
 // [ErrCorrupt] when the structure is damaged. Nothing is written.

@@ -22,6 +22,7 @@ func (d *disk) exec(query string) error              { return errNoCgo }
 func (d *disk) queryInt(query string) (int64, error) { return 0, errNoCgo }
 
 func isReadOnly(error) bool { return false }
+func isCantOpen(error) bool { return false }
 
 // Check needs cgo.
 func Check(conn *sqlite3.SQLiteConn) error { return &Error{Op: "check", Err: errNoCgo} }
