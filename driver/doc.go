@@ -43,7 +43,7 @@
 // two saves: every so often, or before the commit returns. It is the time that a
 // crash can cost; with commit it costs nothing, and commits at the same time
 // share one sync of the disk. Each save begins the log anew, and so does a log
-// that has become larger than the database (and than 16 MiB) by asking for one.
+// that has become larger than the database (and than 64 MiB) by asking for one.
 // A log that a crash has left is read by the next open, whatever sqlite_wal says
 // by then. It is refused for a database that is only in memory, and with
 // sqlite_sync_interval=0. See [NotDurableError] for a disk that fails.

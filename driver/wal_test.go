@@ -348,24 +348,6 @@ func TestWAL_everything(t *testing.T) {
 	}
 }
 
-// Ensure that a log which outgrows the file is begun anew by a save.
-func TestWAL_rotation(t *testing.T) {
-	path := testdb.Path(t)
-	db := testdb.Open(t, path+"?sqlite_wal=commit")
-	testdb.Exec(t, db, "CREATE TABLE t(x)")
-	testdb.Exec(t, db, "INSERT INTO t VALUES(zeroblob(4000000))")
-	for range 6 {
-		testdb.Exec(t, db, "UPDATE t SET x=randomblob(4000000)")
-	}
-	eventually(t, func() bool {
-		s, err := driver.ReadStats(db)
-		require.NoError(t, err)
-		return s.Saves > 1
-	})
-	after := testdb.Open(t, crashCopy(t, path))
-	require.Equal(t, dump(t, db), dump(t, after))
-}
-
 func eventually(t testing.TB, ok func() bool) {
 	t.Helper()
 	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)

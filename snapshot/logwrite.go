@@ -17,8 +17,8 @@ func logName(path string) string { return path + "-memwal" }
 // newLogName is a log that is to take the place of the log.
 func newLogName(path string) string { return path + "-memwal-new" }
 
-// logAhead is how many bytes of zeros are written behind a transaction that has
-// grown the file, for those that follow: a sync of what does not change the
+// logAhead is how many bytes of zeros are written behind a small transaction that
+// has grown the file, for those that follow: a sync of what does not change the
 // length of the file need not wait for the file system's journal, and takes half
 // the time on ext4. To a reader of the log zeros are its end.
 var logAhead = 1 << 20 // a variable for the tests, which need less
@@ -90,10 +90,14 @@ func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pa
 // append adds the pages of img as one transaction, which is on the disk after
 // sync.
 func (l *logFile) append(img Image, pages pageSet) error {
+	before := l.size
 	err := l.writePages(img, pages)
 	if err == nil && l.size > l.room {
-		l.room = l.size + int64(logAhead)
-		_, err = l.f.WriteAt(zeros[:logAhead], l.size)
+		l.room = l.size
+		if l.size-before <= int64(logAhead)/16 { // or the zeros are no small part of what is written
+			l.room += int64(logAhead)
+			_, err = l.f.WriteAt(zeros[:logAhead], l.size)
+		}
 	}
 	l.broken = err != nil
 	return err

@@ -9,8 +9,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
-// logMin is the size in bytes below which a log never asks for a save.
-const logMin = 16 << 20
+// logMin is the size in bytes below which a log never asks for a save. It is
+// what recovery reads in a tenth of a second. A variable for the tests.
+var logMin int64 = 64 << 20
 
 // Durably returns when the commit with that epoch is on the disk, if that is
 // promised (WALCommit). It is called without the write lock, so that one flush

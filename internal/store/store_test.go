@@ -295,3 +295,21 @@ func TestLockWriter_deadlock(t *testing.T) {
 		}
 	}
 }
+
+// Ensure that a log which outgrows the database is begun anew by a save.
+func TestFlush_rotation(t *testing.T) {
+	defer func(was int64) { logMin = was }(logMin)
+	logMin = 1 << 20
+	opts := options(t)
+	opts.WAL = WALCommit
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(1000000))")
+	for i := 0; s.SaveStats().Saves < 3; i++ {
+		require.Less(t, i, 1000)
+		exec(t, s, "UPDATE t SET x=randomblob(1000000)")
+		require.NoError(t, s.Durably(s.Engine.Epoch()))
+		require.Less(t, s.LogBytes(), int64(100<<20))
+	}
+	require.Zero(t, s.Unlogged())
+	require.NoError(t, s.Release())
+}
