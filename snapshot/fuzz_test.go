@@ -65,6 +65,10 @@ func FuzzLoad(f *testing.F) {
 		id, err := l.loadID(ctx, path, &sink)
 		require.NoError(t, ctx.Err(), "it hangs")
 
+		// A journal says how long the file was, and SQLite believes it.
+		if info, err := os.Stat(path); err == nil && info.Size() > 1<<24 {
+			t.Skip("a long file with nothing in it")
+		}
 		after := dirContents(t, filepath.Dir(path))
 		requireNoTemp(t, path)
 		if err != nil {
