@@ -17,7 +17,7 @@ import (
 )
 
 // background is given to go-sqlite3 in place of the caller's context, for which
-// it would start a goroutine for each statement. Cancellation goes by the
+// it would start a goroutine or register a callback. Cancellation goes by the
 // engine: see conn.Cancelled.
 var background = context.Background()
 
