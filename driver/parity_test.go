@@ -264,10 +264,10 @@ func TestParity_connectionState(t *testing.T) {
 		require.NoError(t, err)
 		two, err := db.Conn(ctx)
 		require.NoError(t, err)
-		testdb.Exec(t, one, "PRAGMA foreign_keys=1; PRAGMA recursive_triggers=1; PRAGMA case_sensitive_like=1; PRAGMA cache_size=77; CREATE TEMP TABLE tmp(x); INSERT INTO tmp VALUES(5)")
+		testdb.Exec(t, one, "PRAGMA foreign_keys=1; PRAGMA recursive_triggers=1; PRAGMA case_sensitive_like=1; CREATE TEMP TABLE tmp(x); INSERT INTO tmp VALUES(5)")
 		testdb.Exec(t, one, "ATTACH '"+filepath.Join(dir, "x.db")+"' AS x; CREATE TABLE x.y(z)")
 		for _, c := range []*sql.Conn{one, two, one} {
-			for _, query := range []string{"PRAGMA foreign_keys", "PRAGMA recursive_triggers", "SELECT 'a' LIKE 'A'", "PRAGMA cache_size", "SELECT x FROM tmp", "SELECT count(*) FROM y",
+			for _, query := range []string{"PRAGMA foreign_keys", "PRAGMA recursive_triggers", "SELECT 'a' LIKE 'A'", "SELECT x FROM tmp", "SELECT count(*) FROM y",
 				"SELECT total_changes()", "SELECT changes()", "SELECT last_insert_rowid()", "PRAGMA temp_store", "SELECT group_concat(name) FROM pragma_database_list"} {
 				var v any
 				err := c.QueryRowContext(ctx, query).Scan(&v)
