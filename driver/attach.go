@@ -91,8 +91,11 @@ func (a *attachment) end() {
 			break
 		}
 	}
-	err := durably(a.store, a.committed, &a.durable) // when the same string of SQL commits and detaches
-	if err = also(err, a.store.Detach()); err != nil {
+	// When the same string of SQL commits and detaches.
+	if err := durably(a.store, a.committed, &a.durable); err != nil {
+		c.detachErr = also(c.detachErr, err)
+	}
+	if err := a.store.Detach(); err != nil {
 		// SQLite cannot be told any more.
 		c.store.Logger().Error("sqlite-mem: close", "path", a.store.Path(), "error", err)
 	}

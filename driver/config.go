@@ -126,7 +126,7 @@ type Config struct {
 
 	// OnSync is called after every attempt to write to the file, one at a
 	// time, from the goroutine that saves, which it should not hold up; it must
-	// not call [Sync] or close the database. The function of the sql.DB that
+	// not call [Sync], close the database, or change its page size. The function of the sql.DB that
 	// loaded the file is called, not those of others that share it. No DSN has
 	// it.
 	OnSync func(SyncEvent)

@@ -59,6 +59,10 @@ type conn struct {
 	// attached are the stores that ATTACH has added.
 	attached []*attachment
 
+	// detachErr is why a commit to a store that was detached by the running
+	// statement is not durable.
+	detachErr error
+
 	// tx tells of the transaction that BeginTx began.
 	tx txState
 
@@ -507,7 +511,8 @@ func (c *conn) settle() {
 // that is promised. The write locks have been given back, so that others commit
 // meanwhile, and one flush serves all.
 func (c *conn) awaitDurable() error {
-	err := durably(c.store, c.link.Committed(), &c.durable)
+	err := also(c.detachErr, durably(c.store, c.link.Committed(), &c.durable))
+	c.detachErr = nil
 	for _, a := range c.attached {
 		err = also(err, durably(a.store, a.link.Committed(), &a.durable))
 	}

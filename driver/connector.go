@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -169,6 +170,10 @@ func openTarget(ctx context.Context, cfg *Config) (target, error) {
 	}
 	if role == RoleTool || cfg.Direct {
 		return openTool(ctx, cfg, path)
+	}
+	if cfg.WAL != WALOff && runtime.GOOS == "windows" {
+		// The log is renamed while it is open, which Windows refuses.
+		return nil, openErr(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
 	}
 	t, err := openMemory(ctx, cfg, store.Options{
 		Path:         path,

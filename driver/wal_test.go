@@ -373,3 +373,25 @@ func TestWAL_attached(t *testing.T) {
 	}
 	require.NoError(t, conn.Close())
 }
+
+// Ensure that a commit in OnSync, which waits for the log, does not wait for
+// itself when the save was one that a commit had asked for.
+func TestWAL_commitInOnSync(t *testing.T) {
+	cfg, err := driver.ParseDSN(testdb.Path(t) + "?sqlite_wal=commit")
+	require.NoError(t, err)
+	var db *sql.DB
+	told := make(chan error, 100)
+	cfg.OnSync = func(driver.SyncEvent) {
+		_, err := db.Exec("INSERT INTO saves DEFAULT VALUES")
+		told <- err
+	}
+	connector, err := driver.NewConnector(cfg)
+	require.NoError(t, err)
+	db = sql.OpenDB(connector)
+	testdb.Exec(t, db, "CREATE TABLE saves(id INTEGER PRIMARY KEY)") // there is no file yet: a save
+	require.NoError(t, <-told)
+	testdb.Exec(t, db, "PRAGMA page_size=1024; VACUUM") // no log can tell it: a save
+	require.NoError(t, <-told)
+	require.Equal(t, "2", testdb.Text(t, db, "SELECT count(*) FROM saves"))
+	require.NoError(t, db.Close())
+}

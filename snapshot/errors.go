@@ -38,8 +38,8 @@ var (
 	ErrBusy = errors.New("another program is using the database file")
 )
 
-// ErrClosed is returned by [Loop.Sync] after Close has begun.
-var ErrClosed = errors.New("sqlite-mem: the save loop is closed")
+// ErrClosed is returned by [Loop.Sync] and [Flusher.Wait] after Close has begun.
+var ErrClosed = errors.New("sqlite-mem: the database is being closed")
 
 // Error tells which operation on which file failed.
 type Error struct {
@@ -72,6 +72,8 @@ type ForeignChangeError struct {
 	// each attempt.
 	copy sideCopy
 
+	logged bool // there is a log, which belongs to the file as it was
+
 	// Err is nil when the copy is on disk, and else what went wrong with it.
 	Err error
 }
@@ -86,7 +88,11 @@ func (e *ForeignChangeError) Error() string {
 	default:
 		s += fmt.Sprintf(" and the state in memory saved as %s", e.SavedAs)
 	}
-	return s + fmt.Sprintf("; to resolve it, stop this program, keep the one of the two files that is wanted as %s, and start again", e.Path)
+	s += fmt.Sprintf("; to resolve it, stop this program, keep the one of the two files that is wanted as %s, ", e.Path)
+	if e.logged {
+		s += fmt.Sprintf("run: sqlite-mem recover %s, ", e.Path)
+	}
+	return s + "and start again"
 }
 
 // Unwrap returns Err, which is nil when the copy is on disk.

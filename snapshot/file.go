@@ -36,7 +36,7 @@ type Source interface {
 //
 // The salts in the header of a log are the hash of the whole file that it
 // belongs to, its base. A base and a log are a pair by that alone, whatever they
-// are called, which makes it safe to replace both: see publish.
+// are called, which makes it safe to replace both: see publishLocked.
 //
 // # What is promised
 //
@@ -71,6 +71,7 @@ type File struct {
 	base    imageInfo // of the file that the log belongs to
 	writing *logFile  // nil: the log on the disk, if there is one, is not to be appended to
 	present bool      // there is a log on the disk, or may be
+	foreign error     // of the last save, if somebody else has changed the file: the log is of no use then
 	dirty   pageSet   // pages that have changed and are not in the log
 	since   pageSet   // pages that have changed since the base was written
 	all     bool      // the page size has changed since the base was written: no log can tell it
@@ -190,7 +191,9 @@ var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 // Flush brings all that is committed to the log, as one transaction of it, and
 // returns when it is on the disk. It returns at once if it is there already.
 //
-// Errors are an [*Error], or ErrNeedsSave. Then what was committed since the
+// Errors are an [*Error], or ErrNeedsSave; one of them, while the last Save has
+// found that somebody else has changed the file, is that error of Save, since a log
+// is of use only beside the file that it belongs to. Then what was committed since the
 // last Flush that returned nil may survive a crash or not, in either case in
 // whole; the next Flush tries all of it again, in a new log.
 func (f *File) Flush() error {
@@ -204,6 +207,9 @@ func (f *File) Flush() error {
 }
 
 func (f *File) flushLocked() error {
+	if f.foreign != nil {
+		return f.foreign
+	}
 	if err := f.placeLocked(); err != nil {
 		return err
 	}
@@ -311,19 +317,20 @@ type Saved struct {
 // removed is named in the error. The end of ctx ends the save until the moment
 // of the rename.
 func (f *File) Save(ctx context.Context, background bool) (Saved, error) {
-	// More than once only if VACUUM changes the page size during a save.
-	for range 10 {
+	// More than once only if VACUUM changes the page size during a save, or
+	// the database becomes empty.
+	for range 3 {
 		saved, err := f.save(ctx, background)
 		if err != errOutdated {
 			return saved, err
 		}
 	}
-	return Saved{}, saveErr(f.path, errors.New("the page size was changed again and again meanwhile"))
+	return Saved{}, saveErr(f.path, errOutdated)
 }
 
-// errOutdated: the page size has changed during the save, so that the log of
-// the file as it was saved could not tell what was committed meanwhile.
-var errOutdated = errors.New("the page size has changed during the save")
+// errOutdated: something has happened during the save that no log can tell, so
+// that none would reach from the file as it was saved to what was committed.
+var errOutdated = errors.New("the page size has changed meanwhile, or the database has become empty")
 
 func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	img, err := f.beginSave()
@@ -356,11 +363,13 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	var foreign *ForeignChangeError
 	if errors.As(err, &foreign) {
 		f.side = foreign.copy
+		foreign.logged = f.present
+		f.foreign = err
 	}
 	if err != nil {
 		return Saved{}, err
 	}
-	f.side = sideCopy{}
+	f.side, f.foreign = sideCopy{}, nil
 	return Saved{Bytes: res.bytes, Version: p.img.version}, nil
 }
 

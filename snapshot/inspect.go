@@ -21,9 +21,10 @@ type LogInfo struct {
 // be writing. Nil: there is none. Nothing is changed. Errors are an [*Error].
 func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
 	info, err := inspectLog(ctx, system, path)
-	// A save that runs replaces the file and the log, one after the other.
+	// A save that runs replaces the file and the log, one after the other, and
+	// what a flush appends while it is read looks like damage.
 	for range 3 {
-		if err != nil || info == nil || info.Fits {
+		if err != nil || info == nil || info.Fits && info.Damage == nil {
 			break
 		}
 		info, err = inspectLog(ctx, system, path)

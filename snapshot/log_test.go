@@ -336,6 +336,60 @@ func TestLog_otherBase(t *testing.T) {
 	require.Equal(t, string(states[1].b), string(got))
 }
 
+// Ensure that nothing is called durable by a log whose file somebody has changed,
+// once a save has found that, and that all is well again when the file is back.
+func TestLog_foreignChange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	h, next := newHistory(t, path)
+	f := openLogged(t, path, h)
+	next()
+	require.NoError(t, f.Flush())
+	was := readFile(t, path)
+	require.NoError(t, os.Rename(path, path+".away"))
+	writeFile(t, path, was)
+	next()
+	_, err := f.Save(bg, false)
+	var foreign *ForeignChangeError
+	require.ErrorAs(t, err, &foreign)
+	require.ErrorContains(t, err, "sqlite-mem recover "+path)
+	next()
+	require.ErrorAs(t, f.Flush(), &foreign)
+	require.Less(t, f.Durable(), h.last().version)
+	require.NoError(t, os.Rename(path+".away", path))
+	_, err = f.Save(bg, false)
+	require.NoError(t, err)
+	next()
+	require.NoError(t, f.Flush())
+	got, _, err := reload(copyLogged(t, path))
+	require.NoError(t, err)
+	requireState(t, h.last(), got)
+	require.NoError(t, f.Close(true))
+}
+
+// Ensure that a new log which fits the file and is whole is read although the
+// header of the old one is damaged, and that one that is not whole is not.
+func TestLog_newBesideDamaged(t *testing.T) {
+	original, states := logged(t, 3)
+	for _, whole := range []bool{true, false} {
+		path := copyLogged(t, original)
+		log := readFile(t, logName(path))
+		if !whole {
+			log = log[:len(log)-logAhead-1]
+		}
+		writeFile(t, newLogName(path), log)
+		bad := bytes.Clone(log)
+		bad[3] ^= 1
+		writeFile(t, logName(path), bad)
+		got, _, err := reload(path)
+		if !whole {
+			require.ErrorIs(t, err, ErrLogDamaged)
+			continue
+		}
+		require.NoError(t, err)
+		requireState(t, states[3], got)
+	}
+}
+
 // Ensure that InspectLog tells what a log holds, and changes nothing.
 func TestInspectLog(t *testing.T) {
 	path, states := logged(t, 3)

@@ -29,6 +29,8 @@ type logState struct {
 // crash at most one is torn, and nothing is behind it. A frame that does not fit
 // although another transaction was appended later is damage, and the log is
 // refused: to cut it there would silently undo what was promised to be durable.
+// (Damage in the header of the frame that ends the last transaction but one can
+// look like a torn end, if the last one has a single frame.)
 func readLog(fsx fsys, name string) (_ *logState, err error) {
 	info, err := fsx.stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -165,7 +167,7 @@ func logThere(fsx fsys, path string) (bool, error) {
 
 // pickLog finds the log that belongs to the database at path, whose file has
 // that hash; nil: there is none. It completes or clears away what a crash has
-// interrupted. What is there, and what it means (see File.publish):
+// interrupted. What is there, and what it means (see File.publishLocked):
 //
 //	the log fits                      it is meant; a new log was not finished
 //	it does not, but a new log fits   the file was replaced, and the crash came
@@ -180,7 +182,7 @@ func pickLog(fsx fsys, path string, hash baseHash) (*logState, error) {
 	if logErr != nil && !errors.Is(logErr, ErrLogDamaged) {
 		return nil, logErr
 	}
-	if logErr != nil && (log == nil || log.head.base == hash) {
+	if logErr != nil && log != nil && log.head.base == hash {
 		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
 	}
 	if log != nil && log.head.base == hash {
@@ -190,6 +192,10 @@ func pickLog(fsx fsys, path string, hash baseHash) (*logState, error) {
 	switch {
 	case err != nil && !errors.Is(err, ErrLogDamaged):
 		return nil, err
+	case logErr != nil && log == nil && (err != nil || next == nil || next.head.base != hash || next.commits == 0 || next.torn > 0):
+		// Its header cannot be read. Only a new log that fits and is whole has
+		// all that may be in it.
+		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
 	case err == nil && next != nil && next.head.base == hash:
 		if err := fsx.rename(next.name, logName(path)); err != nil {
 			return nil, err

@@ -23,9 +23,9 @@ func newLogName(path string) string { return path + "-memwal-new" }
 // the time on ext4. To a reader of the log zeros are its end.
 var logAhead = 1 << 20 // a variable for the tests, which need less
 
-// logFile is a log that this process writes. Nothing in it is ever written
+// logFile is a log that this process writes. No frame of it is ever written
 // twice: after a failed write or sync nobody knows what the file holds behind
-// the last sync, so another takes its place (File.rewrite). A log is therefore
+// the last sync, so another takes its place (File.rewriteLocked). A log is therefore
 // a whole prefix of what was appended, and then, after a crash, perhaps a part
 // of one more append.
 type logFile struct {

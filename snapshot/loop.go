@@ -208,6 +208,11 @@ func (l *Loop) run() {
 		if b != nil || ticked || l.cfg.Interval > 0 {
 			if l.cfg.Changed() {
 				bytes, err = l.attempt(&failures, b != nil || closing)
+				if err == nil {
+					l.mu.Lock()
+					l.soon = false // asked for while it ran, for what it has done
+					l.mu.Unlock()
+				}
 				retry = time.Now().Add(backoff(failures, backoffFirst, min(backoffMax, l.cfg.Interval)))
 			} else {
 				failures = 0 // nothing is left to retry

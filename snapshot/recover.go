@@ -27,7 +27,8 @@ type Recovery struct {
 
 // FoldLog writes what a crash has left in the log of the file at path into the
 // file, and removes the log. It does nothing if there is none. After an error
-// both are as they were. Errors are those of [File.Open] and [File.Save]. Who
+// both are as they were, or all is in the file and a log that says no more is
+// still there. Errors are those of [File.Open] and [File.Save]. Who
 // calls it owns the process lock of the file.
 func FoldLog(ctx context.Context, path string) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}}
@@ -139,15 +140,20 @@ func isLogProblem(err error) bool {
 // salvage lays what is before the damage of a log over the file, if the log
 // belongs to it; nil: there is nothing.
 func (r recoverer) salvage(ctx context.Context, h *held, target string) (*logState, error) {
-	log, err := readLog(r.fs, logName(target))
-	if err != nil && !errors.Is(err, ErrLogDamaged) {
-		return nil, err
-	}
 	hash, err := h.hash(ctx)
-	if err != nil || log == nil || log.head.base != hash || log.head.pageSize != h.header.pageSize {
+	if err != nil {
 		return nil, err
 	}
-	return log, h.layOver(r.fs, log)
+	for _, name := range []string{logName(target), newLogName(target)} {
+		log, err := readLog(r.fs, name)
+		if err != nil && !errors.Is(err, ErrLogDamaged) {
+			return nil, err
+		}
+		if log != nil && log.head.base == hash && log.head.pageSize == h.header.pageSize {
+			return log, h.layOver(r.fs, log)
+		}
+	}
+	return nil, nil
 }
 
 // asidePrefix comes between the name of a file that is kept and the time.

@@ -80,13 +80,57 @@ func (s *Store) flush() error {
 	loop := s.loop
 	s.mu.Unlock()
 	if err == snapshot.ErrNeedsSave {
-		_, err = loop.Sync(context.Background())
-		return err
+		return s.flushBySave(loop)
 	}
 	if err == nil && s.file.LogSize() > max(logMin, s.Engine.Stats().Size) {
 		loop.Soon()
 	}
 	return err
+}
+
+// flushBySave has the loop save. It returns when that is done, but does not wait
+// for OnSync, which the loop calls before Sync returns: what that commits waits
+// for the turn of the flusher, which is ours.
+func (s *Store) flushBySave(loop *snapshot.Loop) error {
+	epoch := s.Engine.Epoch()
+	saved := s.nextSave()
+	synced := make(chan error, 1)
+	go func() {
+		_, err := loop.Sync(context.Background())
+		synced <- err
+	}()
+	for s.file.Durable() < epoch {
+		select {
+		case err := <-saved:
+			if err != nil {
+				return err
+			}
+			saved = s.nextSave() // it had begun before
+		case err := <-synced:
+			return err
+		}
+	}
+	return nil
+}
+
+// nextSave returns a channel that gets the result of the next save that ends.
+func (s *Store) nextSave() <-chan error {
+	c := make(chan error, 1)
+	s.mu.Lock()
+	s.awaitSave = append(s.awaitSave, c)
+	s.mu.Unlock()
+	return c
+}
+
+// saveEnded tells those who wait for a save.
+func (s *Store) saveEnded(err error) {
+	s.mu.Lock()
+	waiting := s.awaitSave
+	s.awaitSave = nil
+	s.mu.Unlock()
+	for _, c := range waiting {
+		c <- err // of capacity 1, and sent to once
+	}
 }
 
 func (s *Store) onFlush(ev snapshot.FlushEvent) {

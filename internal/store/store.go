@@ -91,6 +91,8 @@ type Store struct {
 	saves   SaveStats         // guarded by mu
 	flushes FlushStats        // guarded by mu
 	logged  bool              // guarded by mu; the log says that saves fail
+
+	awaitSave []chan<- error // guarded by mu; who waits for the end of a save
 }
 
 // SaveStats tell of the saves of a store.
@@ -286,12 +288,12 @@ func (s *Store) free(saved bool) error {
 // neither readers nor writers notice.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	saved, err := s.file.Save(ctx, !awaited)
-	s.Engine.Drain()
-	if err != nil {
-		return 0, err
+	if err == nil {
+		s.saved.Store(saved.Version)
 	}
-	s.saved.Store(saved.Version)
-	return saved.Bytes, nil
+	s.saveEnded(err)
+	s.Engine.Drain()
+	return saved.Bytes, err
 }
 
 func (s *Store) onEvent(ev snapshot.Event) {

@@ -23,6 +23,16 @@ static sqlite3_file *openFile(const char *zSuffix, int flags){
   return p;
 }
 
+/* The journal of a connection, by the name that its pager uses for it. */
+static sqlite3_file *openJournal(sqlite3 *db){
+  sqlite3_file *p = calloc(1, (size_t)vfs->szOsFile);
+  int out = 0;
+  CHECK( vfs->xOpen(vfs, sqlite3_filename_journal(sqlite3_db_filename(db, "main")), p,
+                    SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE, &out)==SQLITE_OK );
+  CHECK( out & SQLITE_OPEN_READWRITE );
+  return p;
+}
+
 static void closeFile(sqlite3_file *p){
   CHECK( p->pMethods->xClose(p)==SQLITE_OK );
   free(p);
@@ -227,8 +237,9 @@ static void pages(int nPage){
 /* ---- The rest ---- */
 
 static void others(void){
-  sqlite3_file *p = openFile("", SQLITE_OPEN_MAIN_DB), *j = openFile("-journal", SQLITE_OPEN_MAIN_JOURNAL);
+  sqlite3_file *p = openFile("", SQLITE_OPEN_MAIN_DB), *j;
   int there = 9, flags;
+  sqlite3 *db;
   char z[700], zOut[700];
   CHECK( p->pMethods->iVersion>=3 && p->pMethods->xShmMap==0 );   /* No WAL mode */
   CHECK( p->pMethods->xSectorSize(p)==512 );
@@ -239,6 +250,8 @@ static void others(void){
   CHECK( p->pMethods->xFileControl(p, 12345, 0)==SQLITE_NOTFOUND );
 
   /* A journal is its connection's alone, and nobody finds it. */
+  CHECK( sqlite3_open_v2(zPath, &db, SQLITE_OPEN_READWRITE, MEMVFS_NAME)==SQLITE_OK );
+  j = openJournal(db);
   CHECK( put(j, 3, 100, 50)==SQLITE_OK && size(j)==150 );
   CHECK( get(j, 0, 0, 50, 0)==SQLITE_OK && get(j, 3, 100, 100, 50)==SQLITE_OK );
   CHECK( get(j, 3, 10, 20, 140)==SQLITE_IOERR_SHORT_READ && get(j, 0, 0, 20, 1000)==SQLITE_IOERR_SHORT_READ );
@@ -248,9 +261,10 @@ static void others(void){
   CHECK( vfs->xAccess(vfs, z, SQLITE_ACCESS_EXISTS, &there)==SQLITE_OK && there==0 );
   CHECK( vfs->xDelete(vfs, z, 1)==SQLITE_OK && size(j)==80 );
   closeFile(j);
-  j = openFile("-journal", SQLITE_OPEN_MAIN_JOURNAL);
+  j = openJournal(db);
   CHECK( size(j)==0 );
   closeFile(j);
+  CHECK( sqlite3_close(db)==SQLITE_OK );
   CHECK( vfs->xFullPathname(vfs, zPath, sizeof(zOut), zOut)==SQLITE_OK && strcmp(zOut, zPath)==0 );
   closeFile(p);
 }
