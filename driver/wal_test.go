@@ -4,7 +4,6 @@ package driver_test
 
 import (
 	"database/sql"
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -16,22 +15,6 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
-
-// crashCopy copies a database and what stands beside it as a crash would leave
-// them now.
-func crashCopy(t testing.TB, path string) string {
-	t.Helper()
-	to := filepath.Join(t.TempDir(), filepath.Base(path))
-	for _, suffix := range []string{"", "-memwal", "-memwal-new"} {
-		b, err := os.ReadFile(path + suffix)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to+suffix, b, 0o600))
-	}
-	return to
-}
 
 // count is the number of rows in t.
 func count(t testing.TB, db *sql.DB) (n int) {
@@ -52,7 +35,7 @@ func TestWAL_commit(t *testing.T) {
 		t.Helper()
 		n++
 		for _, params := range []string{"", "?sqlite_wal=1s", "?sqlite_in_memory=no", "?sqlite_role=tool"} {
-			to := crashCopy(t, path)
+			to := testdb.CrashCopy(t, path)
 			after, err := sql.Open(driver.Name, to+params)
 			require.NoError(t, err)
 			require.Equal(t, n, count(t, after), how+params)
@@ -64,7 +47,7 @@ func TestWAL_commit(t *testing.T) {
 			require.Equal(t, n, count(t, plain), how+params)
 			require.NoError(t, plain.Close())
 		}
-		to := crashCopy(t, path)
+		to := testdb.CrashCopy(t, path)
 		if _, err := os.Stat(to + "-memwal"); err == nil {
 			require.NoError(t, os.Rename(to+"-memwal", to+"-wal"))
 		}
@@ -141,7 +124,7 @@ func TestWAL_interval(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "50ms", s.WAL)
 	waitLogged(t, db)
-	to := crashCopy(t, path)
+	to := testdb.CrashCopy(t, path)
 	require.FileExists(t, to+"-memwal")
 	after := testdb.Open(t, to)
 	require.Equal(t, 2, count(t, after))
@@ -178,7 +161,7 @@ func TestWAL_groups(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	after := testdb.Open(t, crashCopy(t, path))
+	after := testdb.Open(t, testdb.CrashCopy(t, path))
 	require.Equal(t, writers*each, count(t, after))
 	s, err := driver.ReadStats(db)
 	require.NoError(t, err)
@@ -228,7 +211,7 @@ func TestWAL_fails(t *testing.T) {
 		_, err := db.Exec("INSERT INTO t VALUES(4)")
 		return err == nil
 	})
-	after := testdb.Open(t, crashCopy(t, path))
+	after := testdb.Open(t, testdb.CrashCopy(t, path))
 	require.Equal(t, 3, count(t, after))
 }
 
@@ -256,7 +239,7 @@ func TestWAL_refused(t *testing.T) {
 		"the log is cut to little": func(path string) error { return os.Truncate(path+"-memwal", 10) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			to := crashCopy(t, path)
+			to := testdb.CrashCopy(t, path)
 			require.NoError(t, change(to))
 			before := dirContents(t, filepath.Dir(to))
 			for _, params := range []string{"", "?sqlite_wal=commit", "?sqlite_role=tool"} {
@@ -343,7 +326,7 @@ func TestWAL_everything(t *testing.T) {
 			require.NoError(t, driver.Sync(ctx, db))
 		}
 		want := dump(t, db)
-		after := testdb.Open(t, crashCopy(t, path))
+		after := testdb.Open(t, testdb.CrashCopy(t, path))
 		require.Equal(t, want, dump(t, after), query)
 	}
 }
@@ -369,7 +352,7 @@ func TestWAL_attached(t *testing.T) {
 		"INSERT INTO a.t VALUES(3); DETACH a",
 	} {
 		testdb.Exec(t, conn, query)
-		require.Equal(t, n+1, count(t, testdb.Open(t, crashCopy(t, path))), query)
+		require.Equal(t, n+1, count(t, testdb.Open(t, testdb.CrashCopy(t, path))), query)
 	}
 	require.NoError(t, conn.Close())
 }

@@ -199,6 +199,9 @@ var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.foreign != nil {
+		return f.foreign
+	}
 	err := f.flushLocked()
 	if err != nil && err != ErrNeedsSave {
 		err = &Error{Op: "log", Path: f.path, Err: err}
@@ -207,9 +210,6 @@ func (f *File) Flush() error {
 }
 
 func (f *File) flushLocked() error {
-	if f.foreign != nil {
-		return f.foreign
-	}
 	if err := f.placeLocked(); err != nil {
 		return err
 	}

@@ -72,7 +72,7 @@ func writeFile(t testing.TB, path string, b []byte) {
 func copySet(t testing.TB, path string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(path))
-	for _, suffix := range []string{"", "-journal", "-wal"} {
+	for _, suffix := range []string{"", "-journal", "-wal", "-memwal", "-memwal-new"} {
 		b, err := os.ReadFile(path + suffix)
 		if errors.Is(err, os.ErrNotExist) {
 			continue

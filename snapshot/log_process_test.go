@@ -17,6 +17,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/internal/crash"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -152,16 +153,8 @@ func sqliteAlone(t testing.TB, path string) (rows int) {
 	if _, err := os.Stat(path + "-memwal-new"); err == nil {
 		return -1
 	}
-	copied := filepath.Join(t.TempDir(), "alone.db")
-	for from, to := range map[string]string{path: copied, path + "-memwal": copied + "-wal"} {
-		b, err := os.ReadFile(from)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to, b, 0o600))
-	}
-	if _, err := os.Stat(copied + "-wal"); err != nil {
+	copied := testdb.CrashCopy(t, path)
+	if err := os.Rename(copied+"-memwal", copied+"-wal"); err != nil {
 		return -1 // nothing to recover
 	}
 	db, err := sql.Open("sqlite3", copied)
@@ -297,15 +290,7 @@ func logFault(t *testing.T, n int, forever bool) bool {
 	// A crash of the machine now: what is acknowledged is there.
 	check := func() {
 		t.Helper()
-		copied := filepath.Join(t.TempDir(), "app.db")
-		for _, suffix := range []string{"", "-memwal", "-memwal-new"} {
-			b, err := os.ReadFile(path + suffix)
-			if errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(copied+suffix, b, 0o600))
-		}
+		copied := testdb.CrashCopy(t, path)
 		defer func() {
 			if t.Failed() {
 				t.Logf("operation %d, forever=%v: %v", n, forever, failed)

@@ -147,28 +147,13 @@ func TestLog_roundTrip(t *testing.T) {
 		}
 		require.NoError(t, f.Flush())
 		require.Equal(t, h.last().version, f.Durable())
-		got, info, err := reload(copyLogged(t, path))
+		got, info, err := reload(copySet(t, path))
 		require.NoError(t, err)
 		requireState(t, h.last(), got)
 		require.Zero(t, info.Torn)
 	}
 	require.NoError(t, f.Close(true))
 	require.NoFileExists(t, logName(path))
-}
-
-// copyLogged copies a database with its logs.
-func copyLogged(t testing.TB, path string) string {
-	t.Helper()
-	to := filepath.Join(t.TempDir(), filepath.Base(path))
-	for _, suffix := range []string{"", "-memwal", "-memwal-new"} {
-		b, err := os.ReadFile(path + suffix)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		require.NoError(t, err)
-		writeFile(t, to+suffix, b)
-	}
-	return to
 }
 
 // Ensure that a log cut off anywhere gives the state of the last transaction that
@@ -238,7 +223,7 @@ func TestLog_damaged(t *testing.T) {
 	ends := logEnds(t, log)
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 60 {
-		path := copyLogged(t, original)
+		path := copySet(t, original)
 		off := r.IntN(ends[2])
 		bad := bytes.Clone(log)
 		bad[off] ^= 1 << r.IntN(8)
@@ -360,7 +345,7 @@ func TestLog_foreignChange(t *testing.T) {
 	require.NoError(t, err)
 	next()
 	require.NoError(t, f.Flush())
-	got, _, err := reload(copyLogged(t, path))
+	got, _, err := reload(copySet(t, path))
 	require.NoError(t, err)
 	requireState(t, h.last(), got)
 	require.NoError(t, f.Close(true))
@@ -371,7 +356,7 @@ func TestLog_foreignChange(t *testing.T) {
 func TestLog_newBesideDamaged(t *testing.T) {
 	original, states := logged(t, 3)
 	for _, whole := range []bool{true, false} {
-		path := copyLogged(t, original)
+		path := copySet(t, original)
 		log := readFile(t, logName(path))
 		if !whole {
 			log = log[:len(log)-logAhead-1]

@@ -7,6 +7,7 @@ package testdb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -113,6 +114,22 @@ func Plain(t testing.TB, path string) *sql.DB {
 func Path(t testing.TB) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "app.db")
+}
+
+// CrashCopy copies a database, in use or not, and what of it stands beside it, as a
+// crash would leave them now. It returns the new path.
+func CrashCopy(t testing.TB, path string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), filepath.Base(path))
+	for _, suffix := range []string{"", "-memwal", "-memwal-new"} {
+		b, err := os.ReadFile(path + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(to+suffix, b, 0o600))
+	}
+	return to
 }
 
 // Text runs a query that returns one value, and returns it as text.

@@ -5,7 +5,6 @@ package main
 import (
 	"database/sql"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,13 +24,7 @@ func crashed(t *testing.T) string {
 	require.NoError(t, driver.Sync(t.Context(), db))
 	testdb.Exec(t, db, "INSERT INTO t VALUES(4)")
 	testdb.Exec(t, db, "INSERT INTO t VALUES(5)")
-	to := filepath.Join(t.TempDir(), "app.db")
-	for _, suffix := range []string{"", "-memwal"} {
-		b, err := os.ReadFile(path + suffix)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(to+suffix, b, 0o600))
-	}
-	return to
+	return testdb.CrashCopy(t, path)
 }
 
 func rowsOf(t *testing.T, path string) (n int) {
