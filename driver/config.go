@@ -97,8 +97,8 @@ type Config struct {
 	// MaxMemory is the cap on the size of the database in bytes
 	// (sqlite_max_memory): what would make it grow past that fails with
 	// SQLITE_FULL. Deleting always works, and a larger file can be opened and
-	// keeps its size. The versions of pages that older readers still need may
-	// take as much again. 0: no cap.
+	// keeps its size. The versions of pages that older readers still need, a
+	// running save among them, may take as much again. 0: no cap.
 	MaxMemory int64
 
 	// BusyTimeout is how long a writer waits for its turn before it fails with
