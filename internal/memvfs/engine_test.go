@@ -443,39 +443,56 @@ func TestSnapshot(t *testing.T) {
 	require.Equal(t, want, p.text("SELECT count(*), sum(b), group_concat(a) FROM t"))
 }
 
-// Ensure that a file that is loaded by Reserve and Next is the database it was.
+// Ensure that a file that is loaded by Reserve and Next is the database it was,
+// in whatever pieces, and that its memory goes back when it shrinks.
 func TestLoad(t *testing.T) {
+	for _, limit := range []int{100_000, 4 << 20} {
+		for _, pageSize := range []int{1024, 4096, 65536} {
+			t.Run(fmt.Sprintf("limit=%d/pages=%d", limit, pageSize), func(t *testing.T) { load(t, limit, pageSize) })
+		}
+	}
+}
+
+func load(t *testing.T, limit, pageSize int) {
 	src := newStore(t, 0)
 	c := open(t, src)
-	c.exec("PRAGMA page_size=1024")
+	c.exec(fmt.Sprintf("PRAGMA page_size=%d", pageSize))
 	c.exec(fill)
+	c.exec("CREATE TABLE big(b); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<14000) INSERT INTO big SELECT randomblob(1000) FROM c")
 	want := c.text("SELECT count(*), sum(b), group_concat(a) FROM t")
 	c.close()
 	snap, err := src.Pin()
 	require.NoError(t, err)
 	defer snap.Release()
+	require.Greater(t, snap.Size(), int64(13<<20))
 
-	dst, err := NewStore(filepath.Join(t.TempDir(), "loaded.db"), 0, nil)
-	require.NoError(t, err)
+	dst := newStore(t, 0)
 	require.NoError(t, dst.Reserve(snap.PageSize(), snap.Size()))
 	var off int64
 	for off < snap.Size() {
-		b, err := dst.Next(100_000)
+		b, err := dst.Next(limit)
 		require.NoError(t, err)
-		require.LessOrEqual(t, len(b), 100_000)
+		require.LessOrEqual(t, len(b), limit)
 		_, err = snap.ReadAt(b, off)
 		require.NoError(t, err)
 		off += int64(len(b))
 	}
-	_, err = dst.Next(100_000)
+	_, err = dst.Next(limit)
 	require.Error(t, err, "there is nothing left to load")
 	dst.Loaded()
 	d := open(t, dst)
+	defer d.close()
 	require.Equal(t, want, d.text("SELECT count(*), sum(b), group_concat(a) FROM t"))
 	d.exec("UPDATE t SET b=b+1")
 	require.Equal(t, "ok", d.text("PRAGMA integrity_check"))
-	d.close()
-	require.NoError(t, dst.Close())
+
+	d.exec("DROP TABLE big; VACUUM; UPDATE t SET b=b-1")
+	dst.Drain()
+	dst.Drain()
+	st := dst.Stats()
+	require.Less(t, st.Live+st.Held, int64(2<<20), "%+v", st)
+	require.Less(t, st.Free, int64(9<<20), "%+v", st)
+	require.Equal(t, want, d.text("SELECT count(*), sum(b), group_concat(a) FROM t"))
 }
 
 // Ensure that names that are no store's are the disk's: ATTACH, VACUUM INTO and

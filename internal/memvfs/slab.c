@@ -11,6 +11,10 @@
 ** holds as much, all of which comes free at once. To give that back page by page
 ** and take it again, each time with a message to all processors, cost several
 ** times what the writing itself does.
+**
+** A loaded database lies in huge pages where the system has them: most of the
+** time of a load is else what its page faults cost. Only slabs that are filled
+** at once are made of them, so none of that memory is idle.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -22,6 +26,7 @@
 
 #define SLAB_BYTES (1<<20)   /* Page memory of one slab */
 #define SLAB_MIN   16        /* Pages of one slab, at least */
+#define HUGE_BYTES (2<<20)   /* A huge page of x86-64, and of ARM with pages of 4 KiB */
 #define WARM_MIN   (8<<20)   /* Free bytes that are always kept resident */
 
 /*
@@ -34,6 +39,7 @@
 struct Slab {
   Slab *pPrev, *pNext;       /* In Table.pPartial or Table.pFull */
   size_t nByte;              /* Of the mapping */
+  int huge;                  /* It may be made of huge pages */
   int nVersion;              /* Places */
   int nTaken;                /* Places ever used: those behind were never touched */
   int nUsed;                 /* Places in use now */
@@ -72,15 +78,6 @@ static void *osMap(size_t n){
 #endif
 }
 
-static void osUnmap(void *p, size_t n){
-#ifdef _WIN32
-  (void)n;
-  VirtualFree(p, 0, MEM_RELEASE);
-#else
-  munmap(p, n);
-#endif
-}
-
 /*
 ** The system's page: what it takes back at the least. It is 4096 nearly
 ** everywhere, but 16 or 64 KiB on some Linux for ARM and POWER.
@@ -101,15 +98,48 @@ static size_t osPage(void){
 }
 
 /*
+** Memory that may be one huge page; NULL: ordinary memory will do. The system
+** is asked for as much as has an aligned piece in it wherever it begins.
+*/
+static void *osMapHuge(void){
+#if defined(MADV_HUGEPAGE)
+  const size_t nAll = 2*HUGE_BYTES - osPage();
+  unsigned char *a = osMap(nAll), *aHuge;
+  if( a==0 ) return 0;
+  aHuge = (unsigned char*)(((uintptr_t)a + HUGE_BYTES-1) & ~(uintptr_t)(HUGE_BYTES-1));
+  if( aHuge>a ) munmap(a, aHuge-a);
+  if( aHuge+HUGE_BYTES<a+nAll ) munmap(aHuge+HUGE_BYTES, a+nAll-aHuge-HUGE_BYTES);
+  (void)madvise(aHuge, HUGE_BYTES, MADV_HUGEPAGE);   /* Fails where there are none: no harm */
+  return aHuge;
+#else
+  return 0;
+#endif
+}
+
+static void osUnmap(void *p, size_t n){
+#ifdef _WIN32
+  (void)n;
+  VirtualFree(p, 0, MEM_RELEASE);
+#else
+  munmap(p, n);
+#endif
+}
+
+/*
 ** Gives back the memory of one page, if the system can do that. It would give
 ** back the neighbours as well if it were asked for a part of a page of its own:
-** madvise rounds the length up.
+** madvise rounds the length up. A slab with a hole is not to become a huge page
+** again, which would fill the hole.
 */
-static int osDiscard(void *p, size_t n){
+static int osDiscard(Slab *p, void *a, size_t n){
 #if defined(__linux__)
-  return n%osPage()==0 && madvise(p, n, MADV_DONTNEED)==0;
+  if( n%osPage()!=0 ) return 0;
+# if defined(MADV_NOHUGEPAGE)
+  if( p->huge && madvise(p, p->nByte, MADV_NOHUGEPAGE)==0 ) p->huge = 0;
+# endif
+  return madvise(a, n, MADV_DONTNEED)==0;
 #else
-  (void)p; (void)n;
+  (void)p; (void)a; (void)n;
   return 0;
 #endif
 }
@@ -155,18 +185,33 @@ static void slabUnlink(Slab **pp, Slab *p){
   if( p->pNext ) p->pNext->pPrev = p->pPrev;
 }
 
-static Slab *slabNew(Table *t){
-  int i, n = SLAB_BYTES/t->nBlock;
-  size_t nHead, nByte;
+/* Places in a slab of nByte, and in *pnHead what is in front of them. */
+static int slabPlaces(Table *t, size_t nByte, size_t *pnHead){
+  int n = (int)((nByte-OVERREAD-sizeof(Slab))/(t->nBlock+sizeof(Version)));
+  for(;; n--){
+    *pnHead = (sizeof(Slab) + n*sizeof(Version) + osPage()-1) & ~(osPage()-1);
+    if( *pnHead+(size_t)n*t->nBlock+OVERREAD<=nByte ) return n;
+  }
+}
+
+/* A slab of which nWanted places are going to be used at once. */
+static Slab *slabNew(Table *t, int64_t nWanted){
+  size_t nHead, nByte = HUGE_BYTES;
   unsigned char *aData;
-  Slab *p;
-  if( n<SLAB_MIN ) n = SLAB_MIN;
-  nHead = sizeof(Slab) + n*sizeof(Version);
-  nHead = (nHead + osPage()-1) & ~(osPage()-1);
-  nByte = nHead + (size_t)n*t->nBlock + OVERREAD;
-  p = osMap(nByte);
-  if( p==0 ) return 0;
+  int i, n = slabPlaces(t, nByte, &nHead);
+  Slab *p = nWanted>=n ? osMapHuge() : 0;
+  int huge = p!=0;
+  if( p==0 ){
+    n = SLAB_BYTES/t->nBlock;
+    if( n<SLAB_MIN ) n = SLAB_MIN;
+    nHead = sizeof(Slab) + n*sizeof(Version);
+    nHead = (nHead + osPage()-1) & ~(osPage()-1);
+    nByte = nHead + (size_t)n*t->nBlock + OVERREAD;
+    p = osMap(nByte);
+    if( p==0 ) return 0;
+  }
   p->nByte = nByte;
+  p->huge = huge;
   p->nVersion = n;
   aData = (unsigned char*)p + nHead;
   for(i=0; i<n; i++){
@@ -187,11 +232,6 @@ static void slabFree(Table *t, Slab *p){
   osUnmap(p, p->nByte);
 }
 
-/* A slab with a free place; NULL: out of memory. */
-static Slab *slabFor(Table *t){
-  if( faulty() ) return 0;
-  return t->pPartial ? t->pPartial : slabNew(t);
-}
 
 static void slabTook(Table *t, Slab *p, int n){
   p->nUsed += n;
@@ -212,9 +252,10 @@ static void versionClear(Version *v){
 
 /* The content of the page returned is undefined. */
 Version *memvfsPageAlloc(Table *t){
-  Slab *p = slabFor(t);
+  Slab *p = t->pPartial;
   Version *v;
-  if( p==0 ) return 0;
+  if( faulty() ) return 0;
+  if( p==0 && (p = slabNew(t, 1))==0 ) return 0;
   if( p->pWarm ){
     v = p->pWarm;
     p->pWarm = v->pNext;
@@ -236,11 +277,11 @@ Version *memvfsPageAlloc(Table *t){
 ** piece, by a single read. The pages are zero.
 */
 Version *memvfsPageRun(Table *t, int64_t *pn){
-  Slab *p = slabFor(t);
+  Slab *p = t->pPartial;
   Version *v;
   int n;
-  if( p==0 ) return 0;
-  if( p->nTaken==p->nVersion && (p = slabNew(t))==0 ) return 0;
+  if( faulty() ) return 0;
+  if( (p==0 || p->nTaken==p->nVersion) && (p = slabNew(t, *pn))==0 ) return 0;
   n = p->nVersion - p->nTaken;
   if( *pn<n ) n = (int)*pn;
   *pn = n;
@@ -261,7 +302,7 @@ void memvfsPageFree(Table *t, Version *v){
   t->nUsed--;
   PAGE_FREED(t, v);
   if( mxWarm<WARM_MIN/t->nBlock ) mxWarm = WARM_MIN/t->nBlock;
-  if( t->nWarm>=mxWarm && osDiscard(v->aData, t->nBlock) ){
+  if( t->nWarm>=mxWarm && osDiscard(p, v->aData, t->nBlock) ){
     v->pNext = p->pCold;
     p->pCold = v;
   }else{

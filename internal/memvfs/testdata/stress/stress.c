@@ -59,18 +59,30 @@ BARE int __wrap_madvise(void *p, size_t n, int advice){
   return __real_madvise(p, (n+nOsPage-1)/nOsPage*nOsPage, advice);
 }
 
-/* Ensure that giving back free pages leaves the pages in use alone. */
+/*
+** Ensure that giving back free pages leaves the pages in use alone, in slabs
+** that were loaded at once and in such that grew page by page.
+*/
 void slabRun(void){
-  enum { N = 1000 };
+  enum { N = 4000, NGROW = 1000 };
   static Version *a[N];
   int nBlock, i;
   memvfs_store s;
   nOsPage = 65536;
   for(nBlock=512; nBlock<=65536; nBlock*=2){
     Table *t = memvfsTableNew(&s, (uint32_t)nBlock, 0);
-    for(i=0; i<N; i++){
-      CHECK( (a[i] = memvfsPageAlloc(t))!=0 );
-      memset(a[i]->aData, 1+i%255, (size_t)nBlock);
+    for(i=0; i<N; ){
+      int64_t n = (4<<20)/nBlock, j;
+      Version *v;
+      if( n>N-NGROW-i ) n = N-NGROW-i;
+      v = n>0 ? memvfsPageRun(t, &n) : memvfsPageAlloc(t);
+      CHECK( v!=0 );
+      if( n<1 ) n = 1;
+      for(j=0; j<n; j++, i++){
+        CHECK( v[j].aData==v->aData+j*nBlock );
+        a[i] = &v[j];
+        memset(a[i]->aData, 1+i%255, (size_t)nBlock);
+      }
     }
     for(i=0; i<N; i++) if( i%3 ) memvfsPageFree(t, a[i]);
     for(i=0; i<N; i+=3){
