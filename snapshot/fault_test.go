@@ -59,7 +59,7 @@ func sweep(t *testing.T, f func(t *testing.T, ffs *faultFS)) {
 // cause; and that the next save works.
 func TestWrite_faults(t *testing.T) {
 	oldImg, newImg, nextImg := image(t, 5), image(t, 40000), image(t, 7)
-	require.Greater(t, len(newImg.b), 2*writeRun)
+	require.Greater(t, len(newImg.b), 2*saveRun)
 	for _, before := range []*memImage{nil, oldImg} {
 		t.Run(fmt.Sprintf("existing=%v", before != nil), func(t *testing.T) {
 			sweep(t, func(t *testing.T, ffs *faultFS) { faultySave(t, ffs, ffs, before, newImg, nextImg) })

@@ -211,7 +211,7 @@ func (m *memImage) Size() int64     { return int64(len(m.b)) }
 func (m *memImage) PageSize() int   { return int(m.b[16])<<8 | int(m.b[17])<<16 }
 func (m *memImage) Release()        { panic("Write must not release") }
 func (m *memImage) ReadAt(p []byte, off int64) (int, error) {
-	if len(p) > writeRun || len(p)%m.PageSize() != 0 || off%int64(m.PageSize()) != 0 {
+	if len(p) > saveRun || len(p)%m.PageSize() != 0 || off%int64(m.PageSize()) != 0 {
 		panic("not what Image.ReadAt promises")
 	}
 	if m.read != nil {

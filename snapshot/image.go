@@ -14,7 +14,7 @@ type Image interface {
 	PageSize() int
 
 	// ReadAt fills p with the bytes of the image at off. Save and Flush ask for whole
-	// pages, at most 1 MiB at a time, in order, from one goroutine.
+	// pages, at most 4 MiB at a time, in order, from one goroutine.
 	ReadAt(p []byte, off int64) (int, error)
 
 	// Release ends the pin.

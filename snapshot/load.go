@@ -275,7 +275,7 @@ func (l loader) copyFile(ctx context.Context, to, from string) error {
 	if err != nil {
 		return errors.Join(err, src.Close())
 	}
-	buf := make([]byte, writeRun)
+	buf := make([]byte, ioRun)
 	for off := int64(0); err == nil; {
 		if err = ctx.Err(); err != nil {
 			break
@@ -502,7 +502,7 @@ func (h *held) hash(ctx context.Context) (baseHash, error) {
 
 // hashFrom adds the bytes of the file from off on to sum.
 func (h *held) hashFrom(ctx context.Context, sum *xxhash.Digest, off int64) error {
-	buf := make([]byte, min(writeRun, h.size-off))
+	buf := make([]byte, min(ioRun, h.size-off))
 	for off < h.size {
 		if err := ctx.Err(); err != nil {
 			return err

@@ -135,7 +135,7 @@ type logReader struct {
 func (r *logReader) next(n int) ([]byte, error) {
 	if len(r.have) < n {
 		if r.buf == nil {
-			r.buf = make([]byte, writeRun+frameSize+65536)
+			r.buf = make([]byte, ioRun+frameSize+65536)
 		}
 		k := copy(r.buf, r.have)
 		m, err := r.f.ReadAt(r.buf[k:], r.off+int64(k))

@@ -119,7 +119,7 @@ func (l *logFile) writePages(img Image, pages pageSet) error {
 		return nil
 	}
 	if l.buf == nil {
-		l.buf = make([]byte, 0, writeRun+frameSize+ps)
+		l.buf = make([]byte, 0, ioRun+frameSize+ps)
 	}
 	buf := l.buf[:0]
 	for pgno := range pages.upTo(size) {
@@ -145,7 +145,7 @@ func (l *logFile) writePages(img Image, pages pageSet) error {
 			end = size
 		}
 		l.head.sum = putFrame(buf[n:], pgno, end, l.head.base, l.head.sum)
-		if len(buf) >= writeRun || pgno == last {
+		if len(buf) >= ioRun || pgno == last {
 			if err := l.write(buf); err != nil {
 				return err
 			}

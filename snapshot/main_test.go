@@ -16,6 +16,7 @@ var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go o
 
 func TestMain(m *testing.M) {
 	crash.Main()
+	saveRun = 1 << 20 // so that files of some MB are written in several pieces
 	goleak.VerifyTestMain(m)
 }
 

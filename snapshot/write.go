@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// writeRun is how many bytes of an image are asked for at a time.
-	writeRun = 1 << 20
+	// ioRun is how many bytes are read, hashed or copied at a time.
+	ioRun = 1 << 20
 
 	// flushRun is how many bytes are written before the kernel is told to
 	// start with them. The dirty memory stays below twice that, where else
@@ -27,6 +27,14 @@ const (
 	// everybody else's, waits.
 	flushRun = 32 << 20
 )
+
+// saveRun is how many bytes of an image a save asks for and writes at a time.
+// Between two of these its thread runs Go code, for which it needs one of the few
+// processors of Go's scheduler, and who has that waits until the kernel lets the
+// thread run: at its low priority that can take a tick of the kernel, milliseconds,
+// in which the statements that the processor was to run next wait too. So it is
+// large, but small beside a database that is large enough for this to matter.
+var saveRun = 4 << 20 // a variable for the tests, which need less
 
 // writeOptions are optional: the zero value is a plain save.
 type writeOptions struct {
@@ -195,7 +203,7 @@ func (w writer) fill(ctx context.Context, f file, target string, img Image, size
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	buf := make([]byte, min(writeRun, size))
+	buf := make([]byte, min(int64(saveRun), size))
 	flushed := int64(0)
 	for off := int64(0); off < size; {
 		if err := ctx.Err(); err != nil {
