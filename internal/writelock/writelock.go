@@ -2,6 +2,17 @@
 // first-in, first-out queue whose waits end with a context or a timeout, and
 // which can tell who holds it and for how long.
 //
+// # Turns
+//
+// To hand the lock from one goroutine to another at each transaction costs more
+// than a small transaction: the next has to be scheduled, and its connection has
+// to read anew what the last one has changed, while the one that is running could
+// go on at once. So, for the length of a turn, whoever comes may take a lock that
+// is free, though others wait. After that the next Unlock hands it to whoever
+// has waited longest, and a turn begins anew. Those who wait keep their order.
+// Who has n others before it therefore waits for no more than n+1 turns, each
+// as long as turn and the transaction in which it ends.
+//
 // It is written by hand because golang.org/x/sync/semaphore can neither count
 // those who wait nor name the holder, and needs a context for every timeout.
 package writelock
@@ -45,17 +56,25 @@ type Stats struct {
 	Timeouts uint64        // cumulative: calls that returned a TimeoutError
 }
 
-// Lock is a mutual exclusion lock with a strict queue: Unlock hands it to
-// whoever has waited longest, and no newcomer overtakes. The zero value is an
-// unlocked Lock. A Lock must not be copied after first use.
+// turn is how long newcomers may overtake those who wait: long beside a hand-over
+// and a small transaction, short beside what a user notices.
+const turn = 200 * time.Microsecond
+
+// Lock is a mutual exclusion lock whose queue gets it once a turn. The zero value
+// is an unlocked Lock. A Lock must not be copied after first use.
+//
+// While it is free and somebody waits, the head of the queue is woken: it has
+// been sent something on ready that it has not acted upon yet. So no wait is
+// forgotten, and it costs one wake-up at a time.
 type Lock struct {
 	// mu guards the fields below it. It is held for a few instructions at a
 	// time, never while waiting and never while calling foreign code. No other
 	// lock is taken under it.
 	mu       sync.Mutex
-	held     bool // true whenever the queue is not empty
+	held     bool
 	holder   string
 	since    time.Duration // clock reading when the holder got the lock
+	begun    time.Duration // clock reading when the turn began: the queue got the lock, or came to be
 	head     *waiter       // has waited longest
 	tail     *waiter       // came last
 	waiting  int           // length of the queue
@@ -63,7 +82,8 @@ type Lock struct {
 	waitTime time.Duration
 	timeouts uint64
 
-	// spare holds used waiters. It belongs to the Lock, because a channel or a
+	// spare holds used waiters. What may be left in ready has the next one look
+	// once in vain. It belongs to the Lock, because a channel or a
 	// timer made in one testing/synctest bubble must not turn up in another.
 	spare sync.Pool
 }
@@ -73,7 +93,9 @@ type waiter struct {
 	prev, next *waiter       // guarded by Lock.mu
 	holder     string        // as given to Lock
 	start      time.Duration // clock reading when the wait began
-	ready      chan struct{} // receives once, under Lock.mu, when the lock is handed over; capacity 1
+	given      bool          // guarded by Lock.mu: the lock was handed over; it is not queued any more
+	woken      bool          // guarded by Lock.mu: it has been sent something that it has not acted upon
+	ready      chan struct{} // is sent to under Lock.mu, to have it look; capacity 1
 	timer      *time.Timer   // ends the wait
 }
 
@@ -84,7 +106,7 @@ var epoch = time.Now()
 func clock() time.Duration { return time.Since(epoch) }
 
 // Lock takes the lock for holder, a short text telling what it is taken for,
-// and waits in the queue for at most timeout while somebody else has it. A
+// and waits in the queue for at most timeout if somebody else has it. A
 // timeout of zero, or below, means not to wait.
 //
 // It returns nil when the caller holds the lock, ctx.Err() when ctx ended
@@ -100,8 +122,7 @@ func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) e
 	l.mu.Lock()
 	now := clock()
 	if !l.held {
-		l.held = true
-		l.holder, l.since = holder, now
+		l.takeLocked(now, holder)
 		l.mu.Unlock()
 		return nil
 	}
@@ -119,17 +140,18 @@ func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) e
 	return err
 }
 
-// Unlock hands the lock to whoever has waited longest, or frees it. It panics
-// if the lock is not held. Like a [sync.Mutex], a Lock belongs to no goroutine.
+// Unlock frees the lock, or hands it to whoever has waited longest when the turn
+// is over. It panics if the lock is not held. Like a [sync.Mutex], a Lock belongs
+// to no goroutine.
 func (l *Lock) Unlock() {
 	l.mu.Lock()
 	if !l.held {
 		l.mu.Unlock()
 		panic("writelock: Unlock of a Lock that is not held")
 	}
-	passed := l.passLocked()
+	handed := l.passLocked()
 	l.mu.Unlock()
-	if passed {
+	if handed {
 		// Who has the lock now is ready to run, but on busy processors it would
 		// wait until somebody is preempted, and everybody behind it as well.
 		// So it gets ours.
@@ -159,57 +181,92 @@ func (l *Lock) Stats() Stats {
 // wait returns once w has got the lock or has left the queue.
 func (l *Lock) wait(ctx context.Context, w *waiter) error {
 	defer w.timer.Stop()
-
-	select {
-	case <-w.ready:
+	for {
+		late := false
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+		case <-w.timer.C:
+			late = true
+		}
 		// When several cases were ready, select chose at random. An ended
 		// context wins always, so that its caller never runs a statement.
-		err := ctx.Err()
-		if err != nil {
-			l.Unlock()
+		if done, err := l.look(w, ctx.Err(), late); done {
+			return err
 		}
-		return err
-	case <-ctx.Done():
-	case <-w.timer.C:
 	}
-	err := ctx.Err()
-
-	l.mu.Lock()
-	defer l.mu.Unlock()
-
-	// ready is sent to under mu: from here on, either the lock has been handed
-	// to w and must not be lost, or it will not be.
-	select {
-	case <-w.ready:
-		if err != nil {
-			l.passLocked()
-		}
-		return err // nil if only the timer fired: late, but in time for the lock.
-	default:
-	}
-
-	now := clock()
-	l.dequeueLocked(now, w)
-	if err != nil {
-		return err
-	}
-	return l.timeoutLocked(now, now-w.start)
 }
 
-// passLocked hands the lock to the head of the queue, and reports true, or frees
-// it.
-func (l *Lock) passLocked() bool {
-	w := l.head
-	if w == nil {
-		l.held = false
-		l.holder = ""
-		return false
-	}
+// look reports whether the wait of w is over, and how. ended is the error of its
+// context; late: its time is up.
+func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w.woken = false
 	now := clock()
-	l.dequeueLocked(now, w)
-	l.holder, l.since = w.holder, now
-	w.ready <- struct{}{} // Does not block: w is handed the lock once.
-	return true
+	switch {
+	case w.given:
+		if ended != nil {
+			l.passLocked()
+		}
+		err = ended // nil if only the time is up
+	case ended == nil && !l.held: // woken, or late but in time
+		l.dequeueLocked(now, w)
+		l.takeLocked(now, w.holder)
+		l.begun = now
+	case ended != nil || late:
+		l.dequeueLocked(now, w)
+		if !l.held {
+			l.wakeLocked() // what w was to do
+		}
+		if err = ended; err == nil {
+			err = l.timeoutLocked(now, now-w.start)
+		}
+	default:
+		return false, nil // overtaken
+	}
+	return true, err
+}
+
+func (l *Lock) takeLocked(now time.Duration, holder string) {
+	l.held = true
+	l.holder, l.since = holder, now
+}
+
+// passLocked ends the holding of the lock: it hands it to the head of the queue,
+// and reports true, or frees it.
+func (l *Lock) passLocked() (handed bool) {
+	w := l.head
+	if w != nil {
+		if now := clock(); now-l.begun >= turn {
+			l.dequeueLocked(now, w)
+			l.takeLocked(now, w.holder)
+			l.begun = now
+			w.given = true
+			w.wake()
+			return true
+		}
+	}
+	l.held = false
+	l.holder = ""
+	l.wakeLocked()
+	return false
+}
+
+// wakeLocked has the head of the queue look at a lock that is free.
+func (l *Lock) wakeLocked() {
+	if w := l.head; w != nil && !w.woken {
+		w.woken = true
+		w.wake()
+	}
+}
+
+// wake makes sure that there is something in ready.
+func (w *waiter) wake() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
 }
 
 // timeoutLocked counts a timeout and describes it.
@@ -226,11 +283,12 @@ func (l *Lock) enqueueLocked(now, timeout time.Duration, holder string) *waiter 
 	} else {
 		w.timer.Reset(timeout)
 	}
-	w.holder, w.start = holder, now
+	w.holder, w.start, w.given = holder, now, false
 
 	w.prev = l.tail
 	if w.prev == nil {
 		l.head = w
+		l.begun = now
 	} else {
 		w.prev.next = w
 	}

@@ -52,39 +52,105 @@ func queue(ctx context.Context, l *Lock, timeout time.Duration, holder string) <
 	return got
 }
 
-// Ensure that the lock is handed over in the order of arrival, whatever the
-// timeouts, and that a newcomer that does not wait cannot overtake.
+// Ensure that those who wait get the lock in the order in which they came,
+// whatever the timeouts, by being handed it as by finding it free.
 func TestLock_firstInFirstOut(t *testing.T) {
+	for _, held := range []time.Duration{0, turn} {
+		t.Run(held.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const n = 10
+				var l Lock
+				mustLock(t, &l, "first")
+
+				var order []int // guarded by l
+				for i := range n {
+					go func() {
+						assert.NoError(t, l.Lock(t.Context(), long-time.Duration(i), strconv.Itoa(i)))
+						order = append(order, i)
+						time.Sleep(held)
+						assert.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
+						l.Unlock()
+					}()
+					synctest.Wait() // i is queued before i+1 comes.
+				}
+				require.Equal(t, n, l.Stats().Waiting)
+
+				time.Sleep(held)
+				l.Unlock()
+				time.Sleep((n + 1) * held)
+				synctest.Wait()
+				require.Len(t, order, n)
+				require.True(t, slices.IsSorted(order), "%v", order)
+				mustBeFree(t, &l)
+			})
+		})
+	}
+}
+
+// Ensure that a newcomer may overtake those who wait for one turn, and that then
+// the lock is the head's, whether it has run or not.
+func TestLock_turns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const n = 10
 		var l Lock
 		mustLock(t, &l, "first")
-
-		var order []int // guarded by l
-		head := make(chan struct{})
-		for i := range n {
-			go func() {
-				assert.NoError(t, l.Lock(t.Context(), long-time.Duration(i), strconv.Itoa(i)))
-				if i == 0 {
-					<-head
-				}
-				order = append(order, i)
-				assert.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
-				l.Unlock()
-			}()
-			synctest.Wait() // i is queued before i+1 comes.
+		var got [3]<-chan error
+		for i := range got {
+			got[i] = queue(t.Context(), &l, long, strconv.Itoa(i))
 		}
-		require.Equal(t, n, l.Stats().Waiting)
-
+		for i := range got {
+			for range 3 {
+				l.Unlock()
+				mustLock(t, &l, "newcomer")
+				synctest.Wait() // The head has looked, in vain.
+				require.Equal(t, len(got)-i, l.Stats().Waiting)
+			}
+			time.Sleep(turn)
+			l.Unlock()
+			require.Equal(t, strconv.Itoa(i), l.Stats().Holder)
+			require.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
+			require.NoError(t, <-got[i])
+		}
 		l.Unlock()
-		// Strict hand-over: the lock is the head's, whether it has run or not.
-		require.ErrorIs(t, l.Lock(t.Context(), 0, "newcomer"), ErrTimeout)
-		close(head)
-		synctest.Wait()
-
-		require.Len(t, order, n)
-		require.True(t, slices.IsSorted(order), "%v", order)
 		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that nobody waits in vain for a lock that is free because the one who
+// was to take it has gone.
+func TestLock_wokenLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for i := range 200 { // The waiter finds several cases ready, and select chooses at random.
+			var l Lock
+			mustLock(t, &l, "first")
+			ctx, cancel := context.WithCancel(t.Context())
+			leaves := queue(ctx, &l, time.Second, "leaves")
+			next := queue(t.Context(), &l, long, "next")
+			if i%2 == 0 {
+				l.mu.Lock() // Keeps the waiter from leaving the queue before it is woken.
+				cancel()
+			} else {
+				time.Sleep(time.Second - 1)
+				l.mu.Lock()
+				l.begun = clock()
+				time.Sleep(1)
+			}
+			require.False(t, l.passLocked())
+			l.mu.Unlock()
+			switch err := <-leaves; {
+			case err == nil:
+				l.Unlock() // late, but in time for the lock
+			case i%2 == 0:
+				require.Equal(t, context.Canceled, err)
+			default:
+				require.ErrorIs(t, err, ErrTimeout)
+			}
+			began := time.Now()
+			require.NoError(t, <-next)
+			require.Zero(t, time.Since(began), "it looked only when its time was up")
+			l.Unlock()
+			mustBeFree(t, &l)
+			cancel()
+		}
 	})
 }
 
@@ -197,10 +263,11 @@ func TestLock_handOverToCancelled(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancelled := queue(ctx, &l, long, "cancelled")
 			next := queue(t.Context(), &l, long, "next")
+			time.Sleep(turn)
 
 			l.mu.Lock() // Keeps the waiter from leaving the queue before the hand-over.
 			cancel()
-			l.passLocked()
+			require.True(t, l.passLocked())
 			require.Equal(t, "cancelled", l.holder)
 			l.mu.Unlock()
 
@@ -275,6 +342,9 @@ func race(l locker, n int) (acquired, cancelled int, err error) {
 			runtime.Gosched()
 		}
 
+		if i%4 < 2 {
+			time.Sleep(turn) // It is handed over, not found free.
+		}
 		if i%2 == 0 {
 			cancel()
 		} else {
@@ -428,7 +498,7 @@ func storm(l locker, rounds int) (timeouts uint64, err error) {
 			case <-stop:
 				return
 			default:
-				if s := l.Stats(); s.HeldFor < 0 || s.Waiting < 0 || s.Waiting > 0 && !s.Held {
+				if s := l.Stats(); s.HeldFor < 0 || s.Waiting < 0 {
 					report("impossible: %+v", s)
 					return
 				}
