@@ -54,6 +54,7 @@ func All() []*Contender {
 		sqliteMemLog("100ms", 100*time.Millisecond),
 		sqliteMemLog("commit", 0),
 		madmail(),
+		madmailPlain(),
 		mattnMemdb(),
 		mattnMemory(),
 		mattnDisk(),

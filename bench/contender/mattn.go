@@ -92,6 +92,15 @@ func madmail() *Contender {
 	}
 }
 
+// madmailPlain is the same with the data source name that it had, without the
+// options that sqlite-mem sets: each statement is prepared anew. It saves in the
+// same way, which is not measured again.
+func madmailPlain() *Contender {
+	c := madmail()
+	c.Name, c.DSN, c.Save = "madmail-plain", "file:PATH?mode=memory&cache=shared", ""
+	return c
+}
+
 func mattnMemdb() *Contender {
 	return &Contender{
 		Name:       "mattn-memdb",

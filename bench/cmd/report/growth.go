@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
@@ -35,7 +36,7 @@ func growth(r *results, o options, p *progress, name string) error {
 	for round := range o.growthRounds {
 		for _, m := range g.turn() {
 			run := &growthRun{}
-			if err := m.ask(request{Do: "growth", Commits: o.commits}, run); err != nil {
+			if err := m.ask(request{Do: "growth", Commits: o.commits, Same: accountsFor(slices.Min(o.growthMB))}, run); err != nil {
 				p.failed(m.name, err)
 				run = &growthRun{Err: err.Error()}
 			}
@@ -52,12 +53,12 @@ func (s *session) growth(req request) (r *growthRun, err error) {
 		return nil, err
 	}
 	load := measure.Load{Goroutines: 1, Ops: int64(req.Commits)}
-	for range 2 { // the first warms up
-		res, err := measure.Run(s.db, workload.Named("PointWrite").Op(s.accounts), load)
-		if err != nil {
-			return nil, err
-		}
-		r.Commit = percentiles(&res.Latencies)
+	write := workload.Named("PointWrite")
+	if r.Commit, err = s.warm(write.Op(s.accounts), load); err != nil {
+		return nil, err
+	}
+	if r.Same, err = s.warm(write.Op(req.Same), load); err != nil {
+		return nil, err
 	}
 	if s.contender.Name == contender.Reference {
 		for range 2 {
@@ -69,6 +70,19 @@ func (s *session) growth(req request) (r *growthRun, err error) {
 	now, err := resident()
 	r.Resident = now - s.base
 	return r, err
+}
+
+// warm runs a load twice, of which the second counts.
+func (s *session) warm(op workload.Op, load measure.Load) ([]float64, error) {
+	var p []float64
+	for range 2 {
+		res, err := measure.Run(s.db, op, load)
+		if err != nil {
+			return nil, err
+		}
+		p = percentiles(&res.Latencies)
+	}
+	return p, nil
 }
 
 // pin times read-only transactions.

@@ -51,7 +51,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "everything small and once: that it works, not how fast")
 	flag.BoolVar(&o.huge, "huge", false, "growth to 4 GiB")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds over all contenders")
-	flag.DurationVar(&o.cell, "time", 40*time.Millisecond, "how long each load runs in each round")
+	flag.DurationVar(&o.cell, "time", 150*time.Millisecond, "how long each load runs in each round")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for databases, on the disk to measure (default: the system's for temporary files)")
@@ -82,7 +82,7 @@ func (o *options) sizes() {
 	o.goroutines, o.writers = []int{1, 2, 8, 64}, []int{1, 8, 64}
 	o.commitRounds, o.commitTime = 3, time.Second
 	o.mailUsers = mailstore.Users
-	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 3, 2*time.Second
+	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 5, 2*time.Second
 	o.loadMB, o.repeats = 300, 3
 	o.growthMB, o.growthRounds, o.commits = []int{10, 100, 1000}, 5, 5000
 	if o.huge {

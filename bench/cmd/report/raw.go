@@ -54,6 +54,7 @@ func writeRaw(w io.Writer, r *results) error {
 		}
 		fmt.Fprintf(b, "BenchmarkGrowth/size=%dMB/contender=%s-%d\t1", g.MB, g.Contender, r.Machine.Cores)
 		writePercentiles(b, "commit-", g.Commit)
+		writePercentiles(b, "commit-same-", g.Same)
 		writePercentiles(b, "pin-", g.Pin)
 		fmt.Fprintf(b, "\t%d resident-bytes\t%d data-bytes\n", g.Resident, g.DataBytes)
 	}

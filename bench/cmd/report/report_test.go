@@ -178,8 +178,8 @@ func TestAims(t *testing.T) {
 		of := func(took float64) time.Duration { return time.Duration(took * 1e9) }
 		r.LoadSave = []*loadSaveRun{{MB: 1024, FileBytes: 1000, Resident: 1090, ResidentAfterSave: int64(1095 * x), Read: of(0.1), ReadFresh: of(0.81), ReadCold: of(0.1),
 			LoadAgain: of(1), Load: of(x), LoadCold: of(1), Vacuum: of(0.81), Save: of(x)}}
-		r.Growth = []*growthRun{{Contender: contender.Reference, MB: 10, Commit: []float64{100}, Pin: []float64{100}},
-			{Contender: contender.Reference, MB: 4096, Commit: []float64{124 * x}, Pin: []float64{124}}}
+		r.Growth = []*growthRun{{Contender: contender.Reference, MB: 10, Commit: []float64{100}, Same: []float64{100}, Pin: []float64{100}},
+			{Contender: contender.Reference, MB: 4096, Commit: []float64{124 * x}, Same: []float64{124}, Pin: []float64{124}}}
 		return r
 	}
 	for _, a := range measured(1).aims() {

@@ -137,5 +137,10 @@ type growthRun struct {
 	DataBytes int64
 	Resident  int64     // beyond what the process had before there was a database
 	Commit    []float64 // point writes, one goroutine: nanoseconds, as measure.Percentiles
+	Same      []float64 // the same, among as many accounts as the smallest database has
 	Pin       []float64 // BeginTx(ReadOnly), one read, Rollback; nil: the contender has no such snapshots
 }
+
+func (g growthRun) commit() []float64 { return g.Commit }
+func (g growthRun) same() []float64   { return g.Same }
+func (g growthRun) pin() []float64    { return g.Pin }

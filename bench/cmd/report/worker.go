@@ -34,6 +34,7 @@ type request struct {
 	Repeats int           // loadsave: of each step, of which the median counts
 	Quiet   time.Duration // snapshot: how long the load runs without a save
 	Commits int           // growth
+	Same    int           // growth: the accounts that every size has
 }
 
 type answer struct {
