@@ -57,8 +57,9 @@ type Stats struct {
 }
 
 // turn is how long newcomers may overtake those who wait: long beside a hand-over
-// and a small transaction, short beside what a user notices.
-const turn = 200 * time.Microsecond
+// and a small transaction, short beside what a user notices. It is also how long
+// a goroutine waits for a sync.Mutex before it is handed to it.
+const turn = time.Millisecond
 
 // Lock is a mutual exclusion lock whose queue gets it once a turn. The zero value
 // is an unlocked Lock. A Lock must not be copied after first use.
