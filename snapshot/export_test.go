@@ -31,6 +31,13 @@ func SetPoints(point func(name string)) (restore func()) {
 // PlantInPlace has files written in place, a known fault.
 func PlantInPlace() (restore func()) { return setSystem(inPlace(system)) }
 
+// PlantLogBeforeBase has a save change base and log in the wrong order, a known
+// fault.
+func PlantLogBeforeBase() (restore func()) { return setSystem(logBeforeBase(system)) }
+
+// PlantUnsyncedLog has a log never synced, a known fault.
+func PlantUnsyncedLog() (restore func()) { return setSystem(unsyncedLog(system)) }
+
 // SetLogAhead sets how far a log is written ahead, so that what the tests copy
 // is small.
 func SetLogAhead(n int) (restore func()) {
@@ -84,13 +91,13 @@ func RecordSystem(t testing.TB, root string) (r Recording, restore func()) {
 // Tell notes an acknowledgement.
 func (r Recording) Tell() { r.tell() }
 
-// PowerStates calls check with each state that a power failure may leave.
-func (r Recording) PowerStates(t testing.TB, seed uint64, check func(PowerState)) int {
+// PowerStates calls check with each state that a power failure may leave, until
+// it returns false.
+func (r Recording) PowerStates(t testing.TB, seed uint64, check func(PowerState) bool) int {
 	opts := powerOptions{seed: seed, unread: func(name string) bool {
 		return name[0] == '.' || strings.HasSuffix(name, ".lock") // temporary files, and a record of no account
 	}}
 	return r.powerStates(t, opts, func(s powerState) bool {
-		check(PowerState{Dir: s.dir, Told: s.told, How: s.String()})
-		return true
+		return check(PowerState{Dir: s.dir, Told: s.told, How: s.String()})
 	})
 }

@@ -27,9 +27,13 @@ import (
 
 func init() { crash.Register("logging server", loggingServer) }
 
+// logAhead is little, and yet enough for what one row changes to find room that
+// was written ahead.
+const logAhead = 66_000
+
 func loggingServer(c *crash.Child) error {
 	defer snapshot.SetPoints(c.Point)()
-	defer snapshot.SetLogAhead(8192)()
+	defer snapshot.SetLogAhead(logAhead)()
 	path := filepath.Join(c.Dir, "app.db")
 	ack := func(n int) { c.Ack(n) }
 	switch c.Arg {
@@ -37,6 +41,8 @@ func loggingServer(c *crash.Child) error {
 		return logEndlessly(path, "commit", ack)
 	case "interval":
 		return logEndlessly(path, "5ms", ack)
+	case "log before base":
+		defer snapshot.PlantLogBeforeBase()()
 	}
 	return logRows(path, ack)
 }
@@ -178,8 +184,23 @@ func TestLogCrash_points(t *testing.T) {
 	t.Logf("%d kills", kills)
 }
 
-// Ensure the same of one that is killed at random, again and again, and that
-// with an interval no row is lost that the counters have called durable.
+// Ensure that one that gave the new log its name before the new file has its own
+// would be found, when it is killed in between, to leave what nobody can open.
+func TestLogCrash_planted(t *testing.T) {
+	for n := 1; ; n++ {
+		dir := t.TempDir()
+		res := crash.Run{Program: "logging server", Dir: dir, Arg: "log before base", Point: "rename app.db", Nth: n}.Do(t)
+		acked := last(t, res, 0)
+		if acked > 0 && snapshot.Finds(t, func(t testing.TB) { afterLogCrash(t, filepath.Join(dir, "app.db"), acked, acked+1) }) {
+			t.Logf("found at point %d", n)
+			return
+		}
+		require.True(t, res.Killed, "not found")
+	}
+}
+
+// Ensure that one that is killed at random, again and again, loses no such row
+// either, and with an interval none that the counters have called durable.
 func TestLogCrash_random(t *testing.T) {
 	for _, arg := range []string{"endless", "interval"} {
 		start, kills, rows := time.Now(), 0, 0
@@ -205,36 +226,61 @@ func TestLogCrash_random(t *testing.T) {
 // one finds every row whose commit has returned, and no other file than it
 // should.
 func TestLogPowerLoss(t *testing.T) {
-	defer snapshot.SetLogAhead(8192)()
 	start, states := time.Now(), 0
 	for seed := uint64(0); seed == 0 || time.Since(start) < *snapshot.Long; seed++ {
-		dir := t.TempDir()
-		rec, restore := snapshot.RecordSystem(t, dir)
-		acked := []int{0}
-		err := logRows(filepath.Join(dir, "app.db"), func(n int) {
-			acked = append(acked, n)
-			rec.Tell()
-		})
-		restore()
-		require.NoError(t, err)
-		states += rec.PowerStates(t, seed, func(s snapshot.PowerState) {
+		states += logPowerStates(t, seed, nil, func(path string, acked int, s snapshot.PowerState) bool {
 			defer func() {
 				if t.Failed() {
 					t.Logf("seed %d: %s", seed, s.How)
 				}
 			}()
-			n := acked[s.Told]
-			afterLogCrash(t, filepath.Join(s.Dir, "app.db"), n, n+1)
+			afterLogCrash(t, path, acked, acked+1)
+			return true
 		})
 	}
 	t.Logf("%d states", states)
+}
+
+// logPowerStates calls check with the states that a power failure may leave in
+// the life of a logging server, and the rows acknowledged by then, until it
+// returns false. plant may be nil.
+func logPowerStates(t *testing.T, seed uint64, plant func() func(), check func(path string, acked int, s snapshot.PowerState) bool) int {
+	t.Helper()
+	defer snapshot.SetLogAhead(8192)() // less than would be written: TestPowerLoss has that
+	dir := t.TempDir()
+	rec, restore := snapshot.RecordSystem(t, dir)
+	if plant != nil {
+		plant() // restore undoes it as well
+	}
+	acked := []int{0}
+	err := logRows(filepath.Join(dir, "app.db"), func(n int) {
+		acked = append(acked, n)
+		rec.Tell()
+	})
+	restore()
+	require.NoError(t, err)
+	return rec.PowerStates(t, seed, func(s snapshot.PowerState) bool {
+		return check(filepath.Join(s.Dir, "app.db"), acked[s.Told], s)
+	})
+}
+
+// Ensure that a server that never syncs its log would be found to lose what it has
+// acknowledged.
+func TestLogPowerLoss_planted(t *testing.T) {
+	found := false
+	states := logPowerStates(t, 0, snapshot.PlantUnsyncedLog, func(path string, acked int, _ snapshot.PowerState) bool {
+		found = snapshot.Finds(t, func(t testing.TB) { afterLogCrash(t, path, acked, acked+1) })
+		return !found
+	})
+	require.True(t, found)
+	t.Logf("found in the last of %d states", states)
 }
 
 // Ensure that whichever operation of the file system fails, once or for good, no
 // commit is called durable that is not, what may write says so while it may not,
 // and service resumes when the disk is back.
 func TestLogFaults(t *testing.T) {
-	defer snapshot.SetLogAhead(8192)()
+	defer snapshot.SetLogAhead(logAhead)()
 	for _, forever := range []bool{false, true} {
 		n := 1
 		for ; logFault(t, n, forever); n++ {

@@ -79,22 +79,32 @@ func newHistory(t testing.TB, path string) (h *history, next func()) {
 	}
 }
 
-// openLogged opens path for h, which is what the file holds.
+// openLogged opens path for h, which is what the file and its log hold.
 func openLogged(t testing.TB, path string, h *history) *File {
 	t.Helper()
+	return openLoggedOn(t, system, path, h)
+}
+
+func openLoggedOn(t testing.TB, fs fsys, path string, h *history) *File {
+	t.Helper()
 	f := NewFile(path, h, true)
+	f.fs = fs
 	s := new(memSink)
 	_, err := f.Open(bg, s)
 	require.NoError(t, err)
-	require.True(t, bytes.Equal(h.last().b, s.bytes()))
+	requireState(t, h.last(), s.bytes())
 	f.Start(h.last().version)
 	return f
 }
 
 // reload is what Open makes of the file and its log.
-func reload(path string) ([]byte, FileInfo, error) {
+func reload(path string) ([]byte, FileInfo, error) { return reloadOn(system, path) }
+
+func reloadOn(fs fsys, path string) ([]byte, FileInfo, error) {
 	s := new(memSink)
-	info, err := NewFile(path, new(history), false).Open(bg, s)
+	f := NewFile(path, new(history), false)
+	f.fs = fs
+	info, err := f.Open(bg, s)
 	return s.bytes(), info, err
 }
 
@@ -182,6 +192,17 @@ func TestLog_torn(t *testing.T) {
 			require.Positive(t, info.Torn)
 		}
 	}
+	writeFile(t, logName(path), log)
+	tornSectors(t, system, path, states)
+}
+
+// tornSectors reads a log of four transactions, whole at first, without some
+// sectors of the last one.
+func tornSectors(t testing.TB, fs fsys, path string, states []*memImage) {
+	t.Helper()
+	log := readFile(t, logName(path))
+	ends := logEnds(t, log)
+	r := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
 		torn := bytes.Clone(log[:ends[3]])
 		for off := ends[2]; off < ends[3]; off += 512 {
@@ -190,10 +211,50 @@ func TestLog_torn(t *testing.T) {
 			}
 		}
 		writeFile(t, logName(path), torn)
-		got, info, err := reload(path)
+		got, info, err := reloadOn(fs, path)
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, info.Commits, 3)
 		requireState(t, states[info.Commits], got)
+	}
+}
+
+// goesOn cuts the log off after n bytes, opens the database, and makes sure that
+// what it flushes from then on is read by the next Open. after is called when it
+// is open.
+func goesOn(t testing.TB, from string, states []*memImage, n int, after func(f *File)) {
+	t.Helper()
+	path := copySet(t, from)
+	log := readFile(t, logName(path))[:n]
+	writeFile(t, logName(path), log)
+	whole := 0
+	for _, end := range logEnds(t, log) {
+		if end <= n {
+			whole++
+		}
+	}
+	h := new(history)
+	h.commit(states[whole].b)
+	f := openLogged(t, path, h)
+	after(f)
+	for _, s := range states[whole+1:] {
+		h.commit(s.b)
+		require.NoError(t, f.Flush())
+		got, info, err := reload(copySet(t, path))
+		require.NoError(t, err, n)
+		requireState(t, s, got, n)
+		require.Zero(t, info.Torn)
+	}
+	require.NoError(t, f.Close(false))
+}
+
+// Ensure that wherever a crash has cut a log off, what is committed after the
+// next start is durable, and not behind what was torn.
+func TestLog_goesOn(t *testing.T) {
+	path, states := logged(t, 4)
+	ends := logEnds(t, readFile(t, logName(path)))
+	r := rand.New(rand.NewPCG(7, 8))
+	for n := walHeaderSize; n < ends[3]; n += 1 + r.IntN(1999) {
+		goesOn(t, path, states, n, func(*File) {})
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 type plantedFS struct {
 	fsys
 	onCreate  func(name string, perm os.FileMode) (file, error)
+	onOpen    func(name string) (file, error)
 	onRename  func(from, to string) error
 	onSyncDir func(name string) error
 	onFile    func(name string, f *plantedFile) // sets functions of a new file
@@ -40,6 +41,13 @@ func (p *plantedFS) create(name string, perm os.FileMode) (file, error) {
 	return x, nil
 }
 
+func (p *plantedFS) open(name string) (file, error) {
+	if p.onOpen != nil {
+		return p.onOpen(name)
+	}
+	return p.fsys.open(name)
+}
+
 func (p *plantedFS) rename(from, to string) error {
 	if p.onRename != nil {
 		return p.onRename(from, to)
@@ -56,8 +64,17 @@ func (p *plantedFS) syncDir(name string) error {
 
 type plantedFile struct {
 	file
-	onWrite func(p []byte) (int, error)
-	onSync  func() error
+	onReadAt   func(p []byte, off int64) (int, error)
+	onWrite    func(p []byte) (int, error)
+	onSync     func() error
+	onSyncData func() error
+}
+
+func (f *plantedFile) ReadAt(p []byte, off int64) (int, error) {
+	if f.onReadAt != nil {
+		return f.onReadAt(p, off)
+	}
+	return f.file.ReadAt(p, off)
 }
 
 func (f *plantedFile) Write(p []byte) (int, error) {
@@ -72,6 +89,13 @@ func (f *plantedFile) Sync() error {
 		return f.onSync()
 	}
 	return f.file.Sync()
+}
+
+func (f *plantedFile) syncData() error {
+	if f.onSyncData != nil {
+		return f.onSyncData()
+	}
+	return f.file.syncData()
 }
 
 func nothing() error { return nil }

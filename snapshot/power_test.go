@@ -170,6 +170,9 @@ type powerRun struct {
 	// run does the work through fs, and calls tell for each acknowledgement.
 	run func(t *testing.T, path string, fs fsys, want []*memImage, tell func())
 
+	// opens looks at what the database at path is, and is opensAs if not set.
+	opens func(path string, want []*memImage) error
+
 	// also looks at what else has to be right, unless nil.
 	also func(path string, s powerState, want []*memImage) error
 
@@ -186,12 +189,16 @@ func (r powerRun) bad(t *testing.T, plant func(fsys) fsys) (errs []error, states
 	rec := record(t, filepath.Dir(path))
 	path, err := Resolve(path)
 	require.NoError(t, err)
-	r.run(t, path, plant(rec.fs(osFS{})), want, rec.tell)
+	r.run(t, path, plant(rec.fs(unsynced(osFS{}))), want, rec.tell)
+	opens := opensAs
+	if r.opens != nil {
+		opens = r.opens
+	}
 	// RemoveLeftovers does not look into them.
 	r.opts.unread = func(name string) bool { return isTempName(name, tempPrefix(path)) }
 	states = rec.powerStates(t, r.opts, func(s powerState) bool {
 		path := filepath.Join(s.dir, "x.db")
-		err := opensAs(path, want[s.told:])
+		err := opens(path, want[s.told:])
 		if err == nil && r.also != nil {
 			err = r.also(path, s, want)
 		}
@@ -204,6 +211,13 @@ func (r powerRun) bad(t *testing.T, plant func(fsys) fsys) (errs []error, states
 }
 
 func asIs(f fsys) fsys { return f }
+
+// unsynced saves the time of syncs, where the recording of them is what counts.
+func unsynced(f fsys) fsys {
+	return &plantedFS{fsys: f,
+		onSyncDir: func(string) error { return nil },
+		onFile:    func(_ string, x *plantedFile) { x.onSync, x.onSyncData = nothing, nothing }}
+}
 
 // opensAs makes sure that the database at path is one of want: to Load, and
 // then to SQLite, and that only the temporary files that RemoveLeftovers
@@ -413,6 +427,8 @@ var powerRuns = map[string]powerRun{
 			return nil
 		},
 	},
+	"a log":      logRun,
+	"a torn log": tornLogRun,
 }
 
 // Ensure that whenever the power fails, and whatever the disk then has of what

@@ -67,6 +67,7 @@ type recording struct {
 	files [][]byte       // contents now, by number
 	kept  [][]byte       // contents at the beginning; nil for files made later
 	ops   []powerOp
+	begin int // number of ops; powerStates passes over what comes before
 }
 
 type powerKind int
@@ -132,6 +133,13 @@ func (r *recording) fs(fsx fsys) powerFS { return powerFS{fsx, r} }
 
 // tell notes that the work so far was acknowledged: powerState.told counts it.
 func (r *recording) tell() { r.do(powerOp{kind: opTell}, func() error { return nil }) }
+
+// pass has powerStates begin here.
+func (r *recording) pass() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begin = len(r.ops)
+}
 
 // steps are the operations, for a test of their order.
 func (r *recording) steps() (steps []string) {
@@ -376,8 +384,11 @@ func (r *recording) powerStates(t testing.TB, opts powerOptions, check func(powe
 	told, n, on := 0, 0, true
 	for at := 0; ; at++ {
 		m.states(func(names map[string]snap) {
+			if !on || at < r.begin {
+				return
+			}
 			key := stateKey(names, told)
-			if !on || seen[key] {
+			if seen[key] {
 				return
 			}
 			seen[key] = true

@@ -230,7 +230,7 @@ func TestPowerLoss_process(t *testing.T) {
 			})
 			restore()
 			require.NoError(t, err)
-			states += rec.PowerStates(t, seed, func(s snapshot.PowerState) {
+			states += rec.PowerStates(t, seed, func(s snapshot.PowerState) bool {
 				defer func() {
 					if t.Failed() {
 						t.Logf("%s, seed %d: %s", name, seed, s.How)
@@ -238,6 +238,7 @@ func TestPowerLoss_process(t *testing.T) {
 				}()
 				n := acked[s.Told]
 				afterCrash(t, filepath.Join(s.Dir, "app.db"), n, n+1)
+				return true
 			})
 		}
 	}
