@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -119,11 +120,18 @@ func (f *Flusher) Wait() error {
 	f.mu.Lock()
 	f.pending = nil
 	f.mu.Unlock()
+	// OnEvent may end in code of the user's that panics, and who recovers from it
+	// goes on: nobody may wait for ever, nor take the flush for one that worked.
+	b.err = errPanicked
+	defer func() {
+		<-f.turn
+		close(b.done)
+	}()
 	b.err = f.attemptLocked()
-	<-f.turn
-	close(b.done)
 	return b.err
 }
+
+var errPanicked = errors.New("sqlite-mem: the flush of the log panicked")
 
 // Failed is the error of the last flush, nil if it worked.
 func (f *Flusher) Failed() error {

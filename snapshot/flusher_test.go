@@ -102,3 +102,35 @@ func TestFlusher_fails(t *testing.T) {
 		require.NoError(t, f.Close())
 	})
 }
+
+// Ensure that a panic of what is told of a flush leaves nobody waiting, and that
+// nobody takes that flush for one that worked.
+func TestFlusher_panics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		panics := true
+		f := NewFlusher(FlusherConfig{
+			Flush:   func() error { time.Sleep(time.Second); return nil },
+			Pending: func() bool { return false },
+			OnEvent: func(FlushEvent) {
+				if panics {
+					panic("a logger's")
+				}
+			},
+		})
+		f.turn <- struct{}{} // so that one joins the other
+		first, second := make(chan any, 1), make(chan error, 1)
+		go func() {
+			defer func() { first <- recover() }()
+			_ = f.Wait()
+		}()
+		synctest.Wait()
+		go func() { second <- f.Wait() }()
+		synctest.Wait()
+		<-f.turn
+		require.Equal(t, "a logger's", <-first)
+		require.ErrorIs(t, <-second, errPanicked)
+		panics = false
+		require.NoError(t, f.Wait())
+		require.NoError(t, f.Close())
+	})
+}
