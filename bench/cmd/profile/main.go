@@ -1,0 +1,211 @@
+// Command profile shows whose code the processor time of a load goes into, for
+// several contenders side by side: why one is as fast as it is. It needs perf(1),
+// and the rights to use it.
+//
+//	go -C bench run ./cmd/profile -work PointRead -goroutines 1 -contenders sqlite-mem,mattn-memory-1conn
+//
+// Each contender runs in a process of its own, is filled, and then sampled for
+// -time. The table has the processor time of one operation, in nanoseconds, over
+// all threads: with several goroutines that is more than the time of the run
+// divided by the operations.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/contender"
+	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/workload"
+)
+
+type options struct {
+	work, contenders string
+	goroutines       int
+	cancellable      bool
+	time             time.Duration
+	accounts         int
+	child            string // the contender that this process runs
+	binary           string // of this command, with the names of its functions
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.work, "work", "PointRead", "the load")
+	flag.StringVar(&o.contenders, "contenders", contender.Reference+",mattn-memory-1conn", "names, with commas")
+	flag.IntVar(&o.goroutines, "goroutines", 1, "that run it")
+	flag.BoolVar(&o.cancellable, "cancellable", false, "contexts that could be cancelled")
+	flag.DurationVar(&o.time, "time", 5*time.Second, "how long each contender is sampled")
+	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
+	flag.StringVar(&o.child, "child", "", "for the command itself")
+	flag.Parse()
+	run := parent
+	if o.child != "" {
+		run = child
+	}
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "profile:", err)
+		os.Exit(1)
+	}
+}
+
+// outcome is what a child tells of its run.
+type outcome struct {
+	Ops int64
+	CPU time.Duration // of the process, in the run
+}
+
+// child runs the load when a line comes in, and tells of it.
+func child(o options) (err error) {
+	c, err := contender.Named(o.child)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "profile")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	db, err := c.Open(filepath.Join(dir, "profile.db"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	ctx := context.Background()
+	if err := errors.Join(workload.Fill(ctx, db, o.accounts, 0), workload.Prepare(ctx, db), db.Connect(ctx, contender.MaxGoroutines)); err != nil {
+		return err
+	}
+	op := workload.Named(o.work).Op(o.accounts)
+	load := measure.Load{Goroutines: o.goroutines, Cancellable: o.cancellable, Duration: o.time / 10}
+	if _, err := measure.Run(db, op, load); err != nil { // warms up
+		return err
+	}
+	fmt.Println("ready")
+	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
+		return err
+	}
+	before, err := processTime()
+	if err != nil {
+		return err
+	}
+	load.Duration = o.time
+	r, err := measure.Run(db, op, load)
+	if err != nil {
+		return err
+	}
+	after, err := processTime()
+	if err != nil {
+		return err
+	}
+	err = json.NewEncoder(os.Stdout).Encode(outcome{Ops: r.Ops, CPU: after - before})
+	_, _ = io.Copy(io.Discard, os.Stdin) // what follows is not to be sampled
+	return err
+}
+
+func processTime() (time.Duration, error) {
+	var u unix.Rusage
+	err := unix.Getrusage(unix.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
+func parent(o options) (err error) {
+	if _, err := exec.LookPath("perf"); err != nil {
+		return fmt.Errorf("perf is needed, of the package linux-perf or linux-tools: %w", err)
+	}
+	engine, err := engineFunctions("../internal/memvfs")
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "profile")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	o.binary = filepath.Join(dir, "profile")
+	// go run leaves out the names of functions.
+	build := exec.Command("go", "build", "-o", o.binary, "./cmd/profile")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("go build: %w", err)
+	}
+	names := strings.Split(o.contenders, ",")
+	var profiles []profile
+	for _, name := range names {
+		fmt.Fprintf(os.Stderr, "%s\n", name)
+		p, err := record(o, name, engine)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		profiles = append(profiles, p)
+	}
+	context := "background"
+	if o.cancellable {
+		context = "cancellable"
+	}
+	fmt.Printf("%s, goroutines: %d, %s context: processor time of one operation, in ns\n\n", o.work, o.goroutines, context)
+	return write(os.Stdout, names, profiles)
+}
+
+// record samples one contender.
+func record(o options, name string, engine map[string]bool) (p profile, err error) {
+	dir, err := os.MkdirTemp("", "profile")
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	// Both end by themselves, and before long if something goes wrong.
+	ctx, cancel := context.WithTimeout(context.Background(), 2*o.time+2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, o.binary, "-child", name, "-work", o.work, fmt.Sprint("-goroutines=", o.goroutines),
+		fmt.Sprint("-cancellable=", o.cancellable), fmt.Sprint("-time=", o.time), fmt.Sprint("-accounts=", o.accounts))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return p, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return p, err
+	}
+	if err := cmd.Start(); err != nil {
+		return p, err
+	}
+	var ready string
+	if _, err := fmt.Fscanln(out, &ready); err != nil {
+		return p, errors.Join(err, cmd.Wait())
+	}
+	data := filepath.Join(dir, "perf.data")
+	perf := exec.CommandContext(ctx, "perf", "record", "-q", "-o", data, "-p", fmt.Sprint(cmd.Process.Pid))
+	perf.Stderr = os.Stderr
+	if err := perf.Start(); err != nil {
+		return p, errors.Join(err, in.Close(), cmd.Wait())
+	}
+	var result outcome
+	_, err = io.WriteString(in, "\n")
+	if err == nil {
+		err = json.NewDecoder(out).Decode(&result)
+	}
+	// It writes what it has and then reports the signal as its own end.
+	err = errors.Join(err, perf.Process.Signal(os.Interrupt))
+	_ = perf.Wait()
+	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {
+		return p, err
+	}
+	report, err := exec.CommandContext(ctx, "perf", "report", "-q", "-i", data, "--no-children", "-g", "none", "--percent-limit", "0", "--stdio",
+		"--sort", "dso,symbol", "-t", "|").Output()
+	if err != nil {
+		return p, err
+	}
+	return parse(string(report), engine, float64(result.CPU.Nanoseconds())/float64(max(result.Ops, 1))), nil
+}
