@@ -9,7 +9,8 @@
 // to read anew what the last one has changed, while the one that is running could
 // go on at once. So, for the length of a turn, whoever comes may take a lock that
 // is free, though others wait. After that the next Unlock hands it to whoever
-// has waited longest, and a turn begins anew. Those who wait keep their order.
+// has waited longest, and a turn begins anew. Those who wait keep their order, but for one whose time
+// is up while the lock is free, who counts as a newcomer.
 // Who has n others before it therefore waits for no more than n+1 turns, each
 // as long as turn and the transaction in which it ends.
 //
@@ -211,10 +212,12 @@ func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 			l.passLocked()
 		}
 		err = ended // nil if only the time is up
-	case ended == nil && !l.held: // woken, or late but in time
+	case ended == nil && !l.held && (w == l.head || late): // woken, or late but in time
+		if w == l.head {
+			l.begun = now
+		}
 		l.dequeueLocked(now, w)
 		l.takeLocked(now, w.holder)
-		l.begun = now
 	case ended != nil || late:
 		l.dequeueLocked(now, w)
 		if !l.held {
@@ -224,7 +227,7 @@ func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 			err = l.timeoutLocked(now, now-w.start)
 		}
 	default:
-		return false, nil // overtaken
+		return false, nil // overtaken, or woken by what an earlier wait left in ready
 	}
 	return true, err
 }

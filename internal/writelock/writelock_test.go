@@ -52,8 +52,8 @@ func queue(ctx context.Context, l *Lock, timeout time.Duration, holder string) <
 	return got
 }
 
-// Ensure that those who wait get the lock in the order in which they came,
-// whatever the timeouts, by being handed it as by finding it free.
+// Ensure that those who wait get the lock in the order in which they came, by
+// being handed it as by finding it free.
 func TestLock_firstInFirstOut(t *testing.T) {
 	for _, held := range []time.Duration{0, turn} {
 		t.Run(held.String(), func(t *testing.T) {
@@ -112,6 +112,93 @@ func TestLock_turns(t *testing.T) {
 		}
 		l.Unlock()
 		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that those who come later do not put off the end of a turn.
+func TestLock_turnEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "first")
+		var got []<-chan error
+		for i := range 5 {
+			got = append(got, queue(t.Context(), &l, long, strconv.Itoa(i)))
+			l.Unlock()
+			mustLock(t, &l, "newcomer") // before the head has looked
+			synctest.Wait()
+			time.Sleep(turn / 5)
+		}
+		l.Unlock()
+		require.Equal(t, "0", l.Stats().Holder)
+		for i := range got {
+			require.NoError(t, <-got[i])
+			l.Unlock()
+		}
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that a turn begins when the head of the queue finds the lock free, too.
+func TestLock_turnBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "first")
+		a, b := queue(t.Context(), &l, long, "a"), queue(t.Context(), &l, long, "b")
+		time.Sleep(turn / 2)
+		l.Unlock()
+		require.NoError(t, <-a)
+		time.Sleep(turn * 3 / 4)
+		l.Unlock()
+		require.False(t, l.Stats().Held, "handed over before the turn was over")
+		mustLock(t, &l, "newcomer")
+		synctest.Wait()
+		time.Sleep(turn / 4)
+		l.Unlock()
+		require.NoError(t, <-b)
+		l.Unlock()
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that one who is not the head and looks, because of what an earlier wait
+// has left in its channel, neither takes a lock that is free nor begins a turn.
+func TestLock_looksInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "first")
+		l.mu.Lock()
+		head, other := l.enqueueLocked(clock(), long, "head"), l.enqueueLocked(clock(), long, "other")
+		other.wake()
+		begun := l.begun
+		l.mu.Unlock()
+		time.Sleep(turn / 2)
+		l.Unlock()
+		<-other.ready
+		done, err := l.look(other, nil, false)
+		require.False(t, done)
+		require.NoError(t, err)
+		require.False(t, l.Stats().Held)
+		require.Equal(t, begun, l.begun)
+
+		// Its time is up: it counts as a newcomer, and the turn goes on.
+		done, err = l.look(other, nil, true)
+		require.True(t, done)
+		require.NoError(t, err)
+		require.Equal(t, "other", l.Stats().Holder)
+		require.Equal(t, begun, l.begun)
+		<-head.ready
+		done, _ = l.look(head, nil, false)
+		require.False(t, done)
+		time.Sleep(turn / 2)
+		l.Unlock()
+		require.Equal(t, "head", l.Stats().Holder)
+		done, err = l.look(head, nil, true)
+		require.True(t, done)
+		require.NoError(t, err, "late, but in time")
+		l.Unlock()
+		mustBeFree(t, &l)
+		head.timer.Stop()
+		other.timer.Stop()
 	})
 }
 
@@ -280,24 +367,30 @@ func TestLock_handOverToCancelled(t *testing.T) {
 	})
 }
 
-// Ensure that a lock handed over at the instant of the timeout is either the
-// waiter's or free, never lost.
+// Ensure that one whose time is up gets the lock all the same, if it is handed
+// over or free by the time that it looks.
 func TestLock_handOverAtTimeout(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l Lock
-		for range 200 {
-			mustLock(t, &l, "first")
-			got := queue(t.Context(), &l, time.Second, "second")
-			time.Sleep(time.Second) // Wakes at the same instant as the timer.
-			l.Unlock()
-			if err := <-got; err == nil {
-				l.Unlock()
-			} else {
-				require.ErrorIs(t, err, ErrTimeout)
-			}
-			mustBeFree(t, &l)
-		}
-	})
+	for _, free := range []bool{false, true} {
+		t.Run(fmt.Sprintf("free=%v", free), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l Lock
+				for range 200 { // It finds both cases ready, and select chooses at random.
+					mustLock(t, &l, "first")
+					got := queue(t.Context(), &l, time.Second, "second")
+					l.mu.Lock()             // Keeps it from leaving.
+					time.Sleep(time.Second) // Wakes at the same instant as the timer.
+					if free {
+						l.begun = clock()
+					}
+					require.Equal(t, !free, l.passLocked())
+					l.mu.Unlock()
+					require.NoError(t, <-got)
+					l.Unlock()
+					mustBeFree(t, &l)
+				}
+			})
+		})
+	}
 }
 
 // Ensure that a hand-over racing with a cancellation never loses the lock:
