@@ -14,7 +14,8 @@
 **
 ** A loaded database lies in huge pages where the system has them: most of the
 ** time of a load is else what its page faults cost. Only slabs that are filled
-** at once are made of them, so none of that memory is idle.
+** at once are made of them, so that none of it is idle at first; when a page of
+** one goes back, the huge page is split.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -39,7 +40,7 @@
 struct Slab {
   Slab *pPrev, *pNext;       /* In Table.pPartial or Table.pFull */
   size_t nByte;              /* Of the mapping */
-  int huge;                  /* It may be made of huge pages */
+  int holed;                 /* Memory of it went back */
   int nVersion;              /* Places */
   int nTaken;                /* Places ever used: those behind were never touched */
   int nUsed;                 /* Places in use now */
@@ -103,6 +104,7 @@ static size_t osPage(void){
 */
 static void *osMapHuge(void){
 #if defined(MADV_HUGEPAGE)
+  if( osPage()!=4096 ) return 0;   /* Huge pages are as large as 512 MB then */
   const size_t nAll = 2*HUGE_BYTES - osPage();
   unsigned char *a = osMap(nAll), *aHuge;
   if( a==0 ) return 0;
@@ -128,15 +130,26 @@ static void osUnmap(void *p, size_t n){
 /*
 ** Gives back the memory of one page, if the system can do that. It would give
 ** back the neighbours as well if it were asked for a part of a page of its own:
-** madvise rounds the length up. A slab with a hole is not to become a huge page
-** again, which would fill the hole.
+** madvise rounds the length up.
+**
+** Of a huge page Linux keeps all until none of it is mapped, or until memory is
+** short. Advice about a part of it (MADV_COLD, since Linux 5.4) has it split at
+** once. A slab with a hole is not to become a huge page again, which would fill
+** the hole.
 */
 static int osDiscard(Slab *p, void *a, size_t n){
 #if defined(__linux__)
   if( n%osPage()!=0 ) return 0;
+  if( !p->holed ){
+    p->holed = 1;
+    /* Either may fail, on an older kernel: then memory goes back later. */
 # if defined(MADV_NOHUGEPAGE)
-  if( p->huge && madvise(p, p->nByte, MADV_NOHUGEPAGE)==0 ) p->huge = 0;
+    (void)madvise(p, p->nByte, MADV_NOHUGEPAGE);
 # endif
+# if defined(MADV_COLD)
+    (void)madvise(p, osPage(), MADV_COLD);
+# endif
+  }
   return madvise(a, n, MADV_DONTNEED)==0;
 #else
   (void)p; (void)a; (void)n;
@@ -200,7 +213,6 @@ static Slab *slabNew(Table *t, int64_t nWanted){
   unsigned char *aData;
   int i, n = slabPlaces(t, nByte, &nHead);
   Slab *p = nWanted>=n ? osMapHuge() : 0;
-  int huge = p!=0;
   if( p==0 ){
     n = SLAB_BYTES/t->nBlock;
     if( n<SLAB_MIN ) n = SLAB_MIN;
@@ -211,7 +223,6 @@ static Slab *slabNew(Table *t, int64_t nWanted){
     if( p==0 ) return 0;
   }
   p->nByte = nByte;
-  p->huge = huge;
   p->nVersion = n;
   aData = (unsigned char*)p + nHead;
   for(i=0; i<n; i++){
@@ -231,7 +242,6 @@ static void slabFree(Table *t, Slab *p){
   SLAB_FREED(p);
   osUnmap(p, p->nByte);
 }
-
 
 static void slabTook(Table *t, Slab *p, int n){
   p->nUsed += n;
