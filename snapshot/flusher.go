@@ -121,13 +121,12 @@ func (f *Flusher) Wait() error {
 	f.pending = nil
 	f.mu.Unlock()
 	// OnEvent may end in code of the user's that panics, and who recovers from it
-	// goes on: nobody may wait for ever, nor take the flush for one that worked.
-	b.err = errPanicked
+	// goes on: nobody may wait for ever.
 	defer func() {
 		<-f.turn
 		close(b.done)
 	}()
-	b.err = f.attemptLocked()
+	f.attemptLocked(&b.err)
 	return b.err
 }
 
@@ -183,7 +182,7 @@ func (f *Flusher) run() {
 		f.turn <- struct{}{}
 		var err error
 		if f.cfg.Pending() {
-			err = f.attemptLocked()
+			f.attemptLocked(&err)
 		} else if f.failures > 0 { // a save has made all durable
 			f.failures = 0
 			f.failed.Store(nil)
@@ -196,26 +195,29 @@ func (f *Flusher) run() {
 	}
 }
 
-// attemptLocked flushes once and tells of it.
-func (f *Flusher) attemptLocked() error {
-	e := FlushEvent{Start: time.Now()}
-	e.Err = f.cfg.Flush()
-	e.Duration = time.Since(e.Start)
-	if e.Err == nil {
-		f.failures = 0
-		f.failed.Store(nil)
-	} else {
-		f.failures++
-		f.failed.Store(&e.Err)
-		if f.failures == 1 {
-			signal(f.wake)
+// attemptLocked flushes once, stores the error, and tells of it. A panic of Flush
+// is a failure, and goes on.
+func (f *Flusher) attemptLocked(err *error) {
+	e := FlushEvent{Start: time.Now(), Err: errPanicked}
+	defer func() {
+		*err = e.Err
+		e.Duration = time.Since(e.Start)
+		if e.Err == nil {
+			f.failures = 0
+			f.failed.Store(nil)
+		} else {
+			f.failures++
+			f.failed.Store(&e.Err)
+			if f.failures == 1 {
+				signal(f.wake)
+			}
 		}
-	}
-	e.Failures = f.failures
-	if f.cfg.OnEvent != nil {
-		f.cfg.OnEvent(e)
-	}
-	return e.Err
+		e.Failures = f.failures
+		if f.cfg.OnEvent != nil {
+			f.cfg.OnEvent(e)
+		}
+	}()
+	e.Err = f.cfg.Flush()
 }
 
 func (f *Flusher) backoff(failures int) time.Duration {

@@ -103,34 +103,47 @@ func TestFlusher_fails(t *testing.T) {
 	})
 }
 
-// Ensure that a panic of what is told of a flush leaves nobody waiting, and that
-// nobody takes that flush for one that worked.
+// Ensure that a panic, of a flush or of what is told of it, leaves nobody waiting;
+// that those who have joined the flush learn what became of it; and that one that
+// panicked counts as failed until the next has worked.
 func TestFlusher_panics(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		panics := true
-		f := NewFlusher(FlusherConfig{
-			Flush:   func() error { time.Sleep(time.Second); return nil },
-			Pending: func() bool { return false },
-			OnEvent: func(FlushEvent) {
-				if panics {
-					panic("a logger's")
+	for _, where := range []string{"Flush", "OnEvent"} {
+		t.Run(where, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				panics := where
+				may := func(name string) {
+					if panics == name {
+						panic(name)
+					}
 				}
-			},
+				f := NewFlusher(FlusherConfig{
+					Flush:   func() error { may("Flush"); return nil },
+					Pending: func() bool { return false },
+					OnEvent: func(FlushEvent) { may("OnEvent") },
+				})
+				f.turn <- struct{}{} // so that one joins the other
+				first, second := make(chan any, 1), make(chan error, 1)
+				go func() {
+					defer func() { first <- recover() }()
+					_ = f.Wait()
+				}()
+				synctest.Wait()
+				go func() { second <- f.Wait() }()
+				synctest.Wait()
+				<-f.turn
+				require.Equal(t, where, <-first)
+				if where == "Flush" {
+					require.ErrorIs(t, <-second, errPanicked)
+					require.ErrorIs(t, f.Failed(), errPanicked)
+				} else {
+					require.NoError(t, <-second)
+					require.NoError(t, f.Failed())
+				}
+				panics = ""
+				require.NoError(t, f.Wait())
+				require.NoError(t, f.Failed())
+				require.NoError(t, f.Close())
+			})
 		})
-		f.turn <- struct{}{} // so that one joins the other
-		first, second := make(chan any, 1), make(chan error, 1)
-		go func() {
-			defer func() { first <- recover() }()
-			_ = f.Wait()
-		}()
-		synctest.Wait()
-		go func() { second <- f.Wait() }()
-		synctest.Wait()
-		<-f.turn
-		require.Equal(t, "a logger's", <-first)
-		require.ErrorIs(t, <-second, errPanicked)
-		panics = false
-		require.NoError(t, f.Wait())
-		require.NoError(t, f.Close())
-	})
+	}
 }

@@ -237,6 +237,7 @@ func TestFuzzLoad_corpus(t *testing.T) {
 		"hot-journal":              {hot, journal, nil, fuzzJournal | fuzzSumsJournal, nil},
 		"hot-journal-lost-header":  {headless, journal, nil, fuzzJournal | fuzzSumsJournal, nil},
 		"hot-wal":                  {inWAL, nil, wal, fuzzWAL | fuzzSumsWAL, nil},
+		"nonsense-journal-and-wal": {sound, append([]byte(journalMagic), bytes.Repeat([]byte{0xa5}, 600)...), []byte("not a log"), fuzzJournal | fuzzWAL, nil},
 		"first-transaction":        {nil, started, nil, fuzzJournal, nil},
 		"truncated":                {sound[:len(sound)-700], nil, nil, 0, ErrTruncated},
 		"not-a-database":           {[]byte("<html>"), nil, nil, 0, ErrNotADatabase},

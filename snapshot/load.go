@@ -384,10 +384,11 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 
 		// In this locking mode SQLite leaves a journal where it is that it can
 		// make nothing of, and every save would take it for a transaction of
-		// another program. Without, it deletes it.
+		// another program. Without, it deletes it. Whether it can is not to be
+		// seen from the first bytes: the sizes in its header may be nonsense.
 		if j, err := readJournal(l.fs, path); err != nil {
 			return nil, err
-		} else if j.live && !j.valid {
+		} else if j.live {
 			if err := readOnce(path); err != nil {
 				return nil, err
 			}

@@ -16,9 +16,12 @@ var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go o
 
 func TestMain(m *testing.M) {
 	crash.Main()
-	saveRun = 1 << 20 // so that files of some MB are written in several pieces
+	realSaveRun, saveRun = saveRun, 1<<20 // so that files of some MB are written in several pieces
 	goleak.VerifyTestMain(m)
 }
+
+// realSaveRun is saveRun outside of the tests.
+var realSaveRun int
 
 var bg = context.Background()
 

@@ -3,6 +3,7 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +22,18 @@ func save(t testing.TB, path string, img Image, prev FileID) FileID {
 	res, err := Write(bg, path, img, prev, writeOptions{})
 	require.NoError(t, err)
 	return res.id
+}
+
+// Ensure that pieces of the size that they have outside of the tests make the
+// whole.
+func TestWrite_pieces(t *testing.T) {
+	defer func(n int) { saveRun = n }(saveRun)
+	saveRun = realSaveRun
+	path := filepath.Join(t.TempDir(), "x.db")
+	img := image(t, 100_000)
+	require.Greater(t, len(img.b), 2*saveRun)
+	save(t, path, img, FileID{})
+	require.True(t, bytes.Equal(img.b, readFile(t, path)))
 }
 
 // Ensure that what is written is what is loaded again, over a missing file and
