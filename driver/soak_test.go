@@ -319,7 +319,11 @@ func TestLimits_schemaChurn(t *testing.T) {
 
 	var early driver.Stats
 	var earlyResident int64
+	var first sync.WaitGroup // until all tables are there that are there at a time
+	first.Add(users)
 	churn := func(u int) error {
+		came := sync.OnceFunc(first.Done)
+		defer came()
 		var create, drop strings.Builder
 		for i := range tables {
 			fmt.Fprintf(&create, "CREATE TABLE t%d_%d(a INTEGER PRIMARY KEY, b); INSERT INTO t%d_%d VALUES(%d, 'x');", u, i, u, i, i)
@@ -351,6 +355,10 @@ func TestLimits_schemaChurn(t *testing.T) {
 			var got string
 			if err := reader.QueryRowContext(ctx, fmt.Sprintf("SELECT b FROM t%d_%d WHERE a=%d", u, i%tables, i%tables)).Scan(&got); err != nil {
 				return err
+			}
+			if i == 0 {
+				came()
+				first.Wait()
 			}
 			if u == 0 && i == rounds/4 {
 				if early, err = driver.ReadStats(db); err != nil {
