@@ -61,14 +61,13 @@ func FuzzLoad(f *testing.F) {
 		l := loader{fs: osFS{}, poll: time.Millisecond}
 		_, judged := l.judge(ctx, path, time.Now())
 		require.Equal(t, before, dirContents(t, filepath.Dir(path)), "judging has changed something")
-		var sink memSink
+		var sink shortSink
 		id, err := l.loadID(ctx, path, &sink)
-		require.NoError(t, ctx.Err(), "it hangs")
-
 		// A journal says how long the file was, and SQLite believes it.
-		if info, err := os.Stat(path); err == nil && info.Size() > 1<<24 {
+		if info, serr := os.Stat(path); errors.Is(err, errLong) || serr == nil && info.Size() > 1<<24 {
 			t.Skip("a long file with nothing in it")
 		}
+		require.NoError(t, ctx.Err(), "it hangs")
 		after := dirContents(t, filepath.Dir(path))
 		requireNoTemp(t, path)
 		if err != nil {
@@ -111,6 +110,18 @@ func FuzzLoad(f *testing.F) {
 		writeFile(t, saved, image)
 		require.Equal(t, verdict(t, path, ""), verdict(t, saved, "&immutable=1"))
 	})
+}
+
+// shortSink is a memSink that takes no long file.
+type shortSink struct{ memSink }
+
+var errLong = errors.New("a long file")
+
+func (s *shortSink) Reserve(pageSize int, size int64) error {
+	if size > 1<<24 {
+		return errLong
+	}
+	return s.memSink.Reserve(pageSize, size)
 }
 
 // documented reports whether Load says that it returns such an error.
