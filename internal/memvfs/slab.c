@@ -198,33 +198,33 @@ static void slabUnlink(Slab **pp, Slab *p){
   if( p->pNext ) p->pNext->pPrev = p->pPrev;
 }
 
-/* Places in a slab of nByte, and in *pnHead what is in front of them. */
-static int slabPlaces(Table *t, size_t nByte, size_t *pnHead){
-  int n = (int)((nByte-OVERREAD-sizeof(Slab))/(t->nBlock+sizeof(Version)));
-  for(;; n--){
-    *pnHead = (sizeof(Slab) + n*sizeof(Version) + osPage()-1) & ~(osPage()-1);
-    if( *pnHead+(size_t)n*t->nBlock+OVERREAD<=nByte ) return n;
-  }
+/* What is in front of the pages of a slab of n places. */
+static size_t slabHead(int n){
+  return (sizeof(Slab) + n*sizeof(Version) + osPage()-1) & ~(osPage()-1);
+}
+
+static size_t slabBytes(Table *t, int n){
+  return slabHead(n) + (size_t)n*t->nBlock + OVERREAD;
 }
 
 /* A slab of which nWanted places are going to be used at once. */
 static Slab *slabNew(Table *t, int64_t nWanted){
-  size_t nHead, nByte = HUGE_BYTES;
+  size_t nByte = HUGE_BYTES;
   unsigned char *aData;
-  int i, n = slabPlaces(t, nByte, &nHead);
-  Slab *p = nWanted>=n ? osMapHuge() : 0;
+  int i, n = HUGE_BYTES/t->nBlock;
+  Slab *p;
+  while( slabBytes(t, n)>HUGE_BYTES ) n--;
+  p = nWanted>=n ? osMapHuge() : 0;
   if( p==0 ){
     n = SLAB_BYTES/t->nBlock;
     if( n<SLAB_MIN ) n = SLAB_MIN;
-    nHead = sizeof(Slab) + n*sizeof(Version);
-    nHead = (nHead + osPage()-1) & ~(osPage()-1);
-    nByte = nHead + (size_t)n*t->nBlock + OVERREAD;
+    nByte = slabBytes(t, n);
     p = osMap(nByte);
     if( p==0 ) return 0;
   }
   p->nByte = nByte;
   p->nVersion = n;
-  aData = (unsigned char*)p + nHead;
+  aData = (unsigned char*)p + slabHead(n);
   for(i=0; i<n; i++){
     p->aVersion[i].pSlab = p;
     p->aVersion[i].aData = aData + (size_t)i*t->nBlock;

@@ -9,8 +9,8 @@
 // to read anew what the last one has changed, while the one that is running could
 // go on at once. So, for the length of a turn, whoever comes may take a lock that
 // is free, though others wait. After that the next Unlock hands it to whoever
-// has waited longest, and a turn begins anew. Those who wait keep their order, but for one whose time
-// is up while the lock is free, who counts as a newcomer.
+// has waited longest, and a turn begins anew. Those who wait keep their order,
+// but for one whose time is up while the lock is free, who counts as a newcomer.
 // Who has n others before it therefore waits for no more than n+1 turns, each
 // as long as turn and the transaction in which it ends.
 //

@@ -37,6 +37,7 @@ type options struct {
 	time             time.Duration
 	accounts         int
 	child            string // the contender that this process runs
+	dir              string // for everything
 	binary           string // of this command, with the names of its functions
 }
 
@@ -49,6 +50,7 @@ func main() {
 	flag.DurationVar(&o.time, "time", 5*time.Second, "how long each contender is sampled")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.child, "child", "", "for the command itself")
+	flag.StringVar(&o.dir, "dir", "", "for the command itself")
 	flag.Parse()
 	run := parent
 	if o.child != "" {
@@ -72,12 +74,7 @@ func child(o options) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "profile")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	db, err := c.Open(filepath.Join(dir, "profile.db"))
+	db, err := c.Open(filepath.Join(o.dir, c.Name+".db"))
 	if err != nil {
 		return err
 	}
@@ -127,12 +124,11 @@ func parent(o options) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "profile")
-	if err != nil {
+	if o.dir, err = os.MkdirTemp("", "profile"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	o.binary = filepath.Join(dir, "profile")
+	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	o.binary = filepath.Join(o.dir, "profile")
 	// go run leaves out the names of functions.
 	build := exec.Command("go", "build", "-o", o.binary, "./cmd/profile")
 	build.Stderr = os.Stderr
@@ -159,15 +155,10 @@ func parent(o options) (err error) {
 
 // record samples one contender.
 func record(o options, name string, engine map[string]bool) (p profile, err error) {
-	dir, err := os.MkdirTemp("", "profile")
-	if err != nil {
-		return p, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	// Both end by themselves, and before long if something goes wrong.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*o.time+2*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, o.binary, "-child", name, "-work", o.work, fmt.Sprint("-goroutines=", o.goroutines),
+	cmd := exec.CommandContext(ctx, o.binary, "-child", name, "-dir", o.dir, "-work", o.work, fmt.Sprint("-goroutines=", o.goroutines),
 		fmt.Sprint("-cancellable=", o.cancellable), fmt.Sprint("-time=", o.time), fmt.Sprint("-accounts=", o.accounts))
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -185,7 +176,7 @@ func record(o options, name string, engine map[string]bool) (p profile, err erro
 	if _, err := fmt.Fscanln(out, &ready); err != nil {
 		return p, errors.Join(err, cmd.Wait())
 	}
-	data := filepath.Join(dir, "perf.data")
+	data := filepath.Join(o.dir, name+".perf")
 	perf := exec.CommandContext(ctx, "perf", "record", "-q", "-o", data, "-p", fmt.Sprint(cmd.Process.Pid))
 	perf.Stderr = os.Stderr
 	if err := perf.Start(); err != nil {
