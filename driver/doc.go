@@ -89,7 +89,7 @@
 // # Concurrency
 //
 // Readers never wait: each statement, or transaction, sees the database as it
-// was when it began to read. Writers take turns, first come first served, each
+// was when it began to read. Writers take turns, in the order in which they began to wait, each
 // from the beginning of its statement or transaction to its end. A save reads a
 // state that it has pinned and holds up nobody. What a long reader costs is the
 // memory of the pages that are rewritten while it lasts, each once.
