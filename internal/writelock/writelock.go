@@ -14,6 +14,13 @@
 // Who has n others before it therefore waits for no more than n+1 turns, each
 // as long as turn and the transaction in which it ends.
 //
+// Each time the lock becomes free within a turn, the head of the queue is woken.
+// Whoever writes one small transaction behind the other is back before it has
+// looked, and to wake it costs half as much as such a transaction: so when it has
+// been overtaken patience times, it sleeps until the turn is over. If that writer
+// stops then, the lock stays free for the rest of the turn though somebody waits:
+// that is the price, for the one who waits as for all behind it.
+//
 // It is written by hand because golang.org/x/sync/semaphore can neither count
 // those who wait nor name the holder, and needs a context for every timeout.
 package writelock
@@ -62,12 +69,18 @@ type Stats struct {
 // a goroutine waits for a sync.Mutex before it is handed to it.
 const turn = time.Millisecond
 
+// patience is how often in a turn the head of the queue is woken in vain. More than
+// a burst of writes that go together is likely to have; few beside what fits into a
+// turn.
+const patience = 16
+
 // Lock is a mutual exclusion lock whose queue gets it once a turn. The zero value
 // is an unlocked Lock. A Lock must not be copied after first use.
 //
 // While it is free and somebody waits, the head of the queue is woken: it has
-// been sent something on ready that it has not acted upon yet. So no wait is
-// forgotten, and it costs one wake-up at a time.
+// been sent something on ready that it has not acted upon yet; or it dozes, and its
+// timer ends that with the turn. So no wait is forgotten, and it costs one wake-up at
+// a time.
 type Lock struct {
 	// mu guards the fields below it. It is held for a few instructions at a
 	// time, never while waiting and never while calling foreign code. No other
@@ -97,8 +110,11 @@ type waiter struct {
 	start      time.Duration // clock reading when the wait began
 	given      bool          // guarded by Lock.mu: the lock was handed over; it is not queued any more
 	woken      bool          // guarded by Lock.mu: it has been sent something that it has not acted upon
+	vain       int           // guarded by Lock.mu: how often it has been overtaken as the head
+	dozes      bool          // guarded by Lock.mu: it is not to be woken by who frees the lock
 	ready      chan struct{} // is sent to under Lock.mu, to have it look; capacity 1
-	timer      *time.Timer   // ends the wait
+	deadline   time.Duration // clock reading when the wait is to end
+	timer      *time.Timer   // set for the deadline, or the end of the doze
 }
 
 // epoch makes a [time.Duration] of a clock reading, which costs half a
@@ -189,7 +205,7 @@ func (l *Lock) wait(ctx context.Context, w *waiter) error {
 		case <-w.ready:
 		case <-ctx.Done():
 		case <-w.timer.C:
-			late = true
+			late = clock() >= w.deadline
 		}
 		// When several cases were ready, select chose at random. An ended
 		// context wins always, so that its caller never runs a statement.
@@ -226,10 +242,27 @@ func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 		if err = ended; err == nil {
 			err = l.timeoutLocked(now, now-w.start)
 		}
-	default:
-		return false, nil // overtaken, or woken by what an earlier wait left in ready
+	default: // overtaken, or woken by what an earlier wait left in ready
+		l.dozeLocked(now, w)
+		return false, nil
 	}
 	return true, err
+}
+
+// dozeLocked lets the head of the queue sleep until the turn is over when it has been
+// overtaken often enough. Who gives up before that is woken as before.
+func (l *Lock) dozeLocked(now time.Duration, w *waiter) {
+	switch end := l.begun + turn; {
+	case w.dozes: // the turn is over: the next Unlock hands the lock over
+		w.dozes = false
+		w.timer.Reset(w.deadline - now)
+	case w == l.head:
+		w.vain++
+		if w.vain >= patience && end < w.deadline {
+			w.dozes = true
+			w.timer.Reset(end - now)
+		}
+	}
 }
 
 func (l *Lock) takeLocked(now time.Duration, holder string) {
@@ -257,9 +290,9 @@ func (l *Lock) passLocked() (handed bool) {
 	return false
 }
 
-// wakeLocked has the head of the queue look at a lock that is free.
+// wakeLocked has the head of the queue look at a lock that is free, unless it dozes.
 func (l *Lock) wakeLocked() {
-	if w := l.head; w != nil && !w.woken {
+	if w := l.head; w != nil && !w.woken && !w.dozes {
 		w.woken = true
 		w.wake()
 	}
@@ -287,7 +320,8 @@ func (l *Lock) enqueueLocked(now, timeout time.Duration, holder string) *waiter 
 	} else {
 		w.timer.Reset(timeout)
 	}
-	w.holder, w.start, w.given = holder, now, false
+	w.holder, w.start, w.deadline = holder, now, now+timeout
+	w.given, w.vain, w.dozes = false, 0, false
 
 	w.prev = l.tail
 	if w.prev == nil {

@@ -52,6 +52,20 @@ func queue(ctx context.Context, l *Lock, timeout time.Duration, holder string) <
 	return got
 }
 
+// overtake frees the lock within a turn and has a newcomer take it before the head of
+// the queue can look; then that has looked, if it was woken. Only in a bubble.
+func overtake(t *testing.T, l *Lock) {
+	t.Helper()
+	l.mu.Lock()
+	handed := l.passLocked()
+	if !handed {
+		l.takeLocked(clock(), "newcomer")
+	}
+	l.mu.Unlock()
+	require.False(t, handed)
+	synctest.Wait()
+}
+
 // Ensure that those who wait get the lock in the order in which they came, by
 // being handed it as by finding it free.
 func TestLock_firstInFirstOut(t *testing.T) {
@@ -99,9 +113,7 @@ func TestLock_turns(t *testing.T) {
 		}
 		for i := range got {
 			for range 3 {
-				l.Unlock()
-				mustLock(t, &l, "newcomer")
-				synctest.Wait() // The head has looked, in vain.
+				overtake(t, &l)
 				require.Equal(t, len(got)-i, l.Stats().Waiting)
 			}
 			time.Sleep(turn)
@@ -123,9 +135,7 @@ func TestLock_turnEnds(t *testing.T) {
 		var got []<-chan error
 		for i := range 5 {
 			got = append(got, queue(t.Context(), &l, long, strconv.Itoa(i)))
-			l.Unlock()
-			mustLock(t, &l, "newcomer") // before the head has looked
-			synctest.Wait()
+			overtake(t, &l)
 			time.Sleep(turn / 5)
 		}
 		l.Unlock()
@@ -148,13 +158,89 @@ func TestLock_turnBegins(t *testing.T) {
 		l.Unlock()
 		require.NoError(t, <-a)
 		time.Sleep(turn * 3 / 4)
-		l.Unlock()
-		require.False(t, l.Stats().Held, "handed over before the turn was over")
-		mustLock(t, &l, "newcomer")
-		synctest.Wait()
+		overtake(t, &l) // It is not handed over before the turn is over.
 		time.Sleep(turn / 4)
 		l.Unlock()
 		require.NoError(t, <-b)
+		l.Unlock()
+		mustBeFree(t, &l)
+	})
+}
+
+// Ensure that a head that has been overtaken time and again is not woken any more
+// before the turn is over, and gets the lock then: whether it has been free since, is
+// handed over, or stays held until the wait is over.
+func TestLock_dozes(t *testing.T) {
+	for _, end := range []string{"free", "handed over", "timeout", "cancelled"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l Lock
+				for range 20 { // What one waiter leaves behind must not disturb the next.
+					doze(t, &l, end)
+				}
+			})
+		})
+	}
+}
+
+func doze(t *testing.T, l *Lock, end string) {
+	mustLock(t, l, "first")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	start := time.Now()
+	head, next := queue(ctx, l, time.Second, "head"), queue(t.Context(), l, long, "next")
+	time.Sleep(turn / 4)
+	for range patience {
+		require.False(t, l.head.dozes)
+		overtake(t, l)
+	}
+	for range 3 {
+		l.Unlock()
+		synctest.Wait()
+		require.False(t, l.Stats().Held, "it was woken")
+		mustLock(t, l, "newcomer")
+	}
+	switch end {
+	case "free":
+		l.Unlock()
+		require.NoError(t, <-head)
+		require.Equal(t, turn, time.Since(start))
+	case "handed over":
+		time.Sleep(2 * turn)
+		l.Unlock()
+		require.Equal(t, "head", l.Stats().Holder)
+		require.NoError(t, <-head)
+	case "timeout":
+		require.ErrorIs(t, <-head, ErrTimeout)
+		require.Equal(t, time.Second, time.Since(start))
+	case "cancelled": // The next one does not doze for it.
+		l.Unlock()
+		cancel()
+		require.Equal(t, context.Canceled, <-head)
+		require.NoError(t, <-next)
+		require.Equal(t, turn/4, time.Since(start))
+	}
+	l.Unlock()
+	if end != "cancelled" {
+		require.NoError(t, <-next)
+		l.Unlock()
+	}
+	mustBeFree(t, l)
+}
+
+// Ensure that a head whose wait ends within the turn is woken each time.
+func TestLock_dozesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l Lock
+		mustLock(t, &l, "first")
+		start := time.Now()
+		hasty := queue(t.Context(), &l, turn/2, "hasty")
+		for range 2 * patience {
+			overtake(t, &l)
+		}
+		l.Unlock()
+		require.NoError(t, <-hasty)
+		require.Zero(t, time.Since(start))
 		l.Unlock()
 		mustBeFree(t, &l)
 	})
