@@ -445,22 +445,22 @@ func (c *conn) lock(ctx context.Context, what string) error {
 // is attached.
 func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
 	err := s.LockWriter(ctx, c.busyTimeout(), what, &c.owner)
-	var timeout *writelock.TimeoutError
-	switch {
-	case err == nil:
-		if err := s.MayWrite(); err != nil {
+	if err == nil {
+		if err = s.MayWrite(); err != nil {
 			s.UnlockWriter(&c.owner)
 			return err
 		}
 		*locked = true
 		link.SetMayWrite(true)
 		return nil
-	case errors.As(err, &timeout):
+	}
+	if timeout, ok := errors.AsType[*writelock.TimeoutError](err); ok {
 		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
 			"path", s.Path(), "waited", timeout.Waited, "statement", shorten(what),
 			"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
 		return errBusy
-	case errors.Is(err, store.ErrDeadlock):
+	}
+	if errors.Is(err, store.ErrDeadlock) {
 		// Not a warning: whoever tries again at once can be refused very often.
 		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
 			"path", s.Path(), "statement", shorten(what))
