@@ -253,7 +253,7 @@ void memvfsBacklog(memvfs_store*);            /* [m] */
 
 /* store.c */
 sqlite3_mutex *memvfsNamesMutex(void);
-int memvfsIsCompanion(const char *z, const char *zSuffix); /* No lock */
+int memvfsIsCompanion(const char *z);         /* No lock */
 int memvfsOpen(const char *zName, MemFile*);
 void memvfsClose(MemFile*);
 uint64_t memvfsSeen(MemFile*);                /* Epoch up to which the file sees versions */

@@ -43,21 +43,23 @@ static Name *nameFind(const char *z, int n){
   return 0;
 }
 
+static int isSuffix(const char *z){
+  return strcmp(z, "-wal")==0 || strcmp(z, "-journal")==0;
+}
+
 /*
-** Whether z is a store's name with zSuffix behind it. SQLite asks with a string
-** that it keeps for the connection, so where that lies mostly tells which name it
+** Whether z is the name of a log or a journal of a store. SQLite asks with a string
+** that it keeps for the connection, so where that lies mostly tells which store it
 ** is: the last one that was found there is tried first.
 */
-int memvfsIsCompanion(const char *z, const char *zSuffix){
+int memvfsIsCompanion(const char *z){
   static _Atomic(Name*) aLast[64];
   _Atomic(Name*) *ppLast = &aLast[(uintptr_t)z/64%64];
   Name *p = atomic_load(ppLast);
-  size_t n, m;
-  if( p==0 || strncmp(z, p->z, p->n)!=0 || strcmp(z+p->n, zSuffix)!=0 ){
-    n = strlen(z);
-    m = strlen(zSuffix);
-    if( n<=m || memcmp(z+n-m, zSuffix, m)!=0 ) return 0;
-    p = nameFind(z, (int)(n-m));
+  if( p==0 || strncmp(z, p->z, p->n)!=0 || !isSuffix(z+p->n) ){
+    const char *zEnd = strrchr(z, '-');
+    if( zEnd==0 || !isSuffix(zEnd) ) return 0;
+    p = nameFind(z, (int)(zEnd-z));
     if( p==0 ) return 0;
     atomic_store(ppLast, p);
   }

@@ -247,7 +247,7 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       memvfsJournalOpen(pFile, (MemFile*)pMain);
       return SQLITE_OK;
     }
-  }else if( zName && (flags & SQLITE_OPEN_WAL) && memvfsIsCompanion(zName, "-wal") ){
+  }else if( zName && (flags & SQLITE_OPEN_WAL) && memvfsIsCompanion(zName) ){
     /* A store that is attached to a database on the disk can be asked for a
     ** log in an exclusive locking mode, which fPragma() does not see. */
     return SQLITE_CANTOPEN;
@@ -257,14 +257,14 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
 
 static int vDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
   (void)pVfs;
-  if( memvfsIsCompanion(zName, "-journal") || memvfsIsCompanion(zName, "-wal") ) return SQLITE_OK;
+  if( memvfsIsCompanion(zName) ) return SQLITE_OK;
   return pDefault->xDelete(pDefault, zName, syncDir);
 }
 
 /* A store has no journal to be found, nor a log, whatever is on the disk. */
 static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
   (void)pVfs;
-  if( memvfsIsCompanion(zName, "-wal") || memvfsIsCompanion(zName, "-journal") ){   /* The first at every SHARED lock */
+  if( memvfsIsCompanion(zName) ){   /* Asked at every SHARED lock */
     *pRes = 0;
     return SQLITE_OK;
   }
