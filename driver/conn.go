@@ -128,6 +128,7 @@ var (
 	_ driver.SessionResetter    = (*conn)(nil)
 	_ driver.Validator          = (*conn)(nil)
 	_ RawConn                   = (*conn)(nil)
+	_ backuper                  = (*conn)(nil)
 	_ memvfs.Hooks              = (*conn)(nil)
 )
 
@@ -145,6 +146,8 @@ func (c *conn) Ping(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
+
+func (c *conn) backup(ctx context.Context, path string) error { return c.store.Backup(ctx, path) }
 
 // ExecContext runs all statements of query.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {

@@ -32,6 +32,35 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
+// Backup writes the last commit to a new file at path, a database like any other, and
+// returns when it is on the disk. It works for a database that is only in memory, too.
+// Statements run on meanwhile; it lets them have the processors first. It opens the
+// database if it was not used before. In the role of a tool it is what was saved last,
+// compacted (VACUUM INTO).
+//
+// Errors: [ErrNotOurs], [ErrClosed], one that wraps [io/fs.ErrExist] if there is a file at
+// path, or beside it one that would be taken for a part of the database, or that of
+// opening or of the file system. Then there is no file at path, unless the error
+// says that it is in place and only its name may not survive a power failure. The end
+// of ctx ends the backup.
+func Backup(ctx context.Context, db *sql.DB, path string) error {
+	c, err := connectorOf(db)
+	if err != nil {
+		return err
+	}
+	// A connection of its own keeps the database open until it is done.
+	dc, err := c.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	return also(dc.(backuper).backup(ctx, path), dc.Close())
+}
+
+// backuper is a connection of either kind.
+type backuper interface {
+	backup(ctx context.Context, path string) error
+}
+
 // ReadStats returns the counters of a database. It opens the database if it
 // was not used before. Errors: [ErrNotOurs], [ErrClosed], or that of opening.
 func ReadStats(db *sql.DB) (Stats, error) {

@@ -145,10 +145,19 @@ var (
 	_ driver.SessionResetter    = (*fileConn)(nil)
 	_ driver.Validator          = (*fileConn)(nil)
 	_ RawConn                   = (*fileConn)(nil)
+	_ backuper                  = (*fileConn)(nil)
 )
 
 // Raw returns the connection of go-sqlite3.
 func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
+
+func (c *fileConn) backup(ctx context.Context, path string) error {
+	_, err := snapshot.BackupFrom(ctx, path, func(name string) error {
+		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
+		return err
+	})
+	return err
+}
 
 // explain makes of SQLite's refusal to write an error that says why.
 func (c *fileConn) explain(err error) error {

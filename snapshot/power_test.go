@@ -427,6 +427,14 @@ var powerRuns = map[string]powerRun{
 			return nil
 		},
 	},
+	"a backup": {
+		start: starting(nil, rows(40)),
+		run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
+			_, err := writer{fs}.backup(bg, path, ofImage(bg, want[1]))
+			require.NoError(t, err)
+			tell()
+		},
+	},
 	"a log":      logRun,
 	"a torn log": tornLogRun,
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -338,6 +339,22 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 		return 0, snapshot.ErrClosed
 	}
 	return loop.Sync(ctx)
+}
+
+// Backup writes the last commit to a new file at path, which is not that of the store.
+// It takes no lock of the database: neither readers nor writers notice.
+func (s *Store) Backup(ctx context.Context, path string) error {
+	if target, err := snapshot.Resolve(path); err == nil && target == s.opts.Path {
+		return &snapshot.Error{Op: "back up to", Path: path, Err: fmt.Errorf("it is the file of the database itself: %w", fs.ErrExist)}
+	}
+	img, err := s.Engine.Pin()
+	if err != nil {
+		return err
+	}
+	_, err = snapshot.Backup(ctx, path, img)
+	img.Release()
+	s.Engine.Drain()
+	return err
 }
 
 // Unsaved is the number of commits that the file does not have; 0 in memory

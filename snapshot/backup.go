@@ -1,0 +1,110 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
+
+// Backup writes img to a new database file at path, and returns its length when it is
+// on the disk, at a low CPU priority, as [File.Save] does in the background. It does
+// not release img. The file is readable and writable for its owner alone (0600). An
+// empty database becomes a file of no bytes, which SQLite takes for one.
+//
+// Nothing is replaced: if there is a file at path, or beside it one that SQLite or
+// this package would take for a part of the database (-journal, -wal, -memwal), the
+// error wraps [fs.ErrExist].
+//
+// Errors are an [*Error]. Then there is no file at path, unless the error says that it
+// is in place and only its name may not survive a power failure. A temporary file
+// that could not be removed is named in the error; a crash can leave one, too. The end
+// of ctx ends the backup until the moment of the rename.
+func Backup(ctx context.Context, path string, img Image) (n int64, err error) {
+	inBackground(func() {
+		n, err = writer{system}.backup(ctx, path, ofImage(ctx, img))
+	})
+	return n, err
+}
+
+// BackupFrom is [Backup] of a database that fill writes into an empty file, whose name
+// it is told. When it returns, nobody has that file open.
+func BackupFrom(ctx context.Context, path string, fill func(name string) error) (n int64, err error) {
+	return writer{system}.backup(ctx, path, ofFile(fill))
+}
+
+// A content makes a temporary file beside target, synced, and returns its length.
+// After an error it returns the name only if there is a file to remove.
+type content func(w writer, target string) (tmp string, n int64, err error)
+
+func ofImage(ctx context.Context, img Image) content {
+	return func(w writer, target string) (string, int64, error) {
+		tmp, id, _, err := w.writeTemp(ctx, target, img, false)
+		return tmp, id.Size(), err
+	}
+}
+
+func ofFile(fill func(name string) error) content {
+	return func(w writer, target string) (tmp string, n int64, err error) {
+		tmp = tempName(target)
+		f, err := w.fs.create(tmp, 0o600)
+		if err != nil {
+			return "", 0, err
+		}
+		if err = fill(tmp); err == nil {
+			err = f.Sync()
+		}
+		if err == nil {
+			var info fs.FileInfo
+			if info, err = f.Stat(); err == nil {
+				n = info.Size()
+			}
+		}
+		return tmp, n, errors.Join(err, f.Close())
+	}
+}
+
+// backup gives the file that from makes its name.
+func (w writer) backup(ctx context.Context, path string, from content) (int64, error) {
+	fail := func(err error) (int64, error) { return 0, &Error{Op: "back up to", Path: path, Err: err} }
+	target, err := Resolve(path)
+	if err == nil {
+		err = w.vacant(target)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	tmp, n, err := from(w, target)
+	if err == nil {
+		// Looked at first only to save the work: it is the second look that counts.
+		err = w.vacant(target)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
+		err = w.fs.rename(tmp, target)
+	}
+	if err != nil {
+		return fail(errors.Join(err, w.discard(tmp)))
+	}
+	if err := w.fs.syncDir(filepath.Dir(target)); err != nil {
+		return fail(fmt.Errorf("the backup is in place, but a power failure may take it away: %w", err))
+	}
+	return n, nil
+}
+
+// vacant returns an error if a new database at target would not be all that is there.
+func (w writer) vacant(target string) error {
+	for _, name := range []string{target, target + "-journal", target + "-wal", logName(target), newLogName(target)} {
+		_, err := w.fs.stat(name)
+		if err == nil {
+			return &fs.PathError{Op: "create", Path: name, Err: fs.ErrExist}
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
