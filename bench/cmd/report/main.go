@@ -50,7 +50,7 @@ func main() {
 	var workerDir string
 	flag.BoolVar(&o.short, "short", false, "everything small and once: that it works, not how fast")
 	flag.BoolVar(&o.huge, "huge", false, "growth to 4 GiB")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds over all contenders")
+	flag.IntVar(&o.rounds, "rounds", 7, "rounds over all contenders")
 	flag.DurationVar(&o.cell, "time", 150*time.Millisecond, "how long each load runs in each round")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
