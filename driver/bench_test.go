@@ -8,7 +8,9 @@ import (
 	sqldriver "database/sql/driver"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
+	"net/url"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -32,15 +35,16 @@ func benchTable(b *testing.B, db *sql.DB, filler int) {
 		INSERT INTO t SELECT i, 'account '||i, 0, randomblob(%d) FROM c`, benchRows, filler))
 }
 
-// BenchmarkWrapper compares this driver with go-sqlite3 on one connection to a
-// database in memory: what it adds to each call, with a context that cannot be
-// cancelled and with one that can. "sql" goes through database/sql, which starts
-// a goroutine for each query under a context that can be cancelled, whatever the
-// driver; "driver" calls the drivers themselves.
+// BenchmarkWrapper compares this driver with go-sqlite3 on one connection, with a
+// context that cannot be cancelled and with one that can. "sql" goes through
+// database/sql, which starts a goroutine for each query under a context that can be
+// cancelled, whatever the driver; "driver" calls the drivers themselves.
 //
-// The two take turns, a batch each, so that what disturbs the machine disturbs
-// both; ns/op and "speedup" (how many times faster than go-sqlite3) are medians
-// over the batches.
+// go-sqlite3 is there twice: on its own ":memory:" (sqlite3-), and on a database of
+// this project's engine (engine-), which tells what this package adds to each call.
+// They take turns, a batch each, so that what disturbs the machine disturbs all;
+// ns/op and the speedups (how many times faster than go-sqlite3) are medians over the
+// batches.
 func BenchmarkWrapper(b *testing.B) {
 	cancellable, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -65,13 +69,10 @@ func BenchmarkWrapper(b *testing.B) {
 				ctx  context.Context
 			}{{"background", ctx}, {"cancellable", cancellable}} {
 				b.Run(work.name+"/"+level+"/"+c.name, func(b *testing.B) {
-					names := [2]string{driver.Name, "sqlite3"}
-					var conns [2]benchConn
-					for i, name := range names {
-						db, err := sql.Open(name, ":memory:?_stmt_cache_size=128&_mutex=no")
-						require.NoError(b, err)
-						defer db.Close()
-						db.SetMaxOpenConns(1)
+					const memory = ":memory:?_stmt_cache_size=128&_mutex=no"
+					names := [3]string{"own", "sqlite3", "engine"}
+					var conns [3]benchConn
+					for i, db := range [3]*sql.DB{openOne(b, driver.Name, memory), openOne(b, "sqlite3", memory), openEngine(b)} {
 						benchTable(b, db, 20)
 						conns[i] = benchPool{db}
 						if level == "driver" {
@@ -84,14 +85,14 @@ func BenchmarkWrapper(b *testing.B) {
 							}))
 						}
 					}
-					var took [2][]float64
-					var allocs [2]uint64
+					var took [3][]float64
+					var allocs [3]uint64
 					var before, after runtime.MemStats
 					batch := min(work.batch, b.N)
 					rounds := b.N / batch
 					for round := range rounds {
-						for turn := range 2 {
-							which := (round + turn) % 2
+						for turn := range 3 {
+							which := (round + turn) % 3
 							count := round%64 == 0 // reading the counters stops the world
 							if count {
 								runtime.ReadMemStats(&before)
@@ -109,20 +110,44 @@ func BenchmarkWrapper(b *testing.B) {
 							}
 						}
 					}
-					speedup := make([]float64, rounds)
-					for i := range speedup {
-						speedup[i] = took[1][i] / took[0][i]
-					}
-					counted := float64((rounds + 63) / 64 * batch)
 					b.ReportMetric(median(took[0]), "ns/op")
-					b.ReportMetric(median(took[1]), "sqlite3-ns/op")
-					b.ReportMetric(median(speedup), "speedup")
-					b.ReportMetric(float64(allocs[0])/counted, "own-allocs/op")
-					b.ReportMetric(float64(allocs[1])/counted, "sqlite3-allocs/op")
+					for which, name := range names {
+						b.ReportMetric(float64(allocs[which])/float64((rounds+63)/64*batch), name+"-allocs/op")
+						if which == 0 {
+							continue
+						}
+						speedup := make([]float64, rounds)
+						for i := range speedup {
+							speedup[i] = took[which][i] / took[0][i]
+						}
+						b.ReportMetric(median(speedup), name+"-speedup")
+					}
 				})
 			}
 		}
 	}
+}
+
+// openOne opens a database with one connection, until the benchmark ends.
+func openOne(b *testing.B, name, dsn string) *sql.DB {
+	b.Helper()
+	db, err := sql.Open(name, dsn)
+	require.NoError(b, err)
+	db.SetMaxOpenConns(1)
+	b.Cleanup(func() { require.NoError(b, db.Close()) })
+	return db
+}
+
+// openEngine opens an empty database of this project's engine by go-sqlite3, set up as
+// this driver sets up its own.
+func openEngine(b *testing.B) *sql.DB {
+	b.Helper()
+	s, err := store.Open(ctx, store.Options{Name: b.Name(), Logger: slog.Default()})
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, s.Release()) })
+	db := openOne(b, "sqlite3", s.URI(url.Values{"_stmt_cache_size": {"128"}, "_mutex": {"no"}}))
+	testdb.Exec(b, db, driver.SetUp)
+	return db
 }
 
 func median(list []float64) float64 {

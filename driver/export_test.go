@@ -1,0 +1,6 @@
+//go:build cgo
+
+package driver
+
+// SetUp are the pragmas of a new connection.
+const SetUp = setUp + "; " + setUpCache
