@@ -16,7 +16,9 @@ import (
 type rows struct {
 	c     *conn
 	inner *sqlite3.SQLiteRows
-	ctx   context.Context
+
+	ctx         context.Context
+	cancellable bool // ctx can be cancelled; asked once, not for each row
 
 	// kept are the rows that were read ahead, and over that they are all.
 	kept [][]driver.Value
@@ -43,7 +45,7 @@ func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, err
 	}
 	r := &c.rows[0]
 	c.rows = c.rows[1:]
-	r.c, r.inner, r.ctx = c, inner.(*sqlite3.SQLiteRows), ctx
+	r.c, r.inner, r.ctx, r.cancellable = c, inner.(*sqlite3.SQLiteRows), ctx, ctx.Done() != nil
 	var err error
 	if c.writing() && c.tx == txNone && c.link.Autocommit() {
 		err = r.readAhead()
@@ -91,18 +93,24 @@ func (r *rows) Next(dest []driver.Value) error {
 	if c.broken {
 		return driver.ErrBadConn
 	}
-	if err := r.ctx.Err(); err != nil {
-		return err
+	if r.cancellable {
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		c.arm(r.ctx)
 	}
-	c.arm(r.ctx)
 	c.running = true
 	defer c.unwind()
 	err := r.inner.Next(dest)
-	if err == nil { // the statement is not over, nor a transaction or a lock with it
-		c.running = false
+	if err != nil {
+		return c.leave(err)
+	}
+	// The statement is not over, nor a transaction or a lock with it.
+	c.running = false
+	if r.cancellable {
 		return c.disarm(nil)
 	}
-	return c.leave(err)
+	return nil
 }
 
 // Close ends the query.
