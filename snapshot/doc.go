@@ -1,6 +1,7 @@
 // Package snapshot moves a database between its file and memory: [File.Open]
 // reads the file, [File.Save] puts a new state in its place, [File.Flush] writes
-// what was committed since to a log; [Loop] and [Flusher] decide when.
+// what was committed since to a log; [Loop] and [Flusher] decide when. [Backup] writes
+// a state somewhere else.
 //
 // It knows neither database/sql nor the engine that holds the database; both
 // ends are given to it as an [Image] and a [Sink].
