@@ -80,6 +80,7 @@ func TestBackup_faults(t *testing.T) {
 				if len(ffs.fault) == 0 {
 					require.NoError(t, err)
 					require.Equal(t, img.Size(), n)
+					require.True(t, ffs.did("sync") && ffs.did("syncDir"), ffs)
 				} else {
 					require.Zero(t, n)
 					require.ErrorIs(t, err, ffs.err, ffs)
