@@ -47,8 +47,8 @@ func TestBackup(t *testing.T) {
 func backupStats(t *testing.T, db *sql.DB) driver.Stats {
 	st, err := driver.ReadStats(db)
 	require.NoError(t, err)
-	return driver.Stats{Unsaved: st.Unsaved, Saves: st.Saves, LastSave: st.LastSave, Unlogged: st.Unlogged, LogBytes: st.LogBytes,
-		LogFlushes: st.LogFlushes, Commits: st.Commits}
+	// Not the counters of saves and flushes: those of the last commit may come after it.
+	return driver.Stats{Unsaved: st.Unsaved, Unlogged: st.Unlogged, LogBytes: st.LogBytes, Commits: st.Commits}
 }
 
 // Ensure that a tool backs up what the server has saved, while that serves, and without
