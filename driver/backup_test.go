@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -71,6 +72,31 @@ func TestBackup_tool(t *testing.T) {
 			testdb.Close(t, server)
 		}
 	}
+}
+
+// Ensure that a tool's backup that is broken off, at whatever moment, leaves nothing.
+func TestBackup_toolCancelled(t *testing.T) {
+	path := testdb.Path(t)
+	server := testdb.Open(t, path)
+	testdb.Exec(t, server, `CREATE TABLE t(x); CREATE INDEX i ON t(x);
+		WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<20000) INSERT INTO t SELECT randomblob(300) FROM c`)
+	testdb.Close(t, server)
+	tool := testdb.Open(t, path+"?sqlite_role=tool")
+	broken := 0
+	for wait := 100 * time.Microsecond; ; wait += wait / 2 {
+		limited, cancel := context.WithTimeout(ctx, wait)
+		to := filepath.Join(t.TempDir(), "backup.db")
+		err := driver.Backup(limited, tool, to)
+		cancel()
+		if err == nil {
+			require.Equal(t, "20000", testdb.Text(t, testdb.Plain(t, to), "SELECT count(*) FROM t"))
+			break
+		}
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Empty(t, files(t, to))
+		broken++
+	}
+	require.NotZero(t, broken)
 }
 
 // Ensure that each backup made while many write is one committed state, whole, and that
@@ -133,7 +159,13 @@ func TestBackup_refused(t *testing.T) {
 
 	require.ErrorIs(t, driver.Backup(ctx, db, path), fs.ErrExist, "its own file, which is not there yet")
 	require.NoFileExists(t, path)
-	err := driver.Backup(ctx, db, filepath.Join(dir, "missing", "backup.db"))
+	served := testdb.Path(t)
+	testdb.Exec(t, testdb.Open(t, served), "CREATE TABLE t(x)")
+	err := driver.Backup(ctx, db, served)
+	require.ErrorIs(t, err, fs.ErrExist, "that of another, which is not there yet")
+	require.ErrorContains(t, err, "process")
+	require.NoFileExists(t, served)
+	err = driver.Backup(ctx, db, filepath.Join(dir, "missing", "backup.db"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "missing")
 

@@ -7,9 +7,13 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // Sync writes what has changed to the file. When it returns nil every commit
@@ -38,13 +42,17 @@ func Sync(ctx context.Context, db *sql.DB) error {
 // database if it was not used before. In the role of a tool it is what was saved last,
 // compacted (VACUUM INTO).
 //
-// Errors: [ErrNotOurs], [ErrClosed], one that wraps [io/fs.ErrExist] if there is a file at
-// path, or beside it one that would be taken for a part of the database, or that of
-// opening or of the file system. Then there is no file at path, unless the error
+// Errors: [ErrNotOurs], [ErrClosed], one that wraps [fs.ErrExist] if there is a file at
+// path, or beside it one that would be taken for a part of the database, or if path is
+// that of a database which somebody serves, saved or not, or that of opening or of the
+// file system. Then there is no file at path, unless the error
 // says that it is in place and only its name may not survive a power failure. The end
 // of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, err := connectorOf(db)
+	if err == nil {
+		err = notServed(path)
+	}
 	if err != nil {
 		return err
 	}
@@ -54,6 +62,23 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 		return err
 	}
 	return also(dc.(backuper).backup(ctx, path), dc.Close())
+}
+
+// notServed returns an error if path is the file of a database that a process serves,
+// this one included. It need not be there yet; the first save would find it.
+func notServed(path string) error {
+	target, err := snapshot.Resolve(path)
+	if err != nil {
+		return nil // the backup will tell
+	}
+	pid, since, owned, err := proclock.Owner(target)
+	if err == nil && owned {
+		err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: target, PID: pid, Since: since})
+	}
+	if err != nil {
+		return &snapshot.Error{Op: "back up to", Path: path, Err: err}
+	}
+	return nil
 }
 
 // backuper is a connection of either kind.

@@ -152,11 +152,10 @@ var (
 func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
 
 func (c *fileConn) backup(ctx context.Context, path string) error {
-	_, err := snapshot.BackupFrom(ctx, path, func(name string) error {
+	return snapshot.BackupFrom(ctx, path, func(name string) error {
 		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
 		return err
 	})
-	return err
 }
 
 // explain makes of SQLite's refusal to write an error that says why.

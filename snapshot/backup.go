@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Backup writes img to a new database file at path, and returns its length when it is
-// on the disk, at a low CPU priority, as [File.Save] does in the background. It does
-// not release img. The file is readable and writable for its owner alone (0600). An
+// Backup writes img to a new database file at path, and returns when that is on the
+// disk, at a low CPU priority, as [File.Save] does in the background. It does not
+// release img. The file is readable and writable for its owner alone (0600). An
 // empty database becomes a file of no bytes, which SQLite takes for one.
 //
 // Nothing is replaced: if there is a file at path, or beside it one that SQLite or
@@ -21,53 +21,47 @@ import (
 // is in place and only its name may not survive a power failure. A temporary file
 // that could not be removed is named in the error; a crash can leave one, too. The end
 // of ctx ends the backup until the moment of the rename.
-func Backup(ctx context.Context, path string, img Image) (n int64, err error) {
+func Backup(ctx context.Context, path string, img Image) (err error) {
 	inBackground(func() {
-		n, err = writer{system}.backup(ctx, path, ofImage(ctx, img))
+		err = writer{system}.backup(ctx, path, ofImage(ctx, img))
 	})
-	return n, err
+	return err
 }
 
 // BackupFrom is [Backup] of a database that fill writes into an empty file, whose name
 // it is told. When it returns, nobody has that file open.
-func BackupFrom(ctx context.Context, path string, fill func(name string) error) (n int64, err error) {
+func BackupFrom(ctx context.Context, path string, fill func(name string) error) error {
 	return writer{system}.backup(ctx, path, ofFile(fill))
 }
 
-// A content makes a temporary file beside target, synced, and returns its length.
-// After an error it returns the name only if there is a file to remove.
-type content func(w writer, target string) (tmp string, n int64, err error)
+// A content makes a temporary file beside target, synced. After an error it returns
+// the name only if there is a file to remove.
+type content func(w writer, target string) (tmp string, err error)
 
 func ofImage(ctx context.Context, img Image) content {
-	return func(w writer, target string) (string, int64, error) {
-		tmp, id, _, err := w.writeTemp(ctx, target, img, false)
-		return tmp, id.Size(), err
+	return func(w writer, target string) (string, error) {
+		tmp, _, _, err := w.writeTemp(ctx, target, img, false)
+		return tmp, err
 	}
 }
 
 func ofFile(fill func(name string) error) content {
-	return func(w writer, target string) (tmp string, n int64, err error) {
-		tmp = tempName(target)
+	return func(w writer, target string) (string, error) {
+		tmp := tempName(target)
 		f, err := w.fs.create(tmp, 0o600)
 		if err != nil {
-			return "", 0, err
+			return "", err
 		}
 		if err = fill(tmp); err == nil {
 			err = f.Sync()
 		}
-		if err == nil {
-			var info fs.FileInfo
-			if info, err = f.Stat(); err == nil {
-				n = info.Size()
-			}
-		}
-		return tmp, n, errors.Join(err, f.Close())
+		return tmp, errors.Join(err, f.Close())
 	}
 }
 
 // backup gives the file that from makes its name.
-func (w writer) backup(ctx context.Context, path string, from content) (int64, error) {
-	fail := func(err error) (int64, error) { return 0, &Error{Op: "back up to", Path: path, Err: err} }
+func (w writer) backup(ctx context.Context, path string, from content) error {
+	fail := func(err error) error { return &Error{Op: "back up to", Path: path, Err: err} }
 	target, err := Resolve(path)
 	if err == nil {
 		err = w.vacant(target)
@@ -75,7 +69,7 @@ func (w writer) backup(ctx context.Context, path string, from content) (int64, e
 	if err != nil {
 		return fail(err)
 	}
-	tmp, n, err := from(w, target)
+	tmp, err := from(w, target)
 	if err == nil {
 		// Looked at first only to save the work: it is the second look that counts.
 		err = w.vacant(target)
@@ -92,7 +86,7 @@ func (w writer) backup(ctx context.Context, path string, from content) (int64, e
 	if err := w.fs.syncDir(filepath.Dir(target)); err != nil {
 		return fail(fmt.Errorf("the backup is in place, but a power failure may take it away: %w", err))
 	}
-	return n, nil
+	return nil
 }
 
 // vacant returns an error if a new database at target would not be all that is there.

@@ -430,8 +430,7 @@ var powerRuns = map[string]powerRun{
 	"a backup": {
 		start: starting(nil, rows(40)),
 		run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
-			_, err := writer{fs}.backup(bg, path, ofImage(bg, want[1]))
-			require.NoError(t, err)
+			require.NoError(t, writer{fs}.backup(bg, path, ofImage(bg, want[1])))
 			tell()
 		},
 	},

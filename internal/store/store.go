@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -341,17 +340,14 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 	return loop.Sync(ctx)
 }
 
-// Backup writes the last commit to a new file at path, which is not that of the store.
-// It takes no lock of the database: neither readers nor writers notice.
+// Backup writes the last commit to a new file at path. It takes no lock of the
+// database: neither readers nor writers notice.
 func (s *Store) Backup(ctx context.Context, path string) error {
-	if target, err := snapshot.Resolve(path); err == nil && target == s.opts.Path {
-		return &snapshot.Error{Op: "back up to", Path: path, Err: fmt.Errorf("it is the file of the database itself: %w", fs.ErrExist)}
-	}
 	img, err := s.Engine.Pin()
 	if err != nil {
 		return err
 	}
-	_, err = snapshot.Backup(ctx, path, img)
+	err = snapshot.Backup(ctx, path, img)
 	img.Release()
 	s.Engine.Drain()
 	return err

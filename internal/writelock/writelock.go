@@ -16,7 +16,7 @@
 //
 // Each time the lock becomes free within a turn, the head of the queue is woken.
 // Whoever writes one small transaction behind the other is back before it has
-// looked, and to wake it costs half as much as such a transaction: so when it has
+// looked, and to wake it costs much of what such a transaction does: so when it has
 // been overtaken patience times, it sleeps until the turn is over. If that writer
 // stops then, the lock stays free for the rest of the turn though somebody waits:
 // that is the price, for the one who waits as for all behind it.
