@@ -50,7 +50,7 @@ func (a *attachment) LockWrite() error {
 	}
 	// The lock of the main database was taken on a guess, which can be settled
 	// now: SQLite begins to write the main database before those attached.
-	c.settle()
+	c.unlockEnded()
 	return c.inStatement(c.lockStore(c.statementContext(), a.store, a.link, &a.locked, "a statement of a connection to "+c.store.Engine.Path()))
 }
 
@@ -63,8 +63,8 @@ func (a *attachment) UnlockWrite() {
 // Cancelled implements memvfs.Hooks. Only a main database is asked.
 func (a *attachment) Cancelled() bool { return false }
 
-// settle gives the write lock back when SQLite's transaction is over.
-func (a *attachment) settle() {
+// unlockEnded gives the write lock back when SQLite's transaction is over.
+func (a *attachment) unlockEnded() {
 	if a.locked && !a.link.Writing() {
 		a.unlock()
 	}

@@ -93,8 +93,8 @@ type conn struct {
 	// would try again by itself, deaf to the context, for as long again.
 	lockErr error
 
-	// words remembers what words says of the statements that come again.
-	words map[string]words
+	// words are those of the strings that came last.
+	words wordsCache
 
 	// rows are not handed out yet: newRows makes some at a time.
 	rows []rows
@@ -151,7 +151,7 @@ func (c *conn) backup(ctx context.Context, path string) error { return c.store.B
 
 // ExecContext runs all statements of query.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	w := c.wordsOf(query)
+	w := c.words.of(query)
 	if err := c.enter(ctx, w.write, query); err != nil {
 		return nil, err
 	}
@@ -163,27 +163,6 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	}
 	res, err := c.inner.ExecContext(background, query, args)
 	return res, c.leave(err)
-}
-
-// words is what the words of a string of SQL tell of it.
-type words struct{ write, control, returning bool }
-
-// wordsOf reads the words of a string, the first time: that takes longer than
-// the rest of what is done around a call of go-sqlite3.
-func (c *conn) wordsOf(query string) words {
-	const keep, keepLen = 128, 1024
-	w, ok := c.words[query]
-	if !ok {
-		w = words{writes(query), controls(query), returning(query)}
-		if len(query) > keepLen {
-			return w
-		}
-		if c.words == nil || len(c.words) == keep {
-			c.words = make(map[string]words)
-		}
-		c.words[query] = w
-	}
-	return w
 }
 
 // leaveExec ends an Exec whose statement may return rows, which nobody wants.
@@ -208,7 +187,7 @@ func (r result) RowsAffected() (int64, error) { return r.changes, nil }
 
 // QueryContext runs all statements of query and returns the rows of the last.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	w := c.wordsOf(query)
+	w := c.words.of(query)
 	if err := c.enter(ctx, w.write, query); err != nil {
 		return nil, err
 	}
@@ -276,7 +255,7 @@ func (c *conn) clean() {
 	}
 	c.endTx()
 	c.controlled = false
-	c.settle()
+	c.unlockEnded()
 	// A statement is still running, one that Raw has left open; or the database
 	// of the connection is another by now.
 	if c.reading() || !c.link.HasFile() {
@@ -375,6 +354,14 @@ func (c *conn) disarm(err error) error {
 // the one for the caller.
 func (c *conn) leave(err error) error {
 	c.running = false
+	if c.quiet() {
+		return err
+	}
+	return c.finish(err)
+}
+
+// finish is what leave does when there is something to do.
+func (c *conn) finish(err error) error {
 	if c.lockErr != nil {
 		if err != nil {
 			err = c.lockErr
@@ -382,9 +369,8 @@ func (c *conn) leave(err error) error {
 		c.lockErr = nil
 	}
 	err = c.disarm(err)
-	c.settle()
-	if derr := c.awaitDurable(); err == nil {
-		err = derr
+	if serr := c.settle(); err == nil {
+		err = serr
 	}
 	if c.tx == txReadOnly && c.attaches && c.link.WritingAny() {
 		// It has written to a file of the disk: that must not last.
@@ -500,13 +486,28 @@ func (c *conn) unlock() {
 	c.store.UnlockWriter(&c.owner)
 }
 
-// settle gives the write locks back when SQLite's transaction is over.
-func (c *conn) settle() {
+// quiet reports whether the last call of go-sqlite3 has left nothing to do:
+// that is how most reads end, and asking takes less time than doing nothing.
+func (c *conn) quiet() bool {
+	return !c.locked && c.tx == txNone && c.ctx == nil && c.lockErr == nil &&
+		c.link.Committed() == c.durable && len(c.attached) == 0 && c.detachErr == nil
+}
+
+// settle ends what the last call of go-sqlite3 has ended of SQLite's
+// transactions: it gives the write locks back and waits until what was
+// committed is on the disk, if that is promised.
+func (c *conn) settle() error {
+	c.unlockEnded()
+	return c.awaitDurable()
+}
+
+// unlockEnded gives the write locks back when SQLite's transaction is over.
+func (c *conn) unlockEnded() {
 	if c.locked && !c.link.Writing() {
 		c.unlock()
 	}
 	for _, a := range c.attached {
-		a.settle()
+		a.unlockEnded()
 	}
 }
 
@@ -548,7 +549,7 @@ func (c *conn) LockWrite() error {
 	if c.locked {
 		return nil
 	}
-	c.settle() // what an earlier statement of the same string has locked and left
+	c.unlockEnded() // what an earlier statement of the same string has locked and left
 	return c.inStatement(c.lock(c.statementContext(), "a statement"))
 }
 
@@ -562,8 +563,7 @@ func (c *conn) UnlockWrite() {
 	if c.running {
 		return
 	}
-	c.settle()
-	if err := c.awaitDurable(); err != nil {
+	if err := c.settle(); err != nil {
 		// There is no way to return it to whoever uses the raw connection.
 		c.store.Logger().Error("sqlite-mem: a commit of a raw connection", "error", err)
 	}

@@ -184,35 +184,58 @@ func FuzzParseDSN(f *testing.F) {
 // Ensure that the guess what a string of SQL does is right for all that people
 // write; a wrong one costs time, not correctness.
 func TestKeywords(t *testing.T) {
-	for query, want := range map[string][2]bool{ // writes, controls
+	for query, want := range map[string][2]bool{ // write, control
 		"SELECT 1":                                           {false, false},
 		"  \n\t-- c\n/* d */ ;insert into t":                 {true, true},
 		"\ufeffUPDATE t SET a=1":                             {true, false},
 		"Replace INTO t VALUES(1)":                           {true, false},
 		"WITH a AS (SELECT 1) SELECT * FROM a":               {false, false},
 		"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a": {true, false},
-		"BEGIN":                     {false, true},
-		"begin immediate":           {true, true},
-		"BEGIN /* now */ EXCLUSIVE": {true, true},
-		"COMMIT":                    {false, true},
-		"END TRANSACTION;":          {false, true},
-		"SAVEPOINT a":               {false, true},
-		"RELEASE a":                 {false, true},
-		"ROLLBACK TO a":             {false, true},
-		"SELECT 1; BEGIN":           {false, true},
-		"SELECT 1;":                 {false, false},
-		"VACUUM":                    {true, false},
-		"VACUUM INTO 'x.db'":        {false, false},
-		"PRAGMA user_version=3":     {false, false},
-		"EXPLAIN DELETE FROM t":     {false, false},
-		"DROP TABLE t":              {true, false},
-		"ALTER TABLE t ADD b":       {true, false},
-		"reindex":                   {true, false},
-		"ANALYZE":                   {true, false},
-		"":                          {false, false},
-		"-- nothing":                {false, false},
-		"/* open":                   {false, false},
+		"BEGIN":                               {false, true},
+		"begin immediate":                     {true, true},
+		"BEGIN /* now */ EXCLUSIVE":           {true, true},
+		"COMMIT":                              {false, true},
+		"END TRANSACTION;":                    {false, true},
+		"SAVEPOINT a":                         {false, true},
+		"RELEASE a":                           {false, true},
+		"ROLLBACK TO a":                       {false, true},
+		"SELECT 1; BEGIN":                     {false, true},
+		"SELECT 1;":                           {false, false},
+		"VACUUM":                              {true, false},
+		"VACUUM INTO 'x.db'":                  {false, false},
+		"vacuum main into'x.db'":              {false, false},
+		"SAVEPOINTS a":                        {false, false},
+		"RELEASE a; SELECT 1":                 {false, true},
+		"with a as (select 'insert_') select": {true, false}, // a guess
+		"PRAGMA user_version=3":               {false, false},
+		"EXPLAIN DELETE FROM t":               {false, false},
+		"DROP TABLE t":                        {true, false},
+		"ALTER TABLE t ADD b":                 {true, false},
+		"reindex":                             {true, false},
+		"ANALYZE":                             {true, false},
+		"":                                    {false, false},
+		"-- nothing":                          {false, false},
+		"/* open":                             {false, false},
 	} {
-		require.Equal(t, want, [2]bool{writes(query), controls(query)}, query)
+		require.Equal(t, words{want[0], want[1], false}, wordsOf(query), query)
+	}
+	require.Equal(t, words{write: true, returning: true}, wordsOf("INSERT INTO t VALUES(1) returning a"))
+}
+
+// Ensure that what is remembered of a string of SQL is not taken for that of
+// another, whichever place they have.
+func TestWordsCache(t *testing.T) {
+	var cache wordsCache
+	var queries []string
+	for _, verb := range []string{"", ";", "SELECT", "UPDATE", "COMMIT", "DELETE", "BEGIN;"} {
+		for i := range 50 {
+			queries = append(queries, verb+strings.Repeat(" ", i)+"1", verb+strings.Repeat("x", 40*i)+"RETURNING")
+		}
+	}
+	for range 3 {
+		for _, query := range queries {
+			require.Equal(t, wordsOf(query), cache.of(query), query)
+			require.Equal(t, wordsOf(query), cache.of(query), query)
+		}
 	}
 }

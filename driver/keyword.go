@@ -2,38 +2,72 @@ package driver
 
 import "strings"
 
-// writes guesses from its first words whether a string of SQL will write, so
-// that the write lock is taken before it runs. A wrong guess costs a little and
-// breaks nothing: a statement that is not recognised asks for the lock when it
-// comes to write (conn.LockWrite), and a lock taken for nothing is given back
-// when the statement ends.
-func writes(query string) bool {
-	word, rest := firstWord(query)
-	switch len(word) {
-	case 4:
-		return equal(word, "drop") || equal(word, "with") && mentionsWrite(rest)
-	case 5:
-		return equal(word, "alter") || equal(word, "begin") && beginsWriting(rest)
-	case 6:
-		return equal(word, "insert") || equal(word, "update") || equal(word, "delete") ||
-			equal(word, "create") || equal(word, "vacuum") && !strings.Contains(strings.ToLower(rest), "into")
-	case 7:
-		return equal(word, "replace") || equal(word, "reindex") || equal(word, "analyze")
-	}
-	return false
+// words is what the first words of a string of SQL tell of it.
+type words struct {
+	// write: it will write, so that the write lock is taken before it runs. That
+	// is a guess, and a wrong one costs a little and breaks nothing: a statement
+	// that is not recognised asks for the lock when it comes to write
+	// (conn.LockWrite), and a lock taken for nothing is given back when the
+	// statement ends.
+	write bool
+
+	// control: it may open or close a transaction by words, or attach a
+	// database, because it does or because it is several statements.
+	control bool
+
+	// returning: it has a RETURNING clause. That is a guess too, which costs time.
+	returning bool
 }
 
-// controls reports whether a string may open or close a transaction by words,
-// or attach a database: a statement that does, or several statements.
-func controls(query string) bool {
-	word, _ := firstWord(query)
-	for _, w := range [...]string{"begin", "commit", "end", "rollback", "savepoint", "release", "attach"} {
-		if equal(word, w) {
-			return true
-		}
+// wordsCache remembers the words of some strings, since the same ones come again:
+// to read them takes as long as the rest of what is done around a call of
+// go-sqlite3. Each string has one place, which it may have to give to another.
+type wordsCache [32]struct {
+	query string
+	words words
+}
+
+// of returns wordsOf(query).
+func (c *wordsCache) of(query string) words {
+	const maxLen = 1024 // of what is kept in memory for it
+	n := len(query)
+	if n == 0 || n > maxLen {
+		return wordsOf(query)
 	}
-	i := strings.IndexByte(query, ';')
-	return i >= 0 && i < len(query)-1
+	e := &c[(n+int(query[n/2])*5+int(query[n-1])*3)%len(c)]
+	if e.query != query {
+		e.query, e.words = query, wordsOf(query)
+	}
+	return e.words
+}
+
+// wordsOf reads the words.
+func wordsOf(query string) (w words) {
+	word, rest := firstWord(query)
+	var lower [len("savepoint")]byte
+	if len(word) > len(lower) {
+		word = "" // none of those below
+	}
+	for i := range len(word) {
+		lower[i] = word[i] | 0x20 // it is all letters
+	}
+	switch string(lower[:len(word)]) {
+	case "insert", "update", "delete", "replace", "create", "alter", "drop", "reindex", "analyze":
+		w.write = true
+	case "with":
+		w.write = mentionsWrite(rest)
+	case "vacuum":
+		w.write = !mentions(rest, "into")
+	case "begin":
+		w.write, w.control = beginsWriting(rest), true
+	case "commit", "end", "rollback", "savepoint", "release", "attach":
+		w.control = true
+	}
+	if i := strings.IndexByte(query, ';'); i >= 0 && i < len(query)-1 {
+		w.control = true
+	}
+	w.returning = returning(query)
+	return w
 }
 
 // returning guesses whether a string has a RETURNING clause.
@@ -51,10 +85,22 @@ func beginsWriting(rest string) bool {
 
 // mentionsWrite looks for the verb behind the common table expressions.
 func mentionsWrite(rest string) bool {
-	rest = strings.ToLower(rest)
-	for _, verb := range [...]string{"insert", "update", "delete", "replace"} {
-		if strings.Contains(rest, verb) {
-			return true
+	return mentions(rest, "insert", "update", "delete", "replace")
+}
+
+// mentions looks for one of the words anywhere in a string of SQL.
+func mentions(s string, words ...string) bool {
+	for s != "" {
+		if !isLetter(s[0]) {
+			s = s[1:]
+			continue
+		}
+		var word string
+		word, s = letters(s)
+		for _, w := range words {
+			if equal(word, w) {
+				return true
+			}
 		}
 	}
 	return false
@@ -63,7 +109,11 @@ func mentionsWrite(rest string) bool {
 // firstWord returns the first word of a string of SQL, which is empty when it
 // does not begin with one, and what follows.
 func firstWord(s string) (word, rest string) {
-	s = skipBlank(s)
+	return letters(skipBlank(s))
+}
+
+// letters cuts s behind the letters that it begins with.
+func letters(s string) (word, rest string) {
 	i := 0
 	for i < len(s) && isLetter(s[i]) {
 		i++

@@ -17,13 +17,15 @@ type rows struct {
 	c     *conn
 	inner *sqlite3.SQLiteRows
 
-	ctx         context.Context
-	cancellable bool // ctx can be cancelled; asked once, not for each row
+	// ctx is the context of the query if it can be cancelled.
+	ctx context.Context
 
-	// kept are the rows that were read ahead, and over that they are all.
-	kept [][]driver.Value
-	over bool
+	// ahead are the rows that were read ahead, all of them, or nil.
+	ahead *ahead
 }
+
+// ahead are rows that are no longer SQLite's.
+type ahead struct{ rows [][]driver.Value }
 
 var (
 	_ driver.Rows                           = (*rows)(nil)
@@ -45,10 +47,17 @@ func (c *conn) newRows(ctx context.Context, inner driver.Rows) (driver.Rows, err
 	}
 	r := &c.rows[0]
 	c.rows = c.rows[1:]
-	r.c, r.inner, r.ctx, r.cancellable = c, inner.(*sqlite3.SQLiteRows), ctx, ctx.Done() != nil
+	r.c, r.inner = c, inner.(*sqlite3.SQLiteRows)
+	if ctx.Done() != nil {
+		r.ctx = ctx
+	}
+	if c.quiet() {
+		c.running = false
+		return r, nil
+	}
 	var err error
 	if c.writing() && c.tx == txNone && c.link.Autocommit() {
-		err = r.readAhead()
+		r.ahead, err = readAhead(r.inner)
 	}
 	if err = c.leave(err); err != nil {
 		return nil, joinClose(err, inner)
@@ -63,37 +72,42 @@ func joinClose(err error, inner driver.Rows) error {
 	return err
 }
 
-func (r *rows) readAhead() error {
-	n := len(r.inner.Columns())
+func readAhead(inner *sqlite3.SQLiteRows) (*ahead, error) {
+	a := &ahead{}
+	n := len(inner.Columns())
 	for {
 		dest := make([]driver.Value, n)
-		switch err := r.inner.Next(dest); err {
+		switch err := inner.Next(dest); err {
 		case nil:
-			r.kept = append(r.kept, dest)
+			a.rows = append(a.rows, dest)
 		case io.EOF:
-			r.over = true
-			return nil
+			return a, nil
 		default:
-			return err
+			return nil, err
 		}
 	}
 }
 
+// next gives the next row.
+func (a *ahead) next(dest []driver.Value) error {
+	if len(a.rows) == 0 {
+		return io.EOF
+	}
+	copy(dest, a.rows[0])
+	a.rows = a.rows[1:]
+	return nil
+}
+
 // Next fetches the next row.
 func (r *rows) Next(dest []driver.Value) error {
-	if r.over {
-		if len(r.kept) == 0 {
-			return io.EOF
-		}
-		copy(dest, r.kept[0])
-		r.kept = r.kept[1:]
-		return nil
+	if r.ahead != nil {
+		return r.ahead.next(dest)
 	}
 	c := r.c
 	if c.broken {
 		return driver.ErrBadConn
 	}
-	if r.cancellable {
+	if r.ctx != nil {
 		if err := r.ctx.Err(); err != nil {
 			return err
 		}
@@ -107,7 +121,7 @@ func (r *rows) Next(dest []driver.Value) error {
 	}
 	// The statement is not over, nor a transaction or a lock with it.
 	c.running = false
-	if r.cancellable {
+	if r.ctx != nil {
 		return c.disarm(nil)
 	}
 	return nil
@@ -115,14 +129,16 @@ func (r *rows) Next(dest []driver.Value) error {
 
 // Close ends the query.
 func (r *rows) Close() error {
-	r.kept, r.ctx = nil, background
+	r.ahead, r.ctx = nil, nil
 	c := r.c
 	if c.inner == nil {
 		return nil // closed, or abandoned
 	}
 	err := r.inner.Close()
-	c.settle()
-	return also(err, c.awaitDurable())
+	if c.quiet() {
+		return err
+	}
+	return also(err, c.settle())
 }
 
 // Columns returns the names of the columns.

@@ -28,14 +28,14 @@ var (
 
 func newStmt(c *conn, inner *sqlite3.SQLiteStmt, query string) *stmt {
 	word, _ := firstWord(query)
-	readonly := inner.Readonly()
+	w, readonly := wordsOf(query), inner.Readonly()
 	s := &stmt{
 		c:        c,
 		inner:    inner,
 		query:    query,
-		writing:  !readonly || writes(query),
-		controls: controls(query),
-		rows:     readonly || equal(word, "pragma") || returning(query),
+		writing:  !readonly || w.write,
+		controls: w.control,
+		rows:     readonly || equal(word, "pragma") || w.returning,
 	}
 	if c.stmts == nil {
 		c.stmts = make(map[*stmt]struct{})
@@ -96,8 +96,7 @@ func (s *stmt) Close() error {
 	}
 	delete(c.stmts, s)
 	err := s.inner.Close()
-	c.settle()
-	return also(err, c.awaitDurable())
+	return also(err, c.settle())
 }
 
 func named(args []driver.Value) []driver.NamedValue {

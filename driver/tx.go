@@ -128,9 +128,8 @@ func (c *conn) runControl(i int) error {
 	defer c.unwind()
 	err := c.execControl(i)
 	c.running = false
-	c.settle()
-	if derr := c.awaitDurable(); err == nil {
-		err = derr
+	if serr := c.settle(); err == nil {
+		err = serr
 	}
 	return err
 }

@@ -342,10 +342,27 @@ func TestTx_typed(t *testing.T) {
 func TestTx_over(t *testing.T) {
 	db := newTable(t, "")
 	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
-	for _, end := range []string{"INSERT OR ROLLBACK INTO t(n) VALUES(1)", "ROLLBACK", "COMMIT", "SELECT 1; COMMIT"} {
-		tx, err := db.Begin()
+	deferred := testdb.Open(t, testdb.Path(t)+"?_txlock=deferred")
+	testdb.Exec(t, deferred, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT UNIQUE); INSERT INTO t(n) VALUES(1)")
+	for _, tt := range []struct {
+		db   *sql.DB
+		opts sql.TxOptions
+		end  string
+	}{
+		{db, sql.TxOptions{}, "INSERT OR ROLLBACK INTO t(n) VALUES(1)"},
+		{db, sql.TxOptions{}, "ROLLBACK"},
+		{db, sql.TxOptions{}, "COMMIT"},
+		{db, sql.TxOptions{}, "SELECT 1; COMMIT"},
+		{db, sql.TxOptions{ReadOnly: true}, "COMMIT"},
+		{db, sql.TxOptions{ReadOnly: true}, "ROLLBACK"},
+		{deferred, sql.TxOptions{}, "COMMIT"},
+		{deferred, sql.TxOptions{}, "INSERT OR ROLLBACK INTO t(n) VALUES(1)"},
+	} {
+		db, end := tt.db, tt.end
+		tx, err := db.BeginTx(ctx, &tt.opts)
 		require.NoError(t, err)
 		testdb.Exec(t, tx, "SAVEPOINT s; RELEASE s")
+		require.Equal(t, "1", testdb.Text(t, tx, "SELECT n FROM t"))
 		_, _ = tx.Exec(end)
 		free(t, db)
 		before := testdb.Text(t, db, "SELECT count(*) FROM t")
@@ -361,6 +378,7 @@ func TestTx_over(t *testing.T) {
 			require.NoError(t, tx.Rollback())
 		}
 		require.Equal(t, before, testdb.Text(t, db, "SELECT count(*) FROM t"))
+		testdb.Exec(t, db, "UPDATE t SET n=n")
 		free(t, db)
 	}
 }
@@ -435,6 +453,40 @@ func TestCancel_statement(t *testing.T) {
 	require.NoError(t, tx.Commit())
 	require.Equal(t, "9", testdb.Text(t, db, "SELECT count(*) FROM t"))
 }
+
+// Ensure that a context that ends reaches no statement that comes after its own,
+// whether that ran to its end or not.
+func TestCancel_next(t *testing.T) {
+	db := newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	defer conn.Close()
+	for name, run := range map[string]func(context.Context) error{
+		"query": func(ctx context.Context) error { return conn.QueryRowContext(ctx, "SELECT 1").Scan(new(int)) },
+		"exec":  func(ctx context.Context) error { _, err := conn.ExecContext(ctx, "SELECT 1"); return err },
+		"write": func(ctx context.Context) error { _, err := conn.ExecContext(ctx, "DELETE FROM t"); return err },
+		"returning": func(ctx context.Context) error {
+			return conn.QueryRowContext(ctx, "INSERT INTO t DEFAULT VALUES RETURNING 1").Scan(new(int))
+		},
+		"error": func(ctx context.Context) error { _, err := conn.ExecContext(ctx, "SELECT nothing"); return ignore(err) },
+		"rows left": func(ctx context.Context) error {
+			rows, err := conn.QueryContext(ctx, "SELECT 1 UNION ALL SELECT 2")
+			require.NoError(t, err)
+			require.True(t, rows.Next())
+			return rows.Close()
+		},
+	} {
+		short, cancel := context.WithCancel(ctx)
+		require.NoError(t, run(short), name)
+		cancel()
+		var n int
+		// Long enough for SQLite to ask whether it is to stop.
+		require.NoError(t, conn.QueryRowContext(ctx, forever+"SELECT count(*) FROM (SELECT i FROM c LIMIT 30000)").Scan(&n), name)
+		require.Equal(t, 30000, n)
+	}
+}
+
+func ignore(error) error { return nil }
 
 // Ensure that a write that is stopped in a transaction ends the transaction,
 // and that what follows is refused instead of committed by itself.

@@ -355,6 +355,36 @@ func TestWAL_attached(t *testing.T) {
 		require.Equal(t, n+1, count(t, testdb.Open(t, testdb.CrashCopy(t, path))), query)
 	}
 	require.NoError(t, conn.Close())
+
+	// And one to the main database by a string that detaches what it wrote later.
+	mainPath := testdb.Path(t)
+	logged := testdb.Open(t, mainPath+"?sqlite_wal=commit")
+	testdb.Exec(t, logged, "CREATE TABLE t(x)")
+	testdb.Exec(t, logged, attach+"; INSERT INTO main.t VALUES(1); INSERT INTO a.t VALUES(4); DETACH a")
+	require.Equal(t, 1, count(t, testdb.Open(t, testdb.CrashCopy(t, mainPath))))
+	require.Equal(t, 4, count(t, testdb.Open(t, testdb.CrashCopy(t, path))))
+}
+
+// Ensure that a commit that is not durable is told by the string that commits it,
+// though it detaches the database as well.
+func TestWAL_detachFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "app.db")
+	db := testdb.Open(t, path+"?sqlite_wal=commit")
+	testdb.Exec(t, db, "CREATE TABLE t(x)")
+	conn, err := testdb.Open(t, ":memory:").Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, conn, "ATTACH '"+path+"' AS a")
+	// Only a save can make the change of the page size durable.
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	_, err = conn.ExecContext(ctx, "PRAGMA a.page_size=512; VACUUM a; DETACH a")
+	require.ErrorIs(t, err, driver.ErrNotDurable)
+	require.ErrorContains(t, err, path)
+	require.NoError(t, os.Rename(dir+"-away", dir))
+	testdb.Exec(t, conn, "CREATE TABLE m(x)") // told once
+	require.NoError(t, conn.Close())
+	require.NoError(t, driver.Sync(ctx, db))
 }
 
 // Ensure that a commit in OnSync, which waits for the log, does not wait for
