@@ -90,6 +90,15 @@ type Config struct {
 	// cannot be used without a SyncInterval.
 	WAL time.Duration
 
+	// Keep is how many of the states that the file had before are kept beside it
+	// (sqlite_keep), for when a mistake was saved: FILE.kept-1 is what FILE was before
+	// the last save, FILE.kept-2 before the one before that, and so on, each a whole
+	// database. The oldest is given up for the next. To go back, close the database
+	// and rename one to FILE. Lowering Keep leaves those beyond it where they are. A
+	// state that cannot be kept does not hold up the save: Logger is told. 0: none
+	// is kept.
+	Keep int
+
 	// Role is RoleAuto if empty (sqlite_role). [SetRole] and the environment
 	// variable SQLITE_MEM_ROLE win over it.
 	Role Role
@@ -126,9 +135,9 @@ type Config struct {
 
 	// OnSync is called after every attempt to write to the file, one at a
 	// time, from the goroutine that saves, which it should not hold up; it must
-	// not call [Sync], close the database, or change its page size. The function of the sql.DB that
-	// loaded the file is called, not those of others that share it. No DSN has
-	// it.
+	// not call [Sync], close the database, or change its page size. The function of
+	// the sql.DB that loaded the file is called, not those of others that share it. No
+	// DSN has it.
 	OnSync func(SyncEvent)
 
 	// Extensions are loaded into each new connection, and ConnectHook is
@@ -208,6 +217,8 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_wal", c.WAL.String(), "want an interval over 0, WALOff or WALCommit")
 	case c.WAL != WALOff && c.SyncInterval < 0:
 		return paramErr("sqlite_wal", formatWAL(c.WAL), "it cannot apply with sqlite_sync_interval=0: the log would grow for ever")
+	case c.Keep < 0:
+		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), "want 0 or more")
 	case c.MaxMemory < 0:
 		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), "want 0 or more")
 	case c.BusyTimeout > 0 && c.BusyTimeout < time.Millisecond:
@@ -253,6 +264,8 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_sync_interval", formatInterval(c.SyncInterval), why)
 	case c.WAL != WALOff:
 		return paramErr("sqlite_wal", formatWAL(c.WAL), why)
+	case c.Keep != 0:
+		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), why)
 	case c.Role != "":
 		return paramErr("sqlite_role", string(c.Role), why)
 	case c.Params["mode"] != "":

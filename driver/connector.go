@@ -179,6 +179,7 @@ func openTarget(ctx context.Context, cfg *Config) (target, error) {
 		Path:         path,
 		SyncInterval: cfg.syncInterval(),
 		WAL:          cfg.WAL,
+		Keep:         cfg.Keep,
 		MaxMemory:    cfg.MaxMemory,
 		Logger:       cfg.logger(),
 		OnSync:       cfg.OnSync,

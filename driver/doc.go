@@ -48,6 +48,13 @@
 // by then. It is refused for a database that is only in memory, and with
 // sqlite_sync_interval=0. See [NotDurableError] for a disk that fails.
 //
+// # sqlite_keep
+//
+// How many of the states that the file had before are kept beside it: FILE.kept-1 is
+// what it was before the last save, FILE.kept-2 before the one before that. 0 (the
+// default): none. It is refused for a database that is only in memory. See
+// [Config.Keep].
+//
 // # sqlite_role
 //
 // One process at a time owns a file, by a lock on FILE.lock that the system

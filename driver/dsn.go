@@ -62,6 +62,24 @@ var params = []param{
 		},
 	},
 	{
+		"sqlite_keep", "integer", "0",
+		"how many earlier states of the file are kept beside it when it is saved: `FILE.kept-1` is the last, `FILE.kept-2` the one before",
+		func(c *Config, v string) error {
+			n, err := strconv.ParseInt(v, 10, 32)
+			if err != nil || n < 0 {
+				return errors.New("want an integer, 0 or more")
+			}
+			c.Keep = int(n)
+			return nil
+		},
+		func(c *Config) string {
+			if c.Keep == 0 {
+				return ""
+			}
+			return strconv.Itoa(c.Keep)
+		},
+	},
+	{
 		"sqlite_role", "auto, server, tool", "auto",
 		"who serves the database and who works on its file",
 		func(c *Config, v string) error {

@@ -42,6 +42,8 @@ var dsnTable = []struct {
 	{"app.db?sqlite_wal=100ms&sqlite_sync_interval=1h", Config{Path: "app.db", WAL: 100 * time.Millisecond, SyncInterval: time.Hour}, "app.db?sqlite_sync_interval=1h0m0s&sqlite_wal=100ms"},
 	{"app.db?sqlite_wal=COMMIT", Config{Path: "app.db", WAL: WALCommit}, "app.db?sqlite_wal=commit"},
 	{"app.db?sqlite_role=Server", Config{Path: "app.db", Role: RoleServer}, "app.db?sqlite_role=server"},
+	{"app.db?sqlite_keep=3", Config{Path: "app.db", Keep: 3}, ""},
+	{"app.db?sqlite_keep=0", Config{Path: "app.db"}, "app.db"},
 	{"app.db?sqlite_max_memory=512MiB", Config{Path: "app.db", MaxMemory: 512 << 20}, ""},
 	{"app.db?sqlite_max_memory=2gib", Config{Path: "app.db", MaxMemory: 2 << 30}, "app.db?sqlite_max_memory=2GiB"},
 	{"app.db?sqlite_max_memory=123457", Config{Path: "app.db", MaxMemory: 123457}, ""},
@@ -94,6 +96,9 @@ func TestParseDSN_invalid(t *testing.T) {
 		"a.db?sqlite_sync_interval=d":                      {"sqlite_sync_interval=d"},
 		"a.db?sqlite_in_memory=maybe":                      {"sqlite_in_memory=maybe", "yes"},
 		"a.db?sqlite_role=boss":                            {"sqlite_role=boss", "server"},
+		"a.db?sqlite_keep=-1":                              {"sqlite_keep=-1", "0 or more"},
+		"a.db?sqlite_keep=two":                             {"sqlite_keep=two", "integer"},
+		":memory:?sqlite_keep=2":                           {"sqlite_keep=2", "only in memory"},
 		"a.db?sqlite_max_memory=1GB":                       {"sqlite_max_memory=1GB", "GiB"},
 		"a.db?sqlite_max_memory=-1":                        {"sqlite_max_memory=-1"},
 		"a.db?sqlite_max_memory=99999999999TiB":            {"sqlite_max_memory="},
@@ -135,6 +140,7 @@ func TestParseDSN_invalid(t *testing.T) {
 func TestConfig_validate(t *testing.T) {
 	for _, c := range []Config{
 		{Path: "a.db", Role: "boss"},
+		{Path: "a.db", Keep: -1},
 		{Path: "a.db", MaxMemory: -1},
 		{Path: "a.db", BusyTimeout: time.Microsecond},
 		{Path: "a.db", TxLock: "x"},

@@ -7,8 +7,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -384,4 +386,47 @@ func TestDriver_Open(t *testing.T) {
 	_, err = (&driver.Driver{}).Open(path + "?nonsense=1")
 	require.Error(t, err)
 	require.False(t, errors.Is(err, driver.ErrClosed))
+}
+
+// Ensure that sqlite_keep leaves the states that the file had before beside it, each
+// a database that can take its place, and that one which cannot be kept is told to
+// the log and holds up nothing.
+func TestKeep(t *testing.T) {
+	path := testdb.Path(t)
+	plain := testdb.Plain(t, path)
+	testdb.Exec(t, plain, "PRAGMA journal_mode=WAL; CREATE TABLE t(x); INSERT INTO t VALUES(0)")
+	require.NoError(t, plain.Close())
+	var log strings.Builder
+	c, err := driver.ParseDSN(path + "?sqlite_keep=2")
+	require.NoError(t, err)
+	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	open := func() *sql.DB {
+		connector, err := driver.NewConnector(c)
+		require.NoError(t, err)
+		return sql.OpenDB(connector)
+	}
+	db := open()
+	for i := range 3 {
+		testdb.Exec(t, db, "UPDATE t SET x=x+1")
+		require.NoError(t, driver.Sync(ctx, db))
+		require.NoError(t, driver.Sync(ctx, db)) // nothing has changed: no state of its own
+		for n := 1; n <= min(i+1, 2); n++ {
+			require.Equal(t, strconv.Itoa(i+1-n), testdb.Text(t, testdb.Plain(t, fmt.Sprintf("%s.kept-%d", path, n)), "SELECT x FROM t"))
+		}
+	}
+	require.NoFileExists(t, path+".kept-3")
+	testdb.Close(t, db)
+	require.NoError(t, os.Rename(path+".kept-1", path))
+	db = open()
+	require.Equal(t, "2", testdb.Text(t, db, "SELECT x FROM t"))
+
+	require.Empty(t, log.String())
+	require.NoError(t, os.MkdirAll(path+".kept-1/full", 0o700))
+	testdb.Exec(t, db, "UPDATE t SET x=7")
+	require.NoError(t, driver.Sync(ctx, db))
+	require.Contains(t, log.String(), "sqlite_keep")
+	require.Contains(t, log.String(), path+".kept-")
+	require.Equal(t, "7", testdb.Text(t, testdb.Plain(t, path), "SELECT x FROM t"))
+	require.NoError(t, os.RemoveAll(path+".kept-1"))
+	testdb.Close(t, db)
 }

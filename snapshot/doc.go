@@ -29,10 +29,11 @@
 //	Save failed, and removing failed too    old        a temporary file, named in the error
 //	Save failed after the rename            new (*)    nothing of ours
 //	Save found a foreign change             untouched  our state, under the name in the error
-//	killed during Save                      old or new perhaps a temporary file
+//	killed during Save                      old or new perhaps temporary files
 //
 // Beside it there is also the log, if there is one (<file>-memwal), and while it
-// is being replaced a second (<file>-memwal-new): see [File].
+// is being replaced a second (<file>-memwal-new): see [File]. And there are the
+// states that are kept (<file>.kept-1 and so on): see [File.Keep].
 //
 // (*) The directory could not be synced: the new file is in place, but a power
 // failure may bring the old one back. The next successful save makes it good.

@@ -115,6 +115,13 @@ func (f *faultFS) rename(from, to string) error {
 	return f.fsys.rename(from, to)
 }
 
+func (f *faultFS) link(name, also string) error {
+	if err := f.hit("link", also); err != nil {
+		return err
+	}
+	return f.fsys.link(name, also)
+}
+
 func (f *faultFS) remove(name string) error {
 	if err := f.hit("remove", name); err != nil {
 		return err

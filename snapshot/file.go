@@ -45,6 +45,12 @@ type Source interface {
 // is asked for or not, and by SQLite itself, if the log is renamed to
 // <file>-wal: a whole prefix of the history.
 type File struct {
+	// Keep is how many of the states that the file had before are kept beside it, as
+	// <file>.kept-1, which is the one before the last save, <file>.kept-2 and so on:
+	// each a whole database. It is set before the first Save. Fewer than before leaves
+	// those beyond it where they are. 0: none is kept.
+	Keep int
+
 	fs     fsys
 	path   string // as given
 	target string // the file, symbolic links resolved; set by Open
@@ -293,12 +299,18 @@ func (f *File) replaceLocked(log *logFile) error {
 type Saved struct {
 	Bytes   int64  // length of the file
 	Version uint64 // of the state that is in it
+
+	// NotKept is why the state that the file had before is not kept, though File.Keep
+	// asks for it; the file has been saved all the same. Nil: it is, or there was none.
+	NotKept error
 }
 
 // Save puts the last commit in the place of the file, or creates it. The new
 // file has the owner, group and permissions of the old as far as this process
 // may give them, 0600 if there was none; access control lists, extended
-// attributes and hard links are not carried over. An empty database becomes a
+// attributes and hard links are not carried over. The old file is kept if Keep asks for
+// it: under another name, or as a copy that only its owner can read (0600) where there
+// are no hard links. An empty database becomes a
 // file of no bytes, which SQLite takes for one. A log is replaced by one of what
 // was committed meanwhile, or removed, if none is asked for.
 //
@@ -340,7 +352,7 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	var p *prepared
 	prepare := func() {
 		p, err = writer{f.fs}.prepare(ctx, f.path, img, f.id,
-			writeOptions{background: background, hash: f.log || f.present, side: f.side})
+			writeOptions{background: background, hash: f.log || f.present, keep: f.Keep, side: f.side})
 	}
 	if background {
 		inBackground(prepare)
@@ -370,7 +382,7 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 		return Saved{}, err
 	}
 	f.side, f.foreign = sideCopy{}, nil
-	return Saved{Bytes: res.bytes, Version: p.img.version}, nil
+	return Saved{Bytes: res.bytes, Version: p.img.version, NotKept: res.notKept}, nil
 }
 
 // beginSave pins the state that is to be saved, and begins to note what changes

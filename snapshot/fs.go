@@ -16,8 +16,9 @@ type fsys interface {
 	stat(name string) (os.FileInfo, error)      // follows symbolic links
 	readDir(name string) ([]os.DirEntry, error) // names only
 	rename(from, to string) error               // replaces to
+	link(name, also string) error               // a second name, also, which must not exist yet
 	remove(name string) error
-	syncDir(name string) error // makes creates, renames and removes in it durable
+	syncDir(name string) error // makes creates, links, renames and removes in it durable
 }
 
 type file interface {
@@ -70,5 +71,6 @@ func (osFS) open(name string) (file, error) {
 func (osFS) stat(name string) (os.FileInfo, error)      { return os.Stat(name) }
 func (osFS) readDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 func (osFS) rename(from, to string) error               { return rename(from, to) }
+func (osFS) link(name, also string) error               { return os.Link(name, also) }
 func (osFS) remove(name string) error                   { return os.Remove(name) }
 func (osFS) syncDir(name string) error                  { return syncDir(name) }

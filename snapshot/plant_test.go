@@ -23,6 +23,7 @@ type plantedFS struct {
 	onCreate  func(name string, perm os.FileMode) (file, error)
 	onOpen    func(name string) (file, error)
 	onRename  func(from, to string) error
+	onLink    func(name, also string) error
 	onSyncDir func(name string) error
 	onFile    func(name string, f *plantedFile) // sets functions of a new file
 }
@@ -53,6 +54,13 @@ func (p *plantedFS) rename(from, to string) error {
 		return p.onRename(from, to)
 	}
 	return p.fsys.rename(from, to)
+}
+
+func (p *plantedFS) link(name, also string) error {
+	if p.onLink != nil {
+		return p.onLink(name, also)
+	}
+	return p.fsys.link(name, also)
 }
 
 func (p *plantedFS) syncDir(name string) error {

@@ -42,7 +42,7 @@ func TestPowerStates(t *testing.T) {
 		return b
 	}
 	// The steps are one operation each: "write a 0 AB" at sector 0, "sync a",
-	// "create a", "rename a b", "remove a", "syncDir", "truncate a 1", "tell".
+	// "create a", "rename a b", "link a b", "remove a", "syncDir", "truncate a 1", "tell".
 	perform := func(t *testing.T, fs powerFS, steps []string) {
 		for _, step := range steps {
 			w := append(strings.Fields(step), "", "", "")
@@ -77,6 +77,8 @@ func TestPowerStates(t *testing.T) {
 				}
 			case "rename":
 				err = fs.rename(name, filepath.Join(fs.rec.root, w[2]))
+			case "link":
+				err = fs.link(name, filepath.Join(fs.rec.root, w[2]))
 			case "remove":
 				err = fs.remove(name)
 			case "syncDir":
@@ -119,6 +121,8 @@ func TestPowerStates(t *testing.T) {
 		"names have no order":               {"a=A b=B", "remove a,remove b", "a=A b=B | b=B | a=A | -"},
 		"but each in its own":               {"a=A", "remove a,create a", "a=A | - | a="},
 		"a rename is one step, or links":    {"a=A b=B", "rename a b", "a=A b=B | b=A | a=A b=A"},
+		"a link is there or not":            {"a=A", "link a b", "a=A | a=A b=A"},
+		"both names have the same data":     {"a=A", "link a b,write a 0 B", "a=A | a=B | a=A b=A | a=B b=B"},
 		"a rename before its data":          {"a=A b=B", "write a 0 C,rename a b", "a=A b=B | a=C b=B | b=A | b=C | a=A b=A | a=C b=C"},
 		"a removed name comes back":         {"a=A b=B c=C", "remove c,rename a b", "a=A b=B c=C | a=A b=B | a=A b=A c=C | b=A c=C | a=A b=A | b=A"},
 		"unless it is synced":               {"a=A b=B c=C", "remove c,syncDir,tell,rename a b", "a=A b=B c=C | a=A b=B | told:a=A b=B | told:a=A b=A | told:b=A"},
@@ -433,6 +437,14 @@ var powerRuns = map[string]powerRun{
 			require.NoError(t, writer{fs}.backup(bg, path, ofImage(bg, want[1])))
 			tell()
 		},
+	},
+	"states that are kept": keepRun,
+	"copies that are kept": {
+		start: keepRun.start,
+		run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
+			keepRun.run(t, path, withoutLinks(fs), want, tell)
+		},
+		also: keepRun.also,
 	},
 	"a log":      logRun,
 	"a torn log": tornLogRun,

@@ -34,8 +34,8 @@ import (
 //     last sync of the file: so writes are lost, kept, torn anywhere, and
 //     reordered. Independently of that, its length at any of these moments. A
 //     sector within the length that was never written is zeros, or garbage.
-//   - Of each directory, any set of the creates, renames and removes since its
-//     last sync, as long as those of one name are there in order. Nothing ties
+//   - Of each directory, any set of the creates, links, renames and removes since
+//     its last sync, as long as those of one name are there in order. Nothing ties
 //     them to the contents: a rename may be there while the data are not. A
 //     rename is there or not, for both of its names, or else has left the file
 //     under both; it never loses the file.
@@ -78,6 +78,7 @@ const (
 	opSync
 	opRewrite // past the seam: data is all of the file, synced
 	opCreate
+	opLink
 	opRename
 	opRemove
 	opSyncDir
@@ -93,7 +94,7 @@ type powerOp struct {
 }
 
 func (o powerOp) String() string {
-	verb := [...]string{"write", "truncate", "sync", "rewrite", "create", "rename", "remove", "syncDir", "tell"}[o.kind]
+	verb := [...]string{"write", "truncate", "sync", "rewrite", "create", "link", "rename", "remove", "syncDir", "tell"}[o.kind]
 	switch o.kind {
 	case opTell:
 		return verb
@@ -101,8 +102,8 @@ func (o powerOp) String() string {
 		return fmt.Sprintf("write %s %d+%d", o.name, o.off, len(o.data))
 	case opTruncate:
 		return fmt.Sprintf("truncate %s %d", o.name, o.off)
-	case opRename:
-		return fmt.Sprintf("rename %s %s", o.name, o.to)
+	case opLink, opRename:
+		return fmt.Sprintf("%s %s %s", verb, o.name, o.to)
 	}
 	return verb + " " + o.name
 }
@@ -215,6 +216,9 @@ func (r *recording) apply(o powerOp) {
 		r.names[o.name] = o.file
 		r.files = append(r.files, nil)
 		r.kept = append(r.kept, nil)
+	case opLink:
+		o.file = r.names[o.name]
+		r.names[o.to] = o.file
 	case opRename:
 		o.file = r.names[o.name]
 		delete(r.names, o.name)
@@ -280,6 +284,11 @@ func (p powerFS) readDir(name string) ([]os.DirEntry, error) { return p.fsys.rea
 func (p powerFS) rename(from, to string) error {
 	return p.rec.do(powerOp{kind: opRename, name: p.rec.rel(from), to: p.rec.rel(to)},
 		func() error { return p.fsys.rename(from, to) })
+}
+
+func (p powerFS) link(name, also string) error {
+	return p.rec.do(powerOp{kind: opLink, name: p.rec.rel(name), to: p.rec.rel(also)},
+		func() error { return p.fsys.link(name, also) })
 }
 
 func (p powerFS) remove(name string) error {
@@ -491,6 +500,8 @@ func (m *medium) apply(at int, o powerOp) {
 		m.moves = append(m.moves, move{file: o.file, name: o.name})
 	case opRemove:
 		m.moves = append(m.moves, move{file: -1, name: o.name})
+	case opLink:
+		m.moves = append(m.moves, move{file: o.file, name: o.to})
 	case opRename:
 		m.moves = append(m.moves, move{file: o.file, name: o.to, from: o.name})
 	case opSyncDir:

@@ -46,6 +46,9 @@ type writeOptions struct {
 	// hash: the hash of the new file is wanted, for a log.
 	hash bool
 
+	// keep is how many of the states that the file had before are kept.
+	keep int
+
 	// side is the copy of the last ForeignChangeError for this path, the
 	// zero value if there was none. If the change is still there, the new
 	// state replaces that copy, unless somebody has edited it; if it holds
@@ -58,6 +61,8 @@ type writeOptions struct {
 type result struct {
 	bytes int64  // length of the file that was written
 	id    FileID // its identity, prev for the next write
+
+	notKept error // why the state that was replaced is not kept, though that was asked for
 }
 
 type writer struct{ fs fsys }
@@ -69,6 +74,8 @@ type prepared struct {
 	path    string // as given to prepare
 	target  string // the file, symbolic links resolved
 	tmp     string // "": there is no temporary file any more
+	old     string // a temporary name of the state that is to be replaced; "": there is none
+	notKept error  // why there is none
 	id      FileID
 	img     imageInfo
 	prev    FileID
@@ -108,6 +115,13 @@ func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID
 	if err != nil {
 		return nil, saveErr(path, errors.Join(err, p.discard()))
 	}
+	if options.keep > 0 {
+		p.old, p.notKept = w.setAside(ctx, target)
+		if p.notKept != nil {
+			p.notKept = errors.Join(p.notKept, w.discard(p.old))
+			p.old = ""
+		}
+	}
 	return p, nil
 }
 
@@ -118,17 +132,26 @@ func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID
 // not zero, in which case the new file is in place, but could not be made to
 // survive a power failure, which may bring the old one back.
 //
+// The state that the file had is kept, if that is asked for. Should that fail, the
+// new one counts for more: result.notKept tells why.
+//
 // The end of ctx ends the save until the moment of the rename.
 func (p *prepared) publish(ctx context.Context) (result, error) {
 	reason, err := p.foreign(p.target, p.prev, p.options.side)
 	if err == nil {
 		err = ctx.Err()
 	}
+	if err == nil && reason == "" && p.old != "" {
+		if p.notKept = p.keep(p.target, p.old, p.options.keep); p.notKept == nil {
+			p.old = ""
+		}
+	}
 	if err == nil && reason == "" {
 		// SQLite does not sync the directory when it has removed a journal or
 		// a -wal. Should the power fail and the removal be lost, but not our
 		// rename, it would be applied to the new file. And a new log (see
-		// File.publishLocked) must not be lost beside the file it belongs to.
+		// File.publishLocked) must not be lost beside the file it belongs to. And
+		// what is kept has its name before it loses the one it had.
 		err = p.fs.syncDir(filepath.Dir(p.target))
 	}
 	if err == nil && reason == "" {
@@ -140,9 +163,14 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		return result{}, saveErr(p.path, errors.Join(err, p.discard()))
 	}
 	if reason != "" {
-		return result{}, p.keepAside(p.target, p.tmp, p.id, p.img.version, reason, p.options.side)
+		err := p.keepAside(p.target, p.tmp, p.id, p.img.version, reason, p.options.side)
+		p.tmp = ""
+		if derr := p.discard(); derr != nil {
+			err = errors.Join(err, derr)
+		}
+		return result{}, err
 	}
-	res := result{bytes: p.id.Size(), id: p.id}
+	res := result{bytes: p.id.Size(), id: p.id, notKept: errors.Join(p.notKept, p.discard())}
 	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
 		return res, saveErr(p.path,
 			fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err))
@@ -150,11 +178,11 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 	return res, nil
 }
 
-// discard gives the new state up.
+// discard removes the temporary files there still are.
 func (p *prepared) discard() error {
-	tmp := p.tmp
-	p.tmp = ""
-	return p.writer.discard(tmp)
+	tmp, old := p.tmp, p.old
+	p.tmp, p.old = "", ""
+	return errors.Join(p.writer.discard(tmp), p.writer.discard(old))
 }
 
 // writeTemp writes img to a temporary file beside target, synced and checked.

@@ -31,6 +31,7 @@ type Options struct {
 
 	SyncInterval time.Duration // between two saves; 0: none by itself
 	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
+	Keep         int           // states that the file had before that are kept; see snapshot.File.Keep
 	MaxMemory    int64         // cap on the size in bytes; 0: none
 
 	Logger *slog.Logger         // not nil
@@ -53,6 +54,8 @@ func (o Options) conflict(other Options) error {
 		return differ("sqlite_sync_interval", o.SyncInterval, other.SyncInterval)
 	case o.WAL != other.WAL:
 		return differ("sqlite_wal", walName(o.WAL), walName(other.WAL))
+	case o.Keep != other.Keep:
+		return differ("sqlite_keep", o.Keep, other.Keep)
 	case o.MaxMemory != other.MaxMemory:
 		return differ("sqlite_max_memory", o.MaxMemory, other.MaxMemory)
 	}
@@ -149,6 +152,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		return s, nil
 	}
 	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
+	s.file.Keep = opts.Keep
 	found, err := s.file.Open(ctx, s.Engine)
 	if err != nil {
 		return s, err
@@ -290,6 +294,10 @@ func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	saved, err := s.file.Save(ctx, !awaited)
 	if err == nil {
 		s.saved.Store(saved.Version)
+	}
+	if saved.NotKept != nil {
+		s.opts.Logger.Error("sqlite-mem: saved, but the state that the file had before is not kept (sqlite_keep)",
+			"path", s.opts.Path, "error", saved.NotKept)
 	}
 	s.saveEnded(err)
 	s.Engine.Drain()

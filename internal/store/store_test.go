@@ -138,6 +138,7 @@ func TestOpen_options(t *testing.T) {
 	s := mustOpen(t, opts)
 	for key, change := range map[string]func(*Options){
 		"sqlite_sync_interval": func(o *Options) { o.SyncInterval = time.Minute },
+		"sqlite_keep":          func(o *Options) { o.Keep = 1 },
 		"sqlite_max_memory":    func(o *Options) { o.MaxMemory = 1 },
 	} {
 		other := opts

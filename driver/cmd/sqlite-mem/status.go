@@ -209,6 +209,8 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 		case ok:
 		case strings.HasPrefix(e.Name(), base+".sqlite-mem-"):
 			meaning = "a state in memory that met a changed file and was saved here"
+		case strings.HasPrefix(e.Name(), base+".kept-"):
+			meaning = "an earlier state of the file, kept by sqlite_keep"
 		case strings.HasPrefix(e.Name(), base+".aside-") || strings.HasPrefix(e.Name(), base+"-memwal.aside-") || strings.HasPrefix(e.Name(), base+"-memwal-new.aside-"):
 			meaning = "kept by sqlite-mem recover"
 		case strings.HasPrefix(e.Name(), "."+base+".sqlite-mem-") && owned:

@@ -1,0 +1,251 @@
+//go:build cgo
+
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// keptImages are n images that differ.
+func keptImages(t *testing.T, n int) (images []*memImage) {
+	for i := range n {
+		images = append(images, small(i)(t))
+	}
+	return images
+}
+
+// requireKept makes sure that what is in the directory of path is images, path
+// first and then what is kept; nil for a place that is empty.
+func requireKept(t testing.TB, path string, images ...*memImage) {
+	t.Helper()
+	want := map[string]string{}
+	for i, img := range images {
+		if name := path; img != nil {
+			if i > 0 {
+				name = keptName(path, i)
+			}
+			want[filepath.Base(name)] = string(img.b)
+		}
+	}
+	require.Equal(t, want, dirContents(t, filepath.Dir(path)))
+}
+
+// Ensure that the states that a file had are kept, as many as are asked for, the
+// last one first; on a file system with hard links and on one without.
+func TestKeep(t *testing.T) {
+	for name, w := range map[string]writer{"links": {osFS{}}, "copies": {withoutLinks(osFS{})}} {
+		t.Run(name, func(t *testing.T) {
+			img := keptImages(t, 9)
+			path := filepath.Join(t.TempDir(), "x.db")
+			var id FileID
+			save := func(i, keep int) {
+				t.Helper()
+				res, err := w.write(bg, path, img[i], id, writeOptions{keep: keep})
+				require.NoError(t, err)
+				require.NoError(t, res.notKept)
+				id = res.id
+			}
+			save(0, 2)
+			requireKept(t, path, img[0])
+			save(1, 2)
+			requireKept(t, path, img[1], img[0])
+			save(2, 2)
+			requireKept(t, path, img[2], img[1], img[0])
+			save(3, 2)
+			requireKept(t, path, img[3], img[2], img[1])
+			save(4, 1)
+			requireKept(t, path, img[4], img[3], img[1])
+			save(5, 0)
+			requireKept(t, path, img[5], img[3], img[1])
+			save(6, 3)
+			requireKept(t, path, img[6], img[5], img[3], img[1])
+			require.NoError(t, os.Remove(keptName(path, 2)))
+			save(7, 3) // moves no more than it must
+			requireKept(t, path, img[7], img[6], img[5], img[1])
+
+			// The file as it was, with its times and all, not another of the same bytes.
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			save(8, 3)
+			kept, err := os.Stat(keptName(path, 1))
+			require.NoError(t, err)
+			if name == "links" {
+				require.True(t, os.SameFile(info, kept))
+			}
+			require.Equal(t, os.FileMode(0o600), kept.Mode().Perm())
+		})
+	}
+}
+
+// withoutLinks is a file system that has no hard links, as FAT.
+func withoutLinks(f fsys) fsys {
+	return &plantedFS{fsys: f, onLink: func(name, also string) error {
+		return &os.LinkError{Op: "link", Old: name, New: also, Err: syscall.EPERM}
+	}}
+}
+
+// Ensure that a save that fails after it has kept the old state, and does so again
+// and again, pushes out none of the states that are kept.
+func TestKeep_failingSave(t *testing.T) {
+	img := keptImages(t, 4)
+	path := filepath.Join(t.TempDir(), "x.db")
+	var id FileID
+	for _, i := range img[:3] {
+		res, err := Write(bg, path, i, id, writeOptions{keep: 2})
+		require.NoError(t, err)
+		id = res.id
+	}
+	broken := errors.New("broken")
+	f := &plantedFS{fsys: osFS{}, onRename: func(from, to string) error {
+		if to == path {
+			return broken
+		}
+		return os.Rename(from, to)
+	}}
+	for range 3 {
+		_, err := writer{f}.write(bg, path, img[3], id, writeOptions{keep: 2})
+		require.ErrorIs(t, err, broken)
+		requireKept(t, path, img[2], img[2], img[1])
+	}
+	res, err := Write(bg, path, img[3], id, writeOptions{keep: 2})
+	require.NoError(t, err)
+	require.NoError(t, res.notKept)
+	requireKept(t, path, img[3], img[2], img[1])
+}
+
+// Ensure that what stands in the way of keeping the old state does not hold up the
+// new one, and that it is told.
+func TestKeep_inTheWay(t *testing.T) {
+	img := keptImages(t, 2)
+	path := filepath.Join(t.TempDir(), "x.db")
+	id := save(t, path, img[0], FileID{})
+	require.NoError(t, os.MkdirAll(filepath.Join(keptName(path, 1), "full"), 0o700))
+	res, err := Write(bg, path, img[1], id, writeOptions{keep: 1})
+	require.NoError(t, err)
+	require.ErrorContains(t, res.notKept, keptName(path, 1))
+	requireKept(t, path, img[1])
+}
+
+// Ensure that nothing is kept of a file that somebody else has changed: it stays
+// where it is.
+func TestKeep_foreign(t *testing.T) {
+	img := keptImages(t, 3)
+	path := filepath.Join(t.TempDir(), "x.db")
+	id := save(t, path, img[0], FileID{})
+	writeFile(t, path, img[1].b)
+	_, err := Write(bg, path, img[2], id, writeOptions{keep: 2})
+	var fe *ForeignChangeError
+	require.ErrorAs(t, err, &fe)
+	require.Equal(t, map[string]string{"x.db": string(img[1].b), filepath.Base(fe.SavedAs): string(img[2].b)}, dirContents(t, filepath.Dir(path)))
+}
+
+// Ensure that whichever file operation of a save fails, the file is the old or the
+// new one; that the last two states before it are kept, or else the failure is told;
+// that those that are kept are whole and in order; and that the next save keeps what
+// it replaces.
+func TestKeep_faults(t *testing.T) {
+	img := keptImages(t, 5)
+	for name, fs := range map[string]fsys{"links": osFS{}, "copies": withoutLinks(osFS{})} {
+		t.Run(name, func(t *testing.T) {
+			sweep(t, func(t *testing.T, ffs *faultFS) {
+				ffs.fsys = fs
+				path := filepath.Join(t.TempDir(), "x.db")
+				var id FileID
+				for _, i := range img[:3] {
+					res, err := Write(bg, path, i, id, writeOptions{keep: 2})
+					require.NoError(t, err)
+					id = res.id
+				}
+				res, err := writer{ffs}.write(bg, path, img[3], id, writeOptions{keep: 2})
+				now := 2
+				if !res.id.IsZero() {
+					now, id = 3, res.id
+				}
+				for failure := range slices.Values(ffs.fault) {
+					if err == nil && res.notKept == nil && !ffs.failed("chown") && !ffs.failed("link") {
+						t.Fatalf("%s failed, and nobody was told", failure)
+					}
+				}
+				kept := keptStates(t, path, img)
+				require.Equal(t, now, kept[0], ffs)
+				require.True(t, slices.IsSortedFunc(kept, func(a, b int) int { return b - a }), kept)
+				if err == nil && res.notKept == nil {
+					require.Equal(t, []int{3, 2, 1}, kept, ffs)
+				}
+				_, rerr := RemoveLeftovers(path)
+				require.NoError(t, rerr)
+
+				res, err = Write(bg, path, img[4], id, writeOptions{keep: 2})
+				require.NoError(t, err)
+				require.NoError(t, res.notKept)
+				require.Equal(t, []int{4, now}, keptStates(t, path, img)[:2])
+			})
+		})
+	}
+}
+
+// keptStates tells which of images the file and those that are kept are.
+func keptStates(t testing.TB, path string, images []*memImage) (states []int) {
+	t.Helper()
+	states, err := readKept(path, images)
+	require.NoError(t, err)
+	return states
+}
+
+func readKept(path string, images []*memImage) (states []int, err error) {
+	for _, name := range []string{path, keptName(path, 1), keptName(path, 2)} {
+		b, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(images, func(img *memImage) bool { return img != nil && string(img.b) == string(b) })
+		if i < 0 {
+			return nil, fmt.Errorf("%s is none of the states", name)
+		}
+		states = append(states, i)
+	}
+	return states, nil
+}
+
+// keepRun saves several states and keeps the last two.
+var keepRun = powerRun{
+	start: starting(nil, small(1), small(2), small(3), small(4)),
+	run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
+		var prev FileID
+		for _, img := range want[1:] {
+			res, err := writer{fs}.write(bg, path, img, prev, writeOptions{keep: 2})
+			require.NoError(t, err)
+			require.NoError(t, res.notKept)
+			prev = res.id
+			tell()
+		}
+	},
+	// Whenever the power fails, the state that was saved last and the one before it
+	// are there, and the one before that unless it is being replaced.
+	also: func(path string, s powerState, want []*memImage) error {
+		states, err := readKept(path, want)
+		if err != nil {
+			return err
+		}
+		if !slices.IsSortedFunc(states, func(a, b int) int { return b - a }) {
+			return fmt.Errorf("not in order: %v", states)
+		}
+		for i := s.told; i > 0 && i > s.told-3; i-- {
+			if !slices.Contains(states, i) && (i > s.told-2 || s.told == len(want)-1) {
+				return fmt.Errorf("state %d is not kept: %v", i, states)
+			}
+		}
+		return nil
+	},
+}
