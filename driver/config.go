@@ -94,9 +94,13 @@ type Config struct {
 	// (sqlite_keep), for when a mistake was saved: FILE.kept-1 is what FILE was before
 	// the last save, FILE.kept-2 before the one before that, and so on, each a whole
 	// database. The oldest is given up for the next. To go back, close the database
-	// and rename one to FILE. Lowering Keep leaves those beyond it where they are. A
-	// state that cannot be kept does not hold up the save: Logger is told. 0: none
-	// is kept.
+	// and rename one to FILE. They stand beside the file that a symbolic link leads to.
+	// After a crash in the middle of a save the last is called FILE.kept-new, until the
+	// next save. Each takes the room of a database; where there are no hard links it is
+	// a copy, readable for its owner alone (0600). Lowering Keep leaves those beyond it
+	// where they are. A state that cannot be kept, also because another program has
+	// left a -journal or -wal beside one of them, does not hold up the save: Logger is
+	// told. "sqlite-mem recover" keeps none. 0: none is kept.
 	Keep int
 
 	// Role is RoleAuto if empty (sqlite_role). [SetRole] and the environment

@@ -50,7 +50,7 @@ type conn struct {
 
 	// locked: this connection holds store.Writer. It does from before a
 	// statement that writes, or a transaction that may, until SQLite has given
-	// up its RESERVED lock: settle compares the two after every call.
+	// up its RESERVED lock: unlockEnded compares the two.
 	locked bool
 
 	// owner has the write locks, of store and of what is attached.
@@ -487,7 +487,8 @@ func (c *conn) unlock() {
 }
 
 // quiet reports whether the last call of go-sqlite3 has left nothing to do:
-// that is how most reads end, and asking takes less time than doing nothing.
+// that is how most reads end, and to ask takes less time than to run finish for
+// nothing.
 func (c *conn) quiet() bool {
 	return !c.locked && c.tx == txNone && c.ctx == nil && c.lockErr == nil &&
 		c.link.Committed() == c.durable && len(c.attached) == 0 && c.detachErr == nil

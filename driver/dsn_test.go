@@ -198,6 +198,7 @@ func TestKeywords(t *testing.T) {
 		"WITH a AS (SELECT 1) SELECT * FROM a":               {false, false},
 		"WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a": {true, false},
 		"BEGIN":                               {false, true},
+		" \vBEGIN":                            {false, true},
 		"begin immediate":                     {true, true},
 		"BEGIN /* now */ EXCLUSIVE":           {true, true},
 		"COMMIT":                              {false, true},

@@ -29,14 +29,15 @@ type wordsCache [32]struct {
 
 // of returns wordsOf(query).
 func (c *wordsCache) of(query string) words {
-	const maxLen = 1024 // of what is kept in memory for it
+	const maxLen = 1024
 	n := len(query)
 	if n == 0 || n > maxLen {
 		return wordsOf(query)
 	}
 	e := &c[(n+int(query[n/2])*5+int(query[n-1])*3)%len(c)]
 	if e.query != query {
-		e.query, e.words = query, wordsOf(query)
+		// A copy: query may be a part of something large.
+		e.query, e.words = strings.Clone(query), wordsOf(query)
 	}
 	return e.words
 }
@@ -125,7 +126,7 @@ func letters(s string) (word, rest string) {
 func skipBlank(s string) string {
 	for len(s) > 0 {
 		switch c := s[0]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == ';':
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v' || c == ';':
 			s = s[1:]
 		case strings.HasPrefix(s, "--"):
 			_, s, _ = strings.Cut(s, "\n")

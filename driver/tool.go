@@ -56,10 +56,13 @@ func openTool(ctx context.Context, cfg *Config, path string) (target, error) {
 
 // foldLog writes what a crashed server has left in its log into the file.
 func foldLog(ctx context.Context, cfg *Config, path string) error {
-	rec, err := snapshot.FoldLog(ctx, path)
+	rec, err := snapshot.FoldLog(ctx, path, cfg.Keep)
 	if rec.Transactions > 0 {
 		cfg.logger().Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", path,
 			"transactions", rec.Transactions, "torn", rec.Torn)
+	}
+	if rec.NotKept != nil {
+		cfg.logger().Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", path, "error", rec.NotKept)
 	}
 	return err
 }

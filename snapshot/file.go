@@ -47,8 +47,10 @@ type Source interface {
 type File struct {
 	// Keep is how many of the states that the file had before are kept beside it, as
 	// <file>.kept-1, which is the one before the last save, <file>.kept-2 and so on:
-	// each a whole database. It is set before the first Save. Fewer than before leaves
-	// those beyond it where they are. 0: none is kept.
+	// each a whole database. While a save replaces the file, and until the next one when
+	// a crash or an error comes in between, the last is called <file>.kept-new. Keep is
+	// set before the first Save. Fewer than before leaves those beyond it where they
+	// are. 0: none is kept.
 	Keep int
 
 	fs     fsys
@@ -62,6 +64,11 @@ type File struct {
 	// by somebody else.
 	id   FileID
 	side sideCopy
+
+	// placed is the version that a Save has put in the place of the file, though it
+	// may have failed after that; 0: none has. Save's alone. The next one, of the same
+	// version, replaces no other state.
+	placed uint64
 
 	// durable is the version up to which all survives. Stored under mu, or
 	// before the first Flush; atomic for those who ask.
@@ -301,7 +308,8 @@ type Saved struct {
 	Version uint64 // of the state that is in it
 
 	// NotKept is why the state that the file had before is not kept, though File.Keep
-	// asks for it; the file has been saved all the same. Nil: it is, or there was none.
+	// asks for it; the file has been replaced all the same. It is set after an error
+	// too. Nil: that state is kept, or there was none.
 	NotKept error
 }
 
@@ -349,10 +357,13 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	if err != nil {
 		return Saved{}, saveErr(f.path, err)
 	}
+	options := writeOptions{background: background, hash: f.log || f.present, keep: f.Keep, side: f.side}
+	if img.Version() == f.placed {
+		options.keep = 0
+	}
 	var p *prepared
 	prepare := func() {
-		p, err = writer{f.fs}.prepare(ctx, f.path, img, f.id,
-			writeOptions{background: background, hash: f.log || f.present, keep: f.Keep, side: f.side})
+		p, err = writer{f.fs}.prepare(ctx, f.path, img, f.id, options)
 	}
 	if background {
 		inBackground(prepare)
@@ -369,7 +380,7 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	var res result
 	if err == nil {
 		if res, err = f.publishLocked(ctx, p); !res.id.IsZero() {
-			f.id = res.id // also when it is not durable
+			f.id, f.placed = res.id, p.img.version // also when it is not durable
 		}
 	}
 	var foreign *ForeignChangeError
@@ -379,7 +390,7 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 		f.foreign = err
 	}
 	if err != nil {
-		return Saved{}, err
+		return Saved{NotKept: res.notKept}, err
 	}
 	f.side, f.foreign = sideCopy{}, nil
 	return Saved{Bytes: res.bytes, Version: p.img.version, NotKept: res.notKept}, nil

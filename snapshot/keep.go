@@ -1,64 +1,162 @@
 package snapshot
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
 )
 
-// keptName is where the state is kept that the file had n saves ago.
-func keptName(target string, n int) string { return target + ".kept-" + strconv.Itoa(n) }
-
-// setAside gives the state that the file has now a temporary name of its own, ""
-// if there is no file. After an error it returns the name only if there is a file
-// to remove.
-func (w writer) setAside(ctx context.Context, target string) (tmp string, err error) {
-	now, err := w.fs.stat(target)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+// keptName is where the state is kept that the file had n saves ago. The one that is
+// being replaced waits in place 0 until that is done.
+func keptName(target string, n int) string {
+	if n == 0 {
+		return target + ".kept-new"
 	}
-	if err != nil {
-		return "", err
-	}
-	switch last, err := w.fs.stat(keptName(target, 1)); {
-	case err == nil && os.SameFile(now, last):
-		return "", nil // a save has failed, or was broken off, after it had kept it
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return "", err
-	}
-	tmp = tempName(target)
-	err = w.fs.link(target, tmp)
-	if err == nil {
-		return tmp, nil
-	}
-	// Not all file systems have hard links.
-	if cerr := (loader{fs: w.fs}).copyFile(ctx, tmp, target); cerr != nil {
-		return tmp, fmt.Errorf("%w (nor does copying it work: %w)", err, cerr)
-	}
-	return tmp, nil
+	return target + ".kept-" + strconv.Itoa(n)
 }
 
-// keep makes the file called tmp the last of those that are kept, n at most. At
-// each moment all but the oldest are there under one name, at least.
-func (w writer) keep(target, tmp string, n int) error {
-	free := 1 // or the place of the oldest
-	for free < n {
-		_, err := w.fs.stat(keptName(target, free))
-		if errors.Is(err, fs.ErrNotExist) {
+// setAside gives the state that the file has now the name in place 0 too, and reports
+// whether there is one. It is for shift, once the file has been replaced, or discard.
+//
+// What is in place 0 already was left by a crash: before the file was replaced, or
+// after that.
+func (w writer) setAside(ctx context.Context, target string, n int) (bool, error) {
+	if _, err := w.fs.stat(target); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	pending := keptName(target, 0)
+	info, err := w.fs.stat(pending)
+	if err == nil {
+		if err := regular(pending, info); err != nil {
+			return false, err
+		}
+		same, err := w.same(ctx, pending, target)
+		if err != nil || same {
+			return same, err
+		}
+		if err := w.finishShift(ctx, target, n); err != nil {
+			return false, err
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	err = w.fs.link(target, pending)
+	if err == nil {
+		return true, nil
+	}
+	// Not all file systems have hard links.
+	tmp := tempName(target)
+	cerr := (loader{fs: w.fs}).copyFile(ctx, tmp, target)
+	if cerr == nil {
+		if cerr = w.fs.rename(tmp, pending); cerr == nil {
+			return true, nil
+		}
+	}
+	return false, fmt.Errorf("%w (nor does a copy work: %w)", err, errors.Join(cerr, w.discard(tmp)))
+}
+
+// finishShift is shift after a crash, which may have come in the middle of it.
+func (w writer) finishShift(ctx context.Context, target string, n int) error {
+	if _, err := w.fs.stat(keptName(target, 1)); err == nil {
+		same, err := w.same(ctx, keptName(target, 0), keptName(target, 1))
+		if err != nil {
+			return err
+		}
+		if same {
+			return w.fs.remove(keptName(target, 0))
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return w.shift(target, n)
+}
+
+// shift moves each of the states that are kept one place on, up to the first place
+// that is empty or to n, whose state is given up.
+func (w writer) shift(target string, n int) error {
+	last := 0 // the place to be filled
+	for last < n {
+		name := keptName(target, last)
+		info, err := w.fs.stat(name)
+		if errors.Is(err, fs.ErrNotExist) && last > 0 {
 			break
+		}
+		if err == nil {
+			err = regular(name, info)
 		}
 		if err != nil {
 			return err
 		}
-		free++
+		last++
 	}
-	for ; free > 1; free-- {
-		if err := w.fs.rename(keptName(target, free-1), keptName(target, free)); err != nil {
+	// What another program has left beside one of them is a part of that.
+	for i := range last + 1 {
+		name := keptName(target, i)
+		j, err := readJournal(w.fs, name)
+		if err != nil {
+			return err
+		}
+		wal, err := readWAL(w.fs, name)
+		if err != nil {
+			return err
+		}
+		if j.live || wal.frames {
+			return fmt.Errorf("%s has been written to by another program: a -journal or -wal is beside it", name)
+		}
+	}
+	for ; last > 0; last-- {
+		if err := w.fs.rename(keptName(target, last-1), keptName(target, last)); err != nil {
 			return err
 		}
 	}
-	return w.fs.rename(tmp, keptName(target, 1))
+	return nil
+}
+
+// same reports whether two files have the same bytes.
+func (w writer) same(ctx context.Context, a, b string) (same bool, err error) {
+	x, err := w.fs.open(a)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	y, err := w.fs.open(b)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, y.Close()) }()
+	xi, err := x.Stat()
+	if err != nil {
+		return false, err
+	}
+	yi, err := y.Stat()
+	if err != nil || os.SameFile(xi, yi) || xi.Size() != yi.Size() {
+		return err == nil && os.SameFile(xi, yi), err
+	}
+	p, q := make([]byte, ioRun), make([]byte, ioRun)
+	for off := int64(0); ; off += ioRun {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		n, err := x.ReadAt(p, off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		m, err := y.ReadAt(q, off)
+		if err != nil && err != io.EOF {
+			return false, err
+		}
+		if !bytes.Equal(p[:n], q[:m]) {
+			return false, nil
+		}
+		if err == io.EOF {
+			return true, nil
+		}
+	}
 }

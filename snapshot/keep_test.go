@@ -92,46 +92,179 @@ func withoutLinks(f fsys) fsys {
 	}}
 }
 
-// Ensure that a save that fails after it has kept the old state, and does so again
-// and again, pushes out none of the states that are kept.
+// Ensure that saves that fail, however often, push out none of the states that are
+// kept, and leave nothing; nor saves of one state that is in place already.
 func TestKeep_failingSave(t *testing.T) {
-	img := keptImages(t, 4)
-	path := filepath.Join(t.TempDir(), "x.db")
-	var id FileID
-	for _, i := range img[:3] {
-		res, err := Write(bg, path, i, id, writeOptions{keep: 2})
-		require.NoError(t, err)
-		id = res.id
-	}
-	broken := errors.New("broken")
-	f := &plantedFS{fsys: osFS{}, onRename: func(from, to string) error {
-		if to == path {
-			return broken
+	for name, below := range map[string]fsys{"links": osFS{}, "copies": withoutLinks(osFS{})} {
+		for _, fails := range []string{"rename", "syncDir"} {
+			t.Run(name+"/"+fails, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				broken, failing := errors.New("broken"), false
+				h := &history{}
+				f := NewFile(path, h, false)
+				f.Keep = 2
+				f.fs = &plantedFS{fsys: below,
+					onRename: func(from, to string) error {
+						if failing && fails == "rename" && to == path {
+							return broken
+						}
+						return below.rename(from, to)
+					},
+					onSyncDir: func(string) error {
+						if failing && fails == "syncDir" && string(readFile(t, path)) == string(h.last().b) {
+							return broken // the second of the two
+						}
+						return nil
+					},
+				}
+				_, err := f.Open(bg, new(memSink))
+				require.NoError(t, err)
+				img := keptImages(t, 5)
+				save := func(i int) error {
+					for len(h.states) <= i {
+						h.commit(img[len(h.states)].b)
+					}
+					saved, err := f.Save(bg, false)
+					require.NoError(t, saved.NotKept)
+					return err
+				}
+				for i := range 3 {
+					require.NoError(t, save(i))
+				}
+				failing = true
+				for range 3 {
+					require.ErrorIs(t, save(3), broken)
+					if fails == "rename" {
+						requireKept(t, path, img[2], img[1], img[0])
+					} else {
+						require.Equal(t, []int{3, 2, 1, 0}, keptStates(t, path, img))
+					}
+				}
+				failing = false
+				require.NoError(t, save(3))
+				require.Equal(t, []int{3, 2, 1}, keptStates(t, path, img)[:3])
+				require.NoError(t, save(4))
+				requireKept(t, path, img[4], img[3], img[2])
+			})
 		}
-		return os.Rename(from, to)
-	}}
-	for range 3 {
-		_, err := writer{f}.write(bg, path, img[3], id, writeOptions{keep: 2})
-		require.ErrorIs(t, err, broken)
-		requireKept(t, path, img[2], img[2], img[1])
 	}
-	res, err := Write(bg, path, img[3], id, writeOptions{keep: 2})
-	require.NoError(t, err)
-	require.NoError(t, res.notKept)
-	requireKept(t, path, img[3], img[2], img[1])
+}
+
+// Ensure that what a crash has left in the middle of a save is finished by the next
+// one, on either side of the moment at which the file was replaced, and in between
+// two of the renames that follow.
+func TestKeep_afterCrash(t *testing.T) {
+	img := keptImages(t, 6)
+	for name, tt := range map[string]struct{ file, pending, first, second, want1, want2 *memImage }{
+		"before the file was replaced": {img[3], img[3], img[2], img[1], img[3], img[2]},
+		"after it":                     {img[3], img[2], img[1], img[0], img[3], img[2]},
+		"with a place free":            {img[3], img[2], nil, img[1], img[3], img[2]},
+		"with the last name left":      {img[3], img[2], img[2], img[1], img[3], img[2]},
+	} {
+		for kind, below := range map[string]fsys{"links": osFS{}, "copies": withoutLinks(osFS{})} {
+			t.Run(name+"/"+kind, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				for name, img := range map[string]*memImage{path: tt.file, keptName(path, 0): tt.pending, keptName(path, 1): tt.first, keptName(path, 2): tt.second} {
+					if img != nil {
+						writeFile(t, name, img.b)
+					}
+				}
+				if kind == "links" && tt.pending == tt.file {
+					require.NoError(t, os.Remove(keptName(path, 0)))
+					require.NoError(t, os.Link(path, keptName(path, 0)))
+				}
+				id, err := identify(osFS{}, path)
+				require.NoError(t, err)
+				res, err := writer{below}.write(bg, path, img[5], id, writeOptions{keep: 2})
+				require.NoError(t, err)
+				require.NoError(t, res.notKept)
+				requireKept(t, path, img[5], tt.want1, tt.want2)
+			})
+		}
+	}
 }
 
 // Ensure that what stands in the way of keeping the old state does not hold up the
-// new one, and that it is told.
+// new one, and that it is told; and that what is kept is not given the journal of
+// another.
 func TestKeep_inTheWay(t *testing.T) {
-	img := keptImages(t, 2)
+	img := keptImages(t, 3)
+	hot, _ := hotJournal(t)
+	inWAL, _ := hotWAL(t)
+	for name, block := range map[string]func(t *testing.T, path string){
+		"a directory": func(t *testing.T, path string) { require.NoError(t, os.MkdirAll(filepath.Join(path, "full"), 0o700)) },
+		"a journal":   func(t *testing.T, path string) { writeFile(t, path+"-journal", readFile(t, hot+"-journal")) },
+		"a wal":       func(t *testing.T, path string) { writeFile(t, path+"-wal", readFile(t, inWAL+"-wal")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			id := save(t, path, img[0], FileID{})
+			block(t, keptName(path, 1))
+			for _, img := range img[1:] {
+				res, err := Write(bg, path, img, id, writeOptions{keep: 1})
+				require.NoError(t, err)
+				require.ErrorContains(t, res.notKept, keptName(path, 1))
+				id = res.id
+				require.Equal(t, img.b, readFile(t, path))
+			}
+			// The first of them still waits for its place.
+			require.Equal(t, img[0].b, readFile(t, keptName(path, 0)))
+			for _, suffix := range []string{"", "-journal", "-wal"} {
+				require.NoError(t, os.RemoveAll(keptName(path, 1)+suffix))
+			}
+			res, err := Write(bg, path, img[0], id, writeOptions{keep: 2})
+			require.NoError(t, err)
+			require.NoError(t, res.notKept)
+			requireKept(t, path, img[0], img[2], img[0])
+		})
+	}
+}
+
+// Ensure that a log changes nothing about what is kept, that what is written from it
+// after a crash replaces a state that is kept too, and that a failure to keep it is
+// told though the save fails.
+func TestKeep_log(t *testing.T) {
+	img := keptImages(t, 4)
 	path := filepath.Join(t.TempDir(), "x.db")
-	id := save(t, path, img[0], FileID{})
-	require.NoError(t, os.MkdirAll(filepath.Join(keptName(path, 1), "full"), 0o700))
-	res, err := Write(bg, path, img[1], id, writeOptions{keep: 1})
+	h := &history{}
+	f := NewFile(path, h, true)
+	f.Keep = 2
+	_, err := f.Open(bg, new(memSink))
 	require.NoError(t, err)
-	require.ErrorContains(t, res.notKept, keptName(path, 1))
-	requireKept(t, path, img[1])
+	h.commit(img[0].b)
+	f.Start(1)
+	for i := range 2 {
+		if i > 0 {
+			h.commit(img[i].b)
+		}
+		saved, err := f.Save(bg, false)
+		require.NoError(t, errors.Join(err, saved.NotKept))
+	}
+	h.commit(img[2].b)
+	require.NoError(t, f.Flush())
+	require.NoError(t, f.Close(false))
+	require.FileExists(t, logName(path))
+
+	rec, err := FoldLog(bg, path, 2)
+	require.NoError(t, errors.Join(err, rec.NotKept))
+	require.Equal(t, 1, rec.Transactions)
+	require.Equal(t, []int{2, 1, 0}, keptStates(t, path, img))
+
+	require.NoError(t, os.Mkdir(keptName(path, 0), 0o700))
+	f = NewFile(path, h, false)
+	f.Keep = 2
+	f.fs = &plantedFS{fsys: osFS{}, onSyncDir: func(string) error {
+		if string(readFile(t, path)) == string(img[3].b) {
+			return errors.New("broken")
+		}
+		return nil
+	}}
+	_, err = f.Open(bg, new(memSink))
+	require.NoError(t, err)
+	h.commit(img[3].b)
+	saved, err := f.Save(bg, false)
+	require.ErrorContains(t, err, "in place")
+	require.ErrorContains(t, saved.NotKept, keptName(path, 0))
 }
 
 // Ensure that nothing is kept of a file that somebody else has changed: it stays
@@ -177,8 +310,8 @@ func TestKeep_faults(t *testing.T) {
 				kept := keptStates(t, path, img)
 				require.Equal(t, now, kept[0], ffs)
 				require.True(t, slices.IsSortedFunc(kept, func(a, b int) int { return b - a }), kept)
-				if err == nil && res.notKept == nil {
-					require.Equal(t, []int{3, 2, 1}, kept, ffs)
+				if now == 3 && res.notKept == nil {
+					require.Equal(t, []int{3, 2, 1}, kept[:3], ffs)
 				}
 				_, rerr := RemoveLeftovers(path)
 				require.NoError(t, rerr)
@@ -201,7 +334,7 @@ func keptStates(t testing.TB, path string, images []*memImage) (states []int) {
 }
 
 func readKept(path string, images []*memImage) (states []int, err error) {
-	for _, name := range []string{path, keptName(path, 1), keptName(path, 2)} {
+	for _, name := range []string{path, keptName(path, 0), keptName(path, 1), keptName(path, 2)} {
 		b, err := os.ReadFile(name)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
@@ -220,9 +353,10 @@ func readKept(path string, images []*memImage) (states []int, err error) {
 
 // keepRun saves several states and keeps the last two.
 var keepRun = powerRun{
-	start: starting(nil, small(1), small(2), small(3), small(4)),
+	start: starting(none, small(1), small(2), small(3), small(4)),
 	run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
-		var prev FileID
+		prev, err := identify(osFS{}, path)
+		require.NoError(t, err)
 		for _, img := range want[1:] {
 			res, err := writer{fs}.write(bg, path, img, prev, writeOptions{keep: 2})
 			require.NoError(t, err)
@@ -240,6 +374,23 @@ var keepRun = powerRun{
 		}
 		if !slices.IsSortedFunc(states, func(a, b int) int { return b - a }) {
 			return fmt.Errorf("not in order: %v", states)
+		}
+		// The next save finishes what was begun.
+		id, err := identify(osFS{}, path)
+		if err != nil {
+			return err
+		}
+		res, err := Write(bg, path, want[0], id, writeOptions{keep: 2})
+		if err = errors.Join(err, res.notKept); err != nil {
+			return err
+		}
+		left := slices.Compact(states)
+		after, err := readKept(path, want)
+		if err == nil && !slices.Equal(after[1:], left[:min(len(left), 2)]) {
+			err = fmt.Errorf("%v became %v", left, after)
+		}
+		if err != nil {
+			return err
 		}
 		for i := s.told; i > 0 && i > s.told-3; i-- {
 			if !slices.Contains(states, i) && (i > s.told-2 || s.told == len(want)-1) {

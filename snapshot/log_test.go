@@ -294,7 +294,7 @@ func TestLog_damaged(t *testing.T) {
 		require.Error(t, err, off)
 		require.True(t, errors.Is(err, ErrLogDamaged) || errors.Is(err, ErrLogBase), err)
 		require.ErrorContains(t, err, "sqlite-mem recover "+path)
-		_, err = FoldLog(bg, path)
+		_, err = FoldLog(bg, path, 0)
 		require.Error(t, err)
 		require.Equal(t, before, dirContents(t, filepath.Dir(path)))
 
@@ -328,7 +328,7 @@ func TestLog_damaged(t *testing.T) {
 func TestLog_fold(t *testing.T) {
 	for name, fold := range map[string]func(path string) error{
 		"fold": func(path string) error {
-			rec, err := FoldLog(bg, path)
+			rec, err := FoldLog(bg, path, 0)
 			require.Equal(t, 3, rec.Transactions)
 			return err
 		},
@@ -355,7 +355,7 @@ func TestLog_fold(t *testing.T) {
 			require.NoError(t, fold(path))
 			require.Equal(t, []string{"app.db"}, names(dirContents(t, filepath.Dir(path))))
 			requireState(t, states[3], readFile(t, path))
-			rec, err := FoldLog(bg, path)
+			rec, err := FoldLog(bg, path, 0)
 			require.NoError(t, err)
 			require.Zero(t, rec)
 		})

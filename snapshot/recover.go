@@ -23,15 +23,19 @@ type Recovery struct {
 	// a Problem, and the file as it was, if something of that log was written
 	// to it. In a pair of them nothing has been changed.
 	Aside []string
+
+	// NotKept is why the state that the file had before is not kept, though FoldLog
+	// was asked to; see [Saved].
+	NotKept error
 }
 
 // FoldLog writes what a crash has left in the log of the file at path into the
 // file, and removes the log. It does nothing if there is none. After an error
 // both are as they were, or all is in the file and a log that says no more is
 // still there. Errors are those of [File.Open] and [File.Save]. Who
-// calls it owns the process lock of the file.
-func FoldLog(ctx context.Context, path string) (Recovery, error) {
-	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}}
+// calls it owns the process lock of the file. keep is as [File.Keep].
+func FoldLog(ctx context.Context, path string, keep int) (Recovery, error) {
+	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, keep: keep}
 	return r.run(ctx, path)
 }
 
@@ -46,6 +50,7 @@ func Recover(ctx context.Context, path string) (Recovery, error) {
 
 type recoverer struct {
 	loader
+	keep    int  // as File.Keep
 	resolve bool // what Recover does and FoldLog does not
 }
 
@@ -117,7 +122,10 @@ func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err e
 			rec.Aside = append(rec.Aside, kept)
 		}
 		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, id: id, present: rec.Problem == nil}
-		if _, err := f.Save(ctx, false); err != nil {
+		f.Keep = r.keep
+		saved, err := f.Save(ctx, false)
+		rec.NotKept = saved.NotKept
+		if err != nil {
 			return rec, err
 		}
 	}

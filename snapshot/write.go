@@ -74,8 +74,8 @@ type prepared struct {
 	path    string // as given to prepare
 	target  string // the file, symbolic links resolved
 	tmp     string // "": there is no temporary file any more
-	old     string // a temporary name of the state that is to be replaced; "": there is none
-	notKept error  // why there is none
+	aside   bool   // the state that is to be replaced is set aside
+	notKept error  // why it is not
 	id      FileID
 	img     imageInfo
 	prev    FileID
@@ -115,12 +115,8 @@ func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID
 	if err != nil {
 		return nil, saveErr(path, errors.Join(err, p.discard()))
 	}
-	if options.keep > 0 {
-		p.old, p.notKept = w.setAside(ctx, target)
-		if p.notKept != nil {
-			p.notKept = errors.Join(p.notKept, w.discard(p.old))
-			p.old = ""
-		}
+	if options.keep > 0 && reason == "" {
+		p.aside, p.notKept = w.setAside(ctx, target, options.keep)
 	}
 	return p, nil
 }
@@ -141,17 +137,12 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 	if err == nil {
 		err = ctx.Err()
 	}
-	if err == nil && reason == "" && p.old != "" {
-		if p.notKept = p.keep(p.target, p.old, p.options.keep); p.notKept == nil {
-			p.old = ""
-		}
-	}
 	if err == nil && reason == "" {
 		// SQLite does not sync the directory when it has removed a journal or
 		// a -wal. Should the power fail and the removal be lost, but not our
 		// rename, it would be applied to the new file. And a new log (see
 		// File.publishLocked) must not be lost beside the file it belongs to. And
-		// what is kept has its name before it loses the one it had.
+		// what is kept must have its name before it loses the one it had.
 		err = p.fs.syncDir(filepath.Dir(p.target))
 	}
 	if err == nil && reason == "" {
@@ -170,19 +161,27 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		}
 		return result{}, err
 	}
-	res := result{bytes: p.id.Size(), id: p.id, notKept: errors.Join(p.notKept, p.discard())}
+	res := result{bytes: p.id.Size(), id: p.id, notKept: p.notKept}
 	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
 		return res, saveErr(p.path,
 			fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err))
 	}
+	if p.aside {
+		// Not before the new file is there for good, and not synced: should that
+		// be undone, the next save does it again.
+		res.notKept = p.shift(p.target, p.options.keep)
+	}
 	return res, nil
 }
 
-// discard removes the temporary files there still are.
+// discard gives the new state up.
 func (p *prepared) discard() error {
-	tmp, old := p.tmp, p.old
-	p.tmp, p.old = "", ""
-	return errors.Join(p.writer.discard(tmp), p.writer.discard(old))
+	err := p.writer.discard(p.tmp)
+	if p.aside {
+		err = errors.Join(err, p.writer.discard(keptName(p.target, 0)))
+	}
+	p.tmp, p.aside = "", false
+	return err
 }
 
 // writeTemp writes img to a temporary file beside target, synced and checked.

@@ -296,7 +296,7 @@ func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 		s.saved.Store(saved.Version)
 	}
 	if saved.NotKept != nil {
-		s.opts.Logger.Error("sqlite-mem: saved, but the state that the file had before is not kept (sqlite_keep)",
+		s.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)",
 			"path", s.opts.Path, "error", saved.NotKept)
 	}
 	s.saveEnded(err)
