@@ -155,11 +155,11 @@ func TestKeep_failingSave(t *testing.T) {
 // two of the renames that follow.
 func TestKeep_afterCrash(t *testing.T) {
 	img := keptImages(t, 6)
-	for name, tt := range map[string]struct{ file, pending, first, second, want1, want2 *memImage }{
-		"before the file was replaced": {img[3], img[3], img[2], img[1], img[3], img[2]},
-		"after it":                     {img[3], img[2], img[1], img[0], img[3], img[2]},
-		"with a place free":            {img[3], img[2], nil, img[1], img[3], img[2]},
-		"with the last name left":      {img[3], img[2], img[2], img[1], img[3], img[2]},
+	for name, tt := range map[string]struct{ file, pending, first, second *memImage }{
+		"before the file was replaced": {img[3], img[3], img[2], img[1]},
+		"after it":                     {img[3], img[2], img[1], img[0]},
+		"with a place free":            {img[3], img[2], nil, img[1]},
+		"with the last name left":      {img[3], img[2], img[2], img[1]},
 	} {
 		for kind, below := range map[string]fsys{"links": osFS{}, "copies": withoutLinks(osFS{})} {
 			t.Run(name+"/"+kind, func(t *testing.T) {
@@ -175,10 +175,10 @@ func TestKeep_afterCrash(t *testing.T) {
 				}
 				id, err := identify(osFS{}, path)
 				require.NoError(t, err)
-				res, err := writer{below}.write(bg, path, img[5], id, writeOptions{keep: 2})
+				res, err := writer{below}.write(bg, path, img[5], id, writeOptions{keep: 3})
 				require.NoError(t, err)
 				require.NoError(t, res.notKept)
-				requireKept(t, path, img[5], tt.want1, tt.want2)
+				requireKept(t, path, img[5], img[3], img[2], img[1])
 			})
 		}
 	}
@@ -201,7 +201,7 @@ func TestKeep_inTheWay(t *testing.T) {
 			id := save(t, path, img[0], FileID{})
 			block(t, keptName(path, 1))
 			for _, img := range img[1:] {
-				res, err := Write(bg, path, img, id, writeOptions{keep: 1})
+				res, err := Write(bg, path, img, id, writeOptions{keep: 2})
 				require.NoError(t, err)
 				require.ErrorContains(t, res.notKept, keptName(path, 1))
 				id = res.id
