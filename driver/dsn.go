@@ -64,13 +64,9 @@ var params = []param{
 	{
 		"sqlite_keep", "integer", "0",
 		"how many earlier states of the file are kept beside it when it is saved: `FILE.kept-1` is the last, `FILE.kept-2` the one before",
-		func(c *Config, v string) error {
-			n, err := strconv.ParseInt(v, 10, 32)
-			if err != nil || n < 0 {
-				return errors.New("want an integer, 0 or more")
-			}
-			c.Keep = int(n)
-			return nil
+		func(c *Config, v string) (err error) {
+			c.Keep, err = parseCount(v)
+			return err
 		},
 		func(c *Config) string {
 			if c.Keep == 0 {
@@ -135,12 +131,9 @@ var params = []param{
 		"_stmt_cache_size", "integer", "128",
 		"prepared statements that each connection keeps; `0`: none",
 		func(c *Config, v string) error {
-			n, err := strconv.ParseInt(v, 10, 32)
-			if err != nil || n < 0 {
-				return errors.New("want an integer, 0 or more")
-			}
-			c.StmtCacheSize = zeroIsNone(int(n))
-			return nil
+			n, err := parseCount(v)
+			c.StmtCacheSize = zeroIsNone(n)
+			return err
 		},
 		func(c *Config) string {
 			if c.StmtCacheSize == 0 {
@@ -369,6 +362,14 @@ func parseBool(s string) (bool, error) {
 		return false, nil
 	}
 	return false, errors.New("want yes, no, true, false, on, off, 1 or 0")
+}
+
+func parseCount(s string) (int, error) {
+	n, err := strconv.ParseInt(s, 10, 32)
+	if err != nil || n < 0 {
+		return 0, errors.New("want an integer, 0 or more")
+	}
+	return int(n), nil
 }
 
 // parseInterval parses Go's durations with days in front of them.

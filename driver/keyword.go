@@ -19,9 +19,9 @@ type words struct {
 	returning bool
 }
 
-// wordsCache remembers the words of some strings, since the same ones come again:
-// to read them takes as long as the rest of what is done around a call of
-// go-sqlite3. Each string has one place, which it may have to give to another.
+// wordsCache remembers the words of some strings, since the same ones come again and
+// are read around each call of go-sqlite3. Each string has one place, which it may
+// have to give to another.
 type wordsCache [32]struct {
 	query string
 	words words

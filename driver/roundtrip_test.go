@@ -430,3 +430,20 @@ func TestKeep(t *testing.T) {
 	require.NoError(t, os.RemoveAll(path+".kept-1"))
 	testdb.Close(t, db)
 }
+
+// Ensure that a tool which writes what a crash has left in the log into the file keeps
+// what the file was before, beside the file and not beside a link to it.
+func TestKeep_tool(t *testing.T) {
+	path := testdb.Path(t)
+	db := testdb.Open(t, path+"?sqlite_wal=commit")
+	testdb.Exec(t, db, "CREATE TABLE t(x)")
+	require.NoError(t, driver.Sync(ctx, db))
+	testdb.Exec(t, db, "INSERT INTO t VALUES(1)")
+	crashed := testdb.CrashCopy(t, path)
+	link := testdb.Path(t)
+	require.NoError(t, os.Symlink(crashed, link))
+	tool := testdb.Open(t, link+"?sqlite_role=tool&sqlite_keep=1")
+	require.Equal(t, 1, count(t, tool))
+	require.Equal(t, 0, count(t, testdb.Plain(t, crashed+".kept-1")))
+	require.NoFileExists(t, link+".kept-1")
+}

@@ -245,7 +245,13 @@ func TestKeep_log(t *testing.T) {
 	require.NoError(t, f.Close(false))
 	require.FileExists(t, logName(path))
 
-	rec, err := FoldLog(bg, path, 2)
+	crashed := copySet(t, path)
+	require.NoError(t, os.Mkdir(keptName(crashed, 0), 0o700))
+	rec, err := recoverer{loader: loader{fs: brokenOnce(t, crashed, img[2])}, keep: 2}.run(bg, crashed)
+	require.ErrorContains(t, err, "in place")
+	require.ErrorContains(t, rec.NotKept, keptName(crashed, 0))
+
+	rec, err = FoldLog(bg, path, 2)
 	require.NoError(t, errors.Join(err, rec.NotKept))
 	require.Equal(t, 1, rec.Transactions)
 	require.Equal(t, []int{2, 1, 0}, keptStates(t, path, img))
@@ -253,18 +259,23 @@ func TestKeep_log(t *testing.T) {
 	require.NoError(t, os.Mkdir(keptName(path, 0), 0o700))
 	f = NewFile(path, h, false)
 	f.Keep = 2
-	f.fs = &plantedFS{fsys: osFS{}, onSyncDir: func(string) error {
-		if string(readFile(t, path)) == string(img[3].b) {
-			return errors.New("broken")
-		}
-		return nil
-	}}
+	f.fs = brokenOnce(t, path, img[3])
 	_, err = f.Open(bg, new(memSink))
 	require.NoError(t, err)
 	h.commit(img[3].b)
 	saved, err := f.Save(bg, false)
 	require.ErrorContains(t, err, "in place")
 	require.ErrorContains(t, saved.NotKept, keptName(path, 0))
+}
+
+// brokenOnce cannot sync a directory any more once the file at path is img.
+func brokenOnce(t *testing.T, path string, img *memImage) fsys {
+	return &plantedFS{fsys: osFS{}, onSyncDir: func(string) error {
+		if string(readFile(t, path)) == string(img.b) {
+			return errors.New("broken")
+		}
+		return nil
+	}}
 }
 
 // Ensure that nothing is kept of a file that somebody else has changed: it stays

@@ -25,7 +25,7 @@ type Recovery struct {
 	Aside []string
 
 	// NotKept is why the state that the file had before is not kept, though FoldLog
-	// was asked to; see [Saved].
+	// was asked to. It is set after an error too; see [Saved].
 	NotKept error
 }
 
@@ -70,7 +70,7 @@ func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
 		if !errors.As(err, &own) && !errors.As(err, &foreign) {
 			err = &Error{Op: "recover", Path: path, Err: err}
 		}
-		return Recovery{}, err
+		return Recovery{NotKept: rec.NotKept}, err
 	}
 	return rec, nil
 }
