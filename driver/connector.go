@@ -208,11 +208,11 @@ var privateNames atomic.Int64
 // notThere adds to the error of a missing file, if somebody owns it, that it is
 // not saved yet.
 func notThere(path string, err error) error {
-	pid, since, owned, ownerErr := proclock.Owner(path)
+	owner, owned, ownerErr := proclock.OwnerOf(path)
 	if ownerErr != nil || !owned {
 		return err // it is missing all the same
 	}
-	return fmt.Errorf("%w; %v, who has not saved it yet", err, &proclock.OwnedError{Path: path, PID: pid, Since: since})
+	return fmt.Errorf("%w; %v, who has not saved it yet", err, &proclock.OwnedError{Path: path, PID: owner.PID, Since: owner.Since, Role: owner.Role})
 }
 
 // users counts who uses a target: its connector and the connections. The last

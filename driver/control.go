@@ -71,9 +71,9 @@ func notServed(path string) error {
 	if err != nil {
 		return nil // the backup will tell
 	}
-	pid, since, owned, err := proclock.Owner(target)
+	owner, owned, err := proclock.OwnerOf(target)
 	if err == nil && owned {
-		err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: target, PID: pid, Since: since})
+		err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: target, PID: owner.PID, Since: owner.Since, Role: owner.Role})
 	}
 	if err != nil {
 		return &snapshot.Error{Op: "back up to", Path: path, Err: err}

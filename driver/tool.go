@@ -34,7 +34,7 @@ func openTool(ctx context.Context, cfg *Config, path string) (target, error) {
 	if cfg.cannotWrite() {
 		return newTool(cfg, path, nil, nil), nil
 	}
-	lock, err := proclock.Acquire(path)
+	lock, err := proclock.Acquire(ctx, path, proclock.Server)
 	var owned *proclock.OwnedError
 	switch {
 	case err == nil:

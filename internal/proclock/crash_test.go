@@ -22,7 +22,7 @@ func init() {
 		step = c.Point
 		path := filepath.Join(c.Dir, "app.db")
 		for i := 0; i < 2 || c.Arg == "endless"; i++ {
-			l, err := Acquire(path)
+			l, err := Acquire(bg, path, Server)
 			if err != nil {
 				return err
 			}
@@ -33,6 +33,16 @@ func init() {
 		}
 		return nil
 	})
+
+	// Recovers the database once.
+	crash.Register("recover", func(c *crash.Child) error {
+		step = c.Point
+		l, err := Acquire(bg, filepath.Join(c.Dir, "app.db"), Recovery)
+		if err != nil {
+			return err
+		}
+		return l.Release()
+	})
 }
 
 // free makes sure that nobody owns path, and that it can be owned, at once and
@@ -40,10 +50,10 @@ func init() {
 func free(t *testing.T, path string) {
 	t.Helper()
 	requireOwner(t, path, 0)
-	l, err := Acquire(path)
+	l, err := Acquire(bg, path, Server)
 	require.NoError(t, err)
 	requireOwner(t, path, os.Getpid())
-	_, err = Acquire(path)
+	_, err = Acquire(bg, path, Server)
 	requireOwned(t, err, path, os.Getpid())
 	require.NoError(t, l.Release())
 	requireOwner(t, path, 0)
@@ -56,6 +66,21 @@ func TestCrash_points(t *testing.T) {
 		free(t, filepath.Join(dir, "app.db"))
 	})
 	require.Equal(t, 2*6, kills, "the steps of two rounds")
+}
+
+// Ensure that a recovery killed between any two steps leaves the mark of the server
+// that ended uncleanly before.
+func TestCrash_mark(t *testing.T) {
+	dir := func() string {
+		dir := t.TempDir()
+		putRecord(t, filepath.Join(dir, "app.db"), someRecord)
+		return dir
+	}
+	crash.Sweep(t, crash.Run{Program: "recover"}, dir, func(dir string, res crash.Result) {
+		before, unclean := mustAcquire(t, filepath.Join(dir, "app.db")).Previous()
+		require.True(t, unclean)
+		require.Equal(t, 1234, before.PID)
+	})
 }
 
 // Ensure the same of processes killed at random while others ask for the
@@ -73,7 +98,7 @@ func TestCrash_random(t *testing.T) {
 					return
 				default:
 				}
-				if _, _, owned, err := Owner(path); err != nil {
+				if _, owned, err := OwnerOf(path); err != nil {
 					asked <- err
 					return
 				} else if owned {

@@ -1,248 +1,383 @@
-// Package proclock lets one process at a time own a database file.
+// Package proclock says which process works on a database file, and how.
 //
-// Ownership is an exclusive kernel lock (flock, LockFileEx) on a file of its
-// own, the database's name with ".lock" added. Never on the database file:
-// where locks are POSIX locks, closing any descriptor of a file drops the
-// process's locks on it, and a save renames a new file into its place. Nothing
-// but this package opens the lock file.
+// It is a kernel lock (flock, LockFileEx) on a file of its own, the database's
+// name with ".lock" added. Never on the database file: where locks are POSIX
+// locks, closing any descriptor of a file drops the process's locks on it, and a
+// save renames a new file into its place. Nothing but this package opens the
+// lock file.
 //
-// The kernel lock alone decides who owns the database, and dies with its
-// process, whatever kind of death. The lock file's content names the owner for
-// people and for messages; it decides nothing, so an empty, torn or stale one
-// does no harm.
+//	exclusive   a server, for its life; a recovery, while it folds a log into
+//	            the file
+//	shared      a tool that works on the file itself, for one write transaction
+//	none        a reader of the file
 //
-// The lock file is never removed. Another process may have opened it and be
-// about to lock it: it would then own a file without a name, and the next one
-// a new file, both believing that they own the database.
+// The kernel lock alone decides, and dies with its process, whatever kind of
+// death. The content of the lock file, the record, names the exclusive owner for
+// people and for messages: see record.go. An empty, torn or stale record does no
+// harm.
+//
+// This package never removes the lock file. Another process may have opened it
+// and be about to lock it: it would then own a file without a name, and the next
+// one a new file, both believing that they own the database. Should somebody
+// else remove it, [Lock.Check] makes it again.
 package proclock
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
+	"syscall"
 	"time"
-
-	"github.com/gofrs/flock"
 )
 
 // ErrUnavailable is wrapped by the errors that say that a lock file cannot be
-// made, opened, locked or written: a read-only directory, missing permission, a
-// full disk, a file system without locks. The cause, an [*fs.PathError] with
-// the lock file's name, is wrapped as well: [fs.ErrPermission], EROFS and the
-// like are found by [errors.Is].
+// made, opened or locked: a read-only directory, no descriptors left, a full
+// disk, a file system without locks. The cause, an [*fs.PathError] with the lock
+// file's name, is wrapped as well. [ReadOnly] tells the lasting causes from the
+// passing ones.
 var ErrUnavailable = errors.New("process lock unavailable")
 
-// OwnedError is returned by [Acquire] when the database is owned already.
+// ErrNotALock is wrapped, beside ErrUnavailable, by the error for a file that has
+// the lock file's name and is none: a symbolic link, a directory, a device, or a
+// file with content of another program. It is left as it is.
+var ErrNotALock = errors.New("not a lock file of sqlite-mem; it was left alone, move it away")
+
+// ErrLost is wrapped by the error of [Lock.Check] when the lock file was removed
+// or replaced, and another process has locked the new one.
+var ErrLost = errors.New("the process lock is lost")
+
+// ReadOnly reports whether err says that this process may not write here at all:
+// no permission, or a read-only file system. Everything else may pass.
+func ReadOnly(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
+}
+
+// OwnedError is the error for a database that has an exclusive owner.
 type OwnedError struct {
-	Path  string    // the database, as given to Acquire
-	PID   int       // the owner; 0 when it has not said, see Acquire
+	Path  string    // the database, as given
+	PID   int       // the owner; 0: it has not said, see Acquire
 	Since time.Time // UTC, in whole seconds; zero when PID is 0
+	Role  Role      // empty when PID is 0
 }
 
 func (e *OwnedError) Error() string {
-	if e.PID == 0 {
-		return e.Path + " is owned by another process"
-	}
-	return fmt.Sprintf("%s is owned by process %d since %s", e.Path, e.PID, e.Since.Format(time.RFC3339))
+	return e.Path + " " + e.owner().doing()
 }
 
+func (e *OwnedError) owner() Owner { return Owner{PID: e.PID, Since: e.Since, Role: e.Role} }
+
+// BusyError is the error of an [Acquire] that has waited in vain.
+type BusyError struct {
+	Path string // the database, as given
+	By   Owner  // a recovery; the zero value: tools that write to the file, or an owner that has not said who it is
+	Err  error  // that of the context
+}
+
+func (e *BusyError) Error() string {
+	if e.By == (Owner{}) {
+		return fmt.Sprintf("%s: another process is writing to it: %v", e.Path, e.Err)
+	}
+	return fmt.Sprintf("%s %s: %v", e.Path, e.By.doing(), e.Err)
+}
+
+// Unwrap returns the error of the context.
+func (e *BusyError) Unwrap() error { return e.Err }
+
 const (
-	// patience is how long Acquire insists when the lock is refused and no
-	// owner named. What it waits for takes microseconds; a second is for a
+	// patience is how long Acquire insists when an exclusive owner has not
+	// said who it is. What it waits for takes microseconds; a second is for a
 	// loaded machine.
 	patience = time.Second
+
+	// settle is how long a record must stay when its process is not seen to be
+	// alive: it is that of a dead predecessor, whose successor has the lock and
+	// is about to write; or the owner lives in another container.
+	settle = 50 * time.Millisecond
+
+	// grace is how long a shared lock is waited for after the end of the
+	// context, since OwnerOf holds one for microseconds.
+	grace = 10 * time.Millisecond
 
 	// maxPause is the longest pause between two attempts. It is random, so
 	// that two processes do not keep refusing each other in step.
 	maxPause = time.Millisecond
 )
 
-// step is called between the steps of Acquire and Release, with the name of the
-// one that is done. Tests kill the process there.
+// step is called between the steps of Acquire, Check and Release, with the name
+// of the one that is done. Tests kill the process there.
 var step = func(name string) {}
 
-// Lock is the ownership of one database. It must be given back by Release.
+// Lock is a lock on one database. It must be given back by Release.
 type Lock struct {
-	mu    sync.Mutex   // guards the fields below it
-	flock *flock.Flock // unlocked once released
-	file  *os.File     // a second descriptor of the lock file, for the record; nil once released
+	path   string // the database, as given
+	role   Role   // empty: shared
+	before Owner  // the server that ended uncleanly; zero: none
+
+	mu   sync.Mutex // guards the fields below it
+	file *lockFile  // nil once released
+	self Owner      // what the record says
 }
 
-// Acquire makes this process the owner of the database at path, which need not
-// exist, and writes its process id and the time into the lock file. A new lock
-// file has mode 0600.
+// Acquire makes this process the exclusive owner of the database at path, which
+// need not exist, and records role, process id and time in the lock file. A new
+// lock file has the permissions of the database, but for execution (0600 if
+// there is none); if root makes it, it has its owner too, or that of the
+// directory.
 //
 // Two names of one file are two locks: path has to be the resolved one. Within
 // one process a second Acquire of a path fails like that of another process,
 // with our own process id. (Except on AIX and Oracle Solaris, where it drops
-// the first lock, as does Owner: their locks belong to the process.)
+// the first lock, as does OwnerOf: their locks belong to the process.)
 //
-// The error is an [*OwnedError] when the database is owned, and wraps
-// [ErrUnavailable] when the lock cannot be taken for another reason. An owner
-// that has not written its process id within a second is reported with PID 0:
-// it is stopped, its disk is full, or it is another program.
-func Acquire(path string) (*Lock, error) {
-	name := lockName(path)
-	// Write access, because NFS grants an exclusive lock to nothing less.
-	fl := flock.New(name, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
-
-	for deadline := time.Now().Add(patience); ; {
-		ok, err := fl.TryLock()
+// If a server owns the database, the error is an [*OwnedError], at once. An owner
+// that has not said who it is within a second is reported with PID 0: it is
+// stopped, its disk is full, or it is another program. While a recovery or tools
+// hold the lock, Acquire waits; at the end of ctx the error is a [*BusyError]. It
+// tries at least once, and once more after 10 ms, even if ctx has ended before.
+// Every other error wraps [ErrUnavailable].
+func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
+	w := waiter{path: path}
+	for {
+		file, by, err := lockOnce(path, exclusive)
 		if err != nil {
-			return nil, unavailable(name, err)
+			return nil, err
 		}
-		if ok {
-			return newLock(name, fl)
+		if file != nil {
+			return newLock(path, role, file), nil
 		}
+		if err := w.refused(ctx, by); err != nil {
+			return nil, err
+		}
+	}
+}
 
-		// Refused, but perhaps not by an owner. Owner has to take a shared
-		// lock, as no portable call asks about a flock without taking it; an
-		// owner's lock is exclusive. So if we are given a shared one too, it
-		// was only somebody asking, and we try again. Only when that is
-		// refused as well does the record say who the owner is: with nobody's
-		// name in it, the owner is just coming or going.
-		//
-		// What remains is the instant between a new owner's lock and its
-		// record, in which the record of a killed predecessor is still read:
-		// a wrong name in a right refusal.
-		if ok, err = fl.TryRLock(); err != nil {
-			return nil, unavailable(name, err)
+// waiter decides whether an attempt is made again.
+type waiter struct {
+	path  string
+	last  refusal
+	since time.Time // of the first refusal like last, in a row
+	ended time.Time // when the context was first seen to have ended; zero: not yet
+}
+
+// refused pauses, or returns the error with which the waiting ends.
+func (w *waiter) refused(ctx context.Context, by refusal) error {
+	now := time.Now()
+	if w.since.IsZero() || by != w.last {
+		w.last, w.since = by, now
+	}
+	if err := by.final(w.path, now.Sub(w.since)); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		if w.ended.IsZero() {
+			w.ended = now
 		}
-		if ok {
-			if err := fl.Unlock(); err != nil {
-				return nil, unavailable(name, err)
-			}
-		} else if pid, since := readRecord(name); pid != 0 {
-			return nil, &OwnedError{Path: path, PID: pid, Since: since}
+		if by.named() || now.Sub(w.ended) >= grace {
+			return &BusyError{Path: w.path, By: by.owner, Err: err}
 		}
-		if time.Now().After(deadline) {
-			return nil, &OwnedError{Path: path}
+		time.Sleep(rand.N(maxPause))
+		return nil
+	}
+	timer := time.NewTimer(rand.N(maxPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// refusal is why a lock was refused.
+type refusal struct {
+	exclusive bool  // there is an exclusive owner
+	owner     Owner // what the record says of it; the zero value: nothing
+}
+
+func (r refusal) named() bool { return r.exclusive && r.owner.PID != 0 }
+
+// final is the error for a refusal that will last, after it has been the same for
+// a time; nil: try again.
+func (r refusal) final(path string, same time.Duration) error {
+	switch {
+	case !r.exclusive:
+		return nil
+	case r.named() && r.owner.Role == Recovery:
+		return nil
+	case r.named() && (same >= settle || alive(r.owner.PID)), same >= patience:
+		return ownedError(path, r.owner)
+	}
+	return nil
+}
+
+func ownedError(path string, o Owner) *OwnedError {
+	return &OwnedError{Path: path, PID: o.PID, Since: o.Since, Role: o.Role}
+}
+
+// newLock records the owner in the lock file.
+func newLock(path string, role Role, file *lockFile) *Lock {
+	step("locked")
+	l := &Lock{path: path, role: role, file: file, self: newOwner(role)}
+	r, _ := file.read() // lockOnce has read it
+	l.before = r.uncleanEnd()
+	l.write(file)
+	step("recorded")
+	return l
+}
+
+func newOwner(role Role) Owner {
+	return Owner{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second), Role: role}
+}
+
+// write records the owner. The lock is what counts, and it is ours. When the
+// record cannot be written, others are refused all the same and only not told by
+// whom: a disk that is full must not keep a server from starting.
+func (l *Lock) write(file *lockFile) {
+	r := record{owner: l.self}
+	if l.role == Recovery {
+		r.unclean = l.before
+	}
+	_ = file.write(r)
+}
+
+// AcquireShared takes the lock together with others that share it. It makes the
+// lock file, as Acquire does, and leaves its content alone. It does not wait for an
+// owner to go: the error is an [*OwnedError] when there is one. (To learn who it
+// is takes up to 50 ms; an owner that has not said it by then has PID 0 and no
+// Role.) Every other error wraps [ErrUnavailable].
+func AcquireShared(path string) (*Lock, error) {
+	for start := time.Now(); ; {
+		file, by, err := lockOnce(path, shared)
+		if err != nil {
+			return nil, err
+		}
+		if file != nil {
+			return &Lock{path: path, file: file}, nil
+		}
+		if by.named() && (by.owner.Role == Recovery || alive(by.owner.PID)) || time.Since(start) >= settle {
+			return nil, ownedError(path, by.owner)
 		}
 		time.Sleep(rand.N(maxPause))
 	}
 }
 
-// newLock records the owner in the lock file, which fl has locked.
-func newLock(name string, fl *flock.Flock) (*Lock, error) {
-	step("locked")
-	file, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		return nil, unavailable(name, errors.Join(err, fl.Unlock()))
+// OwnerOf tells the exclusive owner of the database at path, this process
+// included. false: there is none. The Owner is zero if its record cannot be read.
+// Nothing is created. OwnerOf may be called at any time: it holds a shared lock
+// for a moment when there is no owner, which no Acquire takes for one. An error
+// wraps [ErrUnavailable].
+func OwnerOf(path string) (Owner, bool, error) {
+	file, by, err := lockOnce(path, probe)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Owner{}, false, nil
+	case err != nil:
+		return Owner{}, false, err
+	case file != nil:
+		return Owner{}, false, file.close()
 	}
-	// The lock is what counts, and it is ours. When the record cannot be
-	// written, others are refused all the same and only not told by whom: a
-	// disk that is full must not keep a server from starting.
-	_ = writeRecord(file, os.Getpid(), time.Now())
-	step("recorded")
-	return &Lock{flock: fl, file: file}, nil
+	return by.owner, true, nil
 }
 
-// Release gives the ownership back, after clearing the record, and leaves the
-// lock file where it is. After an error of the clearing the database is
-// released all the same. Calls after the first do nothing and return nil.
-func (l *Lock) Release() error {
+// Previous tells the server that owned the database before, if it ended
+// uncleanly: it has left its record. A recovery in between leaves it, too.
+func (l *Lock) Previous() (Owner, bool) { return l.before, l.before.PID != 0 }
+
+// Check makes sure that the lock file is still the one that is locked. If it was
+// removed or replaced, Check makes it again, or takes the new one, and locks it.
+//
+// After an error nobody knows who owns the database: do not write to it, nor to
+// anything beside it, until a later Check returns nil. The error wraps [ErrLost]
+// if another process has locked the new file, or was a server with it and ended
+// uncleanly; with an [*OwnedError] if that process is known. Every other error
+// wraps [ErrUnavailable].
+func (l *Lock) Check() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file == nil {
+		return errors.New("process lock of " + l.path + " is released")
+	}
+	if there, err := l.file.hasName(); there || err != nil {
+		return err
+	}
+	how := exclusive
+	if l.role == "" {
+		how = shared
+	}
+	for start := time.Now(); ; {
+		file, by, err := lockOnce(l.path, how)
+		switch {
+		case err != nil:
+			return err
+		case file != nil:
+			return l.replace(file)
+		case by.exclusive:
+			return l.lost(ownedError(l.path, by.owner))
+		case time.Since(start) >= grace:
+			return l.lost(errors.New("another process is writing to the database"))
+		}
+		time.Sleep(rand.N(maxPause))
+	}
+}
+
+// replace goes on with another lock file, which is locked.
+func (l *Lock) replace(file *lockFile) error {
+	step("locked again")
+	if l.role != "" {
+		// Who left a record there has served the database meanwhile, and may have
+		// left a log that we know nothing of.
+		r, err := file.read()
+		if err == nil && r.owner != l.self && r.owner.Role == Server {
+			err = l.lost(ownedError(l.path, r.owner))
+		}
+		if err != nil {
+			return errors.Join(err, file.close())
+		}
+		l.write(file)
+		step("recorded again")
+	}
+	old := l.file
+	l.file = file
+	// It has no name, so nothing depends on it.
+	_ = old.close()
+	return nil
+}
+
+func (l *Lock) lost(to error) error {
+	return fmt.Errorf("%w: %s was removed or replaced: %w", ErrLost, lockName(l.path), to)
+}
+
+// Release gives the lock back and leaves the lock file where it is. A server
+// clears its record. A recovery puts back what it found of a server that ended
+// uncleanly. After an error of that the lock is released all the same. Calls after
+// the first do nothing and return nil.
+func (l *Lock) Release() error { return l.release(l.role == Recovery) }
+
+// Abandon is Release for a server that has not served the database, because it
+// could not load it: it leaves what it found of a server that ended uncleanly.
+func (l *Lock) Abandon() error { return l.release(true) }
+
+func (l *Lock) release(keep bool) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.file == nil {
 		return nil
 	}
-	// In this order: once the lock is free, the record is the next owner's.
-	err := l.file.Truncate(0)
-	step("cleared")
-	err = errors.Join(err, l.flock.Unlock(), l.file.Close())
+	var err error
+	if l.role != "" {
+		// Before the lock is free: then the record is the next owner's.
+		r := record{}
+		if keep {
+			r.unclean = l.before
+		}
+		err = l.file.write(r)
+		step("cleared")
+	}
+	err = errors.Join(err, l.file.close())
 	step("released")
 	l.file = nil
 	return err
-}
-
-// Owner tells whether a process, this one included, owns the database at path,
-// and which since when (UTC, in whole seconds). pid is 0 and since is zero when
-// it is not owned, or when the owner's record cannot be read. Nothing is
-// created. Owner may be called at any time: it holds a shared lock for a moment
-// when there is no owner, which no Acquire takes for one. An error wraps
-// [ErrUnavailable] and its cause.
-func Owner(path string) (pid int, since time.Time, owned bool, err error) {
-	name := lockName(path)
-	fl := flock.New(name, flock.SetFlag(os.O_RDONLY))
-	free, err := fl.TryRLock()
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return 0, time.Time{}, false, nil
-	case err != nil:
-		return 0, time.Time{}, false, unavailable(name, err)
-	case free:
-		if err := fl.Unlock(); err != nil {
-			return 0, time.Time{}, false, unavailable(name, err)
-		}
-		return 0, time.Time{}, false, nil
-	}
-	pid, since = readRecord(name)
-	return pid, since, true, nil
-}
-
-// lockName returns the name of the lock file of the database at path.
-func lockName(path string) string { return path + ".lock" }
-
-// unavailable wraps err together with ErrUnavailable, and names the lock file.
-func unavailable(name string, err error) error {
-	if _, ok := errors.AsType[*fs.PathError](err); !ok {
-		err = &fs.PathError{Op: "lock", Path: name, Err: err}
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, err)
-}
-
-// recordOffset is where the record begins. On Windows the lock forbids
-// everybody else, our own second descriptor included, to read or write the byte
-// that is locked: the first.
-const recordOffset = 1
-
-// writeRecord makes pid and since the content of file: "1234 2026-11-23T21:00:00Z\n".
-// The file is emptied first, so that a reader finds the beginning of the new
-// record, but never a mixture of two; and the line's end tells a whole one.
-func writeRecord(file *os.File, pid int, since time.Time) error {
-	if err := file.Truncate(0); err != nil {
-		return err
-	}
-	step("emptied")
-	record := fmt.Sprintf("%d %s\n", pid, since.UTC().Format(time.RFC3339))
-	if _, err := file.WriteAt([]byte(record), recordOffset); err != nil {
-		return err
-	}
-	step("written")
-	// A blank reads better than the zero byte of a hole. On Windows it stays.
-	_, _ = file.WriteAt([]byte(" "), 0)
-	return nil
-}
-
-// readRecord returns what writeRecord wrote, or zeros if there is no whole
-// record.
-func readRecord(name string) (pid int, since time.Time) {
-	file, err := os.Open(name)
-	if err != nil {
-		return 0, time.Time{}
-	}
-	defer func() { _ = file.Close() }()
-
-	const longest = 64 // more than a process id and a time take
-	content, err := io.ReadAll(io.NewSectionReader(file, recordOffset, longest))
-	if err != nil {
-		return 0, time.Time{}
-	}
-	line, _, whole := strings.Cut(string(content), "\n")
-	id, date, _ := strings.Cut(line, " ")
-	pid, err = strconv.Atoi(id)
-	if !whole || err != nil || pid <= 0 {
-		return 0, time.Time{}
-	}
-	since, err = time.Parse(time.RFC3339, date)
-	if err != nil {
-		return 0, time.Time{}
-	}
-	return pid, since.UTC()
 }

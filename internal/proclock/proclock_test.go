@@ -2,6 +2,7 @@ package proclock
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +44,7 @@ func childMain(role, path string) {
 	in := bufio.NewScanner(os.Stdin)
 	switch role {
 	case "hold": // Owns the database until told otherwise.
-		l, err := Acquire(path)
+		l, err := Acquire(bg, path, Server)
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -59,7 +60,19 @@ func childMain(role, path string) {
 		fmt.Println("released", l.Release())
 		in.Scan()
 
-	case "ask": // Calls Owner without a pause; tells how the answers were.
+	case "share": // Shares the database until told otherwise.
+		l, err := AcquireShared(path)
+		fmt.Println("shared", err)
+		in.Scan()
+		fmt.Println("released", l.Release())
+
+	case "recover": // Owns it to recover it, until told otherwise, or killed.
+		l, err := Acquire(bg, path, Recovery)
+		fmt.Println("recovering", err)
+		in.Scan()
+		fmt.Println("released", l.Release())
+
+	case "ask": // Calls OwnerOf without a pause; tells how the answers were.
 		fmt.Println("asking")
 		var (
 			wg   sync.WaitGroup
@@ -76,7 +89,7 @@ func childMain(role, path string) {
 						return
 					default:
 					}
-					_, _, _, err := Owner(path)
+					_, _, err := OwnerOf(path)
 					mu.Lock()
 					asks++
 					if err != nil {
@@ -93,9 +106,9 @@ func childMain(role, path string) {
 
 	case "contend": // Owns the database many times, and watches that it is alone.
 		for range 100 {
-			l, err := Acquire(path)
+			l, err := Acquire(bg, path, Server)
 			for errors.As(err, new(*OwnedError)) {
-				l, err = Acquire(path)
+				l, err = Acquire(bg, path, Server)
 			}
 			if err != nil {
 				fmt.Println(err)
@@ -159,7 +172,20 @@ func (c *child) kill() {
 	_ = c.cmd.Wait()
 }
 
+var bg = context.Background()
+
 func newPath(t *testing.T) string { return filepath.Join(t.TempDir(), "app.db") }
+
+// content is that of path's lock file but for the first byte, which on Windows
+// cannot be read while the file is locked.
+func content(t *testing.T, path string) string {
+	t.Helper()
+	file, err := os.Open(lockName(path))
+	require.NoError(t, err)
+	b, err := io.ReadAll(io.NewSectionReader(file, recordOffset, 1<<20))
+	require.NoError(t, errors.Join(err, file.Close()))
+	return string(b)
+}
 
 // putRecord makes record the content of path's lock file, whoever holds it, from
 // where a record begins: before it is the byte that Windows locks.
@@ -177,7 +203,7 @@ const someRecord = "1234 2026-11-23T21:00:00Z\n"
 // mustAcquire acquires path until the end of the test.
 func mustAcquire(t *testing.T, path string) *Lock {
 	t.Helper()
-	l, err := Acquire(path)
+	l, err := Acquire(bg, path, Server)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, l.Release()) })
 	return l
@@ -194,14 +220,14 @@ func requireOwned(t *testing.T, err error, path string, pid int) {
 	require.NotErrorIs(t, err, ErrUnavailable)
 }
 
-// requireOwner fails the test unless Owner names pid; 0 is for nobody.
+// requireOwner fails the test unless OwnerOf names pid; 0 is for nobody.
 func requireOwner(t *testing.T, path string, pid int) {
 	t.Helper()
-	got, since, owned, err := Owner(path)
+	owner, owned, err := OwnerOf(path)
 	require.NoError(t, err)
-	require.Equal(t, pid, got)
+	require.Equal(t, pid, owner.PID)
 	require.Equal(t, pid != 0, owned)
-	require.Equal(t, pid == 0, since.IsZero())
+	require.Equal(t, pid == 0, owner.Since.IsZero())
 }
 
 // Ensure that a second process is refused, that both it and whoever asks are
@@ -211,7 +237,7 @@ func TestAcquire_otherProcess(t *testing.T) {
 	holder := start(t, "hold", path)
 	require.Equal(t, "owned", holder.read())
 
-	_, err := Acquire(path)
+	_, err := Acquire(bg, path, Server)
 	requireOwned(t, err, path, holder.pid())
 	requireOwner(t, path, holder.pid())
 
@@ -240,10 +266,11 @@ func TestAcquire_deadOwner(t *testing.T) {
 			}
 			holder.kill()
 
-			pid, _ := readRecord(lockName(path))
-			require.Equal(t, holder.pid(), pid, "no stale record to try")
+			require.Contains(t, content(t, path), fmt.Sprint(holder.pid()), "no stale record to try")
 			requireOwner(t, path, 0)
-			mustAcquire(t, path)
+			before, unclean := mustAcquire(t, path).Previous()
+			require.True(t, unclean)
+			require.Equal(t, holder.pid(), before.PID)
 			requireOwner(t, path, os.Getpid())
 		})
 	}
@@ -255,7 +282,7 @@ func TestAcquire_sameProcess(t *testing.T) {
 	path := newPath(t)
 	l := mustAcquire(t, path)
 	for range 3 {
-		_, err := Acquire(path)
+		_, err := Acquire(bg, path, Server)
 		requireOwned(t, err, path, os.Getpid())
 		requireOwner(t, path, os.Getpid())
 	}
@@ -271,19 +298,20 @@ func TestAcquire_record(t *testing.T) {
 	mustAcquire(t, path)
 	after := time.Now()
 
-	pid, since, owned, err := Owner(path)
+	owner, owned, err := OwnerOf(path)
 	require.NoError(t, err)
 	require.True(t, owned)
-	require.Equal(t, os.Getpid(), pid)
-	require.False(t, since.Before(before) || since.After(after), "%v", since)
-	require.Equal(t, time.UTC, since.Location())
+	require.Equal(t, os.Getpid(), owner.PID)
+	require.Equal(t, Server, owner.Role)
+	require.False(t, owner.Since.Before(before) || owner.Since.After(after), "%v", owner.Since)
+	require.Equal(t, time.UTC, owner.Since.Location())
 
 	if runtime.GOOS == "windows" {
 		return // Its first byte cannot be read, and it has no modes.
 	}
 	content, err := os.ReadFile(path + ".lock")
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf(" %d %s\n", pid, since.Format("2006-01-02T15:04:05Z")), string(content))
+	require.Equal(t, fmt.Sprintf(" %d %s server\n", owner.PID, owner.Since.Format("2006-01-02T15:04:05Z")), string(content))
 	info, err := os.Stat(path + ".lock")
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode())
@@ -291,51 +319,122 @@ func TestAcquire_record(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist, "the database itself must not be touched")
 }
 
-// Ensure that whatever stands in a lock file nobody holds does not keep anybody
-// out, and that in one somebody holds it is not taken for an owner's name.
+// Ensure that what a crash may leave of a record does not keep anybody out, and
+// that in a file somebody has locked it is not taken for an owner's name.
 func TestAcquire_content(t *testing.T) {
-	for name, record := range map[string]string{
-		"empty":        "",
-		"blank":        "  ",
-		"not a record": "hello\n",
-		"no end":       "1234 2026-11-23T21:00:00Z",
-		"cut":          "1234 2026-11-",
-		"no time":      "1234\n",
-		"bad time":     "1234 yesterday\n",
-		"pid 0":        "0 2026-11-23T21:00:00Z\n",
-		"pid negative": "-1 2026-11-23T21:00:00Z\n",
-		"pid too big":  "99999999999999999999 2026-11-23T21:00:00Z\n",
-		"binary":       strings.Repeat("\x00\xff", 1<<16),
+	for name, left := range map[string]string{
+		"empty":            "",
+		"blank":            "  ",
+		"zeros":            strings.Repeat("\x00", 40),
+		"no end":           "1234 2026-11-23T21:00:00Z",
+		"cut":              "1234 2026-11-",
+		"cut in the role":  "1234 2026-11-23T21:00:00Z reco",
+		"cut in the word":  "uncl",
+		"only empty lines": "\n\n\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := newPath(t)
-			putRecord(t, path, record)
+			putRecord(t, path, left)
 			requireOwner(t, path, 0)
 			l := mustAcquire(t, path)
+			_, unclean := l.Previous()
+			require.False(t, unclean)
 			requireOwner(t, path, os.Getpid())
-			info, err := os.Stat(lockName(path))
-			require.NoError(t, err)
-			require.Less(t, info.Size(), int64(64), "what stood there is still there")
+			require.Equal(t, fmt.Sprint(record{owner: l.self}), content(t, path), "what stood there is still there")
 			require.NoError(t, l.Release())
 
-			// Another program, which does not know about records.
+			// An owner that has not said who it is.
 			other := flock.New(lockName(path))
 			ok, err := other.TryLock()
 			require.True(t, ok, "%v", err)
 			defer func() { require.NoError(t, other.Unlock()) }()
-			putRecord(t, path, record)
-			pid, since, owned, err := Owner(path)
+			putRecord(t, path, left)
+			owner, owned, err := OwnerOf(path)
 			require.NoError(t, err)
 			require.True(t, owned)
-			require.Zero(t, pid)
-			require.Zero(t, since)
+			require.Zero(t, owner)
 			synctest.Test(t, func(t *testing.T) { // Acquire's patience costs no time.
 				begin := time.Now()
-				_, err := Acquire(path)
+				_, err := Acquire(bg, path, Server)
 				requireOwned(t, err, path, 0)
 				require.WithinDuration(t, begin.Add(patience), time.Now(), maxPause)
 				require.EqualError(t, err, path+" is owned by another process")
+				begin = time.Now()
+				_, err = AcquireShared(path)
+				requireOwned(t, err, path, 0)
+				require.WithinDuration(t, begin.Add(settle), time.Now(), maxPause)
 			})
+		})
+	}
+}
+
+// Ensure that a file that is no lock file of ours is refused by its name, in every
+// manner, and left as it is.
+func TestAcquire_notALock(t *testing.T) {
+	one := " " + someRecord
+	contents := map[string]string{
+		"text":            "precious content\n",
+		"text of blanks":  "  precious content\n",
+		"no time":         " 1234\n",
+		"bad time":        " 1234 yesterday\n",
+		"process id":      "1234\n", // as others write it
+		"bad role":        " 1234 2026-11-23T21:00:00Z king\n",
+		"pid 0":           " 0 2026-11-23T21:00:00Z\n",
+		"pid negative":    " -1 2026-11-23T21:00:00Z\n",
+		"pid too big":     " 99999999999999999999 2026-11-23T21:00:00Z\n",
+		"two owners":      one + someRecord,
+		"record and more": one + "precious content\n",
+		"record and torn": one + "precious content",
+		"binary":          strings.Repeat("\x00\xff", 1<<16),
+		"long":            one + strings.Repeat("\n", 300),
+		"first byte":      "x" + someRecord,
+	}
+	refused := func(t *testing.T, path string) {
+		for name, lock := range map[string]func() error{
+			"server":   func() error { _, err := Acquire(bg, path, Server); return err },
+			"recovery": func() error { _, err := Acquire(bg, path, Recovery); return err },
+			"shared":   func() error { _, err := AcquireShared(path); return err },
+			"owner":    func() error { _, _, err := OwnerOf(path); return err },
+		} {
+			err := lock()
+			require.ErrorIs(t, err, ErrNotALock, name)
+			require.ErrorIs(t, err, ErrUnavailable, name)
+			require.False(t, ReadOnly(err), name)
+			require.ErrorContains(t, err, lockName(path), name)
+		}
+	}
+	for name, text := range contents {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			require.NoError(t, os.WriteFile(lockName(path), []byte(text), 0o644))
+			refused(t, path)
+			require.Equal(t, text[1:], content(t, path))
+
+			// Nor when its own program has locked it.
+			other := flock.New(lockName(path))
+			ok, err := other.TryLock()
+			require.True(t, ok, "%v", err)
+			defer func() { require.NoError(t, other.Unlock()) }()
+			refused(t, path)
+		})
+	}
+	t.Run("directory", func(t *testing.T) {
+		path := newPath(t)
+		require.NoError(t, os.Mkdir(lockName(path), 0o700))
+		refused(t, path)
+	})
+	for name, target := range map[string]string{"link": "there", "link to nothing": "not-there"} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			dir := filepath.Dir(path)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "there"), nil, 0o600))
+			require.NoError(t, os.Symlink(target, lockName(path)))
+			refused(t, path)
+			info, err := os.Stat(filepath.Join(dir, "there"))
+			require.NoError(t, err)
+			require.Zero(t, info.Size())
+			_, err = os.Stat(filepath.Join(dir, "not-there"))
+			require.ErrorIs(t, err, fs.ErrNotExist)
 		})
 	}
 }
@@ -353,7 +452,7 @@ func TestAcquire_noNameYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		coming := hold(t)
 		time.AfterFunc(patience/2, func() { putRecord(t, path, someRecord) })
-		_, err := Acquire(path)
+		_, err := Acquire(bg, path, Server)
 		requireOwned(t, err, path, 1234)
 		require.EqualError(t, err, path+" is owned by process 1234 since 2026-11-23T21:00:00Z")
 		require.NoError(t, coming.Unlock())
@@ -369,7 +468,7 @@ func TestAcquire_noNameYet(t *testing.T) {
 // Ensure that the database can be acquired at any moment while another process
 // and this one keep asking who owns it, even when a killed owner's record could
 // be mistaken for an answer.
-func TestOwner_neverDisturbs(t *testing.T) {
+func TestOwnerOf_neverDisturbs(t *testing.T) {
 	rounds := 1000
 	if testing.Short() {
 		rounds = 100
@@ -387,7 +486,7 @@ func TestOwner_neverDisturbs(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				_, _, _, err := Owner(path)
+				_, _, err := OwnerOf(path)
 				assert.NoError(t, err)
 			}
 		}
@@ -398,7 +497,7 @@ func TestOwner_neverDisturbs(t *testing.T) {
 		if i%2 == 0 { // The other half finds what Release leaves.
 			putRecord(t, path, someRecord)
 		}
-		l, err := Acquire(path)
+		l, err := Acquire(bg, path, Server)
 		require.NoError(t, err, "round %d", i)
 		requireOwner(t, path, os.Getpid())
 		require.NoError(t, l.Release())
@@ -421,8 +520,8 @@ func TestAcquire_contend(t *testing.T) {
 	requireOwner(t, path, 0)
 }
 
-// Ensure that Owner leaves nothing behind where there is no lock file.
-func TestOwner_noFile(t *testing.T) {
+// Ensure that OwnerOf leaves nothing behind where there is no lock file.
+func TestOwnerOf_noFile(t *testing.T) {
 	path := newPath(t)
 	requireOwner(t, path, 0)
 	requireOwner(t, filepath.Join(path, "no", "such", "directory"), 0)
@@ -451,7 +550,7 @@ func TestLock_releaseTwice(t *testing.T) {
 	mustAcquire(t, path)
 	require.NoError(t, first.Release())
 	requireOwner(t, path, os.Getpid())
-	_, err = Acquire(path)
+	_, err = Acquire(bg, path, Server)
 	requireOwned(t, err, path, os.Getpid())
 }
 
@@ -471,7 +570,7 @@ func TestAcquire_unavailable(t *testing.T) {
 	}{
 		"parent is missing":      {filepath.Join(dir, "none", "app.db"), fs.ErrNotExist},
 		"parent is a file":       {filepath.Join(file, "app.db"), nil},
-		"lock file is directory": {filepath.Join(dir, "taken.db"), nil},
+		"lock file is directory": {filepath.Join(dir, "taken.db"), ErrNotALock},
 	}
 	if runtime.GOOS == "linux" {
 		tests["parent refuses"] = struct {
@@ -481,7 +580,7 @@ func TestAcquire_unavailable(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := Acquire(test.path)
+			_, err := Acquire(bg, test.path, Server)
 			require.ErrorIs(t, err, ErrUnavailable)
 			require.NotErrorAs(t, err, new(*OwnedError))
 			require.ErrorContains(t, err, test.path+".lock")
@@ -493,32 +592,12 @@ func TestAcquire_unavailable(t *testing.T) {
 	}
 }
 
-// Ensure that a process becomes the owner although its record cannot be
-// written, because the disk is full: others are refused, without a name.
-func TestAcquire_recordNotWritable(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs /dev/full")
-	}
-	path := newPath(t)
-	require.NoError(t, os.Symlink("/dev/full", lockName(path)))
-	l, err := Acquire(path)
-	require.NoError(t, err)
-	_, err = Acquire(path)
-	var owned *OwnedError
-	require.ErrorAs(t, err, &owned)
-	require.Zero(t, owned.PID)
-	_ = l.Release() // a device cannot be truncated
-	_, _, isOwned, err := Owner(path)
-	require.NoError(t, err)
-	require.False(t, isOwned)
-}
-
-// Ensure that Owner's failures are told apart like Acquire's.
-func TestOwner_unavailable(t *testing.T) {
+// Ensure that OwnerOf's failures are told apart like Acquire's.
+func TestOwnerOf_unavailable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	path := filepath.Join(file, "app.db")
-	_, _, owned, err := Owner(path)
+	_, owned, err := OwnerOf(path)
 	if runtime.GOOS == "windows" { // There it is a path that does not exist.
 		require.NoError(t, err)
 		return
@@ -555,9 +634,9 @@ func TestAcquire_descriptors(t *testing.T) {
 	path := newPath(t)
 	before := count()
 	for range 20 {
-		l, err := Acquire(path)
+		l, err := Acquire(bg, path, Server)
 		require.NoError(t, err)
-		_, err = Acquire(path)
+		_, err = Acquire(bg, path, Server)
 		require.Error(t, err)
 		requireOwner(t, path, os.Getpid())
 		require.NoError(t, l.Release())

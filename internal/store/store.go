@@ -136,7 +136,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		// changes several attached files, so it is in a directory that exists.
 		path = filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.memory))
 	} else {
-		if s.lock, err = proclock.Acquire(path); err != nil {
+		if s.lock, err = proclock.Acquire(ctx, path, proclock.Server); err != nil {
 			return s, err
 		}
 		if _, err = snapshot.RemoveLeftovers(path); err != nil {

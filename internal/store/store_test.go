@@ -79,7 +79,7 @@ func TestOpen_together(t *testing.T) {
 		exec(t, s, fmt.Sprintf("CREATE TABLE t%d(x)", round))
 		wg.Wait()
 		require.NoError(t, s.Release())
-		_, _, owned, err := proclock.Owner(opts.Path)
+		_, owned, err := proclock.OwnerOf(opts.Path)
 		require.NoError(t, err)
 		require.False(t, owned)
 	}
@@ -96,7 +96,7 @@ func TestOpen_loadFails(t *testing.T) {
 	_, err := Open(ctx, opts)
 	require.ErrorIs(t, err, snapshot.ErrNotADatabase)
 	require.Zero(t, Count())
-	_, _, owned, err := proclock.Owner(opts.Path)
+	_, owned, err := proclock.OwnerOf(opts.Path)
 	require.NoError(t, err)
 	require.False(t, owned)
 	require.NoError(t, os.Remove(opts.Path))

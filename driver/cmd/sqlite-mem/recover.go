@@ -48,7 +48,7 @@ func recoverLog(ctx context.Context, name string, stdout io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	lock, err := proclock.Acquire(path)
+	lock, err := proclock.Acquire(ctx, path, proclock.Recovery)
 	if err != nil {
 		return err
 	}

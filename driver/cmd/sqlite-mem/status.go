@@ -113,12 +113,12 @@ func readStatus(ctx context.Context, name string) (*status, error) {
 		return nil, err
 	}
 	s := &status{Path: path}
-	pid, since, owned, err := proclock.Owner(path)
+	by, owned, err := proclock.OwnerOf(path)
 	switch {
 	case err != nil:
 		s.OwnerError = err.Error()
 	case owned:
-		s.Owner = &owner{pid, since}
+		s.Owner = &owner{by.PID, by.Since}
 	}
 	s.File, err = readFile(path)
 	if errors.Is(err, fs.ErrNotExist) && s.Owner == nil {
