@@ -149,6 +149,7 @@ struct memvfs_store {
   sqlite3_mutex *mutex;
   uint64_t mxByte;           /* Cap on the size; 0: none. Fixed */
   uintptr_t owner;           /* Go's, for the hooks; 0: none. Fixed */
+  int64_t number;            /* From 1 on, never used again. Fixed */
   _Atomic(int) loading;      /* Not to be opened yet */
 
   _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer alone */
@@ -254,7 +255,7 @@ void memvfsBacklog(memvfs_store*);            /* [m] */
 /* store.c */
 sqlite3_mutex *memvfsNamesMutex(void);
 int memvfsIsCompanion(const char *z);         /* No lock */
-int memvfsOpen(const char *zName, MemFile*);
+int memvfsOpen(const char *zName, int64_t number, MemFile*);
 void memvfsClose(MemFile*);
 uint64_t memvfsSeen(MemFile*);                /* Epoch up to which the file sees versions */
 int memvfsReserve(MemFile*);

@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/cgo"
+	"strconv"
 	"sync"
 	"time"
 	"unsafe"
@@ -59,9 +60,10 @@ var register = sync.OnceValue(func() error {
 // Store is one database in memory. Its methods may be called at the same time,
 // except that Close must be the last.
 type Store struct {
-	c     *C.memvfs_store
-	path  string
-	owner cgo.Handle // 0: none
+	c      *C.memvfs_store
+	path   string
+	number int64
+	owner  cgo.Handle // 0: none
 }
 
 // NewStore creates an empty store that stands for the file at path, which
@@ -89,6 +91,7 @@ func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 		s.deleteOwner()
 		return nil, fmt.Errorf("memvfs: create the store of %s: %w", full, sqlite3.ErrNo(rc))
 	}
+	s.number = int64(C.memvfs_store_number(s.c))
 	return s, nil
 }
 
@@ -106,6 +109,15 @@ func fullPathname(path string) (string, error) {
 	}
 	return C.GoString(out), nil
 }
+
+// Param is the name of a URI parameter, and Param() its value, by which a
+// connection asks for this very store. When the store is closed, such an open
+// fails with SQLITE_CANTOPEN, where an open by Path alone is one of the file on
+// the disk.
+const Param = C.MEMVFS_PARAM
+
+// Param is the value of the URI parameter [Param].
+func (s *Store) Param() string { return strconv.FormatInt(s.number, 10) }
 
 // Path is the absolute path by which SQLite opens the store through this VFS.
 func (s *Store) Path() string { return s.path }

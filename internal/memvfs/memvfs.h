@@ -16,6 +16,13 @@
 #define MEMVFS_NAME "sqlite-mem"
 
 /*
+** The URI parameter by which a connection says which store it wants:
+** memvfs_store_number. An open with it is an open of that store or
+** SQLITE_CANTOPEN. Without it a path that is no store's is a file on the disk.
+*/
+#define MEMVFS_PARAM "sqlite-mem-store"
+
+/*
 ** The file control by which Go tells a connection's main file which number
 ** it has. Applications may use opcodes above 100 for their own VFS
 ** (https://sqlite.org/c3ref/file_control.html).
@@ -64,6 +71,9 @@ int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
 ** SQLITE_MISUSE: a store of that name exists.
 */
 int memvfs_store_create(const char *zName, uint64_t maxBytes, uintptr_t owner, memvfs_store **ppStore);
+
+/* The number of the store, for MEMVFS_PARAM. No other store of the process ever has it. */
+int64_t memvfs_store_number(const memvfs_store*);
 
 /*
 ** Frees the store and its pages. SQLITE_BUSY, and nothing done, while a file

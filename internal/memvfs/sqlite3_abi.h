@@ -137,6 +137,8 @@ char *sqlite3_mprintf(const char*, ...);
 int sqlite3_stricmp(const char*, const char*);
 int sqlite3_strnicmp(const char*, const char*, int);
 int sqlite3_uri_boolean(const char*, const char*, int);
+const char *sqlite3_uri_parameter(const char*, const char*);
+sqlite3_int64 sqlite3_uri_int64(const char*, const char*, sqlite3_int64);
 sqlite3_file *sqlite3_database_file_object(const char*);
 sqlite3_vfs *sqlite3_vfs_find(const char *zVfsName);
 int sqlite3_vfs_register(sqlite3_vfs*, int makeDflt);

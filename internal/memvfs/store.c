@@ -69,6 +69,7 @@ int memvfsIsCompanion(const char *z){
 /* ---- Life ---- */
 
 int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, memvfs_store **ppStore){
+  static _Atomic(int64_t) lastNumber;
   int n = (int)strlen(zName), rc = SQLITE_NOMEM;
   sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_store *s = memvfsMalloc(sizeof(*s));
@@ -77,6 +78,7 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, mem
   if( s==0 ) return SQLITE_NOMEM;
   s->mxByte = mxByte;
   s->owner = owner;
+  s->number = atomic_fetch_add(&lastNumber, 1) + 1;
   atomic_store(&s->loading, owner!=0);
   s->epoch = 1;               /* 0 stands for none in Reader.pin */
   s->era = 1;                 /* and in Reader.walk */
@@ -142,18 +144,23 @@ int memvfs_store_destroy(memvfs_store *s){
   return SQLITE_OK;
 }
 
+int64_t memvfs_store_number(const memvfs_store *s){
+  return s->number;
+}
+
 /*
-** Opens a file of the store called z. SQLITE_NOTFOUND: there is none.
-** SQLITE_BUSY: it is being loaded.
+** Opens a file of the store called z, which must have that number unless it
+** is 0. SQLITE_NOTFOUND: there is none. SQLITE_BUSY: it is being loaded.
 */
-int memvfsOpen(const char *z, MemFile *f){
+int memvfsOpen(const char *z, int64_t number, MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   Name *pName;
   int rc = SQLITE_NOTFOUND;
   memset(f, 0, sizeof(*f));
   sqlite3_mutex_enter(mutex);    /* The store cannot be destroyed before it has its reader */
   pName = nameFind(z, (int)strlen(z));
-  if( pName && (f->pStore = atomic_load(&pName->pStore))!=0 ){
+  if( pName ) f->pStore = atomic_load(&pName->pStore);
+  if( f->pStore && (number==0 || number==f->pStore->number) ){
     rc = atomic_load(&f->pStore->loading) ? SQLITE_BUSY : memvfsReaderAdd(f->pStore, &f->reader);
   }
   sqlite3_mutex_leave(mutex);

@@ -222,6 +222,14 @@ static const sqlite3_io_methods fileMethods = {
 
 /* ---- The VFS ---- */
 
+/* The number of the store that the URI asks for. 0: it asks for none. */
+static int64_t wanted(const char *zName){
+  int64_t number;
+  if( sqlite3_uri_parameter(zName, MEMVFS_PARAM)==0 ) return 0;
+  number = sqlite3_uri_int64(zName, MEMVFS_PARAM, 0);
+  return number ? number : -1;   /* No store has that one */
+}
+
 static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
   (void)pVfs;
   /* "The only way to prevent a call to xClose following a failed
@@ -229,7 +237,8 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
   ** sqlite3_file.pMethods element to NULL" (https://sqlite.org/c3ref/io_methods.html) */
   pFile->pMethods = 0;
   if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
-    int rc = memvfsOpen(zName, (MemFile*)pFile);
+    int64_t number = wanted(zName);
+    int rc = memvfsOpen(zName, number, (MemFile*)pFile);
     if( rc==SQLITE_OK && (sqlite3_uri_boolean(zName, "immutable", 0) || sqlite3_uri_boolean(zName, "nolock", 0)) ){
       /* The pager would take no lock, and so see no state: an empty file. */
       memvfsClose((MemFile*)pFile);
@@ -239,6 +248,8 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       if( pOut ) *pOut = flags;
       pFile->pMethods = &fileMethods;
     }
+    /* A connection of a store that is closed must not get the file under it. */
+    if( rc==SQLITE_NOTFOUND && number ) return SQLITE_CANTOPEN;
     if( rc!=SQLITE_NOTFOUND ) return rc;
   }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) ){
     sqlite3_file *pMain = sqlite3_database_file_object(zName);

@@ -193,13 +193,16 @@ func (s *Store) check() error {
 	return nil
 }
 
-// URI is the name by which go-sqlite3 opens the store, with more parameters.
+// URI is the name by which go-sqlite3 opens the store, with more parameters. It
+// names this store and no later one of the same file: once the store is closed,
+// the open fails with SQLITE_CANTOPEN.
 func (s *Store) URI(params url.Values) string {
 	q := url.Values{}
 	for k, v := range params {
 		q[k] = v
 	}
 	q.Set("vfs", memvfs.Name)
+	q.Set(memvfs.Param, s.Engine.Param())
 	// ToSlash for Windows, where SQLite wants file:///C:/dir/file.
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(s.Engine.Path()), RawQuery: q.Encode()}
 	if u.Path[0] != '/' {
