@@ -106,7 +106,7 @@ func TestAcquire_fifo(t *testing.T) {
 	require.NoError(t, syscall.Mkfifo(lockName(path), 0o600))
 	_, err := Acquire(bg, path, Server)
 	require.ErrorIs(t, err, ErrNotALock)
-	_, err = AcquireShared(path)
+	_, err = AcquireShared(path, true)
 	require.ErrorIs(t, err, ErrNotALock)
 	_, _, err = OwnerOf(path)
 	require.ErrorIs(t, err, ErrNotALock)

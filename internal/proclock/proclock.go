@@ -243,12 +243,18 @@ func (l *Lock) write(file *lockFile) {
 	_ = file.write(r)
 }
 
-// AcquireShared takes the lock together with others that share it. It makes the
-// lock file, as Acquire does, and leaves its content alone. It does not wait for an
-// owner to go: the error is an [*OwnedError] when there is one. (To learn who it
-// is takes up to 50 ms; an owner that has not said it by then has PID 0 and no
-// Role.) Every other error wraps [ErrUnavailable].
-func AcquireShared(path string) (*Lock, error) {
+// AcquireShared takes the lock together with others that share it, and leaves the
+// content of the lock file alone. If there is no lock file, it makes one, as Acquire
+// does, or without create returns a Lock that holds nothing: there has never been a
+// server. It does not wait for an owner to go: the error is an [*OwnedError] when
+// there is one. (To learn who it is takes up to 50 ms; an owner that has not said it
+// by then has PID 0 and no Role.) Every other error wraps [ErrUnavailable].
+func AcquireShared(path string, create bool) (*Lock, error) {
+	if !create {
+		if _, err := os.Lstat(lockName(path)); errors.Is(err, fs.ErrNotExist) {
+			return &Lock{path: path}, nil
+		}
+	}
 	for start := time.Now(); ; {
 		file, by, err := lockOnce(path, shared)
 		if err != nil {

@@ -61,7 +61,7 @@ func childMain(role, path string) {
 		in.Scan()
 
 	case "share": // Shares the database until told otherwise.
-		l, err := AcquireShared(path)
+		l, err := AcquireShared(path, true)
 		fmt.Println("shared", err)
 		in.Scan()
 		fmt.Println("released", l.Release())
@@ -360,7 +360,7 @@ func TestAcquire_content(t *testing.T) {
 				require.WithinDuration(t, begin.Add(patience), time.Now(), maxPause)
 				require.EqualError(t, err, path+" is owned by another process")
 				begin = time.Now()
-				_, err = AcquireShared(path)
+				_, err = AcquireShared(path, true)
 				requireOwned(t, err, path, 0)
 				require.WithinDuration(t, begin.Add(settle), time.Now(), maxPause)
 			})
@@ -393,7 +393,7 @@ func TestAcquire_notALock(t *testing.T) {
 		for name, lock := range map[string]func() error{
 			"server":   func() error { _, err := Acquire(bg, path, Server); return err },
 			"recovery": func() error { _, err := Acquire(bg, path, Recovery); return err },
-			"shared":   func() error { _, err := AcquireShared(path); return err },
+			"shared":   func() error { _, err := AcquireShared(path, true); return err },
 			"owner":    func() error { _, _, err := OwnerOf(path); return err },
 		} {
 			err := lock()

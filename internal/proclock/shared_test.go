@@ -18,7 +18,7 @@ import (
 // mustShare shares path until the end of the test.
 func mustShare(t *testing.T, path string) *Lock {
 	t.Helper()
-	l, err := AcquireShared(path)
+	l, err := AcquireShared(path, true)
 	require.NoError(t, err)
 	t.Cleanup(func() { assert.NoError(t, l.Release()) })
 	return l
@@ -68,7 +68,7 @@ func TestAcquireShared_together(t *testing.T) {
 func TestAcquireShared_besideServer(t *testing.T) {
 	path := newPath(t)
 	mustAcquire(t, path)
-	_, err := AcquireShared(path)
+	_, err := AcquireShared(path, true)
 	requireOwned(t, err, path, os.Getpid())
 	require.Equal(t, Server, roleOf(t, err))
 }
@@ -147,7 +147,7 @@ func TestAcquire_recovery(t *testing.T) {
 	require.True(t, owned)
 	require.Equal(t, Owner{other.pid(), owner.Since, Recovery}, owner)
 
-	_, err = AcquireShared(path)
+	_, err = AcquireShared(path, true)
 	requireOwned(t, err, path, other.pid())
 	require.Equal(t, Recovery, roleOf(t, err))
 	require.ErrorContains(t, err, fmt.Sprintf("app.db is being recovered by process %d since ", other.pid()))
@@ -388,4 +388,18 @@ func TestLock_checkShared(t *testing.T) {
 	require.NoError(t, os.Remove(lockName(path)))
 	mustAcquire(t, path)
 	require.ErrorIs(t, l.Check(), ErrLost)
+}
+
+// Ensure that a shared lock that is not to make the lock file makes none, holds nothing
+// where there is none, and is as any other where there is one.
+func TestAcquireShared_createsNothing(t *testing.T) {
+	path := newPath(t)
+	l, err := AcquireShared(path, false)
+	require.NoError(t, err)
+	require.NoFileExists(t, lockName(path))
+	mustAcquire(t, path)
+	require.NoError(t, l.Release())
+
+	_, err = AcquireShared(path, false)
+	requireOwned(t, err, path, os.Getpid())
 }
