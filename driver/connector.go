@@ -189,6 +189,8 @@ func openTarget(ctx context.Context, cfg *Config) (target, error) {
 		switch {
 		case errors.As(err, &owned):
 			return newTool(cfg, path, nil, owned), nil
+		case errors.Is(err, snapshot.ErrReadOnly):
+			return newTool(cfg, path, nil, nil), nil
 		case errors.Is(err, ErrLockFile):
 			// A directory in which nothing can be written: what is there can
 			// be read all the same.

@@ -40,8 +40,8 @@ type content func(w writer, target string) (tmp string, err error)
 
 func ofImage(ctx context.Context, img Image) content {
 	return func(w writer, target string) (string, error) {
-		tmp, _, _, err := w.writeTemp(ctx, target, img, false)
-		return tmp, err
+		tmp, file, _, err := w.writeTemp(ctx, target, img, nil, writeOptions{})
+		return tmp, errors.Join(err, file.unpin())
 	}
 }
 

@@ -56,8 +56,20 @@
 // # Locks of this process
 //
 // POSIX drops all of a process's locks on a file when the process closes any
-// descriptor of that file. Open and Save read the file with descriptors of
-// their own. They order their own closes so that nothing is lost, but a second
-// SQLite connection to the same file in the same process loses its locks: do
-// not keep one open while an Open or Save runs.
+// descriptor of that file. So this package must not open and close a database file while
+// a SQLite connection of this process may have a lock on it. Where it opens one:
+//
+//   - [File.Open], [FoldLog] and [Recover] open and close it. Their caller makes sure that
+//     no connection of this process has the file open. The connection that they open
+//     themselves is closed before their descriptors.
+//   - [File.Save], [File.Flush] and [File.Check] do not open it. They look at it through
+//     the descriptor that Open or the Save before has left open. Save closes it when the
+//     file has been replaced, and nobody finds the old one any more. (On Windows, where
+//     closing drops no locks of others, they open it.)
+//   - [File.Close] closes that descriptor, or leaves it to [File.CloseLater].
+//   - [InspectLog] opens and closes it: it is for a program that does nothing else.
+//   - States that are kept are opened by the first Save after a crash, if one was set aside
+//     then.
+//
+// New files, which nobody else knows yet, are opened by all.
 package snapshot

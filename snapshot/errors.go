@@ -12,6 +12,18 @@ var (
 	// one of a later format than this library knows.
 	ErrNotADatabase = errors.New("not a SQLite database")
 
+	// ErrNotAFile: there is a directory, a device or the like. For a directory the
+	// error wraps syscall.EISDIR, too.
+	ErrNotAFile = errors.New("not a regular file")
+
+	// ErrReadOnly: this process may not write to the file: its permissions, a
+	// read-only file system. The cause is wrapped as well.
+	ErrReadOnly = errors.New("the file is read-only")
+
+	// ErrMountPoint: the file itself is a mount point, as containers bind a single
+	// file. No new file can take its place.
+	ErrMountPoint = errors.New("the file is a mount point, so that no save can replace it; mount the directory that it is in instead")
+
 	// ErrTruncated: the file is shorter than its header says, or does not end
 	// on a page boundary.
 	ErrTruncated = errors.New("database file is truncated")
@@ -37,6 +49,10 @@ var (
 	// wrote to it meanwhile.
 	ErrBusy = errors.New("another program is using the database file")
 )
+
+// ErrNotOwner is wrapped by what [File.Owned] returns when another process may own the
+// database.
+var ErrNotOwner = errors.New("another process owns the database")
 
 // ErrClosed is returned by [Loop.Sync] and [Flusher.Wait] after Close has begun.
 var ErrClosed = errors.New("sqlite-mem: the database is being closed")
@@ -101,8 +117,8 @@ func (e *ForeignChangeError) Unwrap() error { return e.Err }
 // sideCopy is a copy of the state in memory that a foreign change has forced.
 // The zero value means that there is none.
 type sideCopy struct {
+	pinned         // as written: a copy that somebody has edited since is not replaced
 	path    string // absolute
-	id      FileID // as written: a copy that somebody has edited since is not replaced
 	version uint64 // Image.Version of the state it holds
 
 	unsynced bool // it may be gone after a power failure

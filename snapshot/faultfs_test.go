@@ -87,6 +87,14 @@ func (f *faultFS) open(name string) (file, error) {
 	return f.wrap(name, x, err)
 }
 
+func (f *faultFS) openWrite(name string) (file, error) {
+	if err := f.hit("open", name); err != nil {
+		return nil, err
+	}
+	x, err := f.fsys.openWrite(name)
+	return f.wrap(name, x, err)
+}
+
 func (f *faultFS) wrap(name string, x file, err error) (file, error) {
 	if err != nil {
 		return nil, err
@@ -101,6 +109,13 @@ func (f *faultFS) stat(name string) (os.FileInfo, error) {
 	return f.fsys.stat(name)
 }
 
+func (f *faultFS) lstat(name string) (os.FileInfo, error) {
+	if err := f.hit("stat", name); err != nil {
+		return nil, err
+	}
+	return f.fsys.lstat(name)
+}
+
 func (f *faultFS) readDir(name string) ([]os.DirEntry, error) {
 	if err := f.hit("readDir", name); err != nil {
 		return nil, err
@@ -113,6 +128,13 @@ func (f *faultFS) rename(from, to string) error {
 		return err
 	}
 	return f.fsys.rename(from, to)
+}
+
+func (f *faultFS) renameNew(from, to string) error {
+	if err := f.hit("rename", to); err != nil {
+		return err
+	}
+	return f.fsys.renameNew(from, to)
 }
 
 func (f *faultFS) link(name, also string) error {
@@ -203,6 +225,13 @@ func (f *faultFile) Stat() (os.FileInfo, error) {
 		return nil, err
 	}
 	return f.file.Stat()
+}
+
+func (f *faultFile) Truncate(size int64) error {
+	if err := f.fs.hit("truncate", f.name); err != nil {
+		return err
+	}
+	return f.file.Truncate(size)
 }
 
 func (f *faultFile) Chmod(m os.FileMode) error {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Source is a database in memory that a [File] keeps.
@@ -53,16 +56,28 @@ type File struct {
 	// are. 0: none is kept.
 	Keep int
 
+	// Wait is how long Open waits while another program holds the file. It is set before
+	// Open; NewFile sets 5 seconds. 0: not at all.
+	Wait time.Duration
+
+	// Owned, if not nil, returns nil if this process owns the database, and else an error,
+	// which wraps ErrNotOwner if another may own it. It is asked before each flush, and
+	// before a file takes the place of another. It is set before the first Save or Flush.
+	Owned func() error
+
+	// CloseLater, if not nil, is given the file by Close, to be closed when no SQLite
+	// connection of this process has it open: to close it drops their locks. Nil: Close
+	// closes it.
+	CloseLater func(io.Closer)
+
 	fs     fsys
 	path   string // as given
-	target string // the file, symbolic links resolved; set by Open
+	target string // the file, symbolic links resolved; set by Open, and for good
 	source Source
 	log    bool // a log is asked for
 
-	// id and side are Save's alone, after Open: what the file was when it was
-	// read or written last, and where a save went that found the file changed
-	// by somebody else.
-	id   FileID
+	// side is Save's alone: where a save went that found the file changed by somebody
+	// else.
 	side sideCopy
 
 	// placed is the version that a Save has put in the place of the file, though it
@@ -79,11 +94,13 @@ type File struct {
 
 	// mu guards the fields below, and what they say of the disk. It is held
 	// across the I/O of a flush, and of the last steps of a save; a commit
-	// never takes it.
+	// never takes it. Save, which alone changes current, reads that without it.
 	mu      sync.Mutex
+	current pinned    // the file as it was read or written last
 	base    imageInfo // of the file that the log belongs to
 	writing *logFile  // nil: the log on the disk, if there is one, is not to be appended to
 	present bool      // there is a log on the disk, or may be
+	left    int64     // when writing is nil: the length of the log that Open has read, if there is something in it
 	foreign error     // of the last save, if somebody else has changed the file: the log is of no use then
 	dirty   pageSet   // pages that have changed and are not in the log
 	since   pageSet   // pages that have changed since the base was written
@@ -96,6 +113,11 @@ type File struct {
 
 // FileInfo is what Open has found.
 type FileInfo struct {
+	// Links is how many names the file has (hard links). A save replaces what one name
+	// stands for, and the others keep the file as it was. 0: there is no file, or the
+	// number is not known.
+	Links int
+
 	// Recovered: a log was found that holds what the file does not. Save
 	// writes it into the file.
 	Recovered bool
@@ -107,11 +129,12 @@ type FileInfo struct {
 // NewFile makes a File for the database at path, kept in source. With log
 // set, Flush can be called.
 func NewFile(path string, source Source, log bool) *File {
-	return &File{fs: system, path: path, source: source, log: log}
+	return &File{fs: system, path: path, source: source, log: log, Wait: loadWait}
 }
 
 // Open reads the file and the log that belongs to it into sink, which fills
-// the source. Symbolic links are followed.
+// the source. Symbolic links are followed, once: from then on File works on the file
+// that was found, wherever its links lead later.
 //
 // If there is no file, or it is an empty database (it has no pages), sink gets
 // nothing. Else it gets every page of the database, as it is but for header
@@ -120,20 +143,21 @@ func NewFile(path string, source Source, log bool) *File {
 //
 // What another program left unfinished, a hot journal or a -wal, is recovered
 // first, by SQLite, as any program would that opens the file. No other program
-// can write to the file while it is read. If one holds it, Open waits up to 5
-// seconds, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
+// can write to the file while it is read. If one holds it, Open waits as long
+// as Wait says, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
 // else: a program that keeps it open would go on using the -wal, unaware of
 // later saves.
 //
-// Errors are an [*Error] and wrap [ErrNotADatabase], [ErrTruncated],
-// [ErrCorrupt], [ErrSideFile], [ErrLogDamaged], [ErrLogBase], [ErrBusy], the
+// Errors are an [*Error] and wrap [ErrNotAFile], [ErrReadOnly], [ErrMountPoint],
+// [ErrNotADatabase], [ErrTruncated], [ErrCorrupt], [ErrSideFile], [ErrLogDamaged],
+// [ErrLogBase], [ErrBusy], the
 // error of ctx or sink, or that of SQLite or the operating system. After each of the
-// first six neither the file nor what is beside it has been touched, unless
+// first nine neither the file nor what is beside it has been touched, unless
 // SQLite found the damage after it had recovered a file that looked sound.
 // After any error sink may hold part of a database and must be thrown away.
 // Open looks at the header only: see [Check] for the rest.
 func (f *File) Open(ctx context.Context, sink Sink) (FileInfo, error) {
-	l := loader{fs: f.fs, wait: loadWait, poll: loadPoll}
+	l := loader{fs: f.fs, wait: f.Wait, poll: loadPoll}
 	info, err := f.open(ctx, l, sink)
 	if err != nil {
 		return FileInfo{}, &Error{Op: "load", Path: f.path, Err: err}
@@ -145,19 +169,35 @@ func (f *File) open(ctx context.Context, l loader, sink Sink) (info FileInfo, er
 	if f.target, err = Resolve(f.path); err != nil {
 		return info, err
 	}
+	if err := notMounted(f.target); err != nil {
+		return info, err
+	}
 	found, err := l.load(ctx, f.target, sink, f.log)
 	if err != nil {
 		return info, err
 	}
-	f.id, f.base = found.id, found.base
+	f.current, f.base = found.pinned, found.base
 	if log := found.log; log != nil {
 		f.present = true
 		for pgno := range log.pages {
 			f.since.add(pgno)
 		}
+		if log.commits > 0 {
+			f.left = log.size
+		}
 		info = FileInfo{Recovered: log.commits > 0, LogBytes: log.end, Commits: log.commits, Torn: log.torn}
 	}
+	info.Links = f.links()
 	return info, nil
+}
+
+// links counts the names of the file, but for that of a state which is set aside.
+func (f *File) links() int {
+	n := linksOf(f.current.id.info)
+	if kept, err := f.fs.lstat(keptName(f.target, 0)); n > 1 && err == nil && os.SameFile(kept, f.current.id.info) {
+		n--
+	}
+	return n
 }
 
 // Start is called when the source is filled, before anything is written to it:
@@ -204,6 +244,10 @@ var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 // Flush brings all that is committed to the log, as one transaction of it, and
 // returns when it is on the disk. It returns at once if it is there already.
 //
+// First it makes sure that this process owns the database, and that file and log are
+// where they were: a log that was removed or replaced is written anew. So nothing is
+// called durable that is in a log without its name.
+//
 // Errors are an [*Error], or ErrNeedsSave; one of them, while the last Save has
 // found that somebody else has changed the file, is that error of Save, since a log
 // is of use only beside the file that it belongs to. Then what was committed since the
@@ -222,8 +266,83 @@ func (f *File) Flush() error {
 	return err
 }
 
+// ErrChanged is wrapped by the error of [File.Check] for a file that is not the one
+// that was read or written last. The next Save tells more, in a [*ForeignChangeError].
+var ErrChanged = errors.New("somebody else has changed the database file")
+
+// Check makes sure, without a commit that asks for it, that what was called durable is:
+// that this process owns the database, and that file and log are where they were. A log
+// that was removed or replaced is written anew. It is to be called now and then.
+//
+// Errors are an [*Error], which wraps ErrChanged if the file is another, or
+// ErrNeedsSave if only a save can make up for the log that is gone.
+func (f *File) Check() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := f.checkLocked()
+	if err != nil && err != ErrNeedsSave {
+		err = &Error{Op: "watch", Path: f.path, Err: err}
+	}
+	return err
+}
+
+func (f *File) checkLocked() error {
+	if err := f.ownedLocked(); err != nil {
+		return err
+	}
+	reason, err := f.current.changed(f.fs, f.target)
+	if err == nil && reason != "" {
+		err = fmt.Errorf("%w: %s", ErrChanged, reason)
+	}
+	if err != nil {
+		return err
+	}
+	gone, err := f.logGoneLocked()
+	if err != nil || !gone {
+		return err
+	}
+	if !f.log {
+		return ErrNeedsSave
+	}
+	return f.flushLocked()
+}
+
+func (f *File) ownedLocked() error {
+	if f.Owned == nil {
+		return nil
+	}
+	return f.Owned()
+}
+
+// logGoneLocked reports whether the log that says what is durable has lost its name, or
+// has not got it.
+func (f *File) logGoneLocked() (bool, error) {
+	switch {
+	case f.writing != nil && !f.writing.placed:
+		return true, nil // it has no name yet
+	case f.writing != nil:
+		there, err := f.writing.there(logName(f.target))
+		return !there, err
+	case f.writing == nil && f.left > 0:
+		// Nobody has it open, so its length stands for it.
+		info, err := f.fs.lstat(logName(f.target))
+		if errors.Is(err, fs.ErrNotExist) {
+			return true, nil
+		}
+		return err == nil && (!info.Mode().IsRegular() || info.Size() != f.left), err
+	}
+	return false, nil
+}
+
 func (f *File) flushLocked() error {
-	if err := f.placeLocked(); err != nil {
+	if err := f.ownedLocked(); err != nil {
+		return err
+	}
+	if err := f.placeLocked(); err != nil && err != errLogGone {
+		return err
+	}
+	gone, err := f.logGoneLocked()
+	if err != nil {
 		return err
 	}
 	img, err := f.pinLocked()
@@ -231,20 +350,30 @@ func (f *File) flushLocked() error {
 		return err
 	}
 	version := img.Version()
-	switch {
-	case version == f.durable.Load():
+	if version == f.durable.Load() && !gone {
 		img.Release()
 		return nil
-	case f.all || f.base.size == 0 || img.Size() == 0:
+	}
+	if f.all || f.base.size == 0 || img.Size() == 0 {
 		img.Release()
 		return ErrNeedsSave
-	case f.writing != nil && !f.writing.broken:
+	}
+	// The log is of use only beside the file that it belongs to. If that has gone, a
+	// save finds out what is to be done.
+	if reason, err := f.current.changed(f.fs, f.target); err != nil || reason != "" {
+		img.Release()
+		if err == nil {
+			err = ErrNeedsSave
+		}
+		return err
+	}
+	if f.writing != nil && !f.writing.broken && !gone {
 		err = f.writing.append(img, f.dirty)
 		img.Release() // a pin costs what is rewritten meanwhile, and a sync takes long
 		if err == nil {
 			err = f.writing.sync()
 		}
-	default:
+	} else {
 		err = f.rewriteLocked(img)
 		img.Release()
 	}
@@ -259,7 +388,7 @@ func (f *File) flushLocked() error {
 
 // placeLocked puts a log in its place that a save could not. Until that has
 // worked nothing can be durable, and no other log may be made: it may be the one
-// that fits the file.
+// that fits the file. Unless somebody has removed it: then another may, and must.
 func (f *File) placeLocked() error {
 	if f.writing == nil || f.writing.placed {
 		return nil
@@ -272,10 +401,15 @@ func (f *File) placeLocked() error {
 // left, whose end nobody knows. Both belong to the base, so whichever of them a
 // crash leaves, it has all that was durable before.
 func (f *File) rewriteLocked(img Image) error {
-	log, err := createLog(f.fs, f.target, f.base.pageSize, f.base.hash, img, f.since)
+	like, err := f.current.like(f.fs, f.target)
 	if err != nil {
 		return err
 	}
+	log, err := createLog(f.fs, f.target, like, f.base.pageSize, f.base.hash, img, f.since)
+	if err != nil {
+		return err
+	}
+	log.unsynced = f.writing != nil && f.writing.unsynced
 	f.present = true
 	if err := log.place(); err != nil {
 		log.broken = true // what it has is not known to be durable
@@ -290,7 +424,7 @@ func (f *File) rewriteLocked(img Image) error {
 // replaceLocked goes on with another log.
 func (f *File) replaceLocked(log *logFile) error {
 	old := f.writing
-	f.writing = log
+	f.writing, f.left = log, 0
 	if log == nil {
 		f.logSize.Store(0)
 	} else {
@@ -322,9 +456,7 @@ type Saved struct {
 // file of no bytes, which SQLite takes for one. A log is replaced by one of what
 // was committed meanwhile, or removed, if none is asked for.
 //
-// background lets the save run at a low CPU priority, so that it does not delay
-// the statements that run meanwhile. It takes longer on a busy machine. Linux
-// only; elsewhere it has no effect.
+// See [Pace] for its priority.
 //
 // If the file is no longer the one that was read or written last, or another
 // program is using it, the error is a [*ForeignChangeError] and the state is
@@ -336,11 +468,11 @@ type Saved struct {
 // bring the old one back, with its log. A temporary file that could not be
 // removed is named in the error. The end of ctx ends the save until the moment
 // of the rename.
-func (f *File) Save(ctx context.Context, background bool) (Saved, error) {
+func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
 	// More than once only if VACUUM changes the page size during a save, or
 	// the database becomes empty.
 	for range 3 {
-		saved, err := f.save(ctx, background)
+		saved, err := f.save(ctx, pace)
 		if err != errOutdated {
 			return saved, err
 		}
@@ -352,24 +484,16 @@ func (f *File) Save(ctx context.Context, background bool) (Saved, error) {
 // that none would reach from the file as it was saved to what was committed.
 var errOutdated = errors.New("the page size has changed meanwhile, or the database has become empty")
 
-func (f *File) save(ctx context.Context, background bool) (Saved, error) {
+func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {
 	img, err := f.beginSave()
 	if err != nil {
 		return Saved{}, saveErr(f.path, err)
 	}
-	options := writeOptions{background: background, hash: f.log || f.present, keep: f.Keep, side: f.side}
+	options := writeOptions{pace: pace, hash: f.log || f.present, keep: f.Keep, side: f.side, owned: f.Owned}
 	if img.Version() == f.placed {
 		options.keep = 0
 	}
-	var p *prepared
-	prepare := func() {
-		p, err = writer{f.fs}.prepare(ctx, f.path, img, f.id, options)
-	}
-	if background {
-		inBackground(prepare)
-	} else {
-		prepare()
-	}
+	p, err := writer{f.fs}.prepare(ctx, f.path, f.target, img, f.current, options)
 	img.Release()
 
 	f.mu.Lock()
@@ -380,20 +504,32 @@ func (f *File) save(ctx context.Context, background bool) (Saved, error) {
 	var res result
 	if err == nil {
 		if res, err = f.publishLocked(ctx, p); !res.id.IsZero() {
-			f.id, f.placed = res.id, p.img.version // also when it is not durable
+			// Also when it is not durable. Nothing depends on the close of a file
+			// that was only read.
+			_ = f.current.unpin()
+			f.current, f.placed = res.pinned, p.img.version
 		}
 	}
 	var foreign *ForeignChangeError
 	if errors.As(err, &foreign) {
-		f.side = foreign.copy
+		f.keepSide(foreign.copy)
 		foreign.logged = f.present
 		f.foreign = err
 	}
 	if err != nil {
 		return Saved{NotKept: res.notKept}, err
 	}
-	f.side, f.foreign = sideCopy{}, nil
+	f.keepSide(sideCopy{})
+	f.foreign = nil
 	return Saved{Bytes: res.bytes, Version: p.img.version, NotKept: res.notKept}, nil
+}
+
+// keepSide notes the side copy there is now.
+func (f *File) keepSide(side sideCopy) {
+	if f.side.file != side.file {
+		_ = f.side.unpin() // only read
+	}
+	f.side = side
 }
 
 // beginSave pins the state that is to be saved, and begins to note what changes
@@ -453,7 +589,11 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 	if pageSize == 0 {
 		pageSize = 4096 // of a log without pages
 	}
-	log, err := createLog(f.fs, f.target, pageSize, p.img.hash, now, f.next)
+	like, err := f.current.like(f.fs, f.target)
+	var log *logFile
+	if err == nil {
+		log, err = createLog(f.fs, f.target, like, pageSize, p.img.hash, now, f.next)
+	}
 	if err != nil {
 		return result{}, saveErr(f.path, fmt.Errorf("the log of the new file: %w", errors.Join(err, p.discard())))
 	}
@@ -489,8 +629,12 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 // it is that of the base itself. errOutdated: no log of that base can reach it.
 // An older state would not do: the old log may have reached further.
 func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
-	if err := f.placeLocked(); err != nil || !f.log {
+	// A log that is gone is made up for by the one that comes now.
+	if err := f.placeLocked(); err != nil && err != errLogGone {
 		return nil, err
+	}
+	if !f.log {
+		return nil, nil
 	}
 	now, err := f.pinLocked()
 	if err != nil {
@@ -524,6 +668,12 @@ func (f *File) removeLogLocked() error {
 func (f *File) Close(saved bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.CloseLater != nil && f.current.file != nil {
+		f.CloseLater(f.current.file)
+		f.current.file = nil
+	}
+	_ = f.current.unpin() // only read
+	f.keepSide(sideCopy{})
 	if !saved || !f.present {
 		return f.replaceLocked(nil)
 	}

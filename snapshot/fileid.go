@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -55,9 +56,18 @@ func (id FileID) difference(now FileID) string {
 	case id.IsZero():
 		return "another program has created it"
 	case now.IsZero():
-		return "another program has removed it"
+		return "another program has moved or removed it"
 	case !os.SameFile(id.info, now.info):
-		return "another program has put a different file in its place"
+		return differentFile
+	}
+	return id.contentDifference(now)
+}
+
+const differentFile = "another program has put a different file in its place"
+
+// contentDifference is difference for two states of one file.
+func (id FileID) contentDifference(now FileID) string {
+	switch {
 	case id.Size() != now.Size():
 		return fmt.Sprintf("another program has changed it (its size went from %d to %d bytes)", id.Size(), now.Size())
 	case id.counter != now.counter:
@@ -109,11 +119,17 @@ func identify(fsx fsys, path string) (FileID, error) {
 	return id, errors.Join(err, f.Close())
 }
 
+// regular returns an error unless info, of the file at path, is that of a regular file.
 func regular(path string, info os.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file (%s)", path, info.Mode().Type())
+	mode := info.Mode()
+	if mode.IsRegular() {
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("%w (%s)", ErrNotAFile, mode.Type())
+	if mode.IsDir() {
+		err = fmt.Errorf("%w: %w", ErrNotAFile, syscall.EISDIR)
+	}
+	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
 // Resolve makes path absolute and follows its symbolic links, also where the

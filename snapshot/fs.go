@@ -13,9 +13,12 @@ type fsys interface {
 	// and writing.
 	create(name string, perm os.FileMode) (file, error)
 	open(name string) (file, error)             // for reading
+	openWrite(name string) (file, error)        // for reading and writing; the file must exist
 	stat(name string) (os.FileInfo, error)      // follows symbolic links
+	lstat(name string) (os.FileInfo, error)     // does not
 	readDir(name string) ([]os.DirEntry, error) // names only
 	rename(from, to string) error               // replaces to
+	renameNew(from, to string) error            // fails if to exists; errors.ErrUnsupported: try something else
 	link(name, also string) error               // a second name, also, which must not exist yet
 	remove(name string) error
 	syncDir(name string) error // makes creates, links, renames and removes in it durable
@@ -40,6 +43,7 @@ type file interface {
 	Sync() error
 	Close() error
 	Stat() (os.FileInfo, error)
+	Truncate(size int64) error
 	Chmod(os.FileMode) error
 	Chown(uid, gid int) error
 }
@@ -68,9 +72,19 @@ func (osFS) open(name string) (file, error) {
 	return osFile{f}, nil
 }
 
+func (osFS) openWrite(name string) (file, error) {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
 func (osFS) stat(name string) (os.FileInfo, error)      { return os.Stat(name) }
+func (osFS) lstat(name string) (os.FileInfo, error)     { return os.Lstat(name) }
 func (osFS) readDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 func (osFS) rename(from, to string) error               { return rename(from, to) }
+func (osFS) renameNew(from, to string) error            { return renameNew(from, to) }
 func (osFS) link(name, also string) error               { return os.Link(name, also) }
 func (osFS) remove(name string) error                   { return os.Remove(name) }
 func (osFS) syncDir(name string) error                  { return syncDir(name) }

@@ -264,21 +264,41 @@ func (l loader) loadID(ctx context.Context, path string, sink Sink) (FileID, err
 	if err == nil {
 		found, err = l.load(ctx, target, sink, false)
 	}
-	if err != nil {
+	if err = errors.Join(err, found.unpin()); err != nil {
 		return FileID{}, &Error{Op: "load", Path: path, Err: err}
 	}
 	return found.id, nil
 }
 
-// Write saves an image as File.Save does, without a log.
+// Write saves an image as File.Save does, without a log, and with a file that is not
+// pinned, as on Windows.
 func Write(ctx context.Context, path string, img Image, prev FileID, opts writeOptions) (result, error) {
 	return writer{osFS{}}.write(ctx, path, img, prev, opts)
 }
 
-func (w writer) write(ctx context.Context, path string, img Image, prev FileID, opts writeOptions) (result, error) {
-	p, err := w.prepare(ctx, path, img, prev, opts)
+func (w writer) write(ctx context.Context, path string, img Image, prev FileID, opts writeOptions) (res result, err error) {
+	defer func() {
+		closeUnseen(&res.pinned)
+		var fe *ForeignChangeError
+		if errors.As(err, &fe) {
+			closeUnseen(&fe.copy.pinned)
+		}
+	}()
+	target, err := Resolve(path)
+	if err != nil {
+		return result{}, saveErr(path, err)
+	}
+	p, err := w.prepare(ctx, path, target, img, pinned{id: prev}, opts)
 	if err != nil {
 		return result{}, err
 	}
 	return p.publish(ctx)
+}
+
+// closeUnseen closes what a File would keep open, without an operation that could fail.
+func closeUnseen(p *pinned) {
+	if f, ok := p.file.(*faultFile); ok {
+		p.file = f.file
+	}
+	_ = p.unpin()
 }

@@ -20,16 +20,22 @@ func keptName(target string, n int) string {
 	return target + ".kept-" + strconv.Itoa(n)
 }
 
-// setAside gives the state that the file has now the name in place 0 too, and reports
-// whether there is one. It is for shift, once the file has been replaced, or discard.
+// setAside gives the state that the file has now, prev, the name in place 0 too, and
+// reports whether there is one. It is for shift, once the file has been replaced, or discard.
 //
 // What is in place 0 already was left by a crash: before the file was replaced, or
 // after that.
-func (w writer) setAside(ctx context.Context, target string, n int) (bool, error) {
-	if _, err := w.fs.stat(target); errors.Is(err, fs.ErrNotExist) {
+func (w writer) setAside(ctx context.Context, target string, prev pinned, n int) (_ bool, err error) {
+	if prev.id.IsZero() {
 		return false, nil
-	} else if err != nil {
-		return false, err
+	}
+	// What is pinned is read from its own descriptor: see pinned.
+	now := prev.file
+	if now == nil {
+		if now, err = w.fs.open(target); err != nil {
+			return false, err
+		}
+		defer func() { err = errors.Join(err, now.Close()) }()
 	}
 	pending := keptName(target, 0)
 	info, err := w.fs.stat(pending)
@@ -37,7 +43,7 @@ func (w writer) setAside(ctx context.Context, target string, n int) (bool, error
 		if err := regular(pending, info); err != nil {
 			return false, err
 		}
-		same, err := w.same(ctx, pending, target)
+		same, err := w.sameAs(ctx, pending, now)
 		if err != nil || same {
 			return same, err
 		}
@@ -53,7 +59,7 @@ func (w writer) setAside(ctx context.Context, target string, n int) (bool, error
 	}
 	// Not all file systems have hard links.
 	tmp := tempName(target)
-	cerr := (loader{fs: w.fs}).copyFile(ctx, tmp, target)
+	cerr := (loader{fs: w.fs}).copyFrom(ctx, tmp, now)
 	if cerr == nil {
 		if cerr = w.fs.rename(tmp, pending); cerr == nil {
 			return true, nil
@@ -121,16 +127,21 @@ func (w writer) shift(target string, n int) error {
 
 // same reports whether two files have the same bytes.
 func (w writer) same(ctx context.Context, a, b string) (same bool, err error) {
-	x, err := w.fs.open(a)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
 	y, err := w.fs.open(b)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = errors.Join(err, y.Close()) }()
+	return w.sameAs(ctx, a, y)
+}
+
+// sameAs is same, of a file that is open.
+func (w writer) sameAs(ctx context.Context, a string, y file) (same bool, err error) {
+	x, err := w.fs.open(a)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
 	xi, err := x.Stat()
 	if err != nil {
 		return false, err

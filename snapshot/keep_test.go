@@ -124,7 +124,7 @@ func TestKeep_failingSave(t *testing.T) {
 					for len(h.states) <= i {
 						h.commit(img[len(h.states)].b)
 					}
-					saved, err := f.Save(bg, false)
+					saved, err := f.Save(bg, Pace{})
 					require.NoError(t, saved.NotKept)
 					return err
 				}
@@ -237,7 +237,7 @@ func TestKeep_log(t *testing.T) {
 		if i > 0 {
 			h.commit(img[i].b)
 		}
-		saved, err := f.Save(bg, false)
+		saved, err := f.Save(bg, Pace{})
 		require.NoError(t, errors.Join(err, saved.NotKept))
 	}
 	h.commit(img[2].b)
@@ -263,7 +263,7 @@ func TestKeep_log(t *testing.T) {
 	_, err = f.Open(bg, new(memSink))
 	require.NoError(t, err)
 	h.commit(img[3].b)
-	saved, err := f.Save(bg, false)
+	saved, err := f.Save(bg, Pace{})
 	require.ErrorContains(t, err, "in place")
 	require.ErrorContains(t, saved.NotKept, keptName(path, 0))
 }

@@ -8,14 +8,15 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
 
 const (
-	// loadWait is how long Load waits for another program to let go of the
-	// file: as long as go-sqlite3 does by default.
+	// loadWait is how long Open waits for another program to let go of the file,
+	// unless it is told otherwise: as long as go-sqlite3 does by default.
 	loadWait = 5 * time.Second
 
 	// loadPoll is how often it looks again.
@@ -39,9 +40,9 @@ type loader struct {
 
 // loaded is what load has found.
 type loaded struct {
-	id   FileID    // of the file, zero if there is none
-	base imageInfo // of the file; its hash only if it was asked for, or there is a log
-	log  *logState // that was laid over it; nil: none
+	pinned           // the file, zero if there is none
+	base   imageInfo // of the file; its hash only if it was asked for, or there is a log
+	log    *logState // that was laid over it; nil: none
 }
 
 // load reads the database file at path, which is resolved, and the log that
@@ -63,7 +64,7 @@ func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (lo
 		if kind == empty {
 			// SQLite has nothing to recover, and would create a header only to
 			// hold a lock on the file.
-			found.id, err = identify(l.fs, path)
+			found.pinned, err = l.openEmpty(path)
 		}
 		return found, err
 	}
@@ -78,31 +79,53 @@ func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (lo
 	}
 	// SQLite goes first: closing our descriptor of the file would drop the
 	// lock under which SQLite cleans up.
-	if err := errors.Join(err, h.closeSQLite()); err != nil {
+	if err := errors.Join(err, h.closeSQLite(), h.closeLog()); err != nil {
 		return loaded{}, errors.Join(err, h.close())
-	}
-	after, err := identifyOpen(h.f)
-	if err := errors.Join(err, h.close()); err != nil {
-		return loaded{}, err
 	}
 	// Nobody could write until SQLite was closed. If somebody has written
 	// since, say so now and not at the first save.
-	now, err := identify(l.fs, path)
+	d, err := pinned{found.id, h.f}.changed(l.fs, path)
+	if err == nil && d != "" {
+		err = fmt.Errorf("%w: %s while it was loaded", ErrBusy, d)
+	}
+	var w wal
+	if err == nil {
+		w, err = readWAL(l.fs, path)
+	}
+	if err == nil && w.frames {
+		err = fmt.Errorf("%w: it has written %s-wal while it was loaded", ErrBusy, path)
+	}
 	if err != nil {
-		return loaded{}, err
+		return loaded{}, errors.Join(err, h.close())
 	}
-	for _, id := range []FileID{after, now} {
-		if d := found.id.difference(id); d != "" {
-			return loaded{}, fmt.Errorf("%w: %s while it was loaded", ErrBusy, d)
-		}
+	found.pinned, err = pin(h.f, found.id)
+	return found, err
+}
+
+// openForWriting opens the database file at path, which only that decides to be one
+// that this process may write to. The error wraps ErrReadOnly if it is not.
+func openForWriting(fsx fsys, path string) (file, error) {
+	f, err := fsx.openWrite(path)
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w: %w", ErrReadOnly, err)
 	}
-	if w, err := readWAL(l.fs, path); err != nil {
-		return loaded{}, err
-	} else if w.frames {
-		return loaded{}, fmt.Errorf("%w: it has written %s-wal while it was loaded", ErrBusy, path)
+	return f, err
+}
+
+// openEmpty pins a file that has no bytes.
+func (l loader) openEmpty(path string) (pinned, error) {
+	f, err := openForWriting(l.fs, path)
+	if err != nil {
+		return pinned{}, err
 	}
-	found.id = after
-	return found, nil
+	id, err := identifyOpen(f)
+	if err == nil && id.Size() > 0 {
+		err = fmt.Errorf("%w: it has written to it while it was loaded", ErrBusy)
+	}
+	if err != nil {
+		return pinned{}, errors.Join(err, f.Close())
+	}
+	return pin(f, id)
 }
 
 // kind is what judge finds.
@@ -259,7 +282,7 @@ func (l loader) rehearse(ctx context.Context, path string) (err error) {
 			return err
 		}
 	}
-	h, err := l.tryAcquire(tmp)
+	h, err := l.tryAcquire(tmp, nil)
 	if err != nil {
 		return err
 	}
@@ -271,9 +294,14 @@ func (l loader) copyFile(ctx context.Context, to, from string) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(l.copyFrom(ctx, to, src), src.Close())
+}
+
+// copyFrom copies src to a new file.
+func (l loader) copyFrom(ctx context.Context, to string, src file) error {
 	dst, err := l.fs.create(to, 0o600)
 	if err != nil {
-		return errors.Join(err, src.Close())
+		return err
 	}
 	buf := make([]byte, ioRun)
 	for off := int64(0); err == nil; {
@@ -292,15 +320,16 @@ func (l loader) copyFile(ctx context.Context, to, from string) error {
 	if err == io.EOF {
 		err = dst.Sync()
 	}
-	return errors.Join(err, dst.Close(), src.Close())
+	return errors.Join(err, dst.Close())
 }
 
 // held is a database file under SQLite's lock: recovered, nothing left in a
 // journal or -wal, and nobody else can write to it. POSIX drops the lock when
 // any descriptor of the file is closed, so f is closed last.
 type held struct {
-	f  file
-	db *disk // nil once closed
+	f      file
+	shared bool  // f is for somebody else to close
+	db     *disk // nil once closed
 
 	header header // zero if size is 0
 	size   int64  // of the file, in bytes
@@ -320,10 +349,19 @@ func (h *held) closeSQLite() error {
 	return err
 }
 
+func (h *held) closeLog() error {
+	f := h.logFile
+	h.logFile = nil
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
 func (h *held) close() error {
-	err := h.closeSQLite()
-	if h.logFile != nil {
-		err = errors.Join(err, h.logFile.Close())
+	err := errors.Join(h.closeSQLite(), h.closeLog())
+	if h.shared {
+		return err
 	}
 	return errors.Join(err, h.f.Close())
 }
@@ -331,7 +369,7 @@ func (h *held) close() error {
 // acquire is tryAcquire, waiting while the file is busy.
 func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*held, error) {
 	for {
-		h, err := l.tryAcquire(path)
+		h, err := l.tryAcquire(path, nil)
 		if err == nil || !errors.Is(err, ErrBusy) {
 			return h, err
 		}
@@ -344,10 +382,15 @@ func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*
 	}
 }
 
-func (l loader) tryAcquire(path string) (_ *held, err error) {
-	h := new(held)
-	if h.f, err = l.fs.open(path); err != nil {
-		return nil, err
+// tryAcquire takes SQLite's lock on the file, which f is; nil: it is opened. It is opened
+// for writing first: that decides whether this process may write, and where a file system
+// makes a copy of a file that is written to (overlayfs), that copy is what is read.
+func (l loader) tryAcquire(path string, f file) (_ *held, err error) {
+	h := &held{f: f, shared: f != nil}
+	if f == nil {
+		if h.f, err = openForWriting(l.fs, path); err != nil {
+			return nil, err
+		}
 	}
 	var w wal
 	defer func() {
@@ -417,15 +460,7 @@ func (l loader) tryAcquire(path string) (_ *held, err error) {
 	if h.size = info.Size(); h.size == 0 {
 		return h, nil // BEGIN IMMEDIATE would create a header
 	}
-	err = h.db.exec("BEGIN IMMEDIATE")
-	if isReadOnly(err) && !isWAL {
-		// We may not write, so there was nothing to recover, and a shared
-		// lock keeps the others from writing as well.
-		if err = h.db.exec("BEGIN"); err == nil {
-			_, err = h.db.queryInt("PRAGMA schema_version")
-		}
-	}
-	if err != nil {
+	if err = h.db.exec("BEGIN IMMEDIATE"); err != nil {
 		return nil, err
 	}
 

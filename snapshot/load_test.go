@@ -531,38 +531,26 @@ func TestLoad_notAFile(t *testing.T) {
 // noticed.
 func TestLoad_changedAfterCopy(t *testing.T) {
 	path := dbFile(t)
-	l := loader{fs: changeOnClose{osFS{}, path, t}, wait: time.Second, poll: loadPoll}
+	l := loader{fs: changeBeforeLook{osFS{}, path, t}, wait: time.Second, poll: loadPoll}
 	_, err := l.loadID(context.Background(), path, new(memSink))
 	require.ErrorIs(t, err, ErrBusy)
 }
 
-// changeOnClose commits to path whenever the identity of it is about to be
-// taken anew, that is, when it is looked at after the lock is gone.
-type changeOnClose struct {
+// changeBeforeLook commits to path whenever what has that name is about to be looked
+// at, which happens after the lock is gone.
+type changeBeforeLook struct {
 	osFS
 	path string
 	t    *testing.T
 }
 
-func (c changeOnClose) open(name string) (file, error) {
-	f, err := c.osFS.open(name)
-	if err == nil && name == c.path {
-		f = &committingFile{f.(osFile), c}
+func (c changeBeforeLook) lstat(name string) (os.FileInfo, error) {
+	if name == c.path {
+		b := readFile(c.t, c.path)
+		b[27]++
+		writeFile(c.t, c.path, b)
 	}
-	return f, err
-}
-
-type committingFile struct {
-	osFile
-	c changeOnClose
-}
-
-func (f *committingFile) Close() error {
-	err := f.osFile.Close()
-	b := readFile(f.c.t, f.c.path)
-	b[27]++
-	writeFile(f.c.t, f.c.path, b)
-	return err
+	return c.osFS.lstat(name)
 }
 
 // Ensure that another process cannot write either: its locks are not those of

@@ -63,6 +63,11 @@ func logBeforeBase(f fsys) fsys {
 			early = err == nil
 		}
 		return f.rename(from, to)
+	}, onLstat: func(name string) (os.FileInfo, error) {
+		if path, is := strings.CutSuffix(name, newLogName("")); is && early {
+			name = logName(path)
+		}
+		return f.lstat(name)
 	}}
 }
 

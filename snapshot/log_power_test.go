@@ -71,7 +71,7 @@ func (l *logLife) commitAndFlush() error {
 }
 
 func (l *logLife) save() error {
-	_, err := l.f.Save(bg, false)
+	_, err := l.f.Save(bg, Pace{})
 	return l.tellDurable(err)
 }
 

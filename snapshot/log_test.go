@@ -105,7 +105,7 @@ func reloadOn(fs fsys, path string) ([]byte, FileInfo, error) {
 	f := NewFile(path, new(history), false)
 	f.fs = fs
 	info, err := f.Open(bg, s)
-	return s.bytes(), info, err
+	return s.bytes(), info, errors.Join(err, f.Close(false))
 }
 
 // logged returns a database whose log has some transactions, and the states that
@@ -151,7 +151,7 @@ func TestLog_roundTrip(t *testing.T) {
 			next()
 		}
 		if i%13 == 12 {
-			saved, err := f.Save(bg, false)
+			saved, err := f.Save(bg, Pace{})
 			require.NoError(t, err)
 			require.Equal(t, h.last().version, saved.Version)
 		}
@@ -346,7 +346,7 @@ func TestLog_fold(t *testing.T) {
 			require.True(t, info.Recovered)
 			h.commit(s.bytes())
 			f.Start(1)
-			_, err = f.Save(bg, false)
+			_, err = f.Save(bg, Pace{})
 			return errors.Join(err, f.Close(true))
 		},
 	} {
@@ -394,7 +394,7 @@ func TestLog_foreignChange(t *testing.T) {
 	require.NoError(t, os.Rename(path, path+".away"))
 	writeFile(t, path, was)
 	next()
-	_, err := f.Save(bg, false)
+	_, err := f.Save(bg, Pace{})
 	var foreign *ForeignChangeError
 	require.ErrorAs(t, err, &foreign)
 	require.ErrorContains(t, err, "sqlite-mem recover "+path)
@@ -402,7 +402,7 @@ func TestLog_foreignChange(t *testing.T) {
 	require.ErrorAs(t, f.Flush(), &foreign)
 	require.Less(t, f.Durable(), h.last().version)
 	require.NoError(t, os.Rename(path+".away", path))
-	_, err = f.Save(bg, false)
+	_, err = f.Save(bg, Pace{})
 	require.NoError(t, err)
 	next()
 	require.NoError(t, f.Flush())

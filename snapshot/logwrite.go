@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 )
 
@@ -47,8 +48,9 @@ type logFile struct {
 
 // createLog makes a log of the base with that hash, whose first transaction is
 // the pages of img, beside the log there may be. It is synced, its name is not.
-// img may be nil if pages is empty.
-func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pages pageSet) (_ *logFile, err error) {
+// img may be nil if pages is empty. like is the base, nil if there is none: whoever may
+// not read the one may not read the other.
+func createLog(fsx fsys, path string, like os.FileInfo, pageSize int, base baseHash, img Image, pages pageSet) (_ *logFile, err error) {
 	name := newLogName(path)
 	if err := fsx.remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -62,15 +64,10 @@ func createLog(fsx fsys, path string, pageSize int, base baseHash, img Image, pa
 			err = errors.Join(err, l.discard())
 		}
 	}()
-	// The log holds what the database holds: whoever may not read the one may
-	// not read the other.
-	switch like, err := fsx.stat(path); {
-	case err == nil:
+	if like != nil {
 		if err := copyOwner(l.f, like); err != nil {
 			return nil, err
 		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
 	}
 	if err := l.write(l.head.encode()); err != nil {
 		return nil, err
@@ -173,10 +170,36 @@ func (l *logFile) write(b []byte) error {
 	return err
 }
 
+// errLogGone: somebody has removed the log, or put another file in its place.
+var errLogGone = errors.New("the log has been removed or replaced")
+
+// there reports whether the log is what is called name, and has all that was written
+// to it.
+func (l *logFile) there(name string) (bool, error) {
+	now, err := l.fs.lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	mine, err := l.f.Stat()
+	return err == nil && os.SameFile(mine, now) && mine.Size() >= l.size, err
+}
+
 // place gives the log its name, in place of the one before, and makes that
-// durable. After an error it can be called again. Until it has returned nil
-// what is in the log counts for nothing.
+// durable. After an error it can be called again, unless that is errLogGone. Until it
+// has returned nil what is in the log counts for nothing.
 func (l *logFile) place() error {
+	name := newLogName(l.path)
+	if l.renamed {
+		name = logName(l.path)
+	}
+	if there, err := l.there(name); err != nil {
+		return err
+	} else if !there {
+		return errLogGone
+	}
 	if l.unsynced {
 		if err := l.fs.syncDir(filepath.Dir(l.path)); err != nil {
 			return err

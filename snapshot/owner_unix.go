@@ -34,3 +34,14 @@ func copyOwner(f file, like os.FileInfo) error {
 	// After the change of owner, which clears bits.
 	return f.Chmod(perm)
 }
+
+// linksOf is the number of names of a file; 0: not known.
+func linksOf(info os.FileInfo) int {
+	if info == nil {
+		return 0
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Nlink)
+	}
+	return 0
+}

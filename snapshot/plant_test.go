@@ -25,6 +25,7 @@ type plantedFS struct {
 	onRename  func(from, to string) error
 	onLink    func(name, also string) error
 	onSyncDir func(name string) error
+	onLstat   func(name string) (os.FileInfo, error)
 	onFile    func(name string, f *plantedFile) // sets functions of a new file
 }
 
@@ -47,6 +48,20 @@ func (p *plantedFS) open(name string) (file, error) {
 		return p.onOpen(name)
 	}
 	return p.fsys.open(name)
+}
+
+func (p *plantedFS) openWrite(name string) (file, error) {
+	if p.onOpen != nil {
+		return p.onOpen(name)
+	}
+	return p.fsys.openWrite(name)
+}
+
+func (p *plantedFS) lstat(name string) (os.FileInfo, error) {
+	if p.onLstat != nil {
+		return p.onLstat(name)
+	}
+	return p.fsys.lstat(name)
 }
 
 func (p *plantedFS) rename(from, to string) error {

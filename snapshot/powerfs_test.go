@@ -261,6 +261,11 @@ func (p powerFS) open(name string) (file, error) {
 	return p.wrap(x, name, err)
 }
 
+func (p powerFS) openWrite(name string) (file, error) {
+	x, err := p.fsys.openWrite(name)
+	return p.wrap(x, name, err)
+}
+
 // wrap makes x, which was opened under name, a recorded file. Its writes begin
 // at its start.
 func (p powerFS) wrap(x file, name string, err error) (file, error) {
@@ -279,11 +284,17 @@ func (p powerFS) wrap(x file, name string, err error) (file, error) {
 }
 
 func (p powerFS) stat(name string) (os.FileInfo, error)      { return p.fsys.stat(name) }
+func (p powerFS) lstat(name string) (os.FileInfo, error)     { return p.fsys.lstat(name) }
 func (p powerFS) readDir(name string) ([]os.DirEntry, error) { return p.fsys.readDir(name) }
 
 func (p powerFS) rename(from, to string) error {
 	return p.rec.do(powerOp{kind: opRename, name: p.rec.rel(from), to: p.rec.rel(to)},
 		func() error { return p.fsys.rename(from, to) })
+}
+
+func (p powerFS) renameNew(from, to string) error {
+	return p.rec.do(powerOp{kind: opRename, name: p.rec.rel(from), to: p.rec.rel(to)},
+		func() error { return p.fsys.renameNew(from, to) })
 }
 
 func (p powerFS) link(name, also string) error {
@@ -340,6 +351,10 @@ func (f *powerFile) Sync() error {
 
 func (f *powerFile) syncData() error {
 	return f.rec.do(powerOp{kind: opSync, file: f.i, name: f.name}, f.f.syncData)
+}
+
+func (f *powerFile) Truncate(size int64) error {
+	return f.rec.do(powerOp{kind: opTruncate, file: f.i, off: size, name: f.name}, func() error { return f.f.Truncate(size) })
 }
 
 func (f *powerFile) startFlush(off, n int64) error           { return f.f.startFlush(off, n) }

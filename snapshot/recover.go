@@ -62,6 +62,9 @@ func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
 	}
 	var rec Recovery
 	if err == nil && there {
+		err = notMounted(target)
+	}
+	if err == nil && there {
 		rec, err = r.fold(ctx, target)
 	}
 	if err != nil {
@@ -121,11 +124,12 @@ func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err e
 			}
 			rec.Aside = append(rec.Aside, kept)
 		}
-		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, id: id, present: rec.Problem == nil}
+		h.shared = true // Save closes it, or Close does
+		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, current: pinned{id, h.f}, present: rec.Problem == nil}
 		f.Keep = r.keep
-		saved, err := f.Save(ctx, false)
+		saved, err := f.Save(ctx, Pace{})
 		rec.NotKept = saved.NotKept
-		if err != nil {
+		if err = errors.Join(err, f.Close(false)); err != nil {
 			return rec, err
 		}
 	}

@@ -92,11 +92,6 @@ func classify(err error) error {
 	return err
 }
 
-func isReadOnly(err error) bool {
-	var e sqlite3.Error
-	return errors.As(err, &e) && e.Code == sqlite3.ErrReadonly
-}
-
 func isCantOpen(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && e.Code == sqlite3.ErrCantOpen

@@ -21,7 +21,6 @@ func (d *disk) close() error                         { return errNoCgo }
 func (d *disk) exec(query string) error              { return errNoCgo }
 func (d *disk) queryInt(query string) (int64, error) { return 0, errNoCgo }
 
-func isReadOnly(error) bool { return false }
 func isCantOpen(error) bool { return false }
 
 // Check needs cgo.

@@ -38,16 +38,17 @@ var saveRun = 4 << 20 // a variable for the tests, which need less
 
 // writeOptions are optional: the zero value is a plain save.
 type writeOptions struct {
-	// background lets the save run at a low CPU priority, so that it
-	// does not delay the statements that run meanwhile. It takes longer on a
-	// busy machine. Linux only; elsewhere it has no effect.
-	background bool
+	// pace is how the save shares the processors.
+	pace Pace
 
 	// hash: the hash of the new file is wanted, for a log.
 	hash bool
 
 	// keep is how many of the states that the file had before are kept.
 	keep int
+
+	// owned, if not nil, is File.Owned.
+	owned func() error
 
 	// side is the copy of the last ForeignChangeError for this path, the
 	// zero value if there was none. If the change is still there, the new
@@ -59,8 +60,8 @@ type writeOptions struct {
 
 // result of a write.
 type result struct {
-	bytes int64  // length of the file that was written
-	id    FileID // its identity, prev for the next write
+	bytes  int64 // length of the file that was written
+	pinned       // that file, for the next write; zero if it is not in place
 
 	notKept error // why the state that was replaced is not kept, though that was asked for
 }
@@ -71,14 +72,14 @@ type writer struct{ fs fsys }
 // beside the one whose place it is to take.
 type prepared struct {
 	writer
-	path    string // as given to prepare
+	path    string // for errors
 	target  string // the file, symbolic links resolved
 	tmp     string // "": there is no temporary file any more
+	new     pinned // that file
 	aside   bool   // the state that is to be replaced is set aside
 	notKept error  // why it is not
-	id      FileID
 	img     imageInfo
-	prev    FileID
+	prev    pinned
 	options writeOptions
 }
 
@@ -92,18 +93,14 @@ type imageInfo struct {
 
 func saveErr(path string, err error) error { return &Error{Op: "save", Path: path, Err: err} }
 
-// prepare writes img, which is to take the place of the file at path. prev is
-// what that file has to be, zero if there has to be none. Its error is an
-// [*Error], or a [*ForeignChangeError] if the file is another and the copy
+// prepare writes img, which is to take the place of the file at target, which is
+// resolved. prev is what that file has to be, zero if there has to be none. Its error
+// is an [*Error], or a [*ForeignChangeError] if the file is another and the copy
 // that options.side tells of holds this state already. After an error there is
 // nothing to clear away, unless it says so.
-func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID, options writeOptions) (_ *prepared, err error) {
-	target, err := Resolve(path)
-	if err != nil {
-		return nil, saveErr(path, err)
-	}
+func (w writer) prepare(ctx context.Context, path, target string, img Image, prev pinned, options writeOptions) (_ *prepared, err error) {
 	// Looked at first only to save the work: it is the second look that counts.
-	reason, err := w.foreign(target, prev, options.side)
+	reason, err := w.foreign(target, prev, options)
 	if err != nil {
 		return nil, saveErr(path, err)
 	}
@@ -111,12 +108,16 @@ func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID
 		return nil, &ForeignChangeError{Path: target, Reason: reason, SavedAs: options.side.path, copy: options.side}
 	}
 	p := &prepared{writer: w, path: path, target: target, prev: prev, options: options}
-	p.tmp, p.id, p.img, err = w.writeTemp(ctx, target, img, options.hash)
+	like, err := prev.like(w.fs, target)
+	if err != nil {
+		return nil, saveErr(path, err)
+	}
+	p.tmp, p.new, p.img, err = w.writeTemp(ctx, target, img, like, options)
 	if err != nil {
 		return nil, saveErr(path, errors.Join(err, p.discard()))
 	}
 	if options.keep > 0 && reason == "" {
-		p.aside, p.notKept = w.setAside(ctx, target, options.keep)
+		options.pace.do(func() { p.aside, p.notKept = w.setAside(ctx, target, prev, options.keep) })
 	}
 	return p, nil
 }
@@ -126,14 +127,15 @@ func (w writer) prepare(ctx context.Context, path string, img Image, prev FileID
 // the error is a [*ForeignChangeError] and the state is kept beside the file.
 // Every other error is an [*Error]: the file is as it was, unless result.id is
 // not zero, in which case the new file is in place, but could not be made to
-// survive a power failure, which may bring the old one back.
+// survive a power failure, which may bring the old one back. What is open in prev is
+// for the caller to close.
 //
 // The state that the file had is kept, if that is asked for. Should that fail, the
 // new one counts for more: result.notKept tells why.
 //
 // The end of ctx ends the save until the moment of the rename.
 func (p *prepared) publish(ctx context.Context) (result, error) {
-	reason, err := p.foreign(p.target, p.prev, p.options.side)
+	reason, err := p.foreign(p.target, p.prev, p.options)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -154,14 +156,14 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		return result{}, saveErr(p.path, errors.Join(err, p.discard()))
 	}
 	if reason != "" {
-		err := p.keepAside(p.target, p.tmp, p.id, p.img.version, reason, p.options.side)
-		p.tmp = ""
+		err := p.keepAside(reason)
 		if derr := p.discard(); derr != nil {
 			err = errors.Join(err, derr)
 		}
 		return result{}, err
 	}
-	res := result{bytes: p.id.Size(), id: p.id, notKept: p.notKept}
+	res := result{bytes: p.new.id.Size(), pinned: p.new, notKept: p.notKept}
+	p.new = pinned{}
 	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
 		return res, saveErr(p.path,
 			fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err))
@@ -169,14 +171,14 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 	if p.aside {
 		// Not before the new file is there for good, and not synced: should that
 		// be undone, the next save does it again.
-		res.notKept = p.shift(p.target, p.options.keep)
+		res.notKept = errors.Join(res.notKept, p.shift(p.target, p.options.keep))
 	}
 	return res, nil
 }
 
 // discard gives the new state up.
 func (p *prepared) discard() error {
-	err := p.writer.discard(p.tmp)
+	err := errors.Join(p.new.unpin(), p.writer.discard(p.tmp))
 	if p.aside {
 		err = errors.Join(err, p.writer.discard(keptName(p.target, 0)))
 	}
@@ -184,79 +186,90 @@ func (p *prepared) discard() error {
 	return err
 }
 
-// writeTemp writes img to a temporary file beside target, synced and checked.
-// After an error it returns the name only if there is a file to remove.
-func (w writer) writeTemp(ctx context.Context, target string, img Image, hash bool) (name string, id FileID, info imageInfo, err error) {
+// writeTemp writes img to a temporary file beside target, synced and checked, with the
+// owner and permissions of like, if that is not nil. After an error it returns the name
+// only if there is a file to remove.
+func (w writer) writeTemp(ctx context.Context, target string, img Image, like os.FileInfo, options writeOptions) (name string, new pinned, info imageInfo, err error) {
 	info = imageInfo{version: img.Version(), size: img.Size()}
 	if info.size != 0 {
 		info.pageSize = img.PageSize()
 		if !validPageSize(info.pageSize) || info.size < 0 || info.size%int64(info.pageSize) != 0 {
-			return "", id, info, fmt.Errorf("image of %d bytes in pages of %d", info.size, info.pageSize)
+			return "", new, info, fmt.Errorf("image of %d bytes in pages of %d", info.size, info.pageSize)
 		}
 	}
 	name = tempName(target)
 	f, err := w.fs.create(name, 0o600)
 	if err != nil {
-		return "", id, info, err
+		return "", new, info, err
 	}
-	var sum *xxhash.Digest
-	if hash {
-		sum = xxhash.New()
+	c := imageCopy{img: img, size: info.size, to: f}
+	if options.hash {
+		c.sum = xxhash.New()
 	}
-	err = w.fill(ctx, f, target, img, info.size, sum)
-	// A descriptor whose sync failed is not synced again: the kernel reports
-	// a lost page once and then calls it clean.
-	if err == nil {
-		err = f.Sync()
+	if like != nil {
+		err = copyOwner(f, like) // before there is anything in it to read
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
-		return name, id, info, err
+	for err == nil && c.off < c.size {
+		options.pace.do(func() { err = c.run(ctx, options.pace) })
 	}
-	if hash {
-		info.hash = baseHash(sum.Sum64())
+	options.pace.do(func() {
+		// A descriptor whose sync failed is not synced again: the kernel reports
+		// a lost page once and then calls it clean.
+		if err == nil {
+			err = f.Sync()
+		}
+		if err = errors.Join(err, f.Close()); err == nil {
+			new, err = w.verify(name, info.size, info.pageSize)
+		}
+	})
+	if err == nil && options.hash {
+		info.hash = baseHash(c.sum.Sum64())
 	}
-	id, err = w.verify(name, info.size, info.pageSize)
-	return name, id, info, err
+	return name, new, info, err
 }
 
-// fill writes img, of size bytes, and adds it to sum, if that is not nil.
-func (w writer) fill(ctx context.Context, f file, target string, img Image, size int64, sum *xxhash.Digest) error {
-	// Before there is anything in it to read.
-	switch like, err := w.fs.stat(target); {
-	case err == nil:
-		if err := copyOwner(f, like); err != nil {
-			return err
-		}
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
+// imageCopy writes an image to a file, in pieces.
+type imageCopy struct {
+	img  Image
+	size int64
+	to   file
+	sum  *xxhash.Digest // of what is written; nil: not wanted
+
+	off     int64 // how far it has come
+	flushed int64 // and how far the kernel has been told to write
+	buf     []byte
+}
+
+// run goes on until the end, or until the pace of the save changes.
+func (c *imageCopy) run(ctx context.Context, pace Pace) error {
+	if c.buf == nil {
+		c.buf = make([]byte, min(int64(saveRun), c.size))
 	}
-	buf := make([]byte, min(int64(saveRun), size))
-	flushed := int64(0)
-	for off := int64(0); off < size; {
+	for low := pace.low(); c.off < c.size && low == pace.low(); {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		p := buf[:min(int64(len(buf)), size-off)]
-		if n, err := img.ReadAt(p, off); n < len(p) {
+		p := c.buf[:min(int64(len(c.buf)), c.size-c.off)]
+		if n, err := c.img.ReadAt(p, c.off); n < len(p) {
 			if err == nil || err == io.EOF {
 				err = io.ErrUnexpectedEOF
 			}
-			return fmt.Errorf("reading the image at %d: %w", off, err)
+			return fmt.Errorf("reading the image at %d: %w", c.off, err)
 		}
-		if n, err := f.Write(p); err != nil {
+		if n, err := c.to.Write(p); err != nil {
 			return err
 		} else if n < len(p) {
 			return io.ErrShortWrite
 		}
-		if sum != nil {
-			_, _ = sum.Write(p) // never fails
+		if c.sum != nil {
+			_, _ = c.sum.Write(p) // never fails
 		}
-		off += int64(len(p))
-		if off-flushed >= flushRun {
-			if err := f.startFlush(flushed, off-flushed); err != nil {
+		c.off += int64(len(p))
+		if c.off-c.flushed >= flushRun {
+			if err := c.to.startFlush(c.flushed, c.off-c.flushed); err != nil {
 				return err
 			}
-			flushed = off
+			c.flushed = c.off
 		}
 	}
 	return nil
@@ -265,28 +278,27 @@ func (w writer) fill(ctx context.Context, f file, target string, img Image, size
 // verify makes sure that the file is the database it should be, so that no
 // mistake of ours, or of the memory it came from, replaces a good file: its
 // size, its header, and that SQLite opens it and understands its schema.
-func (w writer) verify(name string, size int64, pageSize int) (FileID, error) {
+func (w writer) verify(name string, size int64, pageSize int) (pinned, error) {
 	f, err := w.fs.open(name)
 	if err != nil {
-		return FileID{}, err
+		return pinned{}, err
 	}
 	id, err := w.verifyOpen(f, size, pageSize)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return FileID{}, err
-	}
-	if size == 0 {
-		return id, nil
-	}
-	// immutable: no locks and no side files.
-	db, err := openDisk(name, "mode=ro&immutable=1")
-	if err == nil {
-		_, err = db.queryInt("SELECT count(*) FROM sqlite_schema")
-		err = errors.Join(err, db.close())
+	if err == nil && size > 0 {
+		// immutable: no locks and no side files.
+		var db *disk
+		if db, err = openDisk(name, "mode=ro&immutable=1"); err == nil {
+			_, err = db.queryInt("SELECT count(*) FROM sqlite_schema")
+			err = errors.Join(err, db.close())
+		}
+		if err != nil {
+			err = fmt.Errorf("the new file fails its check: %w", err)
+		}
 	}
 	if err != nil {
-		return FileID{}, fmt.Errorf("the new file fails its check: %w", err)
+		return pinned{}, errors.Join(err, f.Close())
 	}
-	return id, nil
+	return pin(f, id)
 }
 
 func (w writer) verifyOpen(f file, size int64, pageSize int) (FileID, error) {
@@ -314,8 +326,18 @@ func (w writer) verifyOpen(f file, size int64, pageSize int) (FileID, error) {
 	return id, nil
 }
 
-// foreign says in words why target is not ours to replace, "" if it is.
-func (w writer) foreign(target string, prev FileID, side sideCopy) (string, error) {
+// foreign says in words why target, which is to be prev, is not ours to replace, "" if
+// it is.
+func (w writer) foreign(target string, prev pinned, options writeOptions) (string, error) {
+	if options.owned != nil {
+		err := options.owned()
+		if errors.Is(err, ErrNotOwner) {
+			return err.Error(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
 	// A side file is no part of our saves: whoever made it has opened the
 	// database. Under a new file of the same name SQLite would apply it.
 	j, err := readJournal(w.fs, target)
@@ -330,7 +352,6 @@ func (w writer) foreign(target string, prev FileID, side sideCopy) (string, erro
 	// be removed: a program that keeps its journal (the journal modes
 	// TRUNCATE and PERSIST) may be about to write to it, and would crash
 	// without one.
-	l := loader{fs: w.fs}
 	wal, err := readWAL(w.fs, target)
 	if err != nil {
 		return "", err
@@ -338,11 +359,11 @@ func (w writer) foreign(target string, prev FileID, side sideCopy) (string, erro
 	if wal.frames {
 		return "another program has written to it in WAL mode (" + target + "-wal)", nil
 	}
-	now, err := identify(w.fs, target)
-	if err != nil {
-		return "", err
+	ours, reason, err := w.whichOfOurs(target, prev, options.side)
+	if err != nil || reason != "" {
+		return reason, err
 	}
-	if wal.present && !now.IsZero() && isOurs(now, prev, side) == "" && now.Size() > 0 {
+	if wal.present && ours.id.Size() > 0 {
 		// A -wal without frames is harmless unless somebody has it open, who
 		// might yet write to it. That cannot be seen from outside, and
 		// removing it under a program that uses it would be the harm we fear.
@@ -351,7 +372,7 @@ func (w writer) foreign(target string, prev FileID, side sideCopy) (string, erro
 		// it open, and closing removes the -wal. The file is not changed.
 		// What is left is an empty -wal beside a file in rollback mode, which
 		// SQLite takes for none.
-		h, err := l.tryAcquire(target)
+		h, err := loader{fs: w.fs}.tryAcquire(target, ours.file)
 		if err == nil {
 			err = h.close()
 		}
@@ -361,21 +382,24 @@ func (w writer) foreign(target string, prev FileID, side sideCopy) (string, erro
 		if err != nil {
 			return "", err
 		}
-		if now, err = identify(w.fs, target); err != nil {
-			return "", err
-		}
+		_, reason, err = w.whichOfOurs(target, prev, options.side)
+		return reason, err
 	}
-	return isOurs(now, prev, side), nil
+	return "", nil
 }
 
-// isOurs compares the file with what it should be: what we loaded or saved
-// last, or the side copy of ours, if it was moved there.
-func isOurs(now, prev FileID, side sideCopy) string {
-	d := prev.difference(now)
-	if d != "" && !side.id.IsZero() && side.id.Same(now) {
-		return ""
+// whichOfOurs finds the file that is called target: prev, or the side copy of ours, if
+// it was moved there. reason says in words what is there else.
+func (w writer) whichOfOurs(target string, prev pinned, side sideCopy) (ours pinned, reason string, err error) {
+	reason, err = prev.changed(w.fs, target)
+	if err != nil || reason == "" || side.id.IsZero() {
+		return prev, reason, err
 	}
-	return d
+	other, err := side.changed(w.fs, target)
+	if err == nil && other == "" {
+		return side.pinned, "", nil
+	}
+	return prev, reason, err
 }
 
 func (w writer) sideCopyHolds(side sideCopy, version uint64) bool {
@@ -386,37 +410,38 @@ func (w writer) sideCopyIntact(side sideCopy) bool {
 	if side.path == "" || side.id.IsZero() {
 		return false
 	}
-	id, err := identify(w.fs, side.path)
-	return err == nil && side.id.Same(id)
+	changed, err := side.changed(w.fs, side.path)
+	return err == nil && changed == ""
 }
 
 // keepAside gives the temporary file, which is whole and synced, a name beside
-// target that says what it is.
-func (w writer) keepAside(target, tmp string, id FileID, version uint64, reason string, side sideCopy) error {
-	ferr := &ForeignChangeError{Path: target, Reason: reason}
-	name := side.path
-	if !w.sideCopyIntact(side) {
+// the file that says what it is.
+func (p *prepared) keepAside(reason string) error {
+	ferr := &ForeignChangeError{Path: p.target, Reason: reason}
+	name, reserved := p.options.side.path, false
+	if p.sideCopyIntact(p.options.side) {
+		ferr.copy = p.options.side // still there, an older state, should the rename fail
+	} else {
 		var err error
-		if name, err = w.reserveAside(target + ".sqlite-mem-"); err != nil {
-			ferr.Err = errors.Join(err, w.discard(tmp))
+		if name, err = p.reserveAside(p.target + ".sqlite-mem-"); err != nil {
+			ferr.Err = errors.Join(err, p.discard())
 			return ferr
 		}
-		side = sideCopy{}
+		reserved = true
 	}
-	if err := w.fs.rename(tmp, name); err != nil {
-		ferr.Err = errors.Join(err, w.discard(tmp))
-		if side.path == "" {
-			ferr.Err = errors.Join(ferr.Err, w.discard(name))
-		} else {
-			ferr.copy = side // still there, an older state
+	if err := p.fs.rename(p.tmp, name); err != nil {
+		ferr.Err = errors.Join(err, p.discard())
+		if reserved {
+			ferr.Err = errors.Join(ferr.Err, p.writer.discard(name))
 		}
 		return ferr
 	}
 	ferr.SavedAs = name
-	ferr.copy = sideCopy{path: name, id: id, version: version}
-	if err := w.fs.syncDir(filepath.Dir(target)); err != nil {
+	ferr.copy = sideCopy{pinned: p.new, path: name, version: p.img.version}
+	p.tmp, p.new = "", pinned{}
+	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
 		ferr.Err = err
-		ferr.copy.unsynced = true // so the next Write makes it again
+		ferr.copy.unsynced = true // so the next save makes it again
 	}
 	return ferr
 }

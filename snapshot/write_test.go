@@ -44,7 +44,7 @@ func TestWrite_roundTrip(t *testing.T) {
 		var prev FileID
 		for _, rows := range []int{10, 30000, 0, 700} {
 			img := image(t, rows)
-			res, err := Write(bg, path, img, prev, writeOptions{background: background})
+			res, err := Write(bg, path, img, prev, writeOptions{pace: Pace{Background: background}})
 			require.NoError(t, err)
 			require.EqualValues(t, len(img.b), res.bytes)
 			require.Equal(t, img.b, readFile(t, path))

@@ -139,6 +139,10 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		if s.lock, err = proclock.Acquire(ctx, path, proclock.Server); err != nil {
 			return s, err
 		}
+		// Before the lock was ours, somebody may have put a link there.
+		if target, err := snapshot.Resolve(path); err != nil || target != path {
+			return s, errors.Join(err, fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target))
+		}
 		if _, err = snapshot.RemoveLeftovers(path); err != nil {
 			return s, err
 		}
@@ -153,6 +157,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	}
 	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
 	s.file.Keep = opts.Keep
+	s.file.Owned = s.owned
 	found, err := s.file.Open(ctx, s.Engine)
 	if err != nil {
 		return s, err
@@ -160,6 +165,10 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.Engine.Loaded()
 	if err = s.check(); err != nil {
 		return s, err
+	}
+	if found.Links > 1 {
+		opts.Logger.Warn("sqlite-mem: the file has several names (hard links); a save replaces only this one, the others keep what they have now",
+			"path", path, "links", found.Links)
 	}
 	epoch := s.Engine.Epoch()
 	s.file.Start(epoch)
@@ -171,6 +180,15 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	}
 	s.start()
 	return s, nil
+}
+
+// owned is snapshot.File.Owned.
+func (s *Store) owned() error {
+	err := s.lock.Check()
+	if errors.Is(err, proclock.ErrLost) {
+		return fmt.Errorf("%w: %w", snapshot.ErrNotOwner, err)
+	}
+	return err
 }
 
 // check looks whether what was loaded is sound, before anybody builds on it.
@@ -294,7 +312,11 @@ func (s *Store) free(saved bool) error {
 // save writes the last commit to the file. It takes no lock of the database:
 // neither readers nor writers notice.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
-	saved, err := s.file.Save(ctx, !awaited)
+	pace := snapshot.Pace{Background: !awaited}
+	if s.opts.SyncInterval > 0 {
+		pace.Overdue = time.Now().Add(s.opts.SyncInterval)
+	}
+	saved, err := s.file.Save(ctx, pace)
 	if err == nil {
 		s.saved.Store(saved.Version)
 	}

@@ -1,0 +1,31 @@
+package snapshot
+
+import "time"
+
+// Pace is how a save shares the processors with the statements that run meanwhile. The
+// zero value: as one of them.
+type Pace struct {
+	// Background lets the save run at a low CPU priority, so that it does not delay
+	// the statements. It takes longer on a busy machine. Linux only; elsewhere it has
+	// no effect.
+	Background bool
+
+	// Overdue is when a save in the background gets the ordinary priority, between two
+	// pieces of at most 4 MiB. The zero time: never.
+	Overdue time.Time
+}
+
+// low reports whether the save runs at a low priority now.
+func (p Pace) low() bool {
+	return p.Background && (p.Overdue.IsZero() || time.Now().Before(p.Overdue))
+}
+
+// do runs f, a part of the save, at its pace. A thread cannot raise its priority, so
+// what is overdue goes on in another one.
+func (p Pace) do(f func()) {
+	if p.low() {
+		inBackground(f)
+	} else {
+		f()
+	}
+}
