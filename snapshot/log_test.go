@@ -503,3 +503,63 @@ func FuzzLog(f *testing.F) {
 		require.NoFileExists(t, logName(path))
 	})
 }
+
+// Ensure that a log with transactions, and every one whose state is not known, is told to
+// be pending, and no other; and that nothing is changed by asking.
+func TestLogPending(t *testing.T) {
+	full, _ := logged(t, 2)
+	empty, _ := logged(t, 0)
+	require.NoFileExists(t, logName(empty))
+	h := new(history)
+	h.commit(readFile(t, empty))
+	f := openLogged(t, empty, h)
+	_, err := f.Save(bg, Pace{})
+	require.NoError(t, err)
+	require.NoError(t, f.Close(false))
+	log, header := readFile(t, logName(full)), readFile(t, logName(empty))
+	require.Len(t, header, walHeaderSize)
+
+	for name, tt := range map[string]struct {
+		b    []byte
+		want bool
+	}{
+		"transactions":         {log, true},
+		"only a header":        {header, false},
+		"zeros ahead":          {append(bytes.Clone(header), make([]byte, 8192)...), false},
+		"few zeros ahead":      {append(bytes.Clone(header), 0), false},
+		"a torn transaction":   {log[:walHeaderSize+frameSize+100], true},
+		"a torn frame header":  {log[:walHeaderSize+4], true},
+		"no bytes":             {nil, true},
+		"a torn header":        {log[:20], true},
+		"a damaged header":     {append([]byte("damage"), log[6:]...), true},
+		"another file's bytes": {[]byte(strings.Repeat("x", 100)), true},
+	} {
+		for _, place := range []func(string) string{logName, newLogName} {
+			t.Run(name, func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "x.db")
+				for range 2 { // whether the database is there does not matter
+					got, err := LogPending(path)
+					require.NoError(t, err)
+					require.False(t, got)
+					writeFile(t, place(path), tt.b)
+					before := dirContents(t, filepath.Dir(path))
+					got, err = LogPending(path)
+					require.NoError(t, err)
+					require.Equal(t, tt.want, got)
+					require.Equal(t, before, dirContents(t, filepath.Dir(path)))
+					require.NoError(t, os.Remove(place(path)))
+					writeFile(t, path, image(t, 1).b)
+				}
+			})
+		}
+	}
+
+	path := filepath.Join(t.TempDir(), "x.db")
+	require.NoError(t, os.Mkdir(logName(path), 0o700))
+	got, err := LogPending(path)
+	require.ErrorIs(t, err, ErrNotAFile)
+	require.True(t, got)
+	got, err = LogPending(filepath.Join(path, "none", "x.db"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.True(t, got)
+}

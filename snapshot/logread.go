@@ -165,6 +165,65 @@ func logThere(fsx fsys, path string) (bool, error) {
 	return false, nil
 }
 
+// LogPending reports whether a log stands beside the database at path that has
+// transactions, or whose state is not known: because it is damaged, or being written.
+// Then the file alone is not all of the database, and who writes to the file parts the
+// two: open it with [File.Open], or fold the log in with [FoldLog]. Nothing is changed,
+// the database itself is not opened, and of the log only the beginning is read. An error
+// is an [*Error]; true comes with it.
+func LogPending(path string) (bool, error) {
+	target, err := Resolve(path)
+	pending := true
+	if err == nil {
+		pending, err = logPending(system, target)
+	}
+	if err != nil {
+		return true, &Error{Op: "inspect the log", Path: path, Err: err}
+	}
+	return pending, nil
+}
+
+func logPending(fsx fsys, target string) (bool, error) {
+	for _, name := range []string{logName(target), newLogName(target)} {
+		some, err := hasTransaction(fsx, name)
+		if some || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// hasTransaction reports whether there is a log of that name, unless it is sure that no
+// transaction is in it.
+func hasTransaction(fsx fsys, name string) (_ bool, err error) {
+	info, err := fsx.stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = regular(name, info)
+	}
+	if err != nil {
+		return true, err
+	}
+	f, err := fsx.open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var b [walHeaderSize + frameSize]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return true, err
+	}
+	// A whole header, and behind it nothing, or the zeros that are written ahead.
+	_, ok := parseWALHeader(b[:min(n, walHeaderSize)])
+	return !ok || parseFrame(append(b[walHeaderSize:n], make([]byte, frameSize)...)) != (frame{}), nil
+}
+
 // pickLog finds the log that belongs to the database at path, whose file has
 // that hash; nil: there is none. It completes or clears away what a crash has
 // interrupted. What is there, and what it means (see File.publishLocked):
