@@ -107,6 +107,11 @@
 // each other's databases, the second is refused with SQLITE_BUSY at once. A file
 // that is not in memory is attached from the disk, and locked as SQLite does it.
 //
+// A transaction over several databases in memory is committed in all of them or
+// in none. On the disk each has its own file and its own log: a crash may keep
+// the transaction in one and lose it in another, unless COMMIT had returned and
+// all of them have sqlite_wal=commit.
+//
 // A transaction that a context or an error has ended takes no more statements
 // ([ErrTxOver]): nothing of it is committed by accident.
 //

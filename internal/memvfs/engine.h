@@ -159,6 +159,8 @@ struct memvfs_store {
   _Atomic(int) backlog;      /* A hint: there are versions worth freeing */
   _Atomic(int) missed;       /* A reader ended and could not look at what it held */
   _Atomic(int) nWaiting;     /* Threads that wait for the mutex */
+  _Atomic(int) track;        /* Commits note the pages they change, for memvfs_snapshot_changes.
+                             ** Set when nobody has the store open yet */
 
   /* [m] from here on */
   Reader *pReader;           /* All of them */
@@ -166,9 +168,8 @@ struct memvfs_store {
   uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
   Table *pDoomed;            /* Tables that nobody uses, freed bit by bit; linked by pOlder */
-  int track;                 /* Commits note the pages they change, for memvfs_snapshot_changes */
   uint64_t *aChanged;        /* A bit for each page changed since it was last asked: page 1 is bit 0 */
-  size_t nChanged;           /* Words of aChanged */
+  size_t nChanged;           /* Words of aChanged. Changed by the writer alone, which reads it without [m] */
   int changedAll;            /* The page size has changed since: pages have other numbers now */
   int noting;                /* A commit has noted pages and is not published yet */
 
@@ -195,6 +196,7 @@ struct MemFile {
   /* Of the writer, while it has RESERVED */
   Version *pPending;         /* Versions it made, linked by pNext */
   Table *pNewTable;          /* Table that its commit will publish, or NULL */
+  int prepared;              /* Its commit has all the memory that it needs */
   int64_t nWritten;          /* Versions it has superseded or given up, not yet paid for */
 };
 
@@ -263,6 +265,7 @@ void memvfsRelease(MemFile*);
 void memvfsHelp(MemFile*);
 int memvfsWriteAt(MemFile*, const unsigned char*, size_t n, uint64_t iOfst);
 int memvfsTruncate(MemFile*, uint64_t nByte);
+int memvfsPrepare(MemFile*);
 int memvfsCommit(MemFile*);
 
 /* journal.c */

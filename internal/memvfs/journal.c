@@ -16,6 +16,7 @@
 #include "engine.h"
 
 #define KEEP_BYTES (256<<10)   /* Of each buffer, what an idle connection keeps */
+#define LEAST_BYTES  (4<<10)   /* Of a buffer that is in use at all */
 
 /* A page of the journal that is a version of the engine. */
 typedef struct Page Page;
@@ -55,7 +56,7 @@ static unsigned char *byteAt(Journal *p, size_t iOfst){
 
 /* Makes *pp, of *pnAlloc bytes, hold n, of which nUsed are in use. False: out of memory. */
 static int enlarge(void *pp, size_t *pnAlloc, size_t nUsed, size_t n){
-  size_t nAlloc = *pnAlloc ? 2**pnAlloc : 4<<10;
+  size_t nAlloc = *pnAlloc ? 2**pnAlloc : LEAST_BYTES;
   void *pOld, *pNew;
   while( nAlloc<n ) nAlloc *= 2;
   pNew = memvfsMalloc(nAlloc);
@@ -128,9 +129,14 @@ static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
     p->n = (size_t)n;
   }
   if( n==0 && p->nAlloc>KEEP_BYTES ){
-    memvfsFree(p->a);
-    p->a = 0;
-    p->nAlloc = 0;
+    /* In journal_mode=PERSIST a commit writes into it after this, which must
+    ** not fail: see memvfsPrepare. So there is always a buffer. */
+    unsigned char *a = memvfsMalloc(LEAST_BYTES);
+    if( a ){
+      memvfsFree(p->a);
+      p->a = a;
+      p->nAlloc = LEAST_BYTES;
+    }
   }
   if( n==0 && p->nPageAlloc>KEEP_BYTES ){
     memvfsFree(p->aPage);

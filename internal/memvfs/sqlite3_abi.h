@@ -116,6 +116,7 @@ struct sqlite3_vfs {
 #define SQLITE_FCNTL_VFSNAME          12
 #define SQLITE_FCNTL_PRAGMA           14
 #define SQLITE_FCNTL_MMAP_SIZE        18
+#define SQLITE_FCNTL_SYNC             21
 #define SQLITE_FCNTL_COMMIT_PHASETWO  22
 #define SQLITE_FCNTL_PDB              30
 

@@ -225,6 +225,7 @@ static void unlinkPending(MemFile *f, Table *t){
 
 /* Takes back what the writer has made and not committed. */
 static void discard(MemFile *f){
+  f->prepared = 0;
   if( f->pNewTable ){
     memvfsTableFree(f->pNewTable);   /* Nobody else ever saw it */
     f->pNewTable = 0;
@@ -292,9 +293,18 @@ static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
   return bytesUsed(f)+nByte<=mxByte;
 }
 
+/* Blocks of a database of that size. */
+static uint32_t blocks(Table *t, uint32_t nSector){
+  return (uint32_t)(((uint64_t)nSector*SECTOR + t->nBlock-1)/t->nBlock);
+}
+
 /*
 ** The writer's own version of a page, made if there is none yet: a copy when
 ** keep is set, else of undefined content. NULL: *pRc tells why.
+**
+** A block may have bytes behind the end of the database. In a version that the
+** writer has not committed they are zero. In one that is committed they mean
+** nothing: nobody reads them, and the copy made here does not have them.
 */
 static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   memvfs_store *s = f->pStore;
@@ -324,12 +334,12 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   v->birth = epoch;
   v->pgno = pgno;
   if( keep ){
-    uint64_t iOfst = (uint64_t)(pgno-1)*t->nBlock;
-    if( pHead && iOfst<(uint64_t)f->reader.nSector*SECTOR ){
-      memcpy(v->aData, pHead->aData, t->nBlock);
-    }else{
-      memset(v->aData, 0, t->nBlock);
-    }
+    /* What is behind the end of the database was cut off, and is zero. */
+    uint64_t iOfst = (uint64_t)(pgno-1)*t->nBlock, nSize = (uint64_t)f->reader.nSector*SECTOR;
+    size_t n = 0;
+    if( pHead && iOfst<nSize ) n = nSize-iOfst<t->nBlock ? (size_t)(nSize-iOfst) : t->nBlock;
+    if( n ) memcpy(v->aData, pHead->aData, n);
+    memset(v->aData+n, 0, t->nBlock-n);
   }
   atomic_store_explicit(&v->pOlder, pHead, memory_order_relaxed);
   if( pHead ) pHead->pNewer = v;
@@ -345,7 +355,7 @@ done:
 static int reblock(MemFile *f, uint32_t nBlock){
   Table *t = memvfsTableNew(f->pStore, nBlock, f->reader.epoch+1);
   if( t==0 ) return SQLITE_IOERR_NOMEM;
-  if( f->pNewTable ) memvfsTableFree(f->pNewTable);
+  discard(f);   /* Page 1, if the database has become empty */
   f->pNewTable = f->reader.pTable = t;
   return SQLITE_OK;
 }
@@ -378,16 +388,18 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   uint64_t iEnd = iOfst+n, nSize = (uint64_t)r->nSector*SECTOR;
   int rc = SQLITE_OK;
 
+  f->prepared = 0;
   if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Never: SQLite writes whole pages */
-  if( nSize==0 && f->pPending==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
+  if( nSize==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
     if( (rc = reblock(f, (uint32_t)n))!=SQLITE_OK ) return rc;
     t = r->pTable;
   }
   if( iEnd>nSize ){
     if( iEnd/SECTOR>UINT32_MAX ) return SQLITE_FULL;
     if( f->pStore->mxByte && iEnd>cap(f) ) return SQLITE_FULL;
-    /* Blocks in the gap, if they were cut off before, must not come back. */
-    for(uint64_t i=(nSize+t->nBlock-1)/t->nBlock; i<iOfst/t->nBlock; i++){
+    /* What was cut off before must not come back: the rest of the last block,
+    ** and the blocks in the gap. */
+    for(uint64_t i=nSize/t->nBlock; i<iOfst/t->nBlock; i++){
       Slot *pSlot = memvfsSlot(t, (uint32_t)i+1);
       if( pSlot && atomic_load(pSlot) && pending(f, (uint32_t)i+1, 1, &rc)==0 ) return rc;
     }
@@ -409,33 +421,29 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   return SQLITE_OK;
 }
 
-/* Cuts the database off, for the writer. */
+/*
+** Cuts the database off, for the writer. It needs no memory, as the pager does
+** this in the second phase of a commit, which must not fail: see memvfsPrepare.
+*/
 int memvfsTruncate(MemFile *f, uint64_t nByte){
-  static const unsigned char aZero[65536];
   Reader *r = &f->reader;
   Table *t = r->pTable;
   uint32_t nKeep = (uint32_t)((nByte+t->nBlock-1)/t->nBlock);
+  uint32_t off = nByte & (t->nBlock-1);
   Version *v, **pp;
-  int rc, n = 0;
+  int n = 0;
   if( nByte%SECTOR ) return SQLITE_IOERR_TRUNCATE;
   if( nByte>=(uint64_t)r->nSector*SECTOR ) return SQLITE_OK;
-  if( nByte%t->nBlock ){
-    /* The rest of the last block must be zero if the file grows again. */
-    uint32_t off = nByte & (t->nBlock-1);
-    uint64_t nSize = (uint64_t)r->nSector*SECTOR;
-    size_t m = t->nBlock - off;
-    if( m>nSize-nByte ) m = nSize-nByte;
-    rc = memvfsWriteAt(f, aZero, m, nByte);
-    if( rc!=SQLITE_OK ) return rc;
-  }
   r->nSector = (uint32_t)(nByte/SECTOR);
   memvfsEnter(f->pStore);
   for(pp=&f->pPending; (v = *pp)!=0; ){
-    if( v->pgno>nKeep ){
+    if( v->pgno>nKeep && v->pgno>1 ){   /* Page 1 always stays: see supersede() */
       *pp = v->pNext;
       memvfsUnlink(t, v);
       f->nWritten++;
     }else{
+      if( v->pgno>nKeep ) memset(v->aData, 0, t->nBlock);
+      else if( off && v->pgno==nKeep ) memset(v->aData+off, 0, t->nBlock-off);
       pp = &v->pNext;
     }
     if( ++n%PIECE==0 ){
@@ -504,18 +512,20 @@ static void repage(MemFile *f, uint32_t nBlock){
 /*
 ** Makes room for the notes of a commit that leaves nPage pages. False: out of
 ** memory, and the commit must fail: a change that is not noted would be missing
-** from the log. [m]
+** from the log. For the writer.
 */
 static int mayNote(memvfs_store *s, uint32_t nPage){
   size_t n = ((size_t)nPage+63)/64;
   uint64_t *a;
-  if( !s->track || n<=s->nChanged ) return 1;
+  if( !atomic_load(&s->track) || n<=s->nChanged ) return 1;
   n += n/4;
   if( (a = memvfsMalloc(n*sizeof(*a)))==0 ) return 0;
+  memvfsEnter(s);
   if( s->nChanged ) memcpy(a, s->aChanged, s->nChanged*sizeof(*a));
   memvfsFree(s->aChanged);
   s->aChanged = a;
   s->nChanged = n;
+  memvfsLeave(s);
   return 1;
 }
 
@@ -542,17 +552,18 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
   memvfs_store *s = f->pStore;
   Table *t = f->reader.pTable;
   uint64_t epoch = f->reader.epoch+1;
-  uint32_t i = (uint32_t)(((uint64_t)f->reader.nSector*SECTOR + t->nBlock-1)/t->nBlock);
+  int track = atomic_load(&s->track);
+  uint32_t i = blocks(t, f->reader.nSector);
   Version *v;
   int64_t n = 0;
-  s->noting = s->track;
+  s->noting = track;
   for(v=f->pPending; v; v=v->pNext){
     Version *pOlder = atomic_load(&v->pOlder);
     if( pOlder && pOlder->end==0 ) memvfsRetire(p, pOlder, epoch);
-    if( s->track ) note(s, v->pgno);
+    if( track ) note(s, v->pgno);
     if( ++n%PIECE==0 ) memvfsPause(s);
   }
-  if( s->track ){
+  if( track ){
     /* Pages that are new and were not written: they are zero, whatever a page
     ** of that number was before the database was cut off. */
     for(uint32_t pgno=nOld+1; pgno<=i; pgno++){
@@ -571,10 +582,34 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
 }
 
 /*
+** Takes the memory that the commit will need. Called at SQLITE_FCNTL_SYNC, which
+** the pager sends at the end of the first phase of a commit, whatever
+** PRAGMA synchronous says.
+**
+** A transaction over several stores (ATTACH) is all or nothing for that. SQLite
+** has each file do its first phase, and rolls all of them back if one fails.
+** Then each does its second phase: if one failed there, those before it would
+** be committed and those behind it not. All that a pager does with a store in
+** its second phase is done without memory: memvfsTruncate, the end of the
+** journal (journal.c), and memvfsCommit after this.
+*/
+int memvfsPrepare(MemFile *f){
+  Reader *r = &f->reader;
+  int rc = SQLITE_OK;
+  /* Page 1 carries the size. SQLite changes it in every commit anyway, but
+  ** for the one that leaves an empty file. */
+  if( pending(f, 1, 1, &rc)==0 ) return rc;
+  if( f->pNewTable==0 && !mayNote(f->pStore, blocks(r->pTable, r->nSector)) ) return SQLITE_IOERR_NOMEM;
+  f->prepared = 1;
+  return SQLITE_OK;
+}
+
+/*
 ** Publishes what the writer has made, as one commit. Called at
 ** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change
-** of a transaction that is to stay, and never in a rollback. After an error
-** nothing is published and the pager gives the transaction up.
+** of a transaction that is to stay, and never in a rollback. It fails only if
+** memvfsPrepare was not called and would have failed; then nothing is
+** published.
 */
 int memvfsCommit(MemFile *f){
   memvfs_store *s = f->pStore;
@@ -584,15 +619,14 @@ int memvfsCommit(MemFile *f){
   uint32_t nOld, nBlock;
   Version *p1;
   List superseded;
-  int rc = SQLITE_OK;
+  int rc;
 
   nOld = r->pFirst ? r->pFirst->nSector : 0;
   if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
 
-  /* Page 1 carries the size. SQLite changes it in every commit anyway, but
-  ** for the one that leaves an empty file. */
-  p1 = pending(f, 1, 1, &rc);
-  if( p1==0 ) return rc;
+  if( !f->prepared && (rc = memvfsPrepare(f))!=SQLITE_OK ) return rc;
+  f->prepared = 0;
+  p1 = memvfsFind(r, r->pTable, 1, epoch);
   nBlock = headerPageSize(p1->aData);
   if( nBlock && nBlock!=r->pTable->nBlock && (uint64_t)r->nSector*SECTOR%nBlock==0 ){
     repage(f, nBlock);
@@ -603,11 +637,7 @@ int memvfsCommit(MemFile *f){
 
   memvfsEnter(s);
   if( f->pNewTable==0 ){
-    if( !mayNote(s, (uint32_t)(((uint64_t)r->nSector*SECTOR + t->nBlock-1)/t->nBlock)) ){
-      memvfsLeave(s);
-      return SQLITE_IOERR_NOMEM;
-    }
-    supersede(f, (uint32_t)(((uint64_t)nOld*SECTOR + t->nBlock-1)/t->nBlock), &superseded);
+    supersede(f, blocks(t, nOld), &superseded);
     memvfsListMove(&t->retired, &superseded);
   }else{
     /* The table before ends as a whole, with all that is in it. */
@@ -753,9 +783,7 @@ memvfs_snapshot *memvfs_snapshot_open(memvfs_store *s){
 }
 
 void memvfs_store_track(memvfs_store *s){
-  memvfsEnter(s);
-  s->track = 1;
-  memvfsLeave(s);
+  atomic_store(&s->track, 1);
 }
 
 int memvfs_snapshot_changes(

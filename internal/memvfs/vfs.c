@@ -141,8 +141,10 @@ static int fPragma(MemFile *f, char **azArg){
 
 static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
   MemFile *f = (MemFile*)pFile;
-  if( f->dead ) return op==SQLITE_FCNTL_COMMIT_PHASETWO ? SQLITE_IOERR : SQLITE_NOTFOUND;
+  if( f->dead ) return op==SQLITE_FCNTL_SYNC || op==SQLITE_FCNTL_COMMIT_PHASETWO ? SQLITE_IOERR : SQLITE_NOTFOUND;
   switch( op ){
+    case SQLITE_FCNTL_SYNC:
+      return f->eLock>=SQLITE_LOCK_RESERVED ? memvfsPrepare(f) : SQLITE_OK;
     case SQLITE_FCNTL_COMMIT_PHASETWO:
       return f->eLock>=SQLITE_LOCK_RESERVED ? memvfsCommit(f) : SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:

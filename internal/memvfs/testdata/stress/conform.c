@@ -260,6 +260,12 @@ static void others(void){
   snprintf(z, sizeof(z), "%s-journal", zPath);
   CHECK( vfs->xAccess(vfs, z, SQLITE_ACCESS_EXISTS, &there)==SQLITE_OK && there==0 );
   CHECK( vfs->xDelete(vfs, z, 1)==SQLITE_OK && size(j)==80 );
+  /* The end of a commit in journal_mode=PERSIST, behind a long journal: it needs
+  ** no memory, as it must not fail. */
+  CHECK( put(j, 5, 300<<10, 0)==SQLITE_OK );
+  memvfs_fail_alloc(1, 1);
+  CHECK( put(j, 0, 28, 0)==SQLITE_OK && size(j)==28 );
+  memvfs_fail_alloc(0, 0);
   closeFile(j);
   j = openJournal(db);
   CHECK( size(j)==0 );

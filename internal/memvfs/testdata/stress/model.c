@@ -175,19 +175,14 @@ static void writeSome(File *p){
   }
 }
 
+/* It needs no memory. */
 static void truncateSome(File *p){
   Image *w = p->work;
   uint32_t n = below(&rng, w->n/w->ps+1)*w->ps;
-  int rc, fault;
   if( below(&rng, 16)==0 ) n = 0;
-  fault = faulty();
-  rc = p->f->pMethods->xTruncate(p->f, n);
+  memvfs_fail_alloc(1, 1);
+  CHECK( p->f->pMethods->xTruncate(p->f, n)==SQLITE_OK );
   memvfs_fail_alloc(0, 0);
-  if( rc!=SQLITE_OK ){
-    CHECK( fault );
-    rollback(p);
-    return;
-  }
   if( n<w->n ){
     memset(w->a+n, 0, w->n-n);
     w->n = n;
@@ -202,6 +197,19 @@ static void commit(File *p){
   if( hard && p->work->n && !writePiece(p, p->work->ps, 0) ) return;
   fault = hard || faulty();
   if( hard ) memvfs_fail_alloc(1, 1);
+  if( below(&rng, 3) ){
+    /* In two phases, as the pager does: the second needs no memory. */
+    rc = p->f->pMethods->xFileControl(p->f, SQLITE_FCNTL_SYNC, 0);
+    memvfs_fail_alloc(0, 0);
+    if( rc!=SQLITE_OK ){
+      CHECK( fault && memvfs_store_epoch(store)==before );
+      rollback(p);
+      return;
+    }
+    if( below(&rng, 4)==0 ) truncateSome(p);
+    memvfs_fail_alloc(1, 1);
+    fault = 0;
+  }
   rc = p->f->pMethods->xFileControl(p->f, SQLITE_FCNTL_COMMIT_PHASETWO, 0);
   memvfs_fail_alloc(0, 0);
   if( rc!=SQLITE_OK ){

@@ -441,7 +441,8 @@ void unitRun(void){
 /*
 ** One thread, a connection that writes and one that reads an older state. At
 ** random an allocation of the engine fails, or all do from one on: then the
-** statement fails, and the database is what it was.
+** statement fails, and the database is what it was. Some transactions change a
+** second store as well: they are committed in both or in neither.
 */
 void allocRun(uint64_t seed, int nOp){
   static const char *azSql[] = {
@@ -456,18 +457,34 @@ void allocRun(uint64_t seed, int nOp){
     "BEGIN; UPDATE acct SET n=n+1; SAVEPOINT a; DELETE FROM acct; ROLLBACK TO a; COMMIT",
     "BEGIN; INSERT INTO acct SELECT NULL, 0, 0, zeroblob(3000) FROM acct; ROLLBACK",
     "PRAGMA auto_vacuum=FULL; VACUUM",
+    "PRAGMA o.page_size=512; VACUUM o",
+    "PRAGMA o.page_size=8192; VACUUM o",
+    "BEGIN; UPDATE acct SET n=n+1 WHERE id%3=0; INSERT INTO o.acct SELECT NULL, 1, 1, zeroblob(700) FROM o.acct; COMMIT",
+    "BEGIN; INSERT INTO acct(bal, n, pad) SELECT bal, n, hex(randomblob(60)) FROM acct LIMIT 200; UPDATE o.acct SET pad=zeroblob(900) WHERE id%2; COMMIT",
+    "BEGIN; DELETE FROM acct WHERE id%3=1; DELETE FROM o.acct WHERE id>8; PRAGMA incremental_vacuum; PRAGMA o.incremental_vacuum; COMMIT",
   };
-  const char *zSum = "SELECT total(bal)*3 + total(n)*5 + total(length(pad))*7 + count(*) FROM acct";
+  const char *zSum = "SELECT total(bal)*3 + total(n)*5 + total(length(pad))*7 + count(*)"
+    " + 11*(SELECT total(bal)*3 + total(n)*5 + total(length(pad))*7 + count(*) FROM o.acct) FROM main.acct";
+  char z2[700];
   Rng r = { seed };
   sqlite3 *db, *old;
   int i, nFailed = 0;
   store = storeNew("alloc.db", 0);
+  other = storeNew("alloc2.db", 0);
+  memvfs_store_track(store);
+  memvfs_store_track(other);
   snprintf(zStore, sizeof(zStore), "%s/alloc.db", zDir);
-  db = dbOpen(zStore, "PRAGMA cache_size=5; PRAGMA auto_vacuum=INCREMENTAL;"
-    "CREATE TABLE acct(id INTEGER PRIMARY KEY, bal INT, n INT, pad); CREATE INDEX ap ON acct(pad);"
-    "INSERT INTO acct VALUES(1, 1, 1, 'x'), (2, 2, 2, 'y')");
+  snprintf(z2, sizeof(z2), "ATTACH '%s/alloc2.db' AS o", zDir);
+  db = dbOpen(zStore, z2);
+  /* The first two seeds in a row have the journal modes of the driver and of SQLite. */
+  run(db, seed%2 ? "PRAGMA main.journal_mode=TRUNCATE; PRAGMA main.synchronous=OFF" : "PRAGMA journal_mode=PERSIST; PRAGMA o.synchronous=OFF");
+  run(db, "PRAGMA cache_size=5; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA o.auto_vacuum=INCREMENTAL;"
+    "CREATE TABLE main.acct(id INTEGER PRIMARY KEY, bal INT, n INT, pad); CREATE INDEX main.ap ON acct(pad);"
+    "CREATE TABLE o.acct(id INTEGER PRIMARY KEY, bal INT, n INT, pad);"
+    "INSERT INTO o.acct VALUES(1, 1, 1, 'x'); INSERT INTO main.acct VALUES(1, 1, 1, 'x'), (2, 2, 2, 'y')");
   run(db, zMmap);
   old = dbOpen(zStore, zMmap);
+  run(old, z2);
   for(i=0; i<nOp; i++){
     const char *z = azSql[below(&r, sizeof(azSql)/sizeof(*azSql))];
     int64_t before = number(db, zSum), nAlloc;
@@ -494,4 +511,5 @@ void allocRun(uint64_t seed, int nOp){
   sqlite3_close(db);
   sqlite3_close(old);
   storeEnd(store);
+  storeEnd(other);
 }
