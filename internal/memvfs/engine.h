@@ -6,6 +6,7 @@
 **   store.c     the life of a store, the single writer, commit, load, snapshots
 **   journal.c   rollback journals, in memory and private to their connection
 **   vfs.c       what SQLite sees: the file methods and the VFS
+**   disk.c      the VFS for database files that are no store
 **   conn.c      the link between a Go connection and its file
 **
 ** How it works. A database is a table of slots, one a page. A slot is the
@@ -271,6 +272,11 @@ int memvfsCommit(MemFile*);
 /* journal.c */
 int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */
 void memvfsJournalOpen(sqlite3_file*, MemFile*);
+
+/* disk.c */
+int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks);
+int memvfsDiskSize(void);                     /* Bytes of its sqlite3_file */
+int memvfsDiskOpen(const char *zName, sqlite3_file*, int flags, int *pOut);
 
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);

@@ -12,9 +12,14 @@ extern void memvfsGoUnlock(uintptr_t);
 extern int memvfsGoCancelled(uintptr_t);
 extern uintptr_t memvfsGoAttach(uintptr_t, uintptr_t, memvfs_conn*);
 extern void memvfsGoDetached(uintptr_t);
+extern int memvfsGoDiskLock(char*, int);
+extern void memvfsGoDiskUnlock(char*);
+
+static int diskLock(const char *z, int create){ return memvfsGoDiskLock((char*)z, create); }
+static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
 
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock };
   return memvfs_register(h);
 }
 */

@@ -23,6 +23,13 @@
 #define MEMVFS_PARAM "sqlite-mem-store"
 
 /*
+** The name under which the VFS for database files on the disk is registered, and
+** the URI parameter that marks the main database of a tool.
+*/
+#define MEMVFS_DISK_NAME "sqlite-mem-disk"
+#define MEMVFS_DISK_PARAM "sqlite_mem_tool"
+
+/*
 ** The file control by which Go tells a connection's main file which number
 ** it has. Applications may use opcodes above 100 for their own VFS
 ** (https://sqlite.org/c3ref/file_control.html).
@@ -46,6 +53,12 @@ typedef struct memvfs_hooks {
   ** of the link pAttached, which is the file's from then on; 0: it must not. */
   uintptr_t (*xAttach)(uintptr_t handle, uintptr_t owner, memvfs_conn *pAttached);
   void (*xDetached)(uintptr_t handle);/* The attached file is closed, and pAttached gone */
+
+  /* A connection is about to write to the database file at zPath, on the disk.
+  ** SQLITE_OK or an extended error code; xDiskUnlock is called when it has ended.
+  ** create: it is the main database of a tool, and has a lock file of its own. */
+  int (*xDiskLock)(const char *zPath, int create);
+  void (*xDiskUnlock)(const char *zPath);
 } memvfs_hooks;
 
 /*
@@ -58,6 +71,13 @@ typedef struct memvfs_hooks {
 ** do not apply.
 */
 int memvfs_register(memvfs_hooks hooks);
+
+/*
+** Begins, or with begin 0 ends, a load of the database file at zPath. SQLITE_BUSY: a
+** connection of this process has it attached, or has a lock on it, or another load
+** runs. While a load runs, no connection gets a lock on the file: SQLITE_BUSY.
+*/
+int memvfs_disk_load(const char *zPath, int begin);
 
 /* Writes the absolute path that SQLite will use for zName; a SQLite code. */
 int memvfs_full_pathname(const char *zName, int nOut, char *zOut);

@@ -87,6 +87,7 @@ struct sqlite3_vfs {
 #define SQLITE_TOOBIG           18
 #define SQLITE_MISUSE           21
 #define SQLITE_IOERR            10
+#define SQLITE_READONLY_DBMOVED (SQLITE_READONLY | (4<<8))
 #define SQLITE_IOERR_READ       (SQLITE_IOERR | (1<<8))
 #define SQLITE_IOERR_SHORT_READ (SQLITE_IOERR | (2<<8))
 #define SQLITE_IOERR_WRITE      (SQLITE_IOERR | (3<<8))
@@ -96,6 +97,7 @@ struct sqlite3_vfs {
 #define SQLITE_BUSY_SNAPSHOT    (SQLITE_BUSY  | (2<<8))
 
 /* https://sqlite.org/c3ref/c_open_autoproxy.html */
+#define SQLITE_OPEN_READONLY      0x00000001
 #define SQLITE_OPEN_MAIN_DB       0x00000100
 #define SQLITE_OPEN_MAIN_JOURNAL  0x00000800
 #define SQLITE_OPEN_WAL           0x00080000
@@ -104,6 +106,11 @@ struct sqlite3_vfs {
 #define SQLITE_LOCK_NONE      0
 #define SQLITE_LOCK_SHARED    1
 #define SQLITE_LOCK_RESERVED  2
+
+/* https://sqlite.org/c3ref/c_shm_exclusive.html */
+#define SQLITE_SHM_UNLOCK     1
+#define SQLITE_SHM_LOCK       2
+#define SQLITE_SHM_EXCLUSIVE  8
 
 /* https://sqlite.org/c3ref/c_iocap_atomic.html */
 #define SQLITE_IOCAP_SAFE_APPEND            0x00000200
@@ -116,6 +123,7 @@ struct sqlite3_vfs {
 #define SQLITE_FCNTL_VFSNAME          12
 #define SQLITE_FCNTL_PRAGMA           14
 #define SQLITE_FCNTL_MMAP_SIZE        18
+#define SQLITE_FCNTL_HAS_MOVED        20
 #define SQLITE_FCNTL_SYNC             21
 #define SQLITE_FCNTL_COMMIT_PHASETWO  22
 #define SQLITE_FCNTL_PDB              30

@@ -1,6 +1,6 @@
 /*
-** What SQLite sees: the methods of a database file, and the VFS. Files that
-** are no store's, and all temporary ones, are the default VFS's own.
+** What SQLite sees: the methods of a database file, and the VFS. Database files
+** that are no store are those of disk.c, and all others the default VFS's own.
 */
 #include "engine.h"
 
@@ -253,6 +253,7 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
     /* A connection of a store that is closed must not get the file under it. */
     if( rc==SQLITE_NOTFOUND && number ) return SQLITE_CANTOPEN;
     if( rc!=SQLITE_NOTFOUND ) return rc;
+    return memvfsDiskOpen(zName, pFile, flags, pOut);
   }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) ){
     sqlite3_file *pMain = sqlite3_database_file_object(zName);
     if( pMain->pMethods==&fileMethods ){
@@ -356,13 +357,17 @@ int memvfs_register(memvfs_hooks hooks){
     .xGetLastError = vGetLastError,
     .xCurrentTimeInt64 = vCurrentTimeInt64,
   };
+  int rc;
   if( pDefault ) return SQLITE_MISUSE;
   (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);   /* Fails when SQLite is in use: no harm */
   pDefault = sqlite3_vfs_find(0);
   if( pDefault==0 || pDefault->iVersion<2 ) return SQLITE_NOTFOUND;
   memvfsConnHooks(hooks);
+  rc = memvfsDiskRegister(pDefault, hooks);
+  if( rc!=SQLITE_OK ) return rc;
   vfs.mxPathname = pDefault->mxPathname;
   vfs.szOsFile = pDefault->szOsFile;
+  if( vfs.szOsFile<memvfsDiskSize() ) vfs.szOsFile = memvfsDiskSize();
   if( vfs.szOsFile<(int)sizeof(MemFile) ) vfs.szOsFile = (int)sizeof(MemFile);
   if( vfs.szOsFile<memvfsJournalSize() ) vfs.szOsFile = memvfsJournalSize();
   return sqlite3_vfs_register(&vfs, 0);

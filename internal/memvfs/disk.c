@@ -1,0 +1,322 @@
+/*
+** Database files on the disk: a VFS in front of the default one, for those
+** connections of this process that do not have the database in memory. They
+** are tools, which work on the file itself, and connections to a store that
+** have attached a file which is none.
+**
+** A server would wipe out what others write to its file, so a writer has to
+** keep away from servers. SQLite alone knows when it comes to write: whatever
+** the statement was, be it a hot journal that has to be rolled back. So that is
+** where Go is asked for a share of the process lock, which it has until the
+** write transaction is over.
+**
+** The other way round, a load reads the file with descriptors of its own, and
+** POSIX drops all locks of a process on a file when the process closes any
+** descriptor of it (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+** So a load waits until no connection of this process has a lock on the file, and
+** until it is over none gets one. It waits as well for those that are attached to go:
+** they would go on to read the file, and not the database in memory.
+*/
+#include "engine.h"
+
+/*
+** A file by its path, shared by all DiskFiles of that path. Guarded by
+** memvfsNamesMutex, but for zPath, which is fixed.
+*/
+typedef struct DiskName DiskName;
+struct DiskName {
+  DiskName *pNext;
+  int nFile;           /* DiskFiles of it; 0 and not loading: it goes */
+  int nAttached;       /* Those that are not the main database of a tool */
+  int nLocked;         /* Those that have a lock */
+  int loading;         /* A load runs: nobody gets a lock */
+  char zPath[1];       /* The absolute path; as long as it is */
+};
+
+/* An open file. It is used by one connection, on one thread at a time. */
+typedef struct DiskFile DiskFile;
+struct DiskFile {
+  sqlite3_file base;   /* Must be first */
+  DiskName *pName;
+  int tool;            /* The main database of a tool */
+  int readOnly;        /* Opened so: it never writes, and Go is not asked */
+  int eLock;           /* SQLITE_LOCK_*, as the pager has it */
+  int nHold;           /* What Go has been asked for: RESERVED, and each lock of a log for writing */
+  int eMode;           /* The last journal_mode that was set; index in azMode */
+};
+
+/* The real file comes behind it. */
+#define REAL(pFile) ((sqlite3_file*)&((DiskFile*)(pFile))[1])
+
+static sqlite3_vfs *pReal;       /* The default VFS. Set once, by memvfsDiskRegister */
+static memvfs_hooks hooks;       /* Likewise */
+static DiskName *pNameList;      /* Guarded by memvfsNamesMutex */
+
+/* ---- Names ---- */
+
+/* The name for a path, made if need be; NULL: out of memory. Under the mutex. */
+static DiskName *nameOf(const char *zPath){
+  DiskName *p;
+  size_t n = strlen(zPath);
+  for(p=pNameList; p && strcmp(p->zPath, zPath)!=0; p=p->pNext){}
+  if( p==0 && (p = memvfsMalloc(sizeof(*p)+n))!=0 ){
+    memcpy(p->zPath, zPath, n+1);
+    p->pNext = pNameList;
+    pNameList = p;
+  }
+  return p;
+}
+
+/* Frees the name if nobody uses it. Under the mutex. */
+static void nameRelease(DiskName *p){
+  DiskName **pp;
+  if( p->nFile || p->loading ) return;
+  for(pp=&pNameList; *pp!=p; pp=&(*pp)->pNext){}
+  *pp = p->pNext;
+  memvfsFree(p);
+}
+
+int memvfs_disk_load(const char *zPath, int begin){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  DiskName *p;
+  int rc = SQLITE_OK;
+  sqlite3_mutex_enter(mutex);
+  p = nameOf(zPath);
+  if( p==0 ){
+    rc = SQLITE_NOMEM;
+  }else{
+    if( begin && (p->nAttached || p->nLocked || p->loading) ) rc = SQLITE_BUSY;
+    else p->loading = begin;
+    nameRelease(p);
+  }
+  sqlite3_mutex_leave(mutex);
+  return rc;
+}
+
+/* ---- The write lock ---- */
+
+/* The file is about to be written: Go is asked, once for each transaction. */
+static int hold(DiskFile *f){
+  int rc, moved = 0;
+  if( f->readOnly || hooks.xDiskLock==0 || f->nHold++ ) return SQLITE_OK;
+  rc = hooks.xDiskLock(f->pName->zPath, f->tool);
+  if( rc==SQLITE_OK ){
+    /* No server can come any more. One may have come and gone since the file
+    ** was opened, and its save has put another file in the place of ours. */
+    (void)REAL(f)->pMethods->xFileControl(REAL(f), SQLITE_FCNTL_HAS_MOVED, &moved);
+    if( !moved ) return SQLITE_OK;
+    hooks.xDiskUnlock(f->pName->zPath);
+    rc = SQLITE_READONLY_DBMOVED;
+  }
+  f->nHold--;
+  return rc;
+}
+
+static void letGo(DiskFile *f){
+  if( f->readOnly || hooks.xDiskLock==0 || --f->nHold ) return;
+  hooks.xDiskUnlock(f->pName->zPath);
+}
+
+/* ---- The methods ---- */
+
+static int dClose(sqlite3_file *pFile){
+  DiskFile *f = (DiskFile*)pFile;
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  int rc = REAL(f)->pMethods->xClose(REAL(f));
+  if( f->nHold ){
+    f->nHold = 1;
+    letGo(f);
+  }
+  sqlite3_mutex_enter(mutex);
+  f->pName->nFile--;
+  f->pName->nAttached -= !f->tool;
+  f->pName->nLocked -= f->eLock>SQLITE_LOCK_NONE;
+  nameRelease(f->pName);
+  sqlite3_mutex_leave(mutex);
+  return rc;
+}
+
+/* Notes whether the file has a lock. SQLITE_BUSY: a load runs. */
+static int locked(DiskFile *f, int on){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  int rc = SQLITE_OK;
+  sqlite3_mutex_enter(mutex);
+  if( on && f->pName->loading ) rc = SQLITE_BUSY;
+  else f->pName->nLocked += on ? 1 : -1;
+  sqlite3_mutex_leave(mutex);
+  return rc;
+}
+
+static int dLock(sqlite3_file *pFile, int eLock){
+  DiskFile *f = (DiskFile*)pFile;
+  int first = f->eLock==SQLITE_LOCK_NONE && eLock>SQLITE_LOCK_NONE;
+  int writes = f->eLock<SQLITE_LOCK_RESERVED && eLock>=SQLITE_LOCK_RESERVED;
+  int rc;
+  if( first && (rc = locked(f, 1))!=SQLITE_OK ) return rc;
+  rc = writes ? hold(f) : SQLITE_OK;
+  if( rc==SQLITE_OK && (rc = REAL(f)->pMethods->xLock(REAL(f), eLock))!=SQLITE_OK && writes ) letGo(f);
+  if( rc!=SQLITE_OK ){
+    if( first ) (void)locked(f, 0);
+    return rc;
+  }
+  if( eLock>f->eLock ) f->eLock = eLock;
+  return SQLITE_OK;
+}
+
+static int dUnlock(sqlite3_file *pFile, int eLock){
+  DiskFile *f = (DiskFile*)pFile;
+  int rc = REAL(f)->pMethods->xUnlock(REAL(f), eLock);
+  if( f->eLock>=SQLITE_LOCK_RESERVED && eLock<SQLITE_LOCK_RESERVED ) letGo(f);
+  if( f->eLock>SQLITE_LOCK_NONE && eLock==SQLITE_LOCK_NONE ) (void)locked(f, 0);
+  if( eLock<f->eLock ) f->eLock = eLock;
+  return rc;
+}
+
+/*
+** In WAL mode the lock by which a commit or a checkpoint writes is one of these
+** (https://sqlite.org/walformat.html#wal_locks): byte 0 to write to the log,
+** byte 1 to write what is in it to the database.
+*/
+static int dShmLock(sqlite3_file *pFile, int offset, int n, int flags){
+  DiskFile *f = (DiskFile*)pFile;
+  int writes = (flags & SQLITE_SHM_EXCLUSIVE) && n==1 && offset<2;
+  int rc;
+  if( writes && (flags & SQLITE_SHM_LOCK) && (rc = hold(f))!=SQLITE_OK ) return rc;
+  rc = REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags);
+  if( writes && ((flags & SQLITE_SHM_UNLOCK) || rc!=SQLITE_OK) ) letGo(f);
+  return rc;
+}
+
+/* In the order in which SQLite looks for the beginning of a name. */
+static const char *const azMode[] = { "delete", "persist", "off", "truncate", "memory", "wal" };
+#define MODE_WAL 5
+
+/* Whether the header says that the file is in WAL mode. */
+static int isWAL(DiskFile *f){
+  unsigned char a[1];
+  return REAL(f)->pMethods->xRead(REAL(f), a, 1, 18)==SQLITE_OK && a[0]==2;
+}
+
+/*
+** A tool never puts the file into WAL mode, where an idle connection would keep
+** a server from loading it, and never keeps a lock that it does not need. As in
+** vfs.c, the answer is what holds instead.
+*/
+static int dPragma(DiskFile *f, char **azArg){
+  const char *zName = azArg[1], *zArg = azArg[2];
+  int e = 0;
+  if( zArg==0 || zArg[0]==0 ) return SQLITE_NOTFOUND;
+  if( sqlite3_stricmp(zName, "locking_mode")==0 ){
+    azArg[0] = sqlite3_mprintf("normal");
+    return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  if( sqlite3_stricmp(zName, "journal_mode")!=0 ) return SQLITE_NOTFOUND;
+  while( e<=MODE_WAL && sqlite3_strnicmp(zArg, azMode[e], (int)strlen(zArg))!=0 ) e++;
+  if( e<MODE_WAL ) f->eMode = e;
+  if( e!=MODE_WAL || isWAL(f) ) return SQLITE_NOTFOUND;
+  azArg[0] = sqlite3_mprintf("%s", azMode[f->eMode]);
+  return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int dFileControl(sqlite3_file *pFile, int op, void *pArg){
+  if( op==SQLITE_FCNTL_PRAGMA ){
+    int rc = dPragma((DiskFile*)pFile, pArg);
+    if( rc!=SQLITE_NOTFOUND ) return rc;
+  }
+  return REAL(pFile)->pMethods->xFileControl(REAL(pFile), op, pArg);
+}
+
+/* The others are the real file's own. */
+static int dRead(sqlite3_file *p, void *pBuf, int n, sqlite3_int64 iOfst){ return REAL(p)->pMethods->xRead(REAL(p), pBuf, n, iOfst); }
+static int dWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){ return REAL(p)->pMethods->xWrite(REAL(p), pBuf, n, iOfst); }
+static int dTruncate(sqlite3_file *p, sqlite3_int64 n){ return REAL(p)->pMethods->xTruncate(REAL(p), n); }
+static int dSync(sqlite3_file *p, int flags){ return REAL(p)->pMethods->xSync(REAL(p), flags); }
+static int dFileSize(sqlite3_file *p, sqlite3_int64 *pn){ return REAL(p)->pMethods->xFileSize(REAL(p), pn); }
+static int dCheckReservedLock(sqlite3_file *p, int *pRes){ return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pRes); }
+static int dSectorSize(sqlite3_file *p){ return REAL(p)->pMethods->xSectorSize(REAL(p)); }
+static int dDeviceCharacteristics(sqlite3_file *p){ return REAL(p)->pMethods->xDeviceCharacteristics(REAL(p)); }
+static int dShmMap(sqlite3_file *p, int iPg, int pgsz, int extend, void volatile **pp){ return REAL(p)->pMethods->xShmMap(REAL(p), iPg, pgsz, extend, pp); }
+static void dShmBarrier(sqlite3_file *p){ REAL(p)->pMethods->xShmBarrier(REAL(p)); }
+static int dShmUnmap(sqlite3_file *p, int deleteFlag){ return REAL(p)->pMethods->xShmUnmap(REAL(p), deleteFlag); }
+static int dFetch(sqlite3_file *p, sqlite3_int64 iOfst, int n, void **pp){ return REAL(p)->pMethods->xFetch(REAL(p), iOfst, n, pp); }
+static int dUnfetch(sqlite3_file *p, sqlite3_int64 iOfst, void *pPage){ return REAL(p)->pMethods->xUnfetch(REAL(p), iOfst, pPage); }
+
+/* What a file can do depends on the version of the real one's methods. */
+#define METHODS(version, shm, fetch) { \
+  .iVersion = version, .xClose = dClose, .xRead = dRead, .xWrite = dWrite, .xTruncate = dTruncate, \
+  .xSync = dSync, .xFileSize = dFileSize, .xLock = dLock, .xUnlock = dUnlock, \
+  .xCheckReservedLock = dCheckReservedLock, .xFileControl = dFileControl, .xSectorSize = dSectorSize, \
+  .xDeviceCharacteristics = dDeviceCharacteristics, \
+  .xShmMap = shm ? dShmMap : 0, .xShmLock = shm ? dShmLock : 0, .xShmBarrier = shm ? dShmBarrier : 0, \
+  .xShmUnmap = shm ? dShmUnmap : 0, .xFetch = fetch ? dFetch : 0, .xUnfetch = fetch ? dUnfetch : 0 }
+
+static const sqlite3_io_methods aMethods[] = {
+  METHODS(1, 0, 0), METHODS(2, 1, 0), METHODS(3, 1, 1),
+  METHODS(3, 0, 1)   /* Some locking styles can map pages and have no shared memory */
+};
+
+static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
+  if( p->iVersion>=3 ) return &aMethods[p->xShmMap ? 2 : 3];
+  return &aMethods[p->iVersion>=2 && p->xShmMap];
+}
+
+int memvfsDiskOpen(const char *zName, sqlite3_file *pFile, int flags, int *pOut){
+  DiskFile *f = (DiskFile*)pFile;
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  int got = flags, rc;
+  memset(f, 0, sizeof(*f));
+  f->tool = sqlite3_uri_boolean(zName, MEMVFS_DISK_PARAM, 0);
+  sqlite3_mutex_enter(mutex);
+  f->pName = nameOf(zName);
+  if( f->pName==0 ){
+    rc = SQLITE_NOMEM;
+  }else if( f->pName->loading && !f->tool ){
+    rc = SQLITE_BUSY;
+  }else{
+    rc = SQLITE_OK;
+    f->pName->nFile++;
+    f->pName->nAttached += !f->tool;
+  }
+  sqlite3_mutex_leave(mutex);
+  if( rc!=SQLITE_OK ) return rc;
+  rc = pReal->xOpen(pReal, zName, REAL(f), flags, &got);
+  if( rc!=SQLITE_OK ){
+    /* SQLite closes what has methods, so the real file, too, if it has. */
+    if( REAL(f)->pMethods ) (void)REAL(f)->pMethods->xClose(REAL(f));
+    sqlite3_mutex_enter(mutex);
+    f->pName->nFile--;
+    f->pName->nAttached -= !f->tool;
+    nameRelease(f->pName);
+    sqlite3_mutex_leave(mutex);
+    return rc;
+  }
+  f->readOnly = (got & SQLITE_OPEN_READONLY)!=0;
+  if( pOut ) *pOut = got;
+  pFile->pMethods = methodsFor(REAL(f)->pMethods);
+  return SQLITE_OK;
+}
+
+/* ---- The VFS ---- */
+
+static int kOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
+  (void)pVfs;
+  pFile->pMethods = 0;
+  if( zName && (flags & SQLITE_OPEN_MAIN_DB) ) return memvfsDiskOpen(zName, pFile, flags, pOut);
+  return pReal->xOpen(pReal, zName, pFile, flags, pOut);
+}
+
+int memvfsDiskSize(void){
+  return (int)sizeof(DiskFile) + pReal->szOsFile;
+}
+
+int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks h){
+  static sqlite3_vfs vfs;
+  pReal = pDefault;
+  hooks = h;
+  vfs = *pDefault;       /* All but the opening of databases is the default's own */
+  vfs.pNext = 0;
+  vfs.zName = MEMVFS_DISK_NAME;
+  vfs.szOsFile = memvfsDiskSize();
+  vfs.xOpen = kOpen;
+  return sqlite3_vfs_register(&vfs, 0);
+}
