@@ -424,3 +424,96 @@ func TestLock_onTheWay(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, busy, st.BusyErrors)
 }
+
+// Ensure that an attached file that another process serves can be read and not written,
+// that the server's saves go on, and that it can be written when the server has gone.
+func TestAttach_served(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE u(x); INSERT INTO u VALUES(1)")
+	server.must("sync")
+	db := newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, conn, "ATTACH ? AS o", path)
+	require.Equal(t, "1", testdb.Text(t, conn, "SELECT count(*) FROM o.u"))
+	for _, q := range []string{"INSERT INTO o.u VALUES(2)", "BEGIN; INSERT INTO t(n) VALUES(7); INSERT INTO o.u VALUES(2); COMMIT", "PRAGMA o.user_version=3"} {
+		_, err = conn.ExecContext(ctx, q)
+		require.Equal(t, sqlite3.ErrReadonly, code(err), q)
+		_, _ = conn.ExecContext(ctx, "ROLLBACK")
+	}
+	require.Equal(t, "0", testdb.Text(t, conn, "SELECT count(*) FROM t"))
+	server.must("exec INSERT INTO u VALUES(2)")
+	server.must("sync")
+	server.must("close")
+	testdb.Exec(t, conn, "DETACH o")
+	testdb.Exec(t, conn, "ATTACH ? AS o", path)
+	testdb.Exec(t, conn, "INSERT INTO o.u VALUES(3)")
+	require.NoError(t, conn.Close())
+	require.Equal(t, "3", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u"))
+}
+
+// Ensure that a file which is attached from the disk is not loaded beside that: the load
+// waits for the DETACH, as long as _busy_timeout allows, and is refused then; and that
+// no commit to either is lost, whatever the journal mode of the file.
+func TestAttach_thenLoad(t *testing.T) {
+	for _, mode := range []string{"DELETE", "PERSIST", "WAL"} {
+		t.Run(mode, func(t *testing.T) {
+			path := testdb.Path(t)
+			plain, err := sql.Open("sqlite3", path)
+			require.NoError(t, err)
+			testdb.Exec(t, plain, "PRAGMA journal_mode="+mode+"; CREATE TABLE u(x); INSERT INTO u VALUES(1)")
+			require.NoError(t, plain.Close())
+			db := newTable(t, "")
+			conn, err := db.Conn(ctx)
+			require.NoError(t, err)
+			testdb.Exec(t, conn, "ATTACH ? AS o", path)
+
+			refused, err := sql.Open(driver.Name, path+"?_busy_timeout=30")
+			require.NoError(t, err)
+			err = refused.Ping()
+			require.Equal(t, sqlite3.ErrBusy, code(err), "%v", err)
+			require.ErrorContains(t, err, "attached")
+			require.ErrorContains(t, err, path)
+			require.NoError(t, refused.Close())
+
+			testdb.Exec(t, conn, "UPDATE o.u SET x=2")
+			loading := make(chan error, 1)
+			served := testdb.Open(t, path)
+			go func() { loading <- served.Ping() }()
+			testdb.Exec(t, conn, "INSERT INTO o.u VALUES(3)")
+			testdb.Exec(t, conn, "DETACH o")
+			require.NoError(t, <-loading)
+			testdb.Exec(t, served, "INSERT INTO u VALUES(4)")
+			testdb.Exec(t, conn, "ATTACH ? AS o", path) // that is the store now
+			testdb.Exec(t, conn, "INSERT INTO o.u VALUES(5)")
+			require.NoError(t, conn.Close())
+			testdb.Close(t, db)
+			testdb.Close(t, served)
+			require.Equal(t, []string{"int64:2", "int64:3", "int64:4", "int64:5"}, all(t, testdb.Plain(t, path), "SELECT x FROM u"))
+			require.NoFileExists(t, path+"-journal")
+		})
+	}
+}
+
+// Ensure that a file that is only attached, or made by VACUUM INTO, gets no lock file.
+func TestAttach_noLockFile(t *testing.T) {
+	db := newTable(t, "")
+	disk, into := testdb.Path(t), testdb.Path(t)
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, conn, "ATTACH ? AS o; CREATE TABLE o.u(x); DETACH o", disk)
+	testdb.Exec(t, conn, "VACUUM INTO ?", into)
+	require.NoError(t, conn.Close())
+	tool := testdb.Open(t, testdb.Path(t)+"?sqlite_role=tool")
+	tool.SetMaxOpenConns(1)
+	testdb.Exec(t, tool, "CREATE TABLE t(x)")
+	testdb.Exec(t, tool, "ATTACH ? AS o", disk)
+	testdb.Exec(t, tool, "INSERT INTO o.u VALUES(1)")
+	testdb.Exec(t, tool, "VACUUM INTO ?", into+"2")
+	for _, path := range []string{disk, into, into + "2"} {
+		require.FileExists(t, path)
+		require.NoFileExists(t, path+".lock")
+	}
+}

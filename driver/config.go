@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -15,6 +18,7 @@ import (
 // Defaults of [Config].
 const (
 	DefaultSyncInterval  = 20 * time.Minute
+	DefaultWAL           = time.Second
 	DefaultBusyTimeout   = time.Minute
 	DefaultStmtCacheSize = 128
 )
@@ -53,7 +57,7 @@ const (
 // What [Config.WAL] may be besides an interval.
 const (
 	// WALOff: there is no log.
-	WALOff = store.WALOff
+	WALOff time.Duration = -2
 	// WALCommit: a commit returns when it is in the log and on the disk.
 	WALCommit = store.WALCommit
 )
@@ -83,11 +87,15 @@ type Config struct {
 	// Close either; only [Sync] writes (sqlite_sync_interval=0).
 	SyncInterval time.Duration
 
-	// WAL is how often committed changes are written to a log beside the file,
-	// FILE-memwal, between two saves (sqlite_wal): an interval, which is what a
-	// crash can then cost, or WALCommit, with which it costs nothing. 0, which
-	// is WALOff: there is no log, and a crash costs up to SyncInterval. It
-	// cannot be used without a SyncInterval.
+	// WAL is the log (sqlite_wal): what a crash can cost. With an interval, committed
+	// changes are written to a log beside the file, FILE-memwal: the first commit after
+	// a quiet interval at once, and what follows once in an interval. A crash costs at
+	// most the interval and the length of a write. With WALCommit a commit returns when
+	// it is in the log and on the disk, and a crash costs nothing. With WALOff there is
+	// no log, and a crash costs up to SyncInterval.
+	//
+	// 0 is DefaultWAL where there is a file and SyncInterval is longer than that, and
+	// WALOff otherwise, and on Windows. A log cannot be had without a SyncInterval.
 	WAL time.Duration
 
 	// Keep is how many of the states that the file had before are kept beside it
@@ -137,11 +145,12 @@ type Config struct {
 	// slog.Default(). No DSN has it.
 	Logger *slog.Logger
 
-	// OnSync is called after every attempt to write to the file, one at a
-	// time, from the goroutine that saves, which it should not hold up; it must
-	// not call [Sync], close the database, or change its page size. The function of
-	// the sql.DB that loaded the file is called, not those of others that share it. No
-	// DSN has it.
+	// OnSync is told of every attempt to write the file, in order, on a goroutine of
+	// its own. No save, commit, [Sync] or Close waits for it, so it may call anything.
+	// The Close that lets go of the file returns after the last event, unless OnSync
+	// itself called Close; [ReadStats] and [Backup] return [ErrClosed] by then. If
+	// several sql.DBs share a file, only the OnSync of the first one is called. It
+	// cannot be set in a DSN.
 	OnSync func(SyncEvent)
 
 	// Extensions are loaded into each new connection, and ConnectHook is
@@ -150,9 +159,33 @@ type Config struct {
 	ConnectHook func(*sqlite3.SQLiteConn) error
 }
 
+const (
+	// minInterval is the shortest interval: what a DSN can tell, and a disk do.
+	minInterval = time.Millisecond
+
+	// maxBusyTimeout is what SQLite takes, whose busy timeout is a C int
+	// (https://sqlite.org/c3ref/busy_timeout.html).
+	maxBusyTimeout = math.MaxInt32 * time.Millisecond
+)
+
+// hasWAL reports whether a log is asked for.
+func (c *Config) hasWAL() bool { return c.WAL != 0 && c.WAL != WALOff }
+
 // memory reports whether the database has no file.
 func (c *Config) memory() bool {
 	return c.Path == "" || c.Path == ":memory:"
+}
+
+// onlyInMemory are the options that are set and mean something only to a database in
+// memory, as a DSN has them.
+func (c *Config) onlyInMemory() string {
+	var set []string
+	for _, key := range []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory"} {
+		if v := ownParams[key].get(c); v != "" {
+			set = append(set, key+"="+v)
+		}
+	}
+	return strings.Join(set, " ")
 }
 
 // clone returns a copy that shares nothing that is changed.
@@ -170,6 +203,19 @@ func (c *Config) syncInterval() time.Duration {
 		return DefaultSyncInterval
 	}
 	return max(c.SyncInterval, 0)
+}
+
+// wal is the log that the store is to have, in its words.
+func (c *Config) wal() time.Duration {
+	switch {
+	case c.WAL == WALOff:
+		return store.WALOff
+	case c.WAL != 0:
+		return c.WAL
+	case c.memory() || c.syncInterval() <= DefaultWAL || runtime.GOOS == "windows":
+		return store.WALOff
+	}
+	return DefaultWAL
 }
 
 func (c *Config) busyTimeout() time.Duration {
@@ -217,16 +263,25 @@ func (c *Config) validate() error {
 	switch {
 	case c.Role != "" && !c.Role.valid():
 		return paramErr("sqlite_role", string(c.Role), "want auto, server or tool")
-	case c.WAL < 0 && c.WAL != WALCommit:
-		return paramErr("sqlite_wal", c.WAL.String(), "want an interval over 0, WALOff or WALCommit")
-	case c.WAL != WALOff && c.SyncInterval < 0:
+	case c.SyncInterval > 0 && c.SyncInterval < minInterval:
+		return paramErr("sqlite_sync_interval", c.SyncInterval.String(), "want at least 1ms, or 0 for never")
+	case c.WAL < 0 && c.WAL != WALCommit && c.WAL != WALOff:
+		return paramErr("sqlite_wal", c.WAL.String(), "want an interval, WALOff or WALCommit")
+	case c.WAL > 0 && c.WAL < minInterval:
+		return paramErr("sqlite_wal", c.WAL.String(), "want at least 1ms, off or commit")
+	case c.hasWAL() && c.SyncInterval < 0:
 		return paramErr("sqlite_wal", formatWAL(c.WAL), "it cannot apply with sqlite_sync_interval=0: the log would grow for ever")
-	case c.Keep < 0:
-		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), "want 0 or more")
+	case c.Keep < 0 || c.Keep > math.MaxInt32:
+		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), fmt.Sprintf("want 0 to %d", math.MaxInt32))
 	case c.MaxMemory < 0:
 		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), "want 0 or more")
-	case c.BusyTimeout > 0 && c.BusyTimeout < time.Millisecond:
-		return paramErr("_busy_timeout", c.BusyTimeout.String(), "want whole milliseconds")
+	case c.BusyTimeout > 0 && (c.BusyTimeout%time.Millisecond != 0 || c.BusyTimeout > maxBusyTimeout):
+		return paramErr("_busy_timeout", c.BusyTimeout.String(), fmt.Sprintf("want whole milliseconds, at most %d (%v)", maxBusyTimeout.Milliseconds(), maxBusyTimeout))
+	case c.StmtCacheSize > math.MaxInt32:
+		return paramErr("_stmt_cache_size", fmt.Sprint(c.StmtCacheSize), fmt.Sprintf("want at most %d", math.MaxInt32))
+	}
+	if strings.IndexByte(c.Path, 0) >= 0 {
+		return fmt.Errorf("sqlite-mem: path %q contains a NUL byte", c.Path)
 	}
 	switch c.TxLock {
 	case "", TxImmediate, TxDeferred, TxExclusive:
@@ -238,21 +293,23 @@ func (c *Config) validate() error {
 			return paramErr(key, value, "it has a field of its own in Config")
 		}
 		if !known(key) {
-			return unknownKey(key, value)
+			return unknownKey(key)
 		}
 		if err := checkPassed(key, value); err != nil {
 			return paramErr(key, value, err.Error())
 		}
-		// These would take from the engine what it rests on.
-		if !c.Direct {
-			switch key {
-			case "vfs", "nolock", "immutable":
-				return paramErr(key, value, "it cannot apply to a database in memory (sqlite_in_memory=no would allow it)")
-			}
+		switch {
+		case key == "vfs" || key == "nolock":
+			return paramErr(key, value, "it would take away the locks by which servers and tools keep apart")
+		case key == "immutable" && !c.Direct:
+			return paramErr(key, value, "it cannot apply to a database in memory (sqlite_in_memory=no would allow it)")
 		}
 	}
 	if mode, ok := c.Params["mode"]; ok && mode != "ro" && mode != "rw" && mode != "rwc" {
 		return paramErr("mode", mode, "want ro, rw or rwc, or memory with file:")
+	}
+	if c.Direct && c.Role == RoleServer {
+		return paramErr("sqlite_role", "server", "it contradicts sqlite_in_memory=no: a server has the database in memory")
 	}
 	if !c.memory() {
 		if c.MemoryName != "" {
@@ -266,7 +323,7 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_in_memory", "no", why)
 	case c.SyncInterval != 0:
 		return paramErr("sqlite_sync_interval", formatInterval(c.SyncInterval), why)
-	case c.WAL != WALOff:
+	case c.hasWAL():
 		return paramErr("sqlite_wal", formatWAL(c.WAL), why)
 	case c.Keep != 0:
 		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), why)

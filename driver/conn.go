@@ -299,7 +299,7 @@ func (c *conn) Close() error {
 	if c.locked {
 		c.unlock()
 	}
-	return also(err, c.parent.closed())
+	return also(err, c.parent.leave())
 }
 
 // enter is called before every call of go-sqlite3 that runs SQL, and leave
@@ -530,7 +530,7 @@ func durably(s *store.Store, commit uint64, durable *uint64) error {
 		return nil
 	}
 	*durable = commit
-	return s.Durably(commit)
+	return s.Committed(commit)
 }
 
 // busyTimeout is what the connection was last told by PRAGMA busy_timeout, or

@@ -8,11 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"runtime"
 	"strconv"
-	"sync"
 	"sync/atomic"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
@@ -24,19 +22,28 @@ import (
 type connector struct {
 	cfg *Config // never changed
 
-	// turn has capacity 1 and is a lock whose wait heeds a context: who has
-	// sent to it may use the fields below.
+	// ending is done when Close begins: that ends a load which is under way.
+	ending context.Context
+	end    context.CancelFunc
+
+	// turn has capacity 1 and is a lock whose wait heeds a context. Whoever has sent
+	// to it may use the fields below. No other lock of the driver is held then but
+	// that of a users.
 	turn   chan struct{}
-	target target // nil until the first connection
+	target target // nil until the first use
 	closed bool
 }
 
-// target is what a connector connects to: a store, or a file.
+// target is what a connector connects to: a store (memory), or a file (tool). All
+// but close are called by those that connector.use has counted.
 type target interface {
 	connect(ctx context.Context) (driver.Conn, error)
 	sync(ctx context.Context) (int64, error)
 	stats() Stats
-	close() error
+
+	enter()       // counts a user
+	leave() error // ends that
+	close() error // ends the connector's own use, once
 }
 
 var (
@@ -50,7 +57,8 @@ func NewConnector(cfg *Config) (driver.Connector, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &connector{cfg: cfg.clone(), turn: make(chan struct{}, 1)}, nil
+	ending, end := context.WithCancel(context.Background())
+	return &connector{cfg: cfg.clone(), ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
 }
 
 // Open opens a connection by itself, outside of any sql.DB. The database is
@@ -81,73 +89,108 @@ func (c *connector) Driver() driver.Driver {
 
 // Connect opens a connection, with the first one the database.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	t, err := c.open(ctx)
+	t, err := c.use(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return t.connect(ctx)
+	conn, err := t.connect(ctx)
+	if err != nil {
+		return nil, also(err, t.leave())
+	}
+	return conn, nil // its Close leaves
 }
 
-// open returns the target, opening it the first time.
-func (c *connector) open(ctx context.Context) (target, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+// use returns the target for one more user, who has to leave it. It opens the target
+// the first time, and again when the role may have changed. It refuses once Close
+// has begun.
+func (c *connector) use(ctx context.Context) (target, error) {
+	// A load can take long, and Close need not wait for it.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ending, cancel)()
+
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, c.ended(ctx.Err())
 	}
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if c.target == nil {
-		t, err := openTarget(ctx, c.cfg)
-		if err != nil {
-			return nil, err
+	if err := ctx.Err(); err != nil {
+		return nil, c.ended(err)
+	}
+	t, err := openTarget(ctx, c.cfg, c.target)
+	if err != nil {
+		return nil, c.ended(err)
+	}
+	if c.target != nil && c.target != t {
+		// Its connections give way to new ones: see fileConn.ResetSession.
+		if err := c.target.close(); err != nil {
+			c.cfg.logger().Error("sqlite-mem: close", "path", c.cfg.Path, "error", err)
 		}
-		c.target = t
 	}
-	return c.target, nil
+	c.target = t
+	t.enter()
+	return t, nil
 }
 
-// opened returns the target, nil if there was no connection yet.
-func (c *connector) opened() (target, error) {
+// ended is ErrClosed instead of the error of a context that Close has ended.
+func (c *connector) ended(err error) error {
+	if c.ending.Err() != nil && errors.Is(err, context.Canceled) {
+		return ErrClosed
+	}
+	return err
+}
+
+// useOpened is use for who wants nothing to be opened: nil if nothing is.
+func (c *connector) useOpened() (target, error) {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	if c.closed {
 		return nil, ErrClosed
 	}
+	if c.target != nil {
+		c.target.enter()
+	}
 	return c.target, nil
 }
 
-// Close is called by DB.Close. The last sql.DB of a file saves what has changed
-// and returns the error of that. Connections that are still in use work on, and
-// what they commit is saved when the last of them is closed.
+// Close is called by DB.Close. From here on nobody begins to use the database. The
+// last sql.DB of a file saves what has changed and returns the error of that.
+// Connections that are still in use work on, and what they commit is saved when the
+// last of them is closed.
 func (c *connector) Close() error {
+	c.end()
 	c.turn <- struct{}{}
-	defer func() { <-c.turn }()
-	if c.closed || c.target == nil {
-		c.closed = true
-		return nil
+	t := c.target
+	if c.closed {
+		t = nil
 	}
 	c.closed = true
-	return c.target.close()
+	<-c.turn
+	if t == nil {
+		return nil
+	}
+	return t.close()
 }
 
 // closeQuietly closes the connector of a connection that was opened by itself,
 // which is to be saved when it is closed, not now.
 func (c *connector) closeQuietly() error {
 	if m, ok := c.target.(*memory); ok {
-		m.users.single = true
+		m.single = true
 	}
 	return c.Close()
 }
 
-// openTarget finds out what this process may do with the database, and opens
-// it.
-func openTarget(ctx context.Context, cfg *Config) (target, error) {
+// openTarget finds out what this process may do with the database, and opens it. now
+// is what it did so far, nil if nothing, and is returned if that is still right.
+func openTarget(ctx context.Context, cfg *Config, now target) (target, error) {
+	if t, ok := now.(*tool); now != nil && (!ok || !t.auto) {
+		return now, nil
+	}
 	if cfg.memory() {
 		name := "shared " + cfg.MemoryName
 		if cfg.MemoryName == "" {
@@ -169,105 +212,53 @@ func openTarget(ctx context.Context, cfg *Config) (target, error) {
 		return nil, err
 	}
 	if role == RoleTool || cfg.Direct {
-		return openTool(ctx, cfg, path)
+		return newTool(cfg, path, false), nil
 	}
-	if cfg.WAL != WALOff && runtime.GOOS == "windows" {
+	if cfg.hasWAL() && runtime.GOOS == "windows" {
 		// The log is renamed while it is open, which Windows refuses.
 		return nil, openErr(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
+	}
+	wait := cfg.busyTimeout()
+	if now != nil {
+		wait = 0 // a tool can do its work meanwhile, and the next connection tries again
 	}
 	t, err := openMemory(ctx, cfg, store.Options{
 		Path:         path,
 		SyncInterval: cfg.syncInterval(),
-		WAL:          cfg.WAL,
+		WAL:          cfg.wal(),
 		Keep:         cfg.Keep,
 		MaxMemory:    cfg.MaxMemory,
+		LockTimeout:  wait,
 		Logger:       cfg.logger(),
 		OnSync:       cfg.OnSync,
 	})
-	if role == RoleAuto {
-		var owned *proclock.OwnedError
-		switch {
-		case errors.As(err, &owned):
-			return newTool(cfg, path, nil, owned), nil
-		case errors.Is(err, snapshot.ErrReadOnly):
-			return newTool(cfg, path, nil, nil), nil
-		case errors.Is(err, ErrLockFile):
-			// A directory in which nothing can be written: what is there can
-			// be read all the same.
-			if _, statErr := os.Stat(path); !errors.Is(statErr, fs.ErrNotExist) {
-				return newTool(cfg, path, nil, nil), nil
-			}
+	if err == nil {
+		return t, nil
+	}
+	if role == RoleAuto && mayOnlyRead(path, err) {
+		if now != nil {
+			return now, nil
 		}
+		return newTool(cfg, path, true), nil
 	}
-	if err != nil {
-		return nil, openErr(cfg.Path, err)
+	if now != nil && isBusy(err) && ctx.Err() == nil {
+		return now, nil
 	}
-	return t, nil
+	return nil, openErr(cfg.Path, err)
+}
+
+// mayOnlyRead reports whether err, of opening the database in memory, is one for
+// which the role auto makes this process a tool: another process serves it, or it
+// may not be written here at all. Everything else may pass, and decides no role.
+func mayOnlyRead(path string, err error) bool {
+	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
+		return owned.Path == path
+	}
+	if !errors.Is(err, snapshot.ErrReadOnly) && !(errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err)) {
+		return false
+	}
+	_, statErr := os.Stat(path)
+	return statErr == nil
 }
 
 var privateNames atomic.Int64
-
-// notThere adds to the error of a missing file, if somebody owns it, that it is
-// not saved yet.
-func notThere(path string, err error) error {
-	owner, owned, ownerErr := proclock.OwnerOf(path)
-	if ownerErr != nil || !owned {
-		return err // it is missing all the same
-	}
-	return fmt.Errorf("%w; %v, who has not saved it yet", err, &proclock.OwnedError{Path: path, PID: owner.PID, Since: owner.Since, Role: owner.Role})
-}
-
-// users counts who uses a target: its connector and the connections. The last
-// one lets go of it.
-type users struct {
-	release func() error // lets go of the target
-	flush   func() error // what DB.Close does while connections are in use
-
-	// single: the one connection is all there is, so its Close returns the
-	// error of release. Set before the target is shared.
-	single bool
-	logger func(error) // where that error goes otherwise
-
-	mu     sync.Mutex
-	conns  int  // guarded by mu
-	closed bool // guarded by mu; the connector is
-}
-
-func (u *users) add() {
-	u.mu.Lock()
-	u.conns++
-	u.mu.Unlock()
-}
-
-// remove is called when a connection is closed.
-func (u *users) remove() error {
-	u.mu.Lock()
-	u.conns--
-	last := u.closed && u.conns == 0
-	u.mu.Unlock()
-	if !last {
-		return nil
-	}
-	err := u.release()
-	if err != nil && !u.single {
-		// database/sql drops the error of a connection that is closed late.
-		u.logger(err)
-		return nil
-	}
-	return err
-}
-
-// close is called when the connector is closed.
-func (u *users) close() error {
-	u.mu.Lock()
-	u.closed = true
-	last := u.conns == 0
-	u.mu.Unlock()
-	switch {
-	case last:
-		return u.release()
-	case u.single:
-		return nil
-	}
-	return u.flush()
-}

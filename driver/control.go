@@ -17,9 +17,10 @@ import (
 )
 
 // Sync writes what has changed to the file. When it returns nil every commit
-// made before the call is on the disk. Nothing is written when nothing has
-// changed. Syncs at the same time share one save. The end of ctx ends the wait,
-// not the save.
+// made before the call is on the disk, whichever sql.DB of this process made it.
+// Nothing is written when nothing has changed. Syncs at the same time share one
+// save. The end of ctx ends the wait, not the save. It opens nothing that is not
+// open in this process. In the role of a tool it has nothing to do.
 //
 // Errors: [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or
 // that of the file system; then the file is as it was before.
@@ -28,13 +29,45 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	t, err := c.opened()
-	if err != nil || t == nil {
+	t, err := c.useOpened()
+	if err != nil {
 		return err
 	}
+	if t == nil {
+		return c.syncOthers(ctx)
+	}
 	_, err = t.sync(ctx)
-	return err
+	return also(err, t.leave())
 }
+
+// syncOthers saves what other sql.DBs of this process have committed to the file of a
+// connector that was not used yet.
+func (c *connector) syncOthers(ctx context.Context) error {
+	if c.cfg.memory() {
+		return ErrNoFile
+	}
+	role, err := roleOf(c.cfg)
+	if err != nil || role == RoleTool || c.cfg.Direct {
+		return err
+	}
+	path, err := snapshot.Resolve(c.cfg.Path)
+	if err != nil {
+		return openErr(c.cfg.Path, err)
+	}
+	s, err := store.Find(ctx, path)
+	if err != nil || s == nil {
+		return err
+	}
+	_, err = s.Sync(ctx)
+	return also(err, s.Release())
+}
+
+// SyncAll makes every commit durable that this process has made, to whatever file, by
+// whatever sql.DB, also by one that is closed and could not save: by the log where
+// there is one (sqlite_wal), and else by a save, also with sqlite_sync_interval=0. It
+// is for a program that is told to end: see the package documentation. It returns all
+// errors. The end of ctx ends the wait, not what is waited for.
+func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 
 // Backup writes the last commit to a new file at path, a database like any other, and
 // returns when it is on the disk. It works for a database that is only in memory, too.
@@ -93,11 +126,11 @@ func ReadStats(db *sql.DB) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	t, err := c.open(context.Background())
+	t, err := c.use(context.Background())
 	if err != nil {
 		return Stats{}, err
 	}
-	return t.stats(), nil
+	return t.stats(), t.leave()
 }
 
 func connectorOf(db *sql.DB) (*connector, error) {
@@ -108,10 +141,14 @@ func connectorOf(db *sql.DB) (*connector, error) {
 }
 
 func readStats(s *store.Store) Stats {
-	saves, flushes, writer, mem := s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
+	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
 	st := Stats{
 		Role: RoleServer,
 		Path: s.Path(),
+
+		UncleanStart:     start.Unclean,
+		RecoveredCommits: start.Commits,
+		TornBytes:        start.Torn,
 
 		Unsaved:      s.Unsaved(),
 		Saves:        saves.Saves,

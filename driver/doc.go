@@ -1,7 +1,7 @@
 // Package driver is a database/sql driver, named "sqlite-mem", that loads a
 // SQLite file into memory, serves a whole pool of connections from there, and
-// writes consistent snapshots back to the file: on an interval, on demand and
-// on close.
+// writes consistent snapshots back to the file: on an interval, on demand and on
+// close. Between two of them a log beside the file bounds what a crash can cost.
 //
 //	import _ "github.com/sqlite-mem/sqlite-mem/driver"
 //
@@ -26,27 +26,41 @@
 // # sqlite_in_memory
 //
 // yes (the default) or no; also true, false, on, off, 1, 0. With no nothing is
-// loaded: go-sqlite3 works on the file itself, in the role of a tool.
+// loaded: go-sqlite3 works on the file itself, in the role of a tool. Options of a
+// database in memory have no effect then, and the log says so once;
+// sqlite_role=server is refused.
 //
 // # sqlite_sync_interval
 //
 // How often changes are written to the file: a duration of Go's with days in
-// front, such as 30s, 20m (the default), 1h, 1d or 1d12h. Nothing is written when
-// nothing has changed. 0: never, not when the database is closed either; only
-// [Sync] writes. It is the time that a crash can cost, unless there is
-// a log.
+// front, such as 30s, 20m (the default), 1h, 1d or 1d12h; at least 1ms. Nothing is
+// written when nothing has changed. 0: never, not when the database is closed either;
+// only [Sync] and [SyncAll] write. It is the time that a crash can cost if there is
+// no log.
 //
 // # sqlite_wal
 //
-// off (the default), a duration over 0 such as 1s or 100ms, or commit. Not off,
-// the pages that commits have changed are written to a log, FILE-memwal, between
-// two saves: every so often, or before the commit returns. It is the time that a
-// crash can cost; with commit it costs nothing, and commits at the same time
-// share one sync of the disk. Each save begins the log anew, and so does a log
-// that has become larger than the database (and than 64 MiB) by asking for one.
-// A log that a crash has left is read by the next open, whatever sqlite_wal says
-// by then. It is refused for a database that is only in memory, and with
-// sqlite_sync_interval=0. See [NotDurableError] for a disk that fails.
+// What a crash can cost: off, an interval of at least 1ms such as 1s or 100ms, or
+// commit. The pages that commits have changed are written to a log, FILE-memwal,
+// between two saves.
+//
+//   - With an interval, the first commit after a quiet interval is written at once,
+//     in the background, and what follows once in an interval. A crash costs at most
+//     the interval and the length of a write. A new database gets its first save in
+//     the same way.
+//   - With commit, a commit returns when it is in the log and on the disk. A crash
+//     costs nothing. Commits at the same time share one sync of the disk. Use it for
+//     data that must not go back, such as the UIDs of an IMAP server: a client that
+//     has seen UID 66 must not be given it again for another mail.
+//   - With off there is no log.
+//
+// The default is 1s where there is a file and sqlite_sync_interval is longer than that,
+// and off otherwise, and on Windows. A log is refused for a database that is only in
+// memory, and with sqlite_sync_interval=0.
+//
+// Each save begins the log anew. A log that is larger than the database, and than 64
+// MiB, asks for a save. A log that a crash has left is read by the next open, whatever
+// sqlite_wal says by then. See [NotDurableError] for a disk that fails.
 //
 // # sqlite_keep
 //
@@ -57,14 +71,35 @@
 //
 // # sqlite_role
 //
-// One process at a time owns a file, by a lock on FILE.lock that the system
-// releases when the process dies. With auto (the default) the first process is
-// the server, and any later one a tool, which reads the file as it was saved
-// last and is refused to write by an [OwnedError]. With server the database is
-// opened in memory or not at all. With tool it is never loaded: beside a server
-// the file is read, without one it is read and written, and no server can start
-// until the sql.DB is closed. [SetRole] and the environment variable
-// SQLITE_MEM_ROLE win over the parameter, in that order.
+// One process at a time serves a file from memory: the server. It has the process
+// lock, on FILE.lock, which the system releases when the process dies. Every other
+// process is a tool: it works on the file itself.
+//
+//   - auto (the default): the server if there is none, else a tool. A tool becomes
+//     the server with the first new connection after the server has gone.
+//   - server: the server, or an error.
+//   - tool: never the server.
+//
+// A tool beside a server reads the file as it was saved last, and is refused to write
+// by an [OwnedError]: the next save would undo the change. A tool without a server
+// reads and writes the file. It has a share of the process lock for each write
+// transaction and no longer, so it keeps no server from starting; a server that
+// starts in the middle of one waits for its end, for at most _busy_timeout, and then
+// fails with SQLITE_BUSY. A connection from the pool follows: it gives way to a new
+// one when a server has come or gone, or the file was replaced. A tool first writes
+// what a crash has left in the log into the file. One that may not write reads the
+// file without it, and the log says so.
+//
+// A tool takes the file out of WAL mode if it can, and never puts it in: a server
+// could not load a file that an idle tool has open in WAL mode. So _journal_mode and
+// _locking_mode, which a server accepts without effect, have none for a tool either.
+//
+// A file that this process may not write, or in a directory or file system where it may
+// not, is only read, in the role of a tool; the log says why. With server it is an
+// error. Any other failure, such as no free descriptor, is an error and decides no role.
+//
+// [SetRole] and the environment variable SQLITE_MEM_ROLE win over the parameter, in
+// that order.
 //
 // # sqlite_max_memory
 //
@@ -89,7 +124,8 @@
 // # Other parameters
 //
 // All those of go-sqlite3 (_fk, _loc, _query_only, …) and SQLite's mode, but not
-// vfs, nolock and immutable, which make sense for files only. _journal_mode,
+// vfs and nolock, which would take away the locks, nor immutable for a database in
+// memory. _journal_mode,
 // _locking_mode and _synchronous are accepted and mean nothing: a journal in
 // memory is kept whatever they say. _mutex is "no" unless it is given.
 //
@@ -117,10 +153,26 @@
 //
 // # What survives
 //
-// Sync, and Close of the last sql.DB of a file, return when everything is on the
-// disk. A crash of the process or the machine costs what was committed since the
-// last save, or with sqlite_wal the last flush of the log, and never leaves a
-// damaged file: it is replaced as a whole.
+// Sync, and Close of the last sql.DB of a file, return when everything is in the file
+// and on the disk. Close of any other sql.DB returns when the log has what was
+// committed. A crash of the process or the machine, or an end without Close, costs
+// what sqlite_wal says, and never leaves a damaged file: it is replaced as a whole.
+// After an unclean end [Stats] tells so, and what was recovered.
+//
+// A transaction over several databases (ATTACH) is all or nothing in memory. Each
+// database has its own log, so after a crash one may have it and the other not.
+//
+// A program that is told to end makes everything durable, whichever package opened it:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+//	defer stop()
+//	go serve(ctx)
+//	<-ctx.Done()
+//	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+//	defer cancel()
+//	if err := driver.SyncAll(end); err != nil {
+//		slog.Error("not all is on the disk", "error", err)
+//	}
 //
 // # Links
 //

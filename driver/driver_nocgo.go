@@ -24,6 +24,9 @@ func (d *Driver) Open(string) (driver.Conn, error) { return nil, errNoCgo }
 // Sync writes what has changed; without cgo it returns an error that says so.
 func Sync(context.Context, *sql.DB) error { return errNoCgo }
 
+// SyncAll makes commits durable; without cgo it returns an error that says so.
+func SyncAll(context.Context) error { return errNoCgo }
+
 // ReadStats returns the counters; without cgo it returns an error that says so.
 func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }
 

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
 // param is one parameter of this driver. The README's table and the tests walk
@@ -48,14 +50,14 @@ var params = []param{
 		func(c *Config) string { return formatInterval(c.SyncInterval) },
 	},
 	{
-		"sqlite_wal", "off, duration, commit", "off",
-		"log what is committed between two saves, so often, or (`commit`) before the commit returns: what a crash can cost",
+		"sqlite_wal", "off, duration, commit", "1s",
+		"what a crash can cost: commits are written to a log beside the file, at most so long after they return, or (`commit`) before they do; `off`: no log",
 		func(c *Config, v string) (err error) {
 			c.WAL, err = parseWAL(v)
 			return err
 		},
 		func(c *Config) string {
-			if c.WAL == WALOff {
+			if c.WAL == 0 {
 				return ""
 			}
 			return formatWAL(c.WAL)
@@ -187,12 +189,39 @@ func canonical(key string) string {
 
 func known(key string) bool { return slices.Contains(passed, canonical(key)) }
 
+// paramErr names a parameter and what is wrong with it. The value is shown only if
+// it can be no secret: a misspelt key may be that of a password.
 func paramErr(key, value, reason string) error {
+	_, own := ownParams[canonical(key)]
+	if !own && key != "cache" && (!known(key) || strings.HasPrefix(key, "_auth")) {
+		return fmt.Errorf("sqlite-mem: parameter %q: %s", key, reason)
+	}
 	return fmt.Errorf("sqlite-mem: %s=%s: %s", key, value, reason)
 }
 
-func unknownKey(key, value string) error {
-	return paramErr(key, value, "there is no such parameter")
+func unknownKey(key string) error {
+	return paramErr(key, "", "there is no such parameter")
+}
+
+// parseQuery is url.ParseQuery with errors that do not show what stands there, which
+// may be a password.
+func parseQuery(query string) (url.Values, error) {
+	values, err := url.ParseQuery(query)
+	if err == nil {
+		return values, nil
+	}
+	for part := range strings.SplitSeq(query, "&") {
+		if _, err := url.ParseQuery(part); err == nil {
+			continue
+		}
+		key, _, _ := strings.Cut(part, "=")
+		reason := "a % must be followed by two hexadecimal digits (a % itself is written %25)"
+		if strings.Contains(part, ";") {
+			reason = "parameters are separated by &, not by ; (a ; itself is written %3B)"
+		}
+		return nil, fmt.Errorf("sqlite-mem: parameter %q: %s", key, reason)
+	}
+	return nil, errors.New("sqlite-mem: the parameters behind the ? cannot be read")
 }
 
 // ParseDSN parses a data source name. It is one of
@@ -202,8 +231,9 @@ func unknownKey(key, value string) error {
 //
 // and the package documentation lists the keys. The empty path, ":memory:",
 // "file::memory:" and mode=memory stand for a database that is only in memory.
-// Errors name the key and the value: an unknown key, a key given twice (also
-// by an alias), a value that is none, keys that exclude each other.
+// Errors name the key: an unknown one, one that is given twice (also by an alias),
+// one with an invalid value, two that exclude each other. They show the value only if
+// the parameter is known and holds no password.
 func ParseDSN(dsn string) (*Config, error) {
 	path, query, _ := strings.Cut(dsn, "?")
 	uri := strings.HasPrefix(path, "file:")
@@ -217,14 +247,17 @@ func ParseDSN(dsn string) (*Config, error) {
 	if strings.IndexByte(path, 0) >= 0 {
 		return nil, fmt.Errorf("sqlite-mem: path %q contains a NUL byte", path)
 	}
-	values, err := url.ParseQuery(query)
+	values, err := parseQuery(query)
 	if err != nil {
-		return nil, fmt.Errorf("sqlite-mem: parameters %q: %w", query, err)
+		return nil, err
 	}
 	c := &Config{Path: path}
 	seen := make(map[string]string)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		value := values[key]
+		if ownParams[canonical(key)] == nil && key != "cache" && !known(key) {
+			return nil, unknownKey(key)
+		}
 		if len(value) > 1 {
 			return nil, paramErr(key, strings.Join(value, ","), "given twice")
 		}
@@ -239,13 +272,11 @@ func ParseDSN(dsn string) (*Config, error) {
 			}
 		case key == "cache":
 			// Settled below; SQLite's own shared cache is never used.
-		case known(key):
+		default:
 			if c.Params == nil {
 				c.Params = make(map[string]string)
 			}
 			c.Params[key] = value[0]
-		default:
-			return nil, unknownKey(key, value[0])
 		}
 	}
 	if err := c.setMemory(uri, values.Get("cache")); err != nil {
@@ -427,7 +458,7 @@ func parseWAL(s string) (time.Duration, error) {
 
 func formatWAL(d time.Duration) string {
 	switch d {
-	case WALOff:
+	case WALOff, store.WALOff:
 		return "off"
 	case WALCommit:
 		return "commit"

@@ -2,11 +2,14 @@ package driver
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
 var dsnTable = []struct {
@@ -37,7 +40,8 @@ var dsnTable = []struct {
 	{"app.db?sqlite_sync_interval=2d", Config{Path: "app.db", SyncInterval: 48 * time.Hour}, "app.db?sqlite_sync_interval=48h0m0s"},
 	{"app.db?sqlite_sync_interval=1500ms", Config{Path: "app.db", SyncInterval: 1500 * time.Millisecond}, "app.db?sqlite_sync_interval=1.5s"},
 	{"app.db?sqlite_sync_interval=0", Config{Path: "app.db", SyncInterval: -1}, ""},
-	{"app.db?sqlite_wal=off", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_wal=off", Config{Path: "app.db", WAL: WALOff}, ""},
+	{":memory:?sqlite_wal=off", Config{Path: ":memory:", WAL: WALOff}, ""},
 	{"app.db?sqlite_wal=1s", Config{Path: "app.db", WAL: time.Second}, ""},
 	{"app.db?sqlite_wal=100ms&sqlite_sync_interval=1h", Config{Path: "app.db", WAL: 100 * time.Millisecond, SyncInterval: time.Hour}, "app.db?sqlite_sync_interval=1h0m0s&sqlite_wal=100ms"},
 	{"app.db?sqlite_wal=COMMIT", Config{Path: "app.db", WAL: WALCommit}, "app.db?sqlite_wal=commit"},
@@ -53,7 +57,7 @@ var dsnTable = []struct {
 	{"app.db?_stmt_cache_size=5", Config{Path: "app.db", StmtCacheSize: 5}, ""},
 	{"app.db?_fk=1&_loc=auto", Config{Path: "app.db", Params: map[string]string{"_fk": "1", "_loc": "auto"}}, ""},
 	{"app.db?mode=ro", Config{Path: "app.db", Params: map[string]string{"mode": "ro"}}, ""},
-	{"app.db?sqlite_in_memory=0&vfs=unix", Config{Path: "app.db", Direct: true, Params: map[string]string{"vfs": "unix"}}, "app.db?sqlite_in_memory=no&vfs=unix"},
+	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", Direct: true, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
 }
 
 // Ensure that each form of name and each parameter means what the
@@ -80,10 +84,10 @@ func TestParseDSN(t *testing.T) {
 // and the value, or the path.
 func TestParseDSN_invalid(t *testing.T) {
 	for dsn, want := range map[string][]string{
-		"a.db?sqlite_sync_intervall=20m":                   {"sqlite_sync_intervall=20m", "no such parameter"},
-		"a.db?_busytimeout=1":                              {"_busytimeout=1", "no such parameter"},
-		"a.db?nonsense=1":                                  {"nonsense=1", "no such parameter"},
-		"a.db?_pragma=foreign_keys(1)":                     {"_pragma=foreign_keys(1)", "no such parameter"},
+		"a.db?sqlite_sync_intervall=20m":                   {`"sqlite_sync_intervall"`, "no such parameter"},
+		"a.db?_busytimeout=1":                              {`"_busytimeout"`, "no such parameter"},
+		"a.db?nonsense=1":                                  {`"nonsense"`, "no such parameter"},
+		"a.db?_pragma=foreign_keys(1)":                     {`"_pragma"`, "no such parameter"},
 		"a.db?sqlite_wal=0":                                {"sqlite_wal=0", "off"},
 		"a.db?sqlite_wal=-1s":                              {"sqlite_wal=-1s"},
 		"a.db?sqlite_wal=on":                               {"sqlite_wal=on", "commit"},
@@ -115,7 +119,13 @@ func TestParseDSN_invalid(t *testing.T) {
 		"a.db?vfs=unix":                                    {"vfs=unix"},
 		"a.db?immutable=1":                                 {"immutable=1"},
 		"a.db?nolock=1":                                    {"nolock=1"},
-		"a.db?%zz":                                         {"%zz"},
+		"a.db?%zz":                                         {`"%zz"`, "hexadecimal"},
+		"a.db?nonsense=1&nonsense=2":                       {`"nonsense"`, "no such parameter"},
+		"a.db?sqlite_sync_interval=10us":                   {"sqlite_sync_interval=10µs", "at least 1ms"},
+		"a.db?sqlite_wal=999us":                            {"sqlite_wal=999µs", "at least 1ms"},
+		"a.db?sqlite_in_memory=no&sqlite_role=server":      {"sqlite_role=server", "sqlite_in_memory=no"},
+		"a.db?sqlite_in_memory=no&vfs=unix":                {"vfs=unix", "locks"},
+		"a.db?sqlite_in_memory=no&nolock=1":                {"nolock=1", "locks"},
 		"file://host/a.db":                                 {"host"},
 		"file:a%zz.db":                                     {"a%zz.db"},
 		"file:a%00.db":                                     {"NUL"},
@@ -143,6 +153,16 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", Keep: -1},
 		{Path: "a.db", MaxMemory: -1},
 		{Path: "a.db", BusyTimeout: time.Microsecond},
+		{Path: "a.db", BusyTimeout: 1500 * time.Microsecond},
+		{Path: "a.db", BusyTimeout: 30 * 24 * time.Hour},
+		{Path: "a.db", BusyTimeout: 1<<63 - 1},
+		{Path: "a.db", SyncInterval: 1500 * time.Nanosecond},
+		{Path: "a.db", WAL: time.Nanosecond},
+		{Path: "a.db", WAL: -7},
+		{Path: "a.db", StmtCacheSize: 1 << 40},
+		{Path: "a.db", Keep: 1 << 40},
+		{Path: "a\x00.db"},
+		{Path: "a.db", Direct: true, Role: RoleServer},
 		{Path: "a.db", TxLock: "x"},
 		{Path: "a.db", MemoryName: "m"},
 		{Path: "a.db", Params: map[string]string{"_txlock": "deferred"}},
@@ -152,6 +172,52 @@ func TestConfig_validate(t *testing.T) {
 	} {
 		_, err := NewConnector(&c)
 		require.Error(t, err, "%+v", c)
+	}
+}
+
+// Ensure that no error of a data source name shows a password, be it misspelt, given
+// twice, or not to be decoded.
+func TestParseDSN_secrets(t *testing.T) {
+	for _, dsn := range []string{
+		"a.db?_auth_pass=hunter2&_auth_pass=hunter2",
+		"a.db?_auth_pas=hunter2",
+		"a.db?_pragma_key=hunter2",
+		"a.db?key=hunter2&key=hunter2",
+		"a.db?_auth_pass=hunter2%zz",
+		"a.db?_auth_pass=hunter2;x",
+		"a.db?_auth_pass=hunter2&sqlite_wal=never",
+		":memory:?_auth_pass=hunter2&sqlite_role=tool",
+	} {
+		_, err := ParseDSN(dsn)
+		require.Error(t, err, dsn)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	_, err := NewConnector(&Config{Path: "a.db", Params: map[string]string{"_key": "hunter2"}})
+	require.Error(t, err)
+	require.NotContains(t, err.Error(), "hunter2")
+}
+
+// Ensure that the log is on by default where it can be, and off where it cannot.
+func TestConfig_wal(t *testing.T) {
+	for _, c := range []struct {
+		cfg  Config
+		want time.Duration
+	}{
+		{Config{Path: "a.db"}, time.Second},
+		{Config{Path: "a.db", SyncInterval: 2 * time.Second}, time.Second},
+		{Config{Path: "a.db", SyncInterval: time.Second}, store.WALOff},
+		{Config{Path: "a.db", SyncInterval: -1}, store.WALOff},
+		{Config{Path: "a.db", WAL: WALOff}, store.WALOff},
+		{Config{Path: "a.db", WAL: WALCommit}, store.WALCommit},
+		{Config{Path: "a.db", WAL: time.Minute, SyncInterval: time.Second}, time.Minute},
+		{Config{}, store.WALOff},
+	} {
+		require.NoError(t, c.cfg.validate())
+		want := c.want
+		if runtime.GOOS == "windows" && c.cfg.WAL == 0 {
+			want = store.WALOff
+		}
+		require.Equal(t, want, c.cfg.wal(), "%+v", c.cfg)
 	}
 }
 

@@ -2,7 +2,6 @@ package driver
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
@@ -38,6 +37,11 @@ var (
 	// [NotDurableError].
 	ErrNotDurable = store.ErrNotDurable
 
+	// ErrLost: FILE.lock was removed or replaced, and another process has it now. Nothing
+	// is written to the file any more, and writers are refused, until the lock is had
+	// again. What was committed before stays in memory.
+	ErrLost = proclock.ErrLost
+
 	// ErrTxOver: a statement in a transaction that is over, because SQLite has
 	// rolled it back after an error or a cancellation, or because COMMIT or
 	// ROLLBACK was sent as a statement. Nothing that follows is executed; end
@@ -55,8 +59,8 @@ type ForeignChangeError = snapshot.ForeignChangeError
 // its field Committed tells which. Reading goes on.
 type NotDurableError = store.NotDurableError
 
-// OwnedError is the error of an attempt to write to, or in the role of the
-// server to open, a database that another process owns.
+// OwnedError is the error of an attempt to write to a database that another process
+// has, or to open it in the role of the server.
 type OwnedError struct {
 	Path  string    // the database file
 	PID   int       // of the owner; 0: not known
@@ -64,25 +68,32 @@ type OwnedError struct {
 
 	// Err is what SQLite said, a sqlite3.Error; nil when opening.
 	Err error
+
+	owner *proclock.OwnedError
+}
+
+func newOwnedError(owner *proclock.OwnedError, err error) *OwnedError {
+	return &OwnedError{Path: owner.Path, PID: owner.PID, Since: owner.Since, Err: err, owner: owner}
 }
 
 func (e *OwnedError) Error() string {
-	by := (&proclock.OwnedError{Path: e.Path, PID: e.PID, Since: e.Since}).Error()
-	if e.Err == nil {
-		return "sqlite-mem: " + by + ", which serves it from memory; open it in the role of a tool to read what was saved last"
+	owner := e.owner
+	if owner == nil { // made by somebody else
+		owner = &proclock.OwnedError{Path: e.Path, PID: e.PID, Since: e.Since, Role: proclock.Server}
 	}
-	return "sqlite-mem: " + by + ", whose next save would undo this change, so it is not made: " + e.Err.Error()
+	s := "sqlite-mem: " + owner.Error()
+	switch {
+	case e.Err == nil && owner.Role == proclock.Recovery:
+		return s + "; try again when that has ended"
+	case e.Err == nil:
+		return s + ", which serves it from memory; open it in the role of a tool to read what was saved last"
+	case owner.Role == proclock.Server:
+		return s + ", whose next save would undo this change, so it is not made: " + e.Err.Error()
+	}
+	return s + ": " + e.Err.Error()
 }
 
 func (e *OwnedError) Unwrap() error { return e.Err }
-
-func openErr(path string, err error) error {
-	var owned *proclock.OwnedError
-	if errors.As(err, &owned) {
-		return &OwnedError{Path: path, PID: owned.PID, Since: owned.Since}
-	}
-	return fmt.Errorf("sqlite-mem: open %s: %w", path, err)
-}
 
 // also returns err, and with it more, what went wrong while clearing up after
 // it. An err that is alone is returned as it is: SQLite's errors stay bare.

@@ -18,7 +18,7 @@ type memory struct {
 	cfg   *Config
 	store *store.Store
 	uri   string // by which go-sqlite3 opens it
-	users users
+	users
 }
 
 // setUp is run on each new connection, behind go-sqlite3's own pragmas.
@@ -58,15 +58,9 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 	q.Set("_busy_timeout", strconv.FormatInt(cfg.busyTimeout().Milliseconds(), 10))
 	q.Set("_stmt_cache_size", strconv.Itoa(cfg.stmtCacheSize()))
 	m := &memory{cfg: cfg, store: s, uri: s.URI(q)}
-	m.users.release = s.Release
-	m.users.flush = func() error {
-		if s.Path() == "" || cfg.syncInterval() == 0 {
-			return nil
-		}
-		_, err := s.Sync(context.Background())
-		return err
-	}
-	m.users.logger = func(err error) {
+	m.release = s.Release
+	m.flush = s.Settle
+	m.logger = func(err error) {
 		cfg.logger().Error("sqlite-mem: close", "path", s.Path(), "error", err)
 	}
 	return m, nil
@@ -75,13 +69,12 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 // connect opens a connection to the store.
 func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 	c := &conn{store: m.store, parent: m, cfg: m.cfg}
-	m.users.add()
 
 	// go-sqlite3 sets auto_vacuum, which writes, before the connection is
 	// linked and can take the lock for itself.
 	if m.cfg.Params["_auto_vacuum"] != "" || m.cfg.Params["_vacuum"] != "" {
 		if err := m.store.LockWriter(ctx, m.cfg.busyTimeout(), "open a connection", &c.owner); err != nil {
-			return nil, also(err, m.users.remove())
+			return nil, err
 		}
 		c.locked = true
 	}
@@ -90,7 +83,7 @@ func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 	defer func() {
 		if panicked { // in the user's ConnectHook
 			if err := c.Close(); err != nil {
-				m.users.logger(err)
+				m.logger(err)
 			}
 		}
 	}()
@@ -103,7 +96,7 @@ func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 		if c.link != nil {
 			c.link.Close()
 		}
-		return nil, also(err, m.users.remove())
+		return nil, err
 	}
 	return c, nil
 }
@@ -139,8 +132,3 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 func (m *memory) sync(ctx context.Context) (int64, error) { return m.store.Sync(ctx) }
 
 func (m *memory) stats() Stats { return readStats(m.store) }
-
-func (m *memory) close() error { return m.users.close() }
-
-// closed is called by a connection that has been closed.
-func (m *memory) closed() error { return m.users.remove() }

@@ -4,6 +4,7 @@ package driver_test
 
 import (
 	"bufio"
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -12,40 +13,72 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
 // runChild is what this test binary does as a child process: it obeys lines on
-// its standard input, "open DSN", "exec SQL", "text SQL", "sync", "close", and
-// answers each with "ok TEXT" or "error TEXT".
+// its standard input, "open DSN", "exec SQL", "text SQL", "sync", "close" and others,
+// and answers each with "ok TEXT" or "error TEXT". After "begin" it has one
+// connection.
 func runChild(string) {
 	var db *sql.DB
+	var held *sql.Conn
 	in := bufio.NewScanner(os.Stdin)
 	in.Buffer(nil, 1<<20)
 	for in.Scan() {
 		verb, arg, _ := strings.Cut(in.Text(), " ")
 		var answer string
 		var err error
+		var q interface {
+			ExecContext(context.Context, string, ...any) (sql.Result, error)
+			QueryRowContext(context.Context, string, ...any) *sql.Row
+		} = db
+		if held != nil {
+			q = held
+		}
 		switch verb {
 		case "open":
 			if db, err = sql.Open(driver.Name, arg); err == nil {
 				err = db.Ping()
 			}
 		case "exec":
-			_, err = db.Exec(arg)
+			_, err = q.ExecContext(ctx, arg)
 		case "text":
-			err = db.QueryRow(arg).Scan(&answer)
+			err = q.QueryRowContext(ctx, arg).Scan(&answer)
+		case "role":
+			err = q.QueryRowContext(ctx, "SELECT json_extract(sqlite_mem_stats(), '$.role')").Scan(&answer)
+		case "begin":
+			if held, err = db.Conn(ctx); err == nil {
+				_, err = held.ExecContext(ctx, "BEGIN IMMEDIATE")
+			}
+		case "commit":
+			_, err = held.ExecContext(ctx, "COMMIT")
+			err = errors.Join(err, held.Close())
+			held = nil
 		case "sync":
 			err = driver.Sync(ctx, db)
+		case "recover":
+			_, err = proclock.Acquire(ctx, arg, proclock.Recovery)
+		case "descriptors":
+			time.Sleep(time.Millisecond) // Go's own are open then
+			var n uint64
+			if n, err = strconv.ParseUint(arg, 10, 64); err == nil {
+				err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: 1000})
+			}
 		case "close":
 			err = db.Close()
+		case "exit":
+			os.Exit(0) // without Close
 		case "churn":
 			// Commit and save without end, telling of each save.
 			for i := 1; err == nil; i++ {
@@ -63,6 +96,12 @@ func runChild(string) {
 	}
 }
 
+// childBinary and childAttr are what the children of a test run, and as whom.
+var (
+	childBinary = os.Args[0]
+	childAttr   *syscall.SysProcAttr
+)
+
 type child struct {
 	t   testing.TB
 	cmd *exec.Cmd
@@ -72,7 +111,8 @@ type child struct {
 
 func startChild(t testing.TB, env ...string) *child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0])
+	cmd := exec.Command(childBinary)
+	cmd.SysProcAttr = childAttr
 	cmd.Env = append(os.Environ(), "SQLITE_MEM_TEST_CHILD=1")
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
@@ -193,20 +233,18 @@ func TestRoles(t *testing.T) {
 	require.Equal(t, "3", testdb.Text(t, db, "SELECT count(*) FROM t"))
 }
 
-// Ensure that a tool without a server writes to the file itself and keeps
-// servers away until it is closed, and that SetRole and the environment win
-// over the DSN, in that order.
+// Ensure that a tool without a server writes to the file itself, and that SetRole and
+// the environment win over the DSN, in that order.
 func TestRoles_tool(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_in_memory=no")
 	testdb.Exec(t, tool, "CREATE TABLE t(n); INSERT INTO t VALUES(1)")
 	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "written at once")
 	require.NoError(t, driver.Sync(ctx, tool))
+	require.Equal(t, "0", testdb.Text(t, tool, "SELECT sqlite_mem_sync()"))
 	other := startChild(t, driver.RoleEnv+"=server")
-	_, err := other.ask("open " + path)
-	require.ErrorContains(t, err, fmt.Sprint(os.Getpid()))
 	other.must("open " + path + "x?sqlite_role=tool") // the environment wins: it is the server of another file
-	require.Equal(t, "server", other.must("text SELECT json_extract(sqlite_mem_stats(), '$.role')"))
+	require.Equal(t, "server", other.must("role"))
 	testdb.Close(t, tool)
 
 	t.Setenv(driver.RoleEnv, "tool")
@@ -231,26 +269,25 @@ func TestRoles_tool(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that where the lock cannot be made the file is served as it is, to
-// read, and that a server says why it cannot be one.
+// Ensure that what stands where the lock file should be, and is none, is left alone,
+// is an error that names it, and decides no role.
 func TestRoles_noLockFile(t *testing.T) {
 	path := testdb.Path(t)
 	plain, err := sql.Open("sqlite3", path)
 	require.NoError(t, err)
 	testdb.Exec(t, plain, "CREATE TABLE t(n); INSERT INTO t VALUES(1)")
 	require.NoError(t, plain.Close())
-	// A folder in its place stops root too, whom no mode would.
 	require.NoError(t, os.Mkdir(path+".lock", 0o700))
-
-	db := testdb.Open(t, path)
-	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
-	_, err = db.Exec("INSERT INTO t VALUES(2)")
-	require.ErrorContains(t, err, "readonly")
-	server, err := sql.Open(driver.Name, path+"?sqlite_role=server")
-	require.NoError(t, err)
-	require.ErrorIs(t, server.Ping(), driver.ErrLockFile)
-	require.ErrorContains(t, server.Ping(), path+".lock")
-	require.NoError(t, server.Close())
+	for _, params := range []string{"", "?sqlite_role=server", "?sqlite_role=tool"} {
+		db, err := sql.Open(driver.Name, path+params)
+		require.NoError(t, err)
+		err = db.Ping()
+		require.ErrorIs(t, err, driver.ErrLockFile)
+		require.ErrorContains(t, err, path+".lock")
+		require.NoError(t, db.Close())
+	}
+	require.NoError(t, os.Remove(path+".lock"))
+	testdb.Exec(t, testdb.Open(t, path), "INSERT INTO t VALUES(2)")
 }
 
 // Ensure that a process that is killed while it saves, again and again, leaves

@@ -313,14 +313,14 @@ func TestMemory(t *testing.T) {
 // saves, and that they must agree on how it is kept.
 func TestTwoOpens(t *testing.T) {
 	path := testdb.Path(t)
-	a := testdb.Open(t, path+"?sqlite_sync_interval=1h")
+	a := testdb.Open(t, path+"?sqlite_sync_interval=1h&sqlite_wal=off")
 	testdb.Exec(t, a, "CREATE TABLE t(x)")
-	bad := testdb.Open(t, path+"?sqlite_sync_interval=2h")
+	bad := testdb.Open(t, path+"?sqlite_sync_interval=2h&sqlite_wal=off")
 	require.ErrorIs(t, bad.Ping(), driver.ErrOptions)
 	require.ErrorContains(t, bad.Ping(), "sqlite_sync_interval")
 	require.NoError(t, bad.Close())
 
-	b := testdb.Open(t, path+"?sqlite_sync_interval=60m&_fk=1")
+	b := testdb.Open(t, path+"?sqlite_sync_interval=60m&sqlite_wal=off&_fk=1")
 	testdb.Exec(t, b, "INSERT INTO t VALUES(1)")
 	testdb.Close(t, a)
 	testdb.Exec(t, b, "INSERT INTO t VALUES(2)")

@@ -420,7 +420,7 @@ func TestLimits_connections(t *testing.T) {
 	if *many {
 		total, at = 10_000, 1_000
 	}
-	db := newTable(t, "")
+	db := newTable(t, "?sqlite_wal=off") // a save or flush is a connection too
 	db.SetMaxIdleConns(0)
 	before := 0
 	for done := 0; done < total; done += at {
@@ -464,7 +464,7 @@ func TestLimits_readerLeftOpen(t *testing.T) {
 	const limit = 8 << 20
 	// A save reads as well, and what it holds counts: it comes here when it is
 	// asked for, and not while the last statement needs all the room there is.
-	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=1h&sqlite_max_memory=8MiB")
+	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=1h&sqlite_wal=off&sqlite_max_memory=8MiB")
 	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<2000) INSERT INTO t SELECT i, zeroblob(3000) FROM c")
 	reader, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	require.NoError(t, err)
@@ -484,7 +484,9 @@ func TestLimits_readerLeftOpen(t *testing.T) {
 			require.Greater(t, st.HeldBytes, last, "what the reader holds is told")
 			last = st.HeldBytes
 		}
-		require.Positive(t, st.OldestReader)
+		if i > 0 { // it is told in milliseconds
+			require.Positive(t, st.OldestReader)
+		}
 		if i%10 == 0 {
 			require.NoError(t, driver.Sync(ctx, db))
 		}

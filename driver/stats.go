@@ -10,6 +10,13 @@ type Stats struct {
 	Role Role   `json:"role"` // RoleServer also for a database only in memory
 	Path string `json:"path"` // absolute; empty: only in memory
 
+	// How this process found the database. A program that must never give out a number
+	// twice (an IMAP server its UIDs) looks here: what was committed and neither saved
+	// nor logged is lost after an unclean end.
+	UncleanStart     bool  `json:"unclean_start"`     // the server before ended without closing the database: killed, crashed, or by os.Exit
+	RecoveredCommits int   `json:"recovered_commits"` // that its log had and the file had not
+	TornBytes        int64 `json:"torn_bytes"`        // of one more commit in its log, which was never reported as durable
+
 	// Saves.
 	Unsaved      uint64        `json:"unsaved"`       // commits since the last save
 	Saves        uint64        `json:"saves"`         // cumulative: saves that wrote the file

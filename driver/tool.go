@@ -6,114 +6,193 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // tool is the target of a connector that works on the file itself.
+//
+// It holds nothing between two transactions: a server may come at any time, and go.
+// So each connection looks at the facts when it is opened, and again when it comes
+// from the pool. What it writes, it writes under a shared process lock, from the
+// moment at which SQLite begins to write to the end of the transaction: see
+// memvfs.DiskName.
 type tool struct {
-	cfg   *Config
-	path  string
-	uri   string // by which go-sqlite3 opens it
-	users users
+	cfg  *Config
+	path string
+	auto bool // a later connection may find this process to be the server
+	users
 
-	lock  *proclock.Lock       // held by a tool that may write, else nil
-	owner *proclock.OwnedError // who has it instead; nil: not known
+	closed   atomic.Bool            // by the connector: its connections give way to new ones
+	reported atomic.Pointer[string] // the last reason for reading only that the log was told
 }
 
-// openTool opens the file in the role of a tool: to write, if nobody serves it.
-func openTool(ctx context.Context, cfg *Config, path string) (target, error) {
-	if cfg.cannotWrite() {
-		return newTool(cfg, path, nil, nil), nil
-	}
-	lock, err := proclock.Acquire(ctx, path, proclock.Server)
-	var owned *proclock.OwnedError
-	switch {
-	case err == nil:
-		_, err := snapshot.RemoveLeftovers(path)
-		if err == nil {
-			err = foldLog(ctx, cfg, path)
-		}
-		if err != nil {
-			return nil, openErr(cfg.Path, also(err, lock.Release()))
-		}
-		return newTool(cfg, path, lock, nil), nil
-	case errors.As(err, &owned):
-		return newTool(cfg, path, nil, owned), nil
-	case errors.Is(err, ErrLockFile):
-		return newTool(cfg, path, nil, nil), nil
-	}
-	return nil, openErr(cfg.Path, err)
-}
-
-// foldLog writes what a crashed server has left in its log into the file.
-func foldLog(ctx context.Context, cfg *Config, path string) error {
-	rec, err := snapshot.FoldLog(ctx, path, cfg.Keep)
-	if rec.Transactions > 0 {
-		cfg.logger().Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", path,
-			"transactions", rec.Transactions, "torn", rec.Torn)
-	}
-	if rec.NotKept != nil {
-		cfg.logger().Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", path, "error", rec.NotKept)
-	}
-	return err
-}
-
-func newTool(cfg *Config, path string, lock *proclock.Lock, owner *proclock.OwnedError) *tool {
-	q := url.Values{}
-	for k, v := range cfg.Params {
-		q.Set(k, v)
-	}
-	txLock := cfg.txLock()
-	if lock == nil {
-		q.Set("mode", "ro")
-		txLock = TxDeferred // the others begin by writing
-	}
-	q.Set("_txlock", string(txLock))
-	q.Set("_busy_timeout", strconv.FormatInt(cfg.busyTimeout().Milliseconds(), 10))
-	q.Set("_stmt_cache_size", strconv.Itoa(cfg.stmtCacheSize()))
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}
-	if u.Path[0] != '/' {
-		u.Path = "/" + u.Path
-	}
-	t := &tool{cfg: cfg, path: path, uri: u.String(), lock: lock, owner: owner}
-	t.users.release = func() error {
-		if lock == nil {
-			return nil
-		}
-		return lock.Release()
-	}
-	t.users.flush = func() error { return nil }
-	t.users.logger = func(err error) {
+func newTool(cfg *Config, path string, auto bool) *tool {
+	t := &tool{cfg: cfg, path: path, auto: auto}
+	t.release = func() error { return nil }
+	t.flush = func() error { return nil }
+	t.logger = func(err error) {
 		cfg.logger().Error("sqlite-mem: close", "path", path, "error", err)
+	}
+	if options := cfg.onlyInMemory(); cfg.Direct && len(options) > 0 {
+		cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 	}
 	return t
 }
 
-func (t *tool) connect(context.Context) (driver.Conn, error) {
-	// Before the open: a save in between is noticed by the first use.
-	file, err := os.Stat(t.path)
+// facts is what a connection to the file is opened by, and what it has to give way
+// for when it changes.
+type facts struct {
+	file     fs.FileInfo          // nil: there is none
+	readOnly bool                 // nothing can be written
+	owner    *proclock.OwnedError // who keeps it from writing; nil: nobody
+}
+
+// look finds out what a connection may do now. A log that a crash has left is
+// written into the file first, if that is possible.
+func (t *tool) look(ctx context.Context) (facts, error) {
+	var f facts
+	if t.cfg.cannotWrite() {
+		f.readOnly = true
+	}
+	owner, owned, err := proclock.OwnerOf(t.path)
+	switch {
+	case err != nil && !proclock.ReadOnly(err):
+		return f, err
+	case owned && owner.Role != proclock.Recovery:
+		f.owner = ownedBy(t.path, owner)
+		f.readOnly = true
+	}
+	if f.owner == nil {
+		pending, err := snapshot.LogPending(t.path)
+		if err == nil && pending && f.readOnly {
+			t.report("it is only read, and the log that a crash has left beside it is not: what it shows may be old; open it for writing once, or run sqlite-mem recover " + t.path)
+		}
+		if err == nil && pending && !f.readOnly {
+			err = t.fold(ctx)
+		}
+		var owned *proclock.OwnedError
+		switch {
+		case errors.As(err, &owned):
+			f.owner, f.readOnly = owned, true // it has come meanwhile
+		case errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err):
+			f.readOnly = true
+			t.report("it cannot be written here, and the log that a crash has left beside it is not read: " + err.Error())
+		case err != nil:
+			return f, err
+		}
+	}
+	// After the fold, before the open: a save in between is noticed by the first use.
+	f.file, err = os.Stat(t.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, openErr(t.cfg.Path, err)
+		return f, err
 	}
-	if err != nil && t.lock == nil {
-		return nil, openErr(t.cfg.Path, notThere(t.path, err))
+	if f.file == nil && f.readOnly {
+		return f, notThere(t.path, err)
 	}
-	d := &sqlite3.SQLiteDriver{Extensions: t.cfg.Extensions, ConnectHook: t.cfg.ConnectHook}
-	inner, err := d.Open(t.uri)
+	if !f.readOnly {
+		if reason := mayNotWrite(t.path, f.file != nil); reason != nil {
+			f.readOnly = true
+			t.report("it is only read: " + reason.Error())
+		}
+	}
+	return f, nil
+}
+
+// report tells the log why the file is only read, once for each reason.
+func (t *tool) report(reason string) {
+	if last := t.reported.Swap(&reason); last == nil || *last != reason {
+		t.cfg.logger().Warn("sqlite-mem: "+t.path+": "+reason, "path", t.path)
+	}
+}
+
+// fold writes what a crashed server has left in its log into the file.
+func (t *tool) fold(ctx context.Context) error {
+	lockCtx, cancel := context.WithTimeout(ctx, t.cfg.busyTimeout())
+	defer cancel()
+	lock, err := proclock.Acquire(lockCtx, t.path, proclock.Recovery)
+	if err != nil {
+		return err
+	}
+	end, err := memvfs.BeginLoad(lockCtx, t.path)
+	if err != nil {
+		return also(err, lock.Release())
+	}
+	defer end()
+	_, err = snapshot.RemoveLeftovers(t.path)
+	if err == nil {
+		var rec snapshot.Recovery
+		rec, err = snapshot.FoldLog(ctx, t.path, t.cfg.Keep)
+		if rec.Transactions > 0 {
+			t.cfg.logger().Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", t.path,
+				"transactions", rec.Transactions, "torn", rec.Torn)
+		}
+		if rec.NotKept != nil {
+			t.cfg.logger().Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", t.path, "error", rec.NotKept)
+		}
+	}
+	return also(err, lock.Release())
+}
+
+// uri is the name by which go-sqlite3 opens the file.
+func (t *tool) uri(readOnly bool) string {
+	q := url.Values{}
+	for k, v := range t.cfg.Params {
+		q.Set(k, v)
+	}
+	// A tool never leaves the file in WAL mode, nor keeps a lock that it does not
+	// need. One data source name serves servers and tools, and for servers these mean
+	// nothing.
+	for _, key := range []string{"_journal_mode", "_journal", "_locking_mode", "_locking"} {
+		q.Del(key)
+	}
+	txLock := t.cfg.txLock()
+	if readOnly {
+		q.Set("mode", "ro")
+		txLock = TxDeferred // the others begin by writing
+		for _, key := range []string{"_auto_vacuum", "_vacuum"} {
+			q.Del(key) // they write when a connection is opened
+		}
+	}
+	q.Set("vfs", memvfs.DiskName)
+	q.Set(memvfs.DiskParam, "1")
+	q.Set("_txlock", string(txLock))
+	q.Set("_busy_timeout", strconv.FormatInt(t.cfg.busyTimeout().Milliseconds(), 10))
+	q.Set("_stmt_cache_size", strconv.Itoa(t.cfg.stmtCacheSize()))
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(t.path), RawQuery: q.Encode()}
+	if u.Path[0] != '/' {
+		u.Path = "/" + u.Path
+	}
+	return u.String()
+}
+
+func (t *tool) connect(ctx context.Context) (driver.Conn, error) {
+	f, err := t.look(ctx)
 	if err != nil {
 		return nil, openErr(t.cfg.Path, err)
 	}
-	t.users.add()
-	return &fileConn{SQLiteConn: inner.(*sqlite3.SQLiteConn), tool: t, file: file}, nil
+	if err := memvfs.Register(); err != nil {
+		return nil, openErr(t.cfg.Path, err)
+	}
+	c := &fileConn{tool: t, facts: f}
+	d := &sqlite3.SQLiteDriver{Extensions: t.cfg.Extensions, ConnectHook: c.connected}
+	inner, err := d.Open(t.uri(f.readOnly))
+	if err != nil {
+		return nil, openErr(t.cfg.Path, err)
+	}
+	c.SQLiteConn = inner.(*sqlite3.SQLiteConn)
+	return c, nil
 }
 
 // sync has nothing to do: what a tool commits is in the file.
@@ -127,160 +206,22 @@ func (t *tool) stats() Stats {
 	return s
 }
 
-func (t *tool) close() error { return t.users.close() }
-
-// fileConn is a connection to the file. It is go-sqlite3's own but for the
-// pool's questions, read-only transactions, and errors that say who owns the
-// file.
-type fileConn struct {
-	*sqlite3.SQLiteConn
-	tool *tool
-	file fs.FileInfo // the file that was opened; nil: it was not there
+func (t *tool) close() error {
+	t.closed.Store(true)
+	return t.users.close()
 }
 
-var (
-	_ driver.Conn               = (*fileConn)(nil)
-	_ driver.ConnPrepareContext = (*fileConn)(nil)
-	_ driver.ExecerContext      = (*fileConn)(nil)
-	_ driver.QueryerContext     = (*fileConn)(nil)
-	_ driver.ConnBeginTx        = (*fileConn)(nil)
-	_ driver.Pinger             = (*fileConn)(nil)
-	_ driver.SessionResetter    = (*fileConn)(nil)
-	_ driver.Validator          = (*fileConn)(nil)
-	_ RawConn                   = (*fileConn)(nil)
-	_ backuper                  = (*fileConn)(nil)
-)
-
-// Raw returns the connection of go-sqlite3.
-func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
-
-func (c *fileConn) backup(ctx context.Context, path string) error {
-	return snapshot.BackupFrom(ctx, path, func(name string) error {
-		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
-		return err
-	})
+// ownedBy is the error for a database that by owns.
+func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {
+	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role}
 }
 
-// explain makes of SQLite's refusal to write an error that says why.
-func (c *fileConn) explain(err error) error {
-	e, ok := err.(sqlite3.Error)
-	if ok && e.Code == sqlite3.ErrReadonly && c.tool.owner != nil {
-		return &OwnedError{Path: c.tool.path, PID: c.tool.owner.PID, Since: c.tool.owner.Since, Err: e}
+// notThere adds to the error of a missing file, if a server has the database, that it
+// is not saved yet.
+func notThere(path string, err error) error {
+	owner, owned, ownerErr := proclock.OwnerOf(path)
+	if ownerErr != nil || !owned || owner.Role == proclock.Recovery {
+		return err // it is missing all the same
 	}
-	return err
-}
-
-func (c *fileConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	res, err := c.SQLiteConn.ExecContext(ctx, query, args)
-	return res, c.explain(err)
-}
-
-func (c *fileConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := c.SQLiteConn.QueryContext(ctx, query, args)
-	return rows, c.explain(err)
-}
-
-func (c *fileConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	s, err := c.SQLiteConn.PrepareContext(ctx, query)
-	if err != nil {
-		return nil, c.explain(err)
-	}
-	return &fileStmt{SQLiteStmt: s.(*sqlite3.SQLiteStmt), c: c}, nil
-}
-
-func (c *fileConn) Prepare(query string) (driver.Stmt, error) {
-	return c.PrepareContext(context.Background(), query)
-}
-
-// BeginTx begins a transaction; one that is ReadOnly refuses to write.
-func (c *fileConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
-	if !opts.ReadOnly {
-		t, err := c.SQLiteConn.BeginTx(ctx, opts)
-		if err != nil {
-			return nil, c.explain(err)
-		}
-		return &fileTx{Tx: t, c: c}, nil
-	}
-	_, err := c.SQLiteConn.ExecContext(ctx, "PRAGMA query_only=1; BEGIN; SELECT 1 FROM sqlite_schema", nil)
-	t := &fileTx{c: c, readOnly: true}
-	if err != nil {
-		return nil, also(err, t.end("ROLLBACK"))
-	}
-	return t, nil
-}
-
-// IsValid is asked when the connection goes back to the pool.
-func (c *fileConn) IsValid() bool {
-	if c.AutoCommit() {
-		return true
-	}
-	_, err := c.SQLiteConn.ExecContext(context.Background(), "ROLLBACK", nil)
-	return err == nil
-}
-
-// ResetSession is called before the connection is used again. A connection to
-// a file that a save has replaced meanwhile gives way to a new one, which reads
-// the new file.
-func (c *fileConn) ResetSession(context.Context) error {
-	now, err := os.Stat(c.tool.path)
-	same := err == nil && (c.file == nil && c.tool.lock != nil || c.file != nil && os.SameFile(now, c.file))
-	if !same && !(errors.Is(err, fs.ErrNotExist) && c.file == nil) {
-		return driver.ErrBadConn
-	}
-	return nil
-}
-
-func (c *fileConn) Close() error {
-	return also(c.SQLiteConn.Close(), c.tool.users.remove())
-}
-
-// fileTx is a transaction on the file.
-type fileTx struct {
-	driver.Tx // nil when read-only
-	c         *fileConn
-	readOnly  bool
-}
-
-func (t *fileTx) Commit() error {
-	if t.readOnly {
-		return t.end("COMMIT")
-	}
-	return t.c.explain(t.Tx.Commit())
-}
-
-func (t *fileTx) Rollback() error {
-	if t.readOnly {
-		return t.end("ROLLBACK")
-	}
-	return t.Tx.Rollback()
-}
-
-// end ends a read-only transaction, and the refusal to write with it.
-func (t *fileTx) end(how string) error {
-	var err error
-	if !t.c.AutoCommit() {
-		_, err = t.c.SQLiteConn.ExecContext(context.Background(), how, nil)
-	}
-	on, _ := parseBool(t.c.tool.cfg.Params["_query_only"])
-	if on {
-		return err
-	}
-	_, err2 := t.c.SQLiteConn.ExecContext(context.Background(), "PRAGMA query_only=0", nil)
-	return also(err, err2)
-}
-
-// fileStmt is a prepared statement on the file.
-type fileStmt struct {
-	*sqlite3.SQLiteStmt
-	c *fileConn
-}
-
-func (s *fileStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	res, err := s.SQLiteStmt.ExecContext(ctx, args)
-	return res, s.c.explain(err)
-}
-
-func (s *fileStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := s.SQLiteStmt.QueryContext(ctx, args)
-	return rows, s.c.explain(err)
+	return fmt.Errorf("%w; %v, which has not saved it yet", err, ownedBy(path, owner))
 }

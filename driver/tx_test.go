@@ -768,7 +768,7 @@ func TestLock_everyEnd(t *testing.T) {
 // Ensure that a connection whose database a Deserialize through Raw has taken
 // away is not used again: it is another database's now.
 func TestRaw_deserialize(t *testing.T) {
-	db := newTable(t, "")
+	db := newTable(t, "?sqlite_wal=off") // a save or flush is a connection too
 	db.SetMaxOpenConns(1)
 	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
 	conn, err := db.Conn(ctx)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // count is the number of rows in t.
@@ -41,7 +42,9 @@ func TestWAL_commit(t *testing.T) {
 			require.Equal(t, n, count(t, after), how+params)
 			require.Equal(t, "ok", testdb.Text(t, after, "PRAGMA integrity_check"))
 			require.NoError(t, after.Close())
-			require.NoFileExists(t, to+"-memwal")
+			pending, err := snapshot.LogPending(to)
+			require.NoError(t, err)
+			require.False(t, pending, how+params)
 			plain, err := sql.Open("sqlite3", to)
 			require.NoError(t, err)
 			require.Equal(t, n, count(t, plain), how+params)

@@ -21,7 +21,8 @@ const flushYields = 4
 // FlusherConfig says what a [Flusher] does and when. Flush and Pending are
 // required. All functions are called one at a time, from any goroutine.
 type FlusherConfig struct {
-	// Interval is the time between two flushes; 0: none but for who waits.
+	// Interval is the least time between the starts of two flushes that Soon asks
+	// for; 0: only Wait and failures ask for one.
 	Interval time.Duration
 
 	// Flush makes every commit made before the call durable.
@@ -43,15 +44,18 @@ type FlushEvent struct {
 	Failures int           // failed attempts in a row, this one included; 0 after success
 }
 
-// Flusher flushes a log: every interval, or for those who wait, as many of them
-// together as have come while the flush before ran. After a failure it tries
-// again by itself, at first after 50 ms, then after twice as long each time, at
-// most 5 seconds (or the interval, if that is shorter) apart.
+// Flusher flushes a log. With an interval it does so at the leading edge: the first
+// commit after a quiet interval is flushed at once, and what follows when the
+// interval is over. So a crash costs at most an interval and the length of a flush,
+// and a quiet database wakes nobody. For those who Wait it flushes as many commits
+// together as have come while the flush before ran. After a failure it tries again
+// by itself, at first after 50 ms, then after twice as long each time, at most 5
+// seconds (or the interval, if that is shorter) apart.
 //
 // Its methods may be called from any goroutine. It is in use until Close.
 type Flusher struct {
 	cfg  FlusherConfig
-	wake chan struct{} // capacity 1: failures has become 1, or closing is set
+	wake chan struct{} // capacity 1: soon or closing is set, or failures has become 1
 	done chan struct{} // closed when the goroutine has ended; then closeErr is set
 
 	closeErr error // written before done is closed, read after
@@ -60,10 +64,16 @@ type Flusher struct {
 	// held; atomic for those who ask.
 	failed atomic.Pointer[error]
 
-	// turn, of capacity 1, is a lock: who has sent to it flushes, for as long as
-	// that takes, and may use failures. It is taken before mu.
+	// soon is set by Soon, and cleared before the flush that answers it. Atomic,
+	// as every commit calls Soon.
+	soon atomic.Bool
+
+	// turn, of capacity 1, is a lock: whoever has sent to it flushes, for as long as
+	// that takes, and may use the fields below. It is taken before mu.
 	turn     chan struct{}
-	failures int // failed attempts in a row
+	failures int       // failed attempts in a row
+	began    time.Time // when the last attempt began; zero: there was none
+	ended    time.Time // when it ended
 
 	// mu guards the fields below. It is held for a few instructions.
 	mu      sync.Mutex
@@ -132,6 +142,27 @@ func (f *Flusher) Wait() error {
 
 var errPanicked = errors.New("sqlite-mem: the flush of the log panicked")
 
+// Soon asks for a flush of what was committed, as soon as the interval allows. After
+// a failure it asks for the next attempt: without an interval that is 50 ms after
+// the last. It does not wait.
+func (f *Flusher) Soon() {
+	if !f.soon.Load() && !f.soon.Swap(true) {
+		signal(f.wake)
+	}
+}
+
+// Recovered tells that a save has made everything durable, so that an earlier
+// failure counts no more.
+func (f *Flusher) Recovered() {
+	select {
+	case f.turn <- struct{}{}:
+		f.failures = 0
+		f.failed.Store(nil)
+		<-f.turn
+	default: // A flush is running, and will tell.
+	}
+}
+
 // Failed is the error of the last flush, nil if it worked.
 func (f *Flusher) Failed() error {
 	if err := f.failed.Load(); err != nil {
@@ -152,20 +183,16 @@ func (f *Flusher) Close() error {
 	return f.closeErr
 }
 
-// run flushes at every interval, and after failures.
+// run flushes when Soon asks for it, and after failures.
 func (f *Flusher) run() {
 	defer close(f.done)
 	timer := newAlarm()
 	defer timer.Stop()
 	for {
-		f.turn <- struct{}{}
-		failures := f.failures
-		<-f.turn
-		switch {
-		case failures > 0:
-			timer.Reset(f.backoff(failures))
-		case f.cfg.Interval > 0:
-			timer.Reset(f.cfg.Interval)
+		if due, ok := f.due(); ok {
+			timer.Reset(time.Until(due))
+		} else {
+			timer.Stop()
 		}
 		ticked := false
 		select {
@@ -177,8 +204,9 @@ func (f *Flusher) run() {
 		closing := f.closing
 		f.mu.Unlock()
 		if !ticked && !closing {
-			continue // a flush has failed for somebody who waited: set the timer
+			continue // Something has happened that may change when it is due.
 		}
+		f.soon.Store(false) // What is committed from here on asks again.
 		f.turn <- struct{}{}
 		var err error
 		if f.cfg.Pending() {
@@ -195,13 +223,31 @@ func (f *Flusher) run() {
 	}
 }
 
+// due tells when the next attempt is to begin, if there is to be one.
+func (f *Flusher) due() (time.Time, bool) {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	soon := f.soon.Load()
+	switch {
+	case f.failures > 0 && soon && f.cfg.Interval == 0:
+		return f.ended.Add(flushBackoffFirst), true
+	case f.failures > 0:
+		return f.ended.Add(f.backoff(f.failures)), true
+	case soon && f.cfg.Interval > 0:
+		return f.began.Add(f.cfg.Interval), true
+	}
+	return time.Time{}, false
+}
+
 // attemptLocked flushes once, stores the error, and tells of it. A panic of Flush
 // is a failure, and goes on.
 func (f *Flusher) attemptLocked(err *error) {
 	e := FlushEvent{Start: time.Now(), Err: errPanicked}
+	f.began = e.Start
 	defer func() {
 		*err = e.Err
-		e.Duration = time.Since(e.Start)
+		f.ended = time.Now()
+		e.Duration = f.ended.Sub(e.Start)
 		if e.Err == nil {
 			f.failures = 0
 			f.failed.Store(nil)

@@ -37,22 +37,104 @@ func TestFlusher_groups(t *testing.T) {
 	})
 }
 
-// Ensure that an interval flushes what is pending and nothing else, and that the
-// close flushes what is left.
-func TestFlusher_interval(t *testing.T) {
+// Ensure that the first commit after a quiet interval is flushed at once, that those
+// which follow wait until the interval is over and then share one flush, that nothing
+// happens without a commit, and that the close flushes what is left.
+func TestFlusher_leadingEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pending, flushes := true, 0
+		start := time.Now()
+		var pending atomic.Int32
+		var flushes []time.Duration
 		f := NewFlusher(FlusherConfig{
 			Interval: time.Second,
-			Flush:    func() error { flushes++; pending = false; return nil },
-			Pending:  func() bool { return pending },
+			Flush: func() error {
+				flushes = append(flushes, time.Since(start))
+				time.Sleep(100 * time.Millisecond)
+				pending.Store(0)
+				return nil
+			},
+			Pending: func() bool { return pending.Load() > 0 },
 		})
-		time.Sleep(10500 * time.Millisecond)
+		commitAt := func(at time.Duration) {
+			pass(at - time.Since(start))
+			pending.Add(1)
+			f.Soon()
+		}
+		pass(5 * time.Second)
+		require.Empty(t, flushes)
+		commitAt(5500 * time.Millisecond)
+		for at := 5700; at < 7400; at += 100 {
+			commitAt(time.Duration(at) * time.Millisecond)
+		}
+		pass(5 * time.Second)
+		require.Equal(t, []time.Duration{5500 * time.Millisecond, 6500 * time.Millisecond, 7500 * time.Millisecond}, flushes)
+		commitAt(20 * time.Second)
 		synctest.Wait()
-		require.Equal(t, 1, flushes)
-		pending = true
+		require.Len(t, flushes, 4)
+		pass(200 * time.Millisecond)
+		pending.Add(1)
+		f.Soon()
 		require.NoError(t, f.Close())
-		require.Equal(t, 2, flushes)
+		require.Len(t, flushes, 5)
+	})
+}
+
+// Ensure that a commit which comes while a flush runs is flushed an interval after
+// the start of that one.
+func TestFlusher_commitDuringFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var flushes []time.Duration
+		var f *Flusher
+		f = NewFlusher(FlusherConfig{
+			Interval: time.Second,
+			Flush: func() error {
+				flushes = append(flushes, time.Since(start))
+				if len(flushes) == 1 {
+					f.Soon()
+				}
+				return nil
+			},
+			Pending: func() bool { return true },
+		})
+		f.Soon()
+		pass(10 * time.Second)
+		require.Equal(t, []time.Duration{0, time.Second}, flushes)
+		require.NoError(t, f.Close())
+	})
+}
+
+// Ensure that after a failure a new commit has the log tried again within 50 ms,
+// however long the pauses have grown, and that a save which has made everything
+// durable ends the failure at once.
+func TestFlusher_recovers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("broken")
+		var fails atomic.Bool
+		fails.Store(true)
+		f := NewFlusher(FlusherConfig{
+			Flush: func() error {
+				if fails.Load() {
+					return broken
+				}
+				return nil
+			},
+			Pending: func() bool { return true },
+		})
+		require.ErrorIs(t, f.Wait(), broken)
+		pass(time.Minute + 100*time.Millisecond) // the pauses are 5 s now
+		require.ErrorIs(t, f.Failed(), broken)
+		fails.Store(false)
+		f.Soon()
+		pass(flushBackoffFirst)
+		require.NoError(t, f.Failed())
+
+		fails.Store(true)
+		require.ErrorIs(t, f.Wait(), broken)
+		f.Recovered()
+		require.NoError(t, f.Failed())
+		fails.Store(false)
+		require.NoError(t, f.Close())
 	})
 }
 

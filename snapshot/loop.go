@@ -15,7 +15,7 @@ const (
 )
 
 // LoopConfig says what a [Loop] does and when. Save and Changed are required.
-// The loop calls all three functions from its own goroutine, one at a time,
+// The loop calls all functions from its own goroutine, one at a time,
 // without holding a lock. They must not call Sync or Close, which wait for
 // that goroutine.
 type LoopConfig struct {
@@ -32,6 +32,9 @@ type LoopConfig struct {
 	// Changed reports whether there is anything that the last successful Save
 	// did not cover. Nothing is saved when it says no.
 	Changed func() bool
+
+	// Tick, if not nil, is called at every interval, before Changed is asked.
+	Tick func()
 
 	// OnEvent, if not nil, is told of every attempt to save, before the Sync
 	// calls that wait for it return.
@@ -202,6 +205,9 @@ func (l *Loop) run() {
 
 		if b == nil && !ticked && !closing {
 			continue // the signal of a batch that was served already
+		}
+		if ticked && l.cfg.Tick != nil {
+			l.cfg.Tick()
 		}
 		var bytes int64
 		var err error

@@ -13,18 +13,20 @@ import (
 func sqliteMem() *Contender {
 	return &Contender{
 		Name: Reference,
-		DSN:  "PATH?sqlite_sync_interval=1d",
+		// Without the log, as the others in memory have none.
+		DSN: "PATH?sqlite_sync_interval=1d&sqlite_wal=off",
 		Durability: "none at a commit; everything at a save, which is atomic and synced, every sqlite_sync_interval " +
 			"(here only when the bench asks for it). A crash leaves the last save, whole",
 		Pool:      "any number of connections; its own queue of writers",
 		Safe:      true,
 		Save:      "driver.Sync: page images, checked, fsync, rename, fsync of the directory",
-		MailStore: "PATH?sqlite_sync_interval=1d",
+		MailStore: "PATH?sqlite_sync_interval=1d&sqlite_wal=off",
 		open:      openSqliteMem,
 	}
 }
 
-// sqliteMemLog is sqlite-mem with a log of what is committed, synced so often.
+// sqliteMemLog is sqlite-mem with a log of what is committed, synced so often. 1s is
+// the driver's default.
 func sqliteMemLog(wal string, interval time.Duration) *Contender {
 	dsn := "PATH?sqlite_sync_interval=1d&sqlite_wal=" + wal
 	durability := "every commit is synced, to a log, before it returns; one sync serves all that wait"

@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -13,16 +14,21 @@ import (
 // what recovery reads in a tenth of a second. A variable for the tests.
 var logMin int64 = 64 << 20
 
-// Durably returns when the commit with that epoch is on the disk, if that is
-// promised (WALCommit). It is called without the write lock, so that one flush
-// serves all who wait. Its error is a [*NotDurableError].
-func (s *Store) Durably(epoch uint64) error {
-	if s.opts.WAL != WALCommit || s.file.Durable() >= epoch {
+// Committed is told of every commit, with its epoch. With WALCommit it returns when
+// the commit is durable; with an interval it has the log flushed soon. It is called
+// without the write lock, so that one flush serves all who wait. Its error is a
+// [*NotDurableError].
+func (s *Store) Committed(epoch uint64) error {
+	flusher := s.flusher.Load()
+	if s.opts.WAL != WALCommit {
+		if flusher != nil {
+			flusher.Soon()
+		}
 		return nil
 	}
-	s.mu.Lock()
-	flusher := s.flusher
-	s.mu.Unlock()
+	if s.file.Durable() >= epoch {
+		return nil
+	}
 	err := snapshot.ErrClosed
 	if flusher != nil {
 		err = flusher.Wait()
@@ -33,22 +39,73 @@ func (s *Store) Durably(epoch uint64) error {
 	return nil
 }
 
-// MayWrite returns a [*NotDurableError] while commits cannot be made durable
-// although that is promised.
+// MayWrite returns an error while nothing may be committed: one that wraps
+// proclock.ErrLost or proclock.ErrUnavailable if this process may not own the file
+// any more, and a [*NotDurableError] while commits cannot be made durable although
+// that is promised. Then it has the log tried again.
 func (s *Store) MayWrite() error {
+	if s.lost.Load() != nil {
+		if err := s.owned(); err != nil {
+			return fmt.Errorf("sqlite-mem: %s: refused to write: %w", s.opts.Path, err)
+		}
+	}
 	if s.opts.WAL != WALCommit {
 		return nil
 	}
-	s.mu.Lock()
-	flusher := s.flusher
-	s.mu.Unlock()
+	flusher := s.flusher.Load()
 	if flusher == nil {
 		return nil
 	}
 	if err := flusher.Failed(); err != nil {
+		flusher.Soon()
 		return &NotDurableError{Path: s.opts.Path, Err: err}
 	}
 	return nil
+}
+
+// Settle makes durable what was committed before the call, as a DB.Close promises
+// while the store stays in use: that of the last handle saves, as if it were the last
+// user, and returns after the last event; the others flush the log, if there is one.
+// With an interval of 0 nothing is written.
+func (s *Store) Settle() error {
+	registry.mu.Lock()
+	last := s.entry.refs-s.entry.attached == 1
+	registry.mu.Unlock()
+	if last {
+		defer s.events.wait()
+	}
+	if s.opts.Path == "" || s.opts.SyncInterval == 0 {
+		return nil
+	}
+	if last {
+		_, err := s.Sync(context.Background())
+		return err
+	}
+	if s.flusher.Load() == nil {
+		return nil
+	}
+	return s.makeDurable(context.Background())
+}
+
+// makeDurable makes durable what was committed before the call. The end of ctx ends
+// the wait, not what is waited for.
+func (s *Store) makeDurable(ctx context.Context) error {
+	flusher := s.flusher.Load()
+	if flusher == nil {
+		_, err := s.Sync(ctx)
+		return err
+	}
+	if s.Unlogged() == 0 {
+		return nil
+	}
+	flushed := make(chan error, 1)
+	go func() { flushed <- flusher.Wait() }()
+	select {
+	case err := <-flushed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // WAL is Options.WAL.
@@ -88,49 +145,13 @@ func (s *Store) flush() error {
 	return err
 }
 
-// flushBySave has the loop save. It returns when that is done, but does not wait
-// for OnSync, which the loop calls before Sync returns: what that commits waits
-// for the turn of the flusher, which is ours.
+// flushBySave makes durable by a save what no log can tell.
 func (s *Store) flushBySave(loop *snapshot.Loop) error {
-	epoch := s.Engine.Epoch()
-	saved := s.nextSave()
-	synced := make(chan error, 1)
-	go func() {
-		_, err := loop.Sync(context.Background())
-		synced <- err
-	}()
-	for s.file.Durable() < epoch {
-		select {
-		case err := <-saved:
-			if err != nil {
-				return err
-			}
-			saved = s.nextSave() // it had begun before
-		case err := <-synced:
-			return err
-		}
+	_, err := loop.Sync(context.Background())
+	if err == snapshot.ErrClosed {
+		err = loop.Close(context.Background()) // its last save covers it
 	}
-	return nil
-}
-
-// nextSave returns a channel that gets the result of the next save that ends.
-func (s *Store) nextSave() <-chan error {
-	c := make(chan error, 1)
-	s.mu.Lock()
-	s.awaitSave = append(s.awaitSave, c)
-	s.mu.Unlock()
-	return c
-}
-
-// saveEnded tells those who wait for a save.
-func (s *Store) saveEnded(err error) {
-	s.mu.Lock()
-	waiting := s.awaitSave
-	s.awaitSave = nil
-	s.mu.Unlock()
-	for _, c := range waiting {
-		c <- err // of capacity 1, and sent to once
-	}
+	return err
 }
 
 func (s *Store) onFlush(ev snapshot.FlushEvent) {

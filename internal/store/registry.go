@@ -5,10 +5,12 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // registry holds the stores of this process.
@@ -38,6 +40,9 @@ type entry struct {
 // have it yet. Each Open needs one Release. ctx ends the loading, and the wait
 // for another's.
 //
+// A store whose last save failed is still here, without users. Open finds it
+// again. With other options it is saved first and loaded anew with them.
+//
 // Errors: *proclock.OwnedError when another process has the file,
 // proclock.ErrUnavailable when the lock cannot be made, those of
 // snapshot.File.Open and snapshot.Check, and ErrOptions when the store is open with
@@ -46,12 +51,11 @@ type entry struct {
 // cleared up.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	for {
-		registry.mu.Lock()
-		e := registry.entries[opts.key()]
-		if e == nil {
-			e = &entry{ready: make(chan struct{}), gone: make(chan struct{}), refs: 1}
-			registry.entries[opts.key()] = e
-			registry.mu.Unlock()
+		e, loads, err := opts.enter(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if loads {
 			e.store, e.err = load(ctx, opts, e)
 			if e.err != nil {
 				e.leave(opts.key())
@@ -59,29 +63,45 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 			close(e.ready)
 			return e.store, e.err
 		}
-		if e.closing {
-			gone := e.gone
-			registry.mu.Unlock()
-			select {
-			case <-gone:
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			continue
-		}
-		e.refs++
-		registry.mu.Unlock()
 		s, err := e.join(ctx, opts)
-		if err == errLoadFailed {
-			continue // whoever loaded it gave up, perhaps by a context of its own
+		if err == errAgain {
+			continue
 		}
 		return s, err
 	}
 }
 
-var errLoadFailed = errors.New("store: load failed")
+// enter counts one more user of the entry of o, waiting while its last user
+// saves. loads: the entry is new, and whoever made it loads the store.
+func (o Options) enter(ctx context.Context) (e *entry, loads bool, err error) {
+	for {
+		registry.mu.Lock()
+		e := registry.entries[o.key()]
+		if e == nil {
+			e = &entry{ready: make(chan struct{}), gone: make(chan struct{}), refs: 1}
+			registry.entries[o.key()] = e
+			registry.mu.Unlock()
+			return e, true, nil
+		}
+		if !e.closing {
+			e.refs++
+			registry.mu.Unlock()
+			return e, false, nil
+		}
+		gone := e.gone
+		registry.mu.Unlock()
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	}
+}
 
-// join waits until the store is loaded, for a caller that is already counted.
+// errAgain: the entry has left the registry, and a new one may work.
+var errAgain = errors.New("store: look again")
+
+// join waits until the store is loaded, for a caller that is counted already.
 func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 	select {
 	case <-e.ready:
@@ -99,13 +119,93 @@ func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 		return nil, ctx.Err()
 	}
 	if e.err != nil {
-		return nil, errLoadFailed
-	}
-	if err := e.store.opts.conflict(opts); err != nil {
-		return nil, errors.Join(err, e.store.Release())
+		return nil, errAgain // whoever loaded it gave up, perhaps by a context of its own
 	}
 	e.store.start()
-	return e.store, nil
+	conflict := e.store.opts.conflict(opts)
+	if conflict == nil {
+		return e.store, nil
+	}
+	alone := e.users() == 1
+	err := e.store.Release()
+	switch {
+	case !alone:
+		return nil, errors.Join(conflict, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w; it is kept in memory since a Close that could not save it: %w", conflict, err)
+	}
+	return nil, errAgain // it is saved and gone, and the next is loaded with these options
+}
+
+func (e *entry) users() int {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	return e.refs
+}
+
+// Find returns the store of the file at path if this process has it, one whose
+// last save failed included, and else nil. Each store that is found needs a
+// Release. It waits while the last user saves.
+func Find(ctx context.Context, path string) (*Store, error) {
+	return find(ctx, Options{Path: path}.key())
+}
+
+func find(ctx context.Context, key string) (*Store, error) {
+	for {
+		registry.mu.Lock()
+		e := registry.entries[key]
+		if e == nil {
+			registry.mu.Unlock()
+			return nil, nil
+		}
+		wait := e.gone
+		if !e.closing {
+			wait = e.ready
+			select {
+			case <-e.ready:
+				if e.err == nil {
+					e.refs++
+					registry.mu.Unlock()
+					e.store.start()
+					return e.store, nil
+				}
+				wait = e.gone
+			default:
+			}
+		}
+		registry.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// SyncAll makes every commit to every store with a file durable that was made
+// before the call: by the log where there is one, and else by a save. It waits for
+// all of them, and returns all errors.
+func SyncAll(ctx context.Context) error {
+	registry.mu.Lock()
+	keys := slices.Collect(maps.Keys(registry.entries))
+	registry.mu.Unlock()
+	errs := make([]error, len(keys))
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		wg.Go(func() {
+			s, err := find(ctx, key)
+			if err != nil || s == nil {
+				errs[i] = err
+				return
+			}
+			if s.Path() != "" {
+				err = s.makeDurable(ctx)
+			}
+			errs[i] = errors.Join(err, s.Release())
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // leave takes the entry out of the registry.
@@ -116,32 +216,33 @@ func (e *entry) leave(key string) {
 	registry.mu.Unlock()
 }
 
-// Release gives back one Open. The last one stops the saving, saves what has
-// changed since the last save (unless the interval is 0), frees the memory and
+// Release gives back one Open or Find. The last one stops the saving, saves what
+// has changed since the last save (unless the interval is 0), frees the memory and
 // gives up the file. If that save fails, its error is returned and the store
 // stays in memory, so that the next Open in this process finds everything and
-// tries again.
-func (s *Store) Release() error {
+// tries again. The others make durable what was committed: see Settle.
+func (s *Store) Release() error { return s.release((*Store).Settle) }
+
+// release lets go of the store, calling settle first if others stay.
+func (s *Store) release(settle func(*Store) error) error {
 	e := s.entry
 	registry.mu.Lock()
-	e.refs--
-	if e.refs > 0 {
-		// Whoever opened the file last is told whether it is saved, though
-		// connections of other databases still have it attached.
-		save := e.refs == e.attached && s.opts.Path != "" && s.opts.SyncInterval > 0
+	if e.refs > 1 {
 		registry.mu.Unlock()
-		if !save {
-			return nil
+		err := settle(s)
+		registry.mu.Lock()
+		if e.refs > 1 {
+			e.refs--
+			registry.mu.Unlock()
+			return err
 		}
-		_, err := s.Sync(context.Background())
-		if errors.Is(err, snapshot.ErrClosed) {
-			return nil // they have gone meanwhile, and the last of them saved
-		}
-		return err
+		// The others have gone meanwhile, and this is the last.
 	}
+	e.refs--
 	e.closing = true
 	registry.mu.Unlock()
 
+	s.start() // An Open that was cancelled comes without it.
 	err := s.stop()
 	saved := s.Unsaved() == 0
 	if err == nil {
@@ -156,6 +257,7 @@ func (s *Store) Release() error {
 		e.gone = make(chan struct{})
 		attached := errors.Is(err, memvfs.ErrInUse) && e.waiting > 0
 		registry.mu.Unlock()
+		s.events.wait()
 		if attached {
 			return nil
 		}
@@ -163,6 +265,7 @@ func (s *Store) Release() error {
 	}
 	err = s.free(saved)
 	e.leave(s.opts.key())
+	s.events.wait()
 	return err
 }
 
@@ -191,12 +294,13 @@ func (s *Store) Attach() bool {
 	return true
 }
 
-// Detach is the Release of an Attach.
+// Detach is the Release of an Attach. Only the last one saves: what was
+// committed is durable as any commit is.
 func (s *Store) Detach() error {
 	registry.mu.Lock()
 	s.entry.attached--
 	registry.mu.Unlock()
-	return s.Release()
+	return s.release(func(*Store) error { return nil })
 }
 
 // Count is the number of stores that this process has open, for tests.

@@ -33,9 +33,10 @@ type Options struct {
 	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
 	Keep         int           // states that the file had before that are kept; see snapshot.File.Keep
 	MaxMemory    int64         // cap on the size in bytes; 0: none
+	LockTimeout  time.Duration // longest wait for others that use the file; 0: none
 
 	Logger *slog.Logger         // not nil
-	OnSync func(snapshot.Event) // may be nil; called after every attempt to save
+	OnSync func(snapshot.Event) // may be nil; told of every attempt to save, see events
 }
 
 func (o Options) key() string {
@@ -82,20 +83,35 @@ type Store struct {
 	lock   *proclock.Lock // nil in memory only
 	memory int            // in memory only: its number in memoryNames
 
+	// lost is why this process may not own the file any more, nil if it does: see
+	// owned. Atomic for every writer.
+	lost atomic.Pointer[error]
+
 	// saved is the version that the file holds. Stored by the saving goroutine
 	// alone; atomic for those who ask whether there is something to save.
 	saved atomic.Uint64
 
-	file *snapshot.File // nil in memory only
+	file   *snapshot.File // nil in memory only
+	events *events        // of OnSync
+	begun  Start          // set by load
+
+	// flusher is nil without a log, or after stop. Stored under mu; atomic for
+	// every commit.
+	flusher atomic.Pointer[snapshot.Flusher]
 
 	mu      sync.Mutex
-	loop    *snapshot.Loop    // guarded by mu; nil in memory only, or after stop
-	flusher *snapshot.Flusher // guarded by mu; nil without a log, or after stop
-	saves   SaveStats         // guarded by mu
-	flushes FlushStats        // guarded by mu
-	logged  bool              // guarded by mu; the log says that saves fail
+	loop    *snapshot.Loop // guarded by mu; nil in memory only, or after stop
+	saves   SaveStats      // guarded by mu
+	flushes FlushStats     // guarded by mu
+	logged  bool           // guarded by mu; the log says that saves fail
+	watched string         // guarded by mu; the last error of watch
+}
 
-	awaitSave []chan<- error // guarded by mu; who waits for the end of a save
+// Start tells how the store began.
+type Start struct {
+	Unclean bool  // the server before ended without closing the file
+	Commits int   // recovered from its log, which the file did not have
+	Torn    int64 // bytes of one more, which the end of that server had cut short
 }
 
 // SaveStats tell of the saves of a store.
@@ -119,13 +135,13 @@ type FlushStats struct {
 
 // load makes the store and fills it from its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
-	s = &Store{opts: opts, entry: e}
+	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync)}
 	defer func() {
 		if err != nil {
 			if s.Engine != nil {
 				err = errors.Join(err, s.Engine.Close())
 			}
-			err = errors.Join(err, s.free(false))
+			err = errors.Join(err, s.giveUp())
 			s = nil
 		}
 	}()
@@ -136,9 +152,11 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		// changes several attached files, so it is in a directory that exists.
 		path = filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.memory))
 	} else {
-		if s.lock, err = proclock.Acquire(ctx, path, proclock.Server); err != nil {
+		var end func()
+		if s.lock, end, err = acquire(ctx, opts); err != nil {
 			return s, err
 		}
+		defer end()
 		// Before the lock was ours, somebody may have put a link there.
 		if target, err := snapshot.Resolve(path); err != nil || target != path {
 			return s, errors.Join(err, fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target))
@@ -155,8 +173,10 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		s.saved.Store(s.Engine.Epoch())
 		return s, nil
 	}
+	_, s.begun.Unclean = s.lock.Previous()
 	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
 	s.file.Keep = opts.Keep
+	s.file.Wait = opts.LockTimeout
 	s.file.Owned = s.owned
 	found, err := s.file.Open(ctx, s.Engine)
 	if err != nil {
@@ -175,6 +195,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.saved.Store(epoch)
 	if found.Recovered {
 		s.saved.Store(epoch - 1) // the log has more than the file
+		s.begun.Commits, s.begun.Torn = found.Commits, found.Torn
 		opts.Logger.Info("sqlite-mem: recovered what a crash had left in the log", "path", path,
 			"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
 	}
@@ -182,11 +203,43 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	return s, nil
 }
 
-// owned is snapshot.File.Owned.
+// acquire makes this process the owner of the file, and keeps its own connections to
+// the file on the disk away until end is called. It waits for the transactions of those
+// connections, and for those that have it attached; then for tools of other processes
+// that write to the file, and for a recovery. A server is no reason to wait.
+func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, opts.LockTimeout)
+	defer cancel()
+	if by, owned, err := proclock.OwnerOf(opts.Path); err == nil && owned && by.Role == proclock.Server {
+		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role}
+	}
+	// In this order: with the lock, an attached file that is waited for could not be
+	// written any more.
+	if end, err = memvfs.BeginLoad(ctx, opts.Path); err != nil {
+		return nil, nil, err
+	}
+	if lock, err = proclock.Acquire(ctx, opts.Path, proclock.Server); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return lock, end, nil
+}
+
+// owned is snapshot.File.Owned: it makes sure that this process still owns the file.
+// Somebody may have removed or replaced the lock file. If another process has the file,
+// MayWrite refuses writers from then on: what they commit could never be saved.
 func (s *Store) owned() error {
 	err := s.lock.Check()
-	if errors.Is(err, proclock.ErrLost) {
-		return fmt.Errorf("%w: %w", snapshot.ErrNotOwner, err)
+	if err == nil {
+		s.lost.Store(nil)
+		return nil
+	}
+	if !errors.Is(err, proclock.ErrLost) {
+		return err
+	}
+	err = fmt.Errorf("%w: %w", snapshot.ErrNotOwner, err)
+	if s.lost.Swap(&err) == nil {
+		s.opts.Logger.Error("sqlite-mem: the process lock is lost; writers are refused", "path", s.opts.Path, "error", err)
 	}
 	return err
 }
@@ -248,6 +301,25 @@ func (e source) PinChanges(pages []uint64) (snapshot.Image, []uint64, bool, erro
 	return img, pages, all, nil
 }
 
+// watch looks at every interval whether file, log and lock are where they were.
+func (s *Store) watch() {
+	err := s.file.Check()
+	s.mu.Lock()
+	loop, told := s.loop, s.watched
+	s.watched = ""
+	if err != nil {
+		s.watched = err.Error()
+	}
+	s.mu.Unlock()
+	switch {
+	case err == nil:
+	case errors.Is(err, snapshot.ErrNeedsSave):
+		loop.Soon()
+	case err.Error() != told:
+		s.opts.Logger.Error("sqlite-mem: the file or what is beside it was changed", "path", s.opts.Path, "error", err)
+	}
+}
+
 // start begins the saving, if the store has a file and does not save yet.
 func (s *Store) start() {
 	if s.opts.Path == "" {
@@ -262,15 +334,16 @@ func (s *Store) start() {
 		Interval: s.opts.SyncInterval,
 		Save:     s.save,
 		Changed:  func() bool { return s.Unsaved() > 0 },
+		Tick:     s.watch,
 		OnEvent:  s.onEvent,
 	})
 	if s.opts.WAL != WALOff {
-		s.flusher = snapshot.NewFlusher(snapshot.FlusherConfig{
+		s.flusher.Store(snapshot.NewFlusher(snapshot.FlusherConfig{
 			Interval: max(s.opts.WAL, 0),
 			Flush:    s.flush,
 			Pending:  func() bool { return s.Unlogged() > 0 },
 			OnEvent:  s.onFlush,
-		})
+		}))
 	}
 }
 
@@ -278,7 +351,7 @@ func (s *Store) start() {
 // the log. After an error start can be called.
 func (s *Store) stop() error {
 	s.mu.Lock()
-	loop, flusher := s.loop, s.flusher
+	loop, flusher := s.loop, s.flusher.Load()
 	s.mu.Unlock()
 	if loop == nil {
 		return nil
@@ -288,13 +361,14 @@ func (s *Store) stop() error {
 		err = errors.Join(err, flusher.Close())
 	}
 	s.mu.Lock()
-	s.loop, s.flusher = nil, nil
+	s.loop = nil
+	s.flusher.Store(nil)
 	s.mu.Unlock()
 	return err
 }
 
-// free gives up what the store has besides its engine, which is closed. Fields
-// that load has not set are skipped. saved: the file has everything.
+// free gives up what the store has besides its engine, which is closed. saved: the
+// file has everything.
 func (s *Store) free(saved bool) error {
 	var errs []error
 	if s.file != nil {
@@ -309,9 +383,25 @@ func (s *Store) free(saved bool) error {
 	return errors.Join(errs...)
 }
 
+// giveUp is free for a store that could not be loaded. That a server before ended
+// uncleanly stays on record for the next.
+func (s *Store) giveUp() error {
+	lock := s.lock
+	s.lock = nil
+	err := s.free(false)
+	if lock != nil {
+		err = errors.Join(err, lock.Abandon())
+	}
+	return err
+}
+
+// beforeSave is replaced by tests that hold a save up.
+var beforeSave = func(*Store) {}
+
 // save writes the last commit to the file. It takes no lock of the database:
 // neither readers nor writers notice.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
+	beforeSave(s)
 	pace := snapshot.Pace{Background: !awaited}
 	if s.opts.SyncInterval > 0 {
 		pace.Overdue = time.Now().Add(s.opts.SyncInterval)
@@ -319,12 +409,14 @@ func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	saved, err := s.file.Save(ctx, pace)
 	if err == nil {
 		s.saved.Store(saved.Version)
+		if flusher := s.flusher.Load(); flusher != nil {
+			flusher.Recovered()
+		}
 	}
 	if saved.NotKept != nil {
 		s.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)",
 			"path", s.opts.Path, "error", saved.NotKept)
 	}
-	s.saveEnded(err)
 	s.Engine.Drain()
 	return saved.Bytes, err
 }
@@ -353,9 +445,7 @@ func (s *Store) onEvent(ev snapshot.Event) {
 	if recovered {
 		s.opts.Logger.Info("sqlite-mem: save works again", "path", s.opts.Path)
 	}
-	if s.opts.OnSync != nil {
-		s.opts.OnSync(ev)
-	}
+	s.events.add(ev)
 }
 
 // Sync saves what has changed and returns the bytes written, 0 when nothing
@@ -395,6 +485,9 @@ func (s *Store) Unsaved() uint64 {
 	saved := s.saved.Load() // first: the epoch only grows, so this never goes below 0
 	return s.Engine.Epoch() - saved
 }
+
+// Start tells how the store began.
+func (s *Store) Start() Start { return s.begun }
 
 // SaveStats returns the counters of the saves.
 func (s *Store) SaveStats() SaveStats {

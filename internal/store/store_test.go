@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -214,7 +215,7 @@ func TestAttach(t *testing.T) {
 	require.False(t, (&Store{entry: &entry{ready: make(chan struct{})}}).Attach())
 
 	saving, save := make(chan struct{}), make(chan struct{})
-	opts.OnSync = func(snapshot.Event) { saving <- struct{}{}; <-save }
+	holdSaves(t, func() { saving <- struct{}{}; <-save })
 	s := mustOpen(t, opts)
 	exec(t, s, "CREATE TABLE t(x)")
 	released := make(chan error)
@@ -240,11 +241,215 @@ func TestAttach(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.NoError(t, s.Detach())
 	require.Zero(t, Count())
-	again := opts
-	again.OnSync = nil
-	s = mustOpen(t, again)
+	go func() { <-saving }()
+	s = mustOpen(t, opts)
 	exec(t, s, "DROP TABLE u; DROP TABLE t")
 	require.NoError(t, s.Release())
+}
+
+// holdSaves has every save of the test call hold first.
+func holdSaves(t testing.TB, hold func()) {
+	was := beforeSave
+	beforeSave = func(*Store) { hold() }
+	t.Cleanup(func() { beforeSave = was })
+}
+
+// Ensure that OnSync holds up no save and no Sync, is called for one event after the
+// other in their order, and for the last one before the last Release returns.
+func TestOnSync_order(t *testing.T) {
+	opts := options(t)
+	var got []time.Time
+	first := make(chan struct{})
+	opts.OnSync = func(e snapshot.Event) {
+		if len(got) == 0 {
+			<-first
+		}
+		got = append(got, e.Start)
+	}
+	s := mustOpen(t, opts)
+	for i := range 5 {
+		exec(t, s, fmt.Sprintf("CREATE TABLE t%d(x)", i))
+		n, err := s.Sync(ctx)
+		require.NoError(t, err)
+		require.Positive(t, n)
+	}
+	exec(t, s, "CREATE TABLE last(x)")
+	time.AfterFunc(20*time.Millisecond, func() { close(first) })
+	require.NoError(t, s.Release())
+	require.Len(t, got, 6)
+	require.IsIncreasing(t, []int64{got[0].UnixNano(), got[1].UnixNano(), got[2].UnixNano(), got[3].UnixNano(), got[4].UnixNano(), got[5].UnixNano()})
+}
+
+// Ensure that OnSync may let go of the store, of its own or of another whose OnSync
+// lets go of the first, without waiting for itself.
+func TestOnSync_release(t *testing.T) {
+	a, b := options(t), options(t)
+	var sa, sb *Store
+	done := make(chan error, 2)
+	both := make(chan struct{})
+	var n atomic.Int32
+	meet := func() {
+		if n.Add(1) == 2 {
+			close(both)
+		}
+		<-both
+	}
+	a.OnSync = func(e snapshot.Event) { meet(); done <- sb.Release() }
+	b.OnSync = func(e snapshot.Event) { meet(); done <- sa.Release() }
+	sa, sb = mustOpen(t, a), mustOpen(t, b)
+	for _, s := range []*Store{sa, sb} {
+		exec(t, s, "CREATE TABLE t(x)")
+		_, err := s.Sync(ctx)
+		require.NoError(t, err)
+	}
+	require.NoError(t, <-done)
+	require.NoError(t, <-done)
+	require.Zero(t, Count())
+}
+
+// notSaved returns the options of a store whose last Release failed to save a table
+// t, and what makes saving work again.
+func notSaved(t *testing.T) (opts Options, mend func()) {
+	opts = options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	dir := filepath.Dir(opts.Path)
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	require.Error(t, s.Release())
+	require.Equal(t, 1, Count())
+	return opts, func() { require.NoError(t, os.Rename(dir+"-away", dir)) }
+}
+
+// Ensure that what a last Release could not save is found by every later way to the
+// store, and is saved by it or kept: an Open like the first, one with other options,
+// one that is cancelled, a Find, and SyncAll.
+func TestRelease_notSaved(t *testing.T) {
+	other := func(o Options) Options { o.Keep = 2; return o }
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	for name, use := range map[string]func(t *testing.T, opts Options, works bool){
+		"open": func(t *testing.T, opts Options, works bool) {
+			s := mustOpen(t, opts)
+			exec(t, s, "SELECT * FROM t")
+			require.Equal(t, works, s.Release() == nil)
+		},
+		"open with other options": func(t *testing.T, opts Options, works bool) {
+			s, err := Open(ctx, other(opts))
+			if !works {
+				require.ErrorIs(t, err, ErrOptions)
+				require.ErrorIs(t, err, os.ErrNotExist)
+				return
+			}
+			require.NoError(t, err)
+			exec(t, s, "SELECT * FROM t")
+			require.NoError(t, s.Release())
+		},
+		"cancelled open": func(t *testing.T, opts Options, works bool) {
+			s, err := Open(cancelled, opts)
+			if err == nil { // the store is there, there is nothing to wait for
+				require.Equal(t, works, s.Release() == nil)
+			}
+		},
+		"find": func(t *testing.T, opts Options, works bool) {
+			s, err := Find(ctx, opts.Path)
+			require.NoError(t, err)
+			if s == nil {
+				require.True(t, works)
+				return
+			}
+			_, err = s.Sync(ctx)
+			require.Equal(t, works, err == nil)
+			require.Equal(t, works, s.Release() == nil)
+		},
+		"sync all": func(t *testing.T, opts Options, works bool) {
+			require.Equal(t, works, SyncAll(ctx) == nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts, mend := notSaved(t)
+			for range 2 {
+				use(t, opts, false)
+				unused(t, opts)
+			}
+			mend()
+			use(t, opts, true)
+			unused(t, opts)
+			s := mustOpen(t, opts)
+			exec(t, s, "SELECT * FROM t")
+			require.NoError(t, s.Release())
+			s = mustOpen(t, opts)
+			exec(t, s, "SELECT * FROM t")
+			require.NoError(t, s.Release())
+		})
+	}
+}
+
+// unused waits until the store is gone or kept without users.
+func unused(t *testing.T, opts Options) {
+	require.Eventually(t, func() bool {
+		registry.mu.Lock()
+		defer registry.mu.Unlock()
+		e := registry.entries[opts.key()]
+		return e == nil || e.refs == 0 && !e.closing
+	}, 10*time.Second, time.Millisecond)
+}
+
+// Ensure that a Release which is not the last makes the commits durable by the log,
+// if there is one, and that the last one saves.
+func TestRelease_flushes(t *testing.T) {
+	opts := options(t)
+	opts.WAL = time.Hour
+	s, other := mustOpen(t, opts), mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	_, err := s.Sync(ctx)
+	require.NoError(t, err)
+	exec(t, s, "INSERT INTO t VALUES(1)")
+	require.EqualValues(t, 1, s.Unlogged())
+	require.NoError(t, s.Release())
+	require.Zero(t, other.Unlogged())
+	require.EqualValues(t, 1, other.Unsaved())
+	require.NoError(t, other.Release())
+	require.NoFileExists(t, opts.Path+"-memwal")
+}
+
+// Ensure that SyncAll makes every store durable, by its log or by a save, waits no
+// longer than its context, and returns the errors of all.
+func TestSyncAll(t *testing.T) {
+	logged, plain, manual, broken := options(t), options(t), options(t), options(t)
+	logged.WAL = time.Hour
+	manual.SyncInterval = 0
+	var stores []*Store
+	for _, opts := range []Options{logged, plain, manual, broken} {
+		s := mustOpen(t, opts)
+		stores = append(stores, s)
+		exec(t, s, "CREATE TABLE t(x)")
+	}
+	memory := mustOpen(t, Options{Name: t.Name(), Logger: slog.Default()})
+	require.NoError(t, SyncAll(ctx))
+	for _, s := range stores {
+		require.Zero(t, s.Unlogged())
+		exec(t, s, "INSERT INTO t VALUES(1)")
+	}
+	dir := filepath.Dir(broken.Path)
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	err := SyncAll(ctx)
+	require.ErrorContains(t, err, broken.Path)
+	for i, s := range stores {
+		require.Equal(t, i == 3, s.Unlogged() > 0)
+	}
+	require.Positive(t, stores[0].LogBytes())
+	require.NoError(t, os.Rename(dir+"-away", dir))
+
+	release := make(chan struct{})
+	holdSaves(t, func() { <-release })
+	exec(t, stores[1], "INSERT INTO t VALUES(2)")
+	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, SyncAll(short), context.DeadlineExceeded)
+	close(release)
+	for _, s := range append(stores, memory) {
+		require.NoError(t, s.Release())
+	}
 }
 
 // Ensure that a store that is open elsewhere when its last user lets go of it,
@@ -308,9 +513,51 @@ func TestFlush_rotation(t *testing.T) {
 	for i := 0; s.SaveStats().Saves < 3; i++ {
 		require.Less(t, i, 1000)
 		exec(t, s, "UPDATE t SET x=randomblob(1000000)")
-		require.NoError(t, s.Durably(s.Engine.Epoch()))
+		require.NoError(t, s.Committed(s.Engine.Epoch()))
 		require.Less(t, s.LogBytes(), int64(100<<20))
 	}
 	require.Zero(t, s.Unlogged())
+	require.NoError(t, s.Release())
+}
+
+// Ensure that a lock file which was removed is made again, that while another process
+// has it writers are refused and nothing is saved over the file, and that all goes on
+// when it is free again.
+func TestOwned_lost(t *testing.T) {
+	opts := options(t)
+	opts.SyncInterval = 20 * time.Millisecond
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	_, err := s.Sync(ctx)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	require.Eventually(t, func() bool { _, err := os.Stat(opts.Path + ".lock"); return err == nil }, 10*time.Second, time.Millisecond)
+	require.NoError(t, s.MayWrite())
+
+	require.NoError(t, s.Release())
+
+	opts.SyncInterval = time.Hour
+	s = mustOpen(t, opts)
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	lock, err := proclock.Acquire(ctx, opts.Path, proclock.Recovery)
+	require.NoError(t, err)
+	before, err := os.Stat(opts.Path)
+	require.NoError(t, err)
+	require.NoError(t, s.MayWrite(), "not noticed yet")
+	exec(t, s, "CREATE TABLE u(x)")
+	_, err = s.Sync(ctx)
+	var foreign *snapshot.ForeignChangeError
+	require.ErrorAs(t, err, &foreign)
+	require.ErrorContains(t, err, "the process lock is lost")
+	require.ErrorIs(t, s.MayWrite(), proclock.ErrLost)
+	exec(t, s, "INSERT INTO t VALUES(1)") // without the driver, which asks MayWrite
+	_, err = s.Sync(ctx)
+	require.ErrorAs(t, err, &foreign)
+	now, err := os.Stat(opts.Path)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(before, now), "the file was saved over")
+
+	require.NoError(t, lock.Release())
+	require.NoError(t, s.MayWrite())
 	require.NoError(t, s.Release())
 }

@@ -1,0 +1,280 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// fileConn is a connection to the file. It is go-sqlite3's own but for the
+// pool's questions, read-only transactions, and errors that say who owns the
+// file.
+type fileConn struct {
+	*sqlite3.SQLiteConn
+	tool *tool
+	facts
+
+	// stale: the file is not the database any more. The connection gives way to a
+	// new one.
+	stale bool
+}
+
+var (
+	_ driver.Conn               = (*fileConn)(nil)
+	_ driver.ConnPrepareContext = (*fileConn)(nil)
+	_ driver.ExecerContext      = (*fileConn)(nil)
+	_ driver.QueryerContext     = (*fileConn)(nil)
+	_ driver.ConnBeginTx        = (*fileConn)(nil)
+	_ driver.Pinger             = (*fileConn)(nil)
+	_ driver.SessionResetter    = (*fileConn)(nil)
+	_ driver.Validator          = (*fileConn)(nil)
+	_ RawConn                   = (*fileConn)(nil)
+	_ backuper                  = (*fileConn)(nil)
+)
+
+// connected is the ConnectHook.
+func (c *fileConn) connected(inner *sqlite3.SQLiteConn) error {
+	err := errors.Join(
+		inner.RegisterFunc("sqlite_mem_sync", func() int64 { return 0 }, false), // see tool.sync
+		inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
+			b, err := json.Marshal(c.tool.stats())
+			return string(b), err
+		}, false),
+	)
+	if err == nil && !c.readOnly {
+		err = leaveWAL(inner)
+	}
+	if err == nil && c.tool.cfg.ConnectHook != nil {
+		err = c.tool.cfg.ConnectHook(inner)
+	}
+	return err
+}
+
+// leaveWAL takes the file out of WAL mode, in which an idle connection would keep a
+// server from loading it. While another program has it open that cannot be done, and
+// the connection works in WAL mode as that does.
+func leaveWAL(inner *sqlite3.SQLiteConn) error {
+	mode, err := pragma(inner, "PRAGMA main.journal_mode")
+	if err != nil || mode != "wal" {
+		return err
+	}
+	_, err = pragma(inner, "PRAGMA main.journal_mode=DELETE")
+	var e sqlite3.Error
+	if errors.As(err, &e) && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked || e.Code == sqlite3.ErrReadonly) {
+		return nil
+	}
+	return err
+}
+
+// pragma returns the first value of the first row as text.
+func pragma(c *sqlite3.SQLiteConn, query string) (string, error) {
+	rows, err := c.QueryContext(background, query, nil)
+	if err != nil {
+		return "", err
+	}
+	row := make([]driver.Value, len(rows.Columns()))
+	err = rows.Next(row)
+	if err := also(err, rows.Close()); err != nil {
+		return "", err
+	}
+	return fmt.Sprint(row[0]), nil
+}
+
+// Raw returns the connection of go-sqlite3.
+func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
+
+func (c *fileConn) backup(ctx context.Context, path string) error {
+	return snapshot.BackupFrom(ctx, path, func(name string) error {
+		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
+		return err
+	})
+}
+
+// explain makes of SQLite's refusal to write an error that says why. A refusal
+// because the file is not the database any more becomes driver.ErrBadConn outside a
+// transaction: nothing was done, and database/sql tries again on a new connection.
+func (c *fileConn) explain(err error) error {
+	e, ok := err.(sqlite3.Error)
+	if !ok || e.Code != sqlite3.ErrReadonly {
+		return err
+	}
+	if e.ExtendedCode == sqlite3.ErrReadonlyDbMoved {
+		c.stale = true
+		if c.AutoCommit() {
+			return driver.ErrBadConn
+		}
+		return fmt.Errorf("sqlite-mem: %s: a server has replaced the file since the transaction began; begin it again: %w", c.tool.path, e)
+	}
+	owner := c.owner
+	if by, owned, oerr := proclock.OwnerOf(c.tool.path); oerr == nil {
+		owner = nil
+		if owned {
+			owner = ownedBy(c.tool.path, by)
+		}
+	}
+	switch {
+	case owner != nil:
+		return newOwnedError(owner, e)
+	case c.owner != nil && c.AutoCommit():
+		c.stale = true // the server has gone, and a new connection may write
+		return driver.ErrBadConn
+	}
+	return err
+}
+
+func (c *fileConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	res, err := c.SQLiteConn.ExecContext(ctx, query, args)
+	return res, c.explain(err)
+}
+
+func (c *fileConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := c.SQLiteConn.QueryContext(ctx, query, args)
+	return rows, c.explain(err)
+}
+
+func (c *fileConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	s, err := c.SQLiteConn.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	return &fileStmt{SQLiteStmt: s.(*sqlite3.SQLiteStmt), c: c}, nil
+}
+
+func (c *fileConn) Prepare(query string) (driver.Stmt, error) {
+	return c.PrepareContext(context.Background(), query)
+}
+
+// BeginTx begins a transaction; one that is ReadOnly refuses to write.
+func (c *fileConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if !opts.ReadOnly {
+		t, err := c.SQLiteConn.BeginTx(ctx, opts)
+		if err != nil {
+			return nil, c.explain(err)
+		}
+		return &fileTx{Tx: t, c: c}, nil
+	}
+	_, err := c.SQLiteConn.ExecContext(ctx, "PRAGMA query_only=1; BEGIN; SELECT 1 FROM sqlite_schema", nil)
+	t := &fileTx{c: c, readOnly: true}
+	if err != nil {
+		return nil, also(err, t.end("ROLLBACK"))
+	}
+	return t, nil
+}
+
+// IsValid is asked when the connection goes back to the pool.
+func (c *fileConn) IsValid() bool {
+	if c.stale {
+		return false
+	}
+	if c.AutoCommit() {
+		return true
+	}
+	_, err := c.SQLiteConn.ExecContext(context.Background(), "ROLLBACK", nil)
+	return err == nil
+}
+
+// ResetSession is called before the connection is used again. A connection gives way
+// to a new one when what it was opened by is not so any more: the process has become
+// the server, a save has replaced the file, a server has come or gone.
+func (c *fileConn) ResetSession(context.Context) error {
+	if c.stale || c.tool.closed.Load() || c.changed() {
+		return driver.ErrBadConn
+	}
+	return nil
+}
+
+// changed reports whether the facts are others now.
+func (c *fileConn) changed() bool {
+	now, err := os.Stat(c.tool.path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return true // the new connection tells
+	case (err == nil) != (c.file != nil):
+		// A connection that may write makes the file with its first write.
+		if c.file != nil || c.readOnly {
+			return true
+		}
+		c.file = now
+	case err == nil && !os.SameFile(now, c.file):
+		return true
+	}
+	by, owned, err := proclock.OwnerOf(c.tool.path)
+	owned = owned && by.Role != proclock.Recovery
+	switch {
+	case err != nil:
+		return false // nothing is known to have changed
+	case owned != (c.owner != nil):
+		return true
+	case owned:
+		return false
+	}
+	// A server that came and went meanwhile may have left a log.
+	pending, err := snapshot.LogPending(c.tool.path)
+	return err != nil || pending && !c.readOnly
+}
+
+func (c *fileConn) Close() error {
+	return also(c.SQLiteConn.Close(), c.tool.leave())
+}
+
+// fileTx is a transaction on the file.
+type fileTx struct {
+	driver.Tx // nil when read-only
+	c         *fileConn
+	readOnly  bool
+}
+
+func (t *fileTx) Commit() error {
+	if t.readOnly {
+		return t.end("COMMIT")
+	}
+	return t.c.explain(t.Tx.Commit())
+}
+
+func (t *fileTx) Rollback() error {
+	if t.readOnly {
+		return t.end("ROLLBACK")
+	}
+	return t.Tx.Rollback()
+}
+
+// end ends a read-only transaction, and the refusal to write with it.
+func (t *fileTx) end(how string) error {
+	var err error
+	if !t.c.AutoCommit() {
+		_, err = t.c.SQLiteConn.ExecContext(context.Background(), how, nil)
+	}
+	on, _ := parseBool(t.c.tool.cfg.Params["_query_only"])
+	if on {
+		return err
+	}
+	_, err2 := t.c.SQLiteConn.ExecContext(context.Background(), "PRAGMA query_only=0", nil)
+	return also(err, err2)
+}
+
+// fileStmt is a prepared statement on the file.
+type fileStmt struct {
+	*sqlite3.SQLiteStmt
+	c *fileConn
+}
+
+func (s *fileStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	res, err := s.SQLiteStmt.ExecContext(ctx, args)
+	return res, s.c.explain(err)
+}
+
+func (s *fileStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := s.SQLiteStmt.QueryContext(ctx, args)
+	return rows, s.c.explain(err)
+}

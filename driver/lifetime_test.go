@@ -1,0 +1,375 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// rounds is how often a storm of lifetimes is run; -long multiplies it.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n * max(1, int(*long/time.Minute))
+}
+
+// closed reports whether err is one that a closed sql.DB may give: its own, or that of
+// database/sql.
+func closed(err error) bool {
+	return errors.Is(err, driver.ErrClosed) || err != nil && err.Error() == "sql: database is closed"
+}
+
+// Ensure that whatever runs beside DB.Close, on whatever number of handles, either
+// works or is refused as closed: nothing crashes, nothing that was committed is lost,
+// and no connection of a closed store reaches the file on the disk.
+func TestLifetime_storm(t *testing.T) {
+	dir := t.TempDir()
+	path, other := filepath.Join(dir, "app.db"), filepath.Join(dir, "other.db")
+	acknowledged := 0
+	for round := range rounds(300) {
+		dsn := path + "?sqlite_keep=1&_journal_mode=WAL"
+		var dbs []*sql.DB
+		for range 1 + round%3 {
+			db, err := sql.Open(driver.Name, dsn)
+			require.NoError(t, err)
+			dbs = append(dbs, db)
+		}
+		if round == 0 {
+			testdb.Exec(t, dbs[0], "CREATE TABLE t(x)")
+		}
+		if round%2 == 0 {
+			require.NoError(t, dbs[0].Ping())
+		}
+		var committed atomic.Int64
+		uses := []func(db *sql.DB) error{
+			func(db *sql.DB) error {
+				_, err := db.Exec("INSERT INTO t VALUES(1)")
+				if err == nil {
+					committed.Add(1)
+				}
+				return err
+			},
+			func(db *sql.DB) error {
+				c, err := db.Conn(ctx)
+				if err == nil {
+					err = c.Close()
+				}
+				return err
+			},
+			func(db *sql.DB) error { _, err := driver.ReadStats(db); return err },
+			func(db *sql.DB) error { return driver.Sync(ctx, db) },
+			func(db *sql.DB) error { return driver.SyncAll(ctx) },
+			func(db *sql.DB) error {
+				to := filepath.Join(dir, fmt.Sprintf("backup-%d", rand.Uint64()))
+				defer os.Remove(to)
+				return driver.Backup(ctx, db, to)
+			},
+			func(db *sql.DB) error {
+				c, err := db.Conn(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = c.ExecContext(ctx, "ATTACH ? AS o; CREATE TABLE IF NOT EXISTS o.u(x); INSERT INTO o.u VALUES(1); DETACH o", other)
+				return errors.Join(err, c.Close())
+			},
+			func(db *sql.DB) error {
+				short, cancel := context.WithTimeout(ctx, time.Duration(rand.N(500))*time.Microsecond)
+				defer cancel()
+				if err := db.PingContext(short); err != nil && short.Err() == nil {
+					return err
+				}
+				return nil
+			},
+		}
+		var wg sync.WaitGroup
+		for _, db := range dbs {
+			db.SetMaxIdleConns(round % 3)
+			for range 3 {
+				wg.Go(func() {
+					for {
+						if err := uses[rand.N(len(uses))](db); err != nil {
+							if !closed(err) {
+								t.Error(err)
+							}
+							return
+						}
+					}
+				})
+			}
+			time.Sleep(time.Duration(rand.N(2000)) * time.Microsecond)
+		}
+		for _, db := range dbs {
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+		acknowledged += int(committed.Load())
+		require.Zero(t, store.Count())
+	}
+	db := testdb.Open(t, path)
+	require.Equal(t, acknowledged, count(t, db))
+	for _, suffix := range []string{"-journal", "-wal", "-shm"} {
+		require.NoFileExists(t, path+suffix)
+	}
+}
+
+// Ensure that a connection that is being opened while its sql.DB is closed keeps the
+// database, so that its commit is saved, and that a call which comes later is refused.
+func TestLifetime_connectBesideClose(t *testing.T) {
+	for _, params := range []string{"", "?sqlite_role=tool"} {
+		path := testdb.Path(t)
+		cfg, err := driver.ParseDSN(path + params)
+		require.NoError(t, err)
+		opening, goOn := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		cfg.ConnectHook = func(*sqlite3.SQLiteConn) error {
+			once.Do(func() { close(opening); <-goOn })
+			return nil
+		}
+		connector, err := driver.NewConnector(cfg)
+		require.NoError(t, err)
+		db := sql.OpenDB(connector)
+		done := make(chan error, 1)
+		go func() {
+			conn, err := connector.Connect(ctx)
+			if err == nil {
+				err = conn.Close()
+			}
+			done <- err
+		}()
+		<-opening
+		closing := make(chan error, 1)
+		go func() { closing <- db.Close() }()
+		require.NoError(t, <-closing)
+		_, err = connector.Connect(ctx)
+		require.ErrorIs(t, err, driver.ErrClosed)
+		_, err = driver.ReadStats(db)
+		require.ErrorIs(t, err, driver.ErrClosed)
+		require.ErrorIs(t, driver.Sync(ctx, db), driver.ErrClosed)
+		require.ErrorIs(t, driver.Backup(ctx, db, path+".copy"), driver.ErrClosed)
+		if params == "" {
+			require.Equal(t, 1, store.Count(), "the connection keeps the store")
+		}
+		close(goOn)
+		require.NoError(t, <-done)
+		require.Zero(t, store.Count())
+	}
+}
+
+// Ensure that DB.Close does not wait for a load that is under way, but ends it.
+func TestLifetime_closeEndsLoad(t *testing.T) {
+	path := testdb.Path(t)
+	holder := testdb.Plain(t, path)
+	testdb.Exec(t, holder, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)") // a load waits 5 s for it
+	db, err := sql.Open(driver.Name, path)
+	require.NoError(t, err)
+	loading := make(chan error, 1)
+	go func() { loading <- db.Ping() }()
+	eventually(t, func() bool { return store.Count() == 1 })
+	require.NoError(t, db.Close())
+	err = <-loading
+	require.True(t, closed(err), "%v", err)
+	eventually(t, func() bool { return store.Count() == 0 })
+}
+
+// Ensure that OnSync may call anything, ReadStats, Backup, Sync, writing statements
+// and Close among them, at the save that Close makes as well.
+func TestOnSync_callsAnything(t *testing.T) {
+	for name, use := range map[string]func(db *sql.DB, dir string) error{
+		"ReadStats": func(db *sql.DB, _ string) error { _, err := driver.ReadStats(db); return err },
+		"Backup": func(db *sql.DB, dir string) error {
+			return driver.Backup(ctx, db, filepath.Join(dir, fmt.Sprint(rand.Uint64())))
+		},
+		"Sync":  func(db *sql.DB, _ string) error { return driver.Sync(ctx, db) },
+		"write": func(db *sql.DB, _ string) error { _, err := db.Exec("INSERT INTO t VALUES(2)"); return err },
+		"page size": func(db *sql.DB, _ string) error {
+			_, err := db.Exec("PRAGMA page_size=1024; VACUUM")
+			return err
+		},
+		"Close": func(db *sql.DB, _ string) error { return db.Close() },
+	} {
+		for _, wal := range []string{"off", "1s", "commit"} {
+			t.Run(name+" "+wal, func(t *testing.T) {
+				dir := t.TempDir()
+				cfg, err := driver.ParseDSN(filepath.Join(dir, "app.db") + "?sqlite_wal=" + wal)
+				require.NoError(t, err)
+				var db *sql.DB
+				var called atomic.Int32
+				cfg.OnSync = func(driver.SyncEvent) {
+					if called.Add(1) > 3 {
+						return // what it writes asks for more saves
+					}
+					if err := use(db, dir); err != nil && !closed(err) {
+						t.Errorf("in OnSync: %v", err)
+					}
+				}
+				connector, err := driver.NewConnector(cfg)
+				require.NoError(t, err)
+				db = sql.OpenDB(connector)
+				if _, err := db.Exec("CREATE TABLE t(x)"); !closed(err) {
+					require.NoError(t, err)
+				}
+				if err := driver.Sync(ctx, db); !closed(err) {
+					require.NoError(t, err)
+				}
+				if _, err := db.Exec("INSERT INTO t VALUES(1)"); !closed(err) {
+					require.NoError(t, err)
+				}
+				require.NoError(t, db.Close())
+				require.Positive(t, called.Load())
+			})
+		}
+	}
+}
+
+// Ensure that a commit does not hang when the first save of a new database fails and
+// OnSync writes, and that both work again when the disk does.
+func TestOnSync_writesWhileSavesFail(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	cfg, err := driver.ParseDSN(filepath.Join(dir, "app.db") + "?sqlite_wal=commit")
+	require.NoError(t, err)
+	var db *sql.DB
+	told := make(chan error, 100)
+	cfg.OnSync = func(e driver.SyncEvent) {
+		if e.Err != nil {
+			_, err := db.Exec("INSERT INTO t VALUES('save failed')")
+			told <- err
+		}
+	}
+	connector, err := driver.NewConnector(cfg)
+	require.NoError(t, err)
+	db = sql.OpenDB(connector)
+	require.NoError(t, db.Ping())
+	// Another program has made the file, so it is not saved over.
+	require.NoError(t, os.WriteFile(cfg.Path, []byte("theirs"), 0o600))
+	_, err = db.Exec("CREATE TABLE t(x)")
+	require.ErrorIs(t, err, driver.ErrNotDurable)
+	require.ErrorIs(t, <-told, driver.ErrNotDurable)
+	require.NoError(t, os.Remove(cfg.Path))
+	require.NoError(t, driver.Sync(ctx, db))
+	testdb.Exec(t, db, "INSERT INTO t VALUES('works')") // at once: the save has reached the disk
+	require.NoError(t, db.Close())
+}
+
+// Ensure that Sync of an sql.DB that was not used yet saves what others of the process
+// have committed to the file, also what a Close could not save, opens nothing, and
+// says what it cannot do.
+func TestSync_unused(t *testing.T) {
+	path := testdb.Path(t)
+	used := testdb.Open(t, path)
+	testdb.Exec(t, used, "CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+	fresh := testdb.Open(t, path)
+	require.NoError(t, driver.Sync(ctx, fresh))
+	require.Equal(t, 1, count(t, testdb.Plain(t, path)))
+
+	nobody := filepath.Join(t.TempDir(), "none.db")
+	unopened, err := sql.Open(driver.Name, nobody)
+	require.NoError(t, err)
+	require.NoError(t, driver.Sync(ctx, unopened))
+	require.NoFileExists(t, nobody)
+	require.NoFileExists(t, nobody+".lock")
+	require.NoError(t, unopened.Close())
+	require.ErrorIs(t, driver.Sync(ctx, unopened), driver.ErrClosed)
+
+	memory, err := sql.Open(driver.Name, ":memory:")
+	require.NoError(t, err)
+	require.ErrorIs(t, driver.Sync(ctx, memory), driver.ErrNoFile)
+	require.NoError(t, memory.Close())
+}
+
+// Ensure that what a Close could not save is kept for every later handle, one with
+// other options and one whose context ends included, for Sync and for SyncAll.
+func TestClose_notSaved(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "d")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	path := filepath.Join(dir, "app.db")
+	db, err := sql.Open(driver.Name, path)
+	require.NoError(t, err)
+	require.NoError(t, db.Ping())
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	testdb.Exec(t, db, "CREATE TABLE t(x); INSERT INTO t VALUES('kept')")
+	require.Error(t, db.Close())
+	require.Error(t, driver.SyncAll(ctx))
+	require.NoError(t, os.Rename(dir+"-away", dir))
+
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	other, err := sql.Open(driver.Name, path+"?sqlite_keep=2")
+	require.NoError(t, err)
+	require.Error(t, other.PingContext(cancelled))
+	require.Equal(t, "kept", testdb.Text(t, other, "SELECT x FROM t"))
+	st, err := driver.ReadStats(other)
+	require.NoError(t, err)
+	require.Zero(t, st.Unsaved, "it was saved before it was loaded with other options")
+	testdb.Close(t, other)
+	require.Equal(t, "kept", testdb.Text(t, testdb.Plain(t, path), "SELECT x FROM t"))
+}
+
+// Ensure that by default a program that ends without Close loses nothing that was
+// committed an interval ago, nor with sqlite_wal=commit what was just committed, and
+// that the next program can tell that the end was unclean.
+func TestExit_withoutClose(t *testing.T) {
+	for params, wait := range map[string]bool{"": true, "?sqlite_wal=commit": false} {
+		path := testdb.Path(t)
+		c := startChild(t)
+		c.must("open " + path + params)
+		c.must("exec CREATE TABLE t(x)")
+		c.must("exec INSERT INTO t VALUES(1)")
+		for wait && c.must("text SELECT json_extract(sqlite_mem_stats(), '$.unlogged')") != "0" {
+			time.Sleep(time.Millisecond)
+		}
+		c.send("exit")
+		require.NoError(t, c.cmd.Wait())
+		db := testdb.Open(t, path)
+		require.Equal(t, 1, count(t, db), params)
+		st, err := driver.ReadStats(db)
+		require.NoError(t, err)
+		require.True(t, st.UncleanStart)
+		require.Equal(t, 1, st.RecoveredCommits)
+		testdb.Close(t, db)
+		db = testdb.Open(t, path)
+		st, err = driver.ReadStats(db)
+		require.NoError(t, err)
+		require.False(t, st.UncleanStart)
+		require.Zero(t, st.RecoveredCommits)
+		testdb.Close(t, db)
+	}
+}
+
+// Ensure that DB.Close of a handle that is not the last makes durable what was
+// committed.
+func TestClose_flushes(t *testing.T) {
+	path := testdb.Path(t)
+	a := testdb.Open(t, path+"?sqlite_wal=1h")
+	b := testdb.Open(t, path+"?sqlite_wal=1h")
+	require.NoError(t, b.Ping())
+	testdb.Exec(t, a, "CREATE TABLE t(x)")
+	require.NoError(t, driver.Sync(ctx, a))
+	testdb.Exec(t, a, "INSERT INTO t VALUES(1)")
+	testdb.Exec(t, a, "INSERT INTO t VALUES(2)")
+	testdb.Close(t, a)
+	require.Equal(t, 2, count(t, testdb.Open(t, testdb.CrashCopy(t, path))))
+}

@@ -1,0 +1,88 @@
+//go:build cgo
+
+package driver_test
+
+import (
+	"bytes"
+	"database/sql"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// Ensure that a database which cannot be opened gives the code that go-sqlite3 gives,
+// with the number of the system's error where that has one, in every role, and that
+// the error names the file.
+func TestOpen_errorCodes(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, content []byte) string {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, content, 0o600))
+		return path
+	}
+	sound := filepath.Join(dir, "sound.db")
+	plain, err := sql.Open("sqlite3", sound)
+	require.NoError(t, err)
+	testdb.Exec(t, plain, "CREATE TABLE a(x); CREATE TABLE b(x); INSERT INTO a VALUES(zeroblob(20000))")
+	require.NoError(t, plain.Close())
+	content, err := os.ReadFile(sound)
+	require.NoError(t, err)
+	damaged := bytes.Clone(content)
+	copy(damaged[100:4096], bytes.Repeat([]byte{0xff}, 4096))
+	none := filepath.Join(dir, "none.db")
+
+	for name, c := range map[string]struct {
+		path, params string
+		code         sqlite3.ErrNo
+		missing      bool
+	}{
+		"mode=ro, no file":     {none, "mode=ro", sqlite3.ErrCantOpen, true},
+		"mode=rw, no file":     {none, "mode=rw", sqlite3.ErrCantOpen, true},
+		"no directory":         {filepath.Join(dir, "no", "such", "dir.db"), "", sqlite3.ErrCantOpen, true},
+		"below a file":         {filepath.Join(sound, "x.db"), "", sqlite3.ErrCantOpen, false},
+		"a directory":          {dir, "", sqlite3.ErrCantOpen, false},
+		"no database":          {file("short.db", []byte{1, 2, 3, 4, 5}), "", sqlite3.ErrNotADB, false},
+		"zeros":                {file("zeros.db", make([]byte, 8192)), "", sqlite3.ErrNotADB, false},
+		"text":                 {file("text.db", bytes.Repeat([]byte("no database "), 1000)), "", sqlite3.ErrNotADB, false},
+		"a damaged first page": {file("damaged.db", damaged), "", sqlite3.ErrCorrupt, false},
+		"truncated":            {file("truncated.db", content[:8192]), "", sqlite3.ErrCorrupt, false},
+	} {
+		for _, role := range []string{"", "sqlite_role=server", "sqlite_role=tool", "sqlite_in_memory=no"} {
+			t.Run(name+" "+role, func(t *testing.T) {
+				var stock sqlite3.Error
+				require.ErrorAs(t, use(t, "sqlite3", "file:"+c.path+"?"+c.params), &stock)
+				require.Equal(t, c.code, stock.Code, "go-sqlite3")
+
+				err := use(t, driver.Name, "file:"+c.path+"?"+c.params+"&"+role)
+				var e sqlite3.Error
+				require.ErrorAs(t, err, &e)
+				require.Equal(t, c.code, e.Code, err)
+				if c.missing {
+					require.ErrorIs(t, err, fs.ErrNotExist)
+				}
+				if stock.SystemErrno != 0 && c.missing {
+					require.Equal(t, stock.SystemErrno, e.SystemErrno)
+				}
+				if name != "a damaged first page" || role == "" {
+					require.ErrorContains(t, err, c.path)
+				}
+			})
+		}
+	}
+}
+
+// use opens a database and writes to it, and returns what goes wrong with that.
+func use(t *testing.T, name, dsn string) error {
+	db, err := sql.Open(name, dsn)
+	require.NoError(t, err)
+	_, err = db.Exec("CREATE TABLE IF NOT EXISTS t(x)")
+	return errors.Join(err, db.Close())
+}

@@ -1,0 +1,98 @@
+//go:build cgo
+
+package store
+
+import (
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// events calls Options.OnSync: on a goroutine of its own, one event after the
+// other, in the order of the saves. Nothing of the store waits for it but the
+// end of the last Release, so the function may call anything.
+//
+// The queue has no bound: an event is some 100 bytes, and saves are an interval
+// or a retry apart.
+type events struct {
+	call func(snapshot.Event) // may be nil; never changed
+
+	mu      sync.Mutex
+	queue   []snapshot.Event // guarded by mu
+	running bool             // guarded by mu; a goroutine delivers
+	drained sync.Cond        // of mu; running has become false
+}
+
+func newEvents(call func(snapshot.Event)) *events {
+	e := &events{call: call}
+	e.drained.L = &e.mu
+	return e
+}
+
+// add queues an event. It does not wait.
+func (e *events) add(ev snapshot.Event) {
+	if e.call == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queue = append(e.queue, ev)
+	if !e.running {
+		e.running = true
+		go e.deliver()
+	}
+}
+
+// deliver calls the function for what is queued, and ends.
+func (e *events) deliver() {
+	for {
+		e.mu.Lock()
+		if len(e.queue) == 0 {
+			e.running = false
+			e.drained.Broadcast()
+			e.mu.Unlock()
+			return
+		}
+		ev := e.queue[0]
+		e.queue = e.queue[1:]
+		e.mu.Unlock()
+		e.call(ev)
+	}
+}
+
+// wait returns when all events are delivered. Called by an OnSync function, of
+// this store or another, it returns at once: the function would wait for itself,
+// or two for each other.
+func (e *events) wait() {
+	if e.call == nil || calledByDeliver() {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.running {
+		e.drained.Wait()
+	}
+}
+
+// calledByDeliver reports whether the goroutine is one that delivers events.
+func calledByDeliver() bool {
+	pcs := make([]uintptr, 64)
+	for skip := 2; ; skip += len(pcs) {
+		n := runtime.Callers(skip, pcs)
+		frames := runtime.CallersFrames(pcs[:n])
+		for {
+			frame, more := frames.Next()
+			if strings.HasSuffix(frame.Function, "/internal/store.(*events).deliver") {
+				return true
+			}
+			if !more {
+				break
+			}
+		}
+		if n < len(pcs) {
+			return false
+		}
+	}
+}
