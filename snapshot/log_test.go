@@ -516,7 +516,7 @@ func TestLogPending(t *testing.T) {
 	_, err := f.Save(bg, Pace{})
 	require.NoError(t, err)
 	require.NoError(t, f.Close(false))
-	log, header := readFile(t, logName(full)), readFile(t, logName(empty))
+	log, header, img := readFile(t, logName(full)), readFile(t, logName(empty)), image(t, 1).b
 	require.Len(t, header, walHeaderSize)
 
 	for name, tt := range map[string]struct {
@@ -548,7 +548,7 @@ func TestLogPending(t *testing.T) {
 					require.Equal(t, tt.want, got)
 					require.Equal(t, before, dirContents(t, filepath.Dir(path)))
 					require.NoError(t, os.Remove(place(path)))
-					writeFile(t, path, image(t, 1).b)
+					writeFile(t, path, img)
 				}
 			})
 		}

@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"syscall"
 )
 
 // logName is the log of the database at path. It is not <path>-wal: a stock
@@ -21,7 +23,8 @@ func newLogName(path string) string { return path + "-memwal-new" }
 // logAhead is how many bytes of zeros are written behind a small transaction that
 // has grown the file, for those that follow: a sync of what does not change the
 // length of the file need not wait for the file system's journal, and takes half
-// the time on ext4. To a reader of the log zeros are its end.
+// the time on ext4. To a reader of the log zeros are its end. They are a convenience:
+// where they do not fit, the log goes on without.
 var logAhead = 1 << 20 // a variable for the tests, which need less
 
 // logFile is a log that this process writes. No frame of it is ever written
@@ -30,12 +33,13 @@ var logAhead = 1 << 20 // a variable for the tests, which need less
 // a whole prefix of what was appended, and then, after a crash, perhaps a part
 // of one more append.
 type logFile struct {
-	fs   fsys
-	path string // of the database
-	f    file
-	head walHeader // its sum is that of the last frame
-	size int64     // bytes up to the end of the last transaction
-	room int64     // bytes of the file, zeros behind size included
+	fs    fsys
+	path  string // of the database
+	f     file
+	head  walHeader // its sum is that of the last frame
+	size  int64     // bytes up to the end of the last transaction
+	room  int64     // bytes of the file, zeros behind size included
+	tight bool      // there was no room for zeros
 
 	buf   []byte // of writePages
 	first []byte // page 1 as it was written last; nil: it was not
@@ -91,13 +95,34 @@ func (l *logFile) append(img Image, pages pageSet) error {
 	err := l.writePages(img, pages)
 	if err == nil && l.size > l.room {
 		l.room = l.size
-		if l.size-before <= int64(logAhead)/16 { // or the zeros are no small part of what is written
-			l.room += int64(logAhead)
-			_, err = l.f.WriteAt(zeros[:logAhead], l.size)
+		if !l.tight && l.size-before <= int64(logAhead)/16 { // or the zeros are no small part of what is written
+			err = l.writeAhead()
 		}
 	}
 	l.broken = err != nil
 	return err
+}
+
+// writeAhead writes zeros behind the last transaction. If there is no room for them, what
+// they have taken is given back, and this log does not try it again.
+func (l *logFile) writeAhead() error {
+	_, err := l.f.WriteAt(zeros[:logAhead], l.size)
+	if noRoom(err) {
+		l.tight = true
+		return l.f.Truncate(l.size)
+	}
+	l.room += int64(logAhead)
+	return err
+}
+
+// noRoom reports whether a write has failed because the disk, a quota, or the largest
+// file there may be is full.
+func noRoom(err error) bool {
+	if runtime.GOOS == "windows" {
+		const handleDiskFull, diskFull = syscall.Errno(39), syscall.Errno(112)
+		return errors.Is(err, handleDiskFull) || errors.Is(err, diskFull)
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
 }
 
 var zeros [1 << 20]byte

@@ -89,6 +89,7 @@ type plantedFile struct {
 	file
 	onReadAt   func(p []byte, off int64) (int, error)
 	onWrite    func(p []byte) (int, error)
+	onWriteAt  func(p []byte, off int64) (int, error)
 	onSync     func() error
 	onSyncData func() error
 }
@@ -105,6 +106,13 @@ func (f *plantedFile) Write(p []byte) (int, error) {
 		return f.onWrite(p)
 	}
 	return f.file.Write(p)
+}
+
+func (f *plantedFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.onWriteAt != nil {
+		return f.onWriteAt(p, off)
+	}
+	return f.file.WriteAt(p, off)
 }
 
 func (f *plantedFile) Sync() error {
