@@ -57,6 +57,59 @@ func TestWrite_groupNotKept(t *testing.T) {
 	require.EqualValues(t, 0o644, info.Mode().Perm())
 }
 
+// Ensure that on a file system that refuses to change permissions a save works when the
+// new file lets nobody do more than the old one, and is an error, with the old file in its
+// place, when it does; and that the change is not tried when there is nothing to change.
+func TestWrite_chmodRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		old, made os.FileMode // of the old file, and of new ones
+		works     bool
+	}{
+		"private":       {0o600, 0o600, true},
+		"public before": {0o644, 0o600, true},
+		"all are alike": {0o777, 0o777, true},
+		"wider":         {0o600, 0o644, false},
+		"other bits":    {0o640, 0o604, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.db")
+			before := image(t, 1)
+			id := save(t, path, before, FileID{})
+			require.NoError(t, os.Chmod(path, tt.old))
+			res, err := writer{noChmod{osFS{}, tt.made}}.write(bg, path, image(t, 2), id, writeOptions{})
+			requireNoTemp(t, path)
+			if !tt.works {
+				require.ErrorIs(t, err, syscall.EPERM)
+				require.Equal(t, before.b, readFile(t, path))
+				return
+			}
+			require.NoError(t, err)
+			require.False(t, res.id.IsZero())
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, tt.made, info.Mode().Perm())
+		})
+	}
+}
+
+// noChmod is a file system that gives all files one mode.
+type noChmod struct {
+	osFS
+	mode os.FileMode
+}
+
+func (n noChmod) create(name string, perm os.FileMode) (file, error) {
+	f, err := n.osFS.create(name, perm)
+	if err == nil {
+		err = f.Chmod(n.mode)
+	}
+	return noChmodFile{f}, err
+}
+
+type noChmodFile struct{ file }
+
+func (noChmodFile) Chmod(os.FileMode) error { return syscall.EPERM }
+
 type noChown struct{ osFS }
 
 func (n noChown) create(name string, perm os.FileMode) (file, error) {

@@ -10,14 +10,17 @@ import (
 // copyOwner gives f the owner, group and permissions of like, as far as this
 // process may. Where the group cannot be kept, f gets no more for its group
 // than like gives to everybody: the bits were meant for other people.
+//
+// Some file systems refuse any change of permissions (vfat, CIFS, some FUSE ones). That
+// is an error only if f lets somebody do what like does not.
 func copyOwner(f file, like os.FileInfo) error {
 	perm := like.Mode().Perm()
+	now, err := f.Stat()
+	if err != nil {
+		return err
+	}
 	want, ok := like.Sys().(*syscall.Stat_t)
 	if ok {
-		now, err := f.Stat()
-		if err != nil {
-			return err
-		}
 		if have, ok := now.Sys().(*syscall.Stat_t); ok {
 			// A process without privileges may at most change the group, to
 			// one that it is in. Both failures are expected.
@@ -31,8 +34,13 @@ func copyOwner(f file, like os.FileInfo) error {
 			}
 		}
 	}
-	// After the change of owner, which clears bits.
-	return f.Chmod(perm)
+	if now.Mode().Perm() == perm {
+		return nil
+	}
+	if err := f.Chmod(perm); err != nil && now.Mode().Perm()&^perm != 0 {
+		return err
+	}
+	return nil
 }
 
 // linksOf is the number of names of a file; 0: not known.
