@@ -5,9 +5,11 @@ package driver_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -165,6 +167,11 @@ func TestBackup_refused(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrExist, "that of another, which is not there yet")
 	require.ErrorContains(t, err, "process")
 	require.NoFileExists(t, served)
+	for _, suffix := range []string{"-journal", "-memwal", ".lock", ".sock", ".kept-1"} {
+		err = driver.Backup(ctx, db, served+suffix)
+		require.ErrorIs(t, err, fs.ErrExist, "a name beside it: "+suffix)
+		require.ErrorContains(t, err, served)
+	}
 	err = driver.Backup(ctx, db, filepath.Join(dir, "missing", "backup.db"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	require.ErrorContains(t, err, "missing")
@@ -191,4 +198,32 @@ func TestBackup_refused(t *testing.T) {
 	require.ErrorIs(t, driver.Backup(ctx, db, to), driver.ErrClosed)
 	require.Empty(t, files(t, to))
 	require.FileExists(t, path)
+}
+
+// Ensure that of several backups to one name at once one is made, and the others are told
+// that the name is taken.
+func TestBackup_atOnce(t *testing.T) {
+	var dbs []*sql.DB
+	for i := range 4 {
+		db := testdb.Open(t, ":memory:")
+		testdb.Exec(t, db, fmt.Sprintf("CREATE TABLE who(a); INSERT INTO who VALUES(%d)", i))
+		dbs = append(dbs, db)
+	}
+	for range 25 {
+		to := filepath.Join(t.TempDir(), "backup.db")
+		errs := make([]error, len(dbs))
+		var wg sync.WaitGroup
+		for i, db := range dbs {
+			wg.Go(func() { errs[i] = driver.Backup(ctx, db, to) })
+		}
+		wg.Wait()
+		made := slices.IndexFunc(errs, func(err error) bool { return err == nil })
+		require.GreaterOrEqual(t, made, 0, "%v", errs)
+		for i, err := range errs {
+			if i != made {
+				require.ErrorIs(t, err, fs.ErrExist)
+			}
+		}
+		require.Equal(t, fmt.Sprint(made), testdb.Text(t, testdb.Open(t, to+"?sqlite_role=tool"), "SELECT a FROM who"))
+	}
 }

@@ -77,8 +77,9 @@ func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 //
 // Errors: [ErrNotOurs], [ErrClosed], one that wraps [fs.ErrExist] if there is a file at
 // path, or beside it one that would be taken for a part of the database, or if path is
-// that of a database which somebody serves, saved or not, or that of opening or of the
-// file system. Then there is no file at path, unless the error
+// that of a database which somebody serves, saved or not, or the name of a file beside a
+// database (its journal, log, lock, a state that is kept), or that of opening or of the
+// file system. Of several backups to one path at once, one is made. Then there is no file at path, unless the error
 // says that it is in place and only its name may not survive a power failure. The end
 // of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
@@ -98,18 +99,28 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 }
 
 // notServed returns an error if path is the file of a database that a process serves,
-// this one included. It need not be there yet; the first save would find it.
+// this one included, or the name of a file beside it. The database need not be there yet;
+// the first save would find the backup.
 func notServed(path string) error {
 	target, err := snapshot.Resolve(path)
 	if err != nil {
 		return nil // the backup will tell
 	}
-	owner, owned, err := proclock.OwnerOf(target)
-	if err == nil && owned {
-		err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: target, PID: owner.PID, Since: owner.Since, Role: owner.Role})
+	names := []string{target}
+	if db, is := snapshot.DatabaseOf(target); is {
+		names = append(names, db)
 	}
-	if err != nil {
-		return &snapshot.Error{Op: "back up to", Path: path, Err: err}
+	for _, name := range names {
+		owner, owned, err := proclock.OwnerOf(name)
+		if errors.Is(err, proclock.ErrNotALock) {
+			continue // so nobody serves it
+		}
+		if err == nil && owned {
+			err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: name, PID: owner.PID, Since: owner.Since, Role: owner.Role})
+		}
+		if err != nil {
+			return &snapshot.Error{Op: "back up to", Path: path, Err: err}
+		}
 	}
 	return nil
 }

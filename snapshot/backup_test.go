@@ -4,9 +4,11 @@ package snapshot
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -49,6 +51,73 @@ func TestBackup_exists(t *testing.T) {
 	}
 }
 
+// waysToPlace are file systems that have a rename that replaces nothing, only hard links,
+// and neither.
+func waysToPlace(f fsys) map[string]fsys {
+	unsupported := func(string, string) error { return errors.ErrUnsupported }
+	links := &plantedFS{fsys: f, onRenameNew: unsupported}
+	copies := withoutLinks(f).(*plantedFS)
+	copies.onRenameNew = unsupported
+	return map[string]fsys{"rename": f, "links": links, "neither": copies}
+}
+
+// Ensure that of several backups to one name at once one is made, and the others are
+// told that there is a file, by whatever means a file gets a new name.
+func TestBackup_atOnce(t *testing.T) {
+	img := []*memImage{image(t, 1), image(t, 2), image(t, 3), image(t, 4)}
+	for name, f := range waysToPlace(osFS{}) {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				path := filepath.Join(t.TempDir(), "x.db")
+				errs := make([]error, len(img))
+				var wg sync.WaitGroup
+				for i, img := range img {
+					wg.Go(func() { errs[i] = writer{f}.backup(bg, path, ofImage(bg, img)) })
+				}
+				wg.Wait()
+				made := -1
+				for i, err := range errs {
+					if err == nil {
+						require.Less(t, made, 0, "two were made")
+						made = i
+						continue
+					}
+					require.ErrorIs(t, err, fs.ErrExist)
+				}
+				require.GreaterOrEqual(t, made, 0, "none was made: %v", errs)
+				require.Equal(t, map[string]string{"x.db": string(img[made].b)}, dirContents(t, filepath.Dir(path)))
+			}
+		})
+	}
+}
+
+// Ensure that a backup does not get a name by which a file of a database goes that is
+// there, and that such a name is free if it is not.
+func TestBackup_nameOfAPart(t *testing.T) {
+	img := image(t, 5)
+	for _, part := range []string{
+		"x.db-journal", "x.db-wal", "x.db-shm", "x.db-memwal", "x.db-memwal-new", "x.db.lock", "x.db.sock",
+		"x.db.kept-new", "x.db.kept-1", "x.db.kept-12", "x.db-WAL", filepath.Base(tempName("x.db")), filepath.Base(tempName("x.db")) + "-wal",
+	} {
+		path := filepath.Join(t.TempDir(), "x.db")
+		to := filepath.Join(filepath.Dir(path), part)
+		db, is := DatabaseOf(to)
+		require.True(t, is, part)
+		require.Equal(t, path, db)
+		writeFile(t, path, img.b)
+		err := Backup(bg, to, img)
+		require.ErrorIs(t, err, fs.ErrExist, part)
+		require.ErrorContains(t, err, path)
+		require.Equal(t, map[string]string{"x.db": string(img.b)}, dirContents(t, filepath.Dir(path)))
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, Backup(bg, to, img), part)
+	}
+	for _, name := range []string{"x.db", "x-journal.db", "-wal", ".lock", "x.db.kept-", "x.db.kept-1a", "x.db.sqlite-mem-20261126T110147Z"} {
+		_, is := DatabaseOf(filepath.Join("dir", name))
+		require.False(t, is, name)
+	}
+}
+
 // Ensure that the end of the context ends a backup and leaves nothing.
 func TestBackup_cancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(bg)
@@ -67,25 +136,42 @@ func TestBackup_cancel(t *testing.T) {
 func TestBackup_faults(t *testing.T) {
 	img := image(t, 40000)
 	require.Greater(t, len(img.b), 2*saveRun)
-	for name, from := range map[string]content{
-		"image": ofImage(bg, img),
-		"file":  ofFile(func(name string) error { return os.WriteFile(name, img.b, 0o600) }),
-	} {
+	small := image(t, 5)
+	type way struct {
+		img  *memImage
+		from content
+		fs   fsys
+	}
+	ways := map[string]way{"file": {img, ofFile(func(name string) error { return os.WriteFile(name, img.b, 0o600) }), osFS{}}}
+	for name, f := range waysToPlace(osFS{}) {
+		ways["image, "+name] = way{small, ofImage(bg, small), f}
+	}
+	ways["image, rename"] = way{img, ofImage(bg, img), osFS{}}
+	for name, way := range ways {
 		t.Run(name, func(t *testing.T) {
+			img, from := way.img, way.from
 			sweep(t, func(t *testing.T, ffs *faultFS) {
+				ffs.fsys = way.fs
 				path := filepath.Join(t.TempDir(), "x.db")
 				err := writer{ffs}.backup(bg, path, from)
 				got := dirContents(t, filepath.Dir(path))
-				if len(ffs.fault) == 0 {
+				switch {
+				case len(ffs.fault) == 0:
 					require.NoError(t, err)
 					require.True(t, ffs.did("sync") && ffs.did("syncDir"), ffs)
-				} else {
+				case err == nil: // there are other ways to give it a name
+					require.True(t, ffs.failedFirst("link") && !ffs.forever, ffs)
+				default:
 					require.ErrorIs(t, err, ffs.err, ffs)
 					var e *Error
 					require.ErrorAs(t, err, &e)
 					require.Equal(t, path, e.Path)
 				}
-				if b, ok := got["x.db"]; ok {
+				if b, ok := got["x.db"]; ok && b == "" && ffs.failed("remove") {
+					require.ErrorContains(t, err, path+" could not be removed")
+					require.NoError(t, os.Remove(path))
+					delete(got, "x.db")
+				} else if ok {
 					require.Equal(t, string(img.b), b)
 					if err != nil {
 						require.ErrorContains(t, err, "in place")

@@ -20,13 +20,14 @@ import (
 // plantedFS does what the functions that are set do in place of the real thing.
 type plantedFS struct {
 	fsys
-	onCreate  func(name string, perm os.FileMode) (file, error)
-	onOpen    func(name string) (file, error)
-	onRename  func(from, to string) error
-	onLink    func(name, also string) error
-	onSyncDir func(name string) error
-	onLstat   func(name string) (os.FileInfo, error)
-	onFile    func(name string, f *plantedFile) // sets functions of a new file
+	onCreate    func(name string, perm os.FileMode) (file, error)
+	onOpen      func(name string) (file, error)
+	onRename    func(from, to string) error
+	onRenameNew func(from, to string) error
+	onLink      func(name, also string) error
+	onSyncDir   func(name string) error
+	onLstat     func(name string) (os.FileInfo, error)
+	onFile      func(name string, f *plantedFile) // sets functions of a new file
 }
 
 func (p *plantedFS) create(name string, perm os.FileMode) (file, error) {
@@ -69,6 +70,13 @@ func (p *plantedFS) rename(from, to string) error {
 		return p.onRename(from, to)
 	}
 	return p.fsys.rename(from, to)
+}
+
+func (p *plantedFS) renameNew(from, to string) error {
+	if p.onRenameNew != nil {
+		return p.onRenameNew(from, to)
+	}
+	return p.fsys.renameNew(from, to)
 }
 
 func (p *plantedFS) link(name, also string) error {

@@ -438,6 +438,26 @@ var powerRuns = map[string]powerRun{
 			tell()
 		},
 	},
+	"a backup by a link": {
+		start: starting(nil, rows(40)),
+		run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
+			require.NoError(t, writer{waysToPlace(fs)["links"]}.backup(bg, path, ofImage(bg, want[1])))
+			tell()
+		},
+	},
+	"a backup by neither": {
+		start: starting(nil, rows(40)),
+		run: func(t *testing.T, path string, fs fsys, want []*memImage, tell func()) {
+			require.NoError(t, writer{waysToPlace(fs)["neither"]}.backup(bg, path, ofImage(bg, want[1])))
+			tell()
+		},
+		opens: func(path string, want []*memImage) error {
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 && want[0] == nil {
+				return nil // who makes it has the name, and a crash may leave it so
+			}
+			return opensAs(path, want)
+		},
+	},
 	"states that are kept": keepRun,
 	"copies that are kept": {
 		start: keepRun.start,
