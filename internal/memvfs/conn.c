@@ -41,10 +41,49 @@ int memvfsConnLock(MemFile *f){
   return rc;
 }
 
+/*
+** SQLite's busy handler, for one call: the file whose state was stale begins
+** anew at once, with the write lock that it has.
+*/
+static int retry(void *pArg, int n){
+  memvfs_conn *p = pArg;
+  (void)n;
+  p->retry = 0;
+  sqlite3_busy_timeout(p->db, (p->pMain ? p->pMain : p)->busyTimeout);
+  return 1;
+}
+
+/*
+** The file has the write lock, and did not become the writer. When its state is
+** stale because it had to wait for the lock, SQLite gives up that state, calls
+** its busy handler, and tries again. The lock must be kept meanwhile: whoever
+** gave it back would find a stale state again after the next wait, for ever.
+** SQLite calls no busy handler if the file has a transaction that has read.
+** Then the lock is given back at once.
+**
+** The handler is set here, and not for good, because PRAGMA busy_timeout sets
+** another, and reads what sqlite3_busy_handler() clears.
+**
+** sqlite3_txn_state() can tell of an attached file only together with the
+** others, as its name is not known here. So a statement that has read another
+** file gives the lock back, and waits by SQLite's own handler.
+*/
+void memvfsConnRefused(MemFile *f, int rc){
+  memvfs_conn *p = f->pConn;
+  if( p && p->borrowed && rc==SQLITE_BUSY_SNAPSHOT
+   && sqlite3_txn_state(p->db, p->pMain ? 0 : "main")==SQLITE_TXN_NONE
+  ){
+    p->retry = 1;
+    sqlite3_busy_handler(p->db, retry, p);
+    return;
+  }
+  memvfsConnUnlock(f, 0);
+}
+
 /* The file is not the writer, or with wrote set not any more. */
 void memvfsConnUnlock(MemFile *f, int wrote){
   memvfs_conn *p = f->pConn;
-  if( p && (p->borrowed || (p->tell && wrote)) && f->eLock<SQLITE_LOCK_RESERVED ){
+  if( p && !p->retry && (p->borrowed || (p->tell && wrote)) && f->eLock<SQLITE_LOCK_RESERVED ){
     p->borrowed = 0;
     hooks.xUnlock(p->handle);
   }
@@ -78,7 +117,9 @@ memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   p->handle = handle;
   p->eLock = f->eLock;
   p->busyTimeout = -1;
+  p->autocommit = sqlite3_get_autocommit(p->db);
   sqlite3_progress_handler(p->db, PROGRESS_OPS, progress, p);
+  sqlite3_set_authorizer(p->db, memvfsAuthorize, p);
   mutex = memvfsNamesMutex();
   sqlite3_mutex_enter(mutex);
   p->pNext = pMainList;
@@ -102,8 +143,9 @@ static void giveUp(MemFile *f){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
   }
-  if( f->eLock>SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, &f->reader);
+  if( f->eLock>SQLITE_LOCK_NONE || f->pinned ) memvfsReaderEnd(f->pStore, &f->reader);
   f->eLock = SQLITE_LOCK_NONE;
+  f->pinned = 0;
   f->dead = 1;
   memvfsClose(f);    /* SQLite may never: the store must not wait for that */
 }
@@ -151,6 +193,36 @@ void memvfs_conn_abandon(memvfs_conn *p){
   p->pFile = 0;
 }
 
+int memvfs_conn_entered(memvfs_conn *p){
+  sqlite3_mutex *mutex = sqlite3_db_mutex(p->db);
+  if( mutex==0 ) return 0;
+  if( sqlite3_mutex_try(mutex)!=SQLITE_OK ) return 1;
+  sqlite3_mutex_leave(mutex);
+  return 0;
+}
+
+int memvfs_conn_busy(memvfs_conn *p){
+  sqlite3_stmt *s = 0;
+  while( (s = sqlite3_next_stmt(p->db, s))!=0 ){
+    if( sqlite3_stmt_busy(s) ) return 1;
+  }
+  return 0;
+}
+
+void memvfs_conn_pin(memvfs_conn *p){
+  MemFile *f = p->pFile;
+  if( f==0 || f->pinned ) return;
+  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderBegin(f->pStore, &f->reader);
+  f->pinned = 1;
+}
+
+void memvfs_conn_unpin(memvfs_conn *p){
+  MemFile *f = p->pFile;
+  if( f==0 || !f->pinned ) return;
+  f->pinned = 0;
+  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, &f->reader);
+}
+
 /*
 ** Go is done with the link. SQLite may not be: a connection that was closed
 ** with statements open lives on until the last is finalized, which may happen
@@ -179,7 +251,10 @@ uintptr_t memvfsConnClose(MemFile *f){
   memvfs_conn *p = f->pConn ? f->pConn : f->pOrphan;
   uintptr_t handle = 0;
   /* The connection lives on when sqlite3_deserialize() takes its file away. */
-  if( p && p->pMain==0 ) sqlite3_progress_handler(f->db, 0, 0, 0);
+  if( p && p->pMain==0 ){
+    sqlite3_progress_handler(f->db, 0, 0, 0);
+    sqlite3_set_authorizer(f->db, 0, 0);
+  }
   sqlite3_mutex_enter(mutex);
   if( (p = f->pConn)!=0 ){
     p->pFile = 0;

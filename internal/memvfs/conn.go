@@ -44,6 +44,9 @@ type Conn struct {
 	// without atomics.
 	c      *C.memvfs_conn
 	handle cgo.Handle
+
+	// inner is the connection of go-sqlite3, of the link of a main database.
+	inner *sqlite3.SQLiteConn
 }
 
 var lastToken atomic.Int32
@@ -64,7 +67,7 @@ func (s *Store) Link(c *sqlite3.SQLiteConn, hooks Hooks) (*Conn, error) {
 		h.Delete()
 		return nil, fmt.Errorf("memvfs: link a connection to %s: %w", s.path, sqlite3.ErrNomem)
 	}
-	return &Conn{c: p, handle: h}, nil
+	return &Conn{c: p, handle: h, inner: c}, nil
 }
 
 // Close ends the link. It is called after SQLite has closed the connection.
@@ -114,8 +117,12 @@ func (c *Conn) TellUnlock() { c.c.tell = 1 }
 // connection, 0 if there was none.
 func (c *Conn) Committed() uint64 { return uint64(c.c.commit) }
 
+// SetBusyTimeout tells the busy timeout in milliseconds with which SQLite opened
+// the connection.
+func (c *Conn) SetBusyTimeout(ms int) { c.c.busyTimeout = C.int(ms) }
+
 // BusyTimeout is the argument of the last PRAGMA busy_timeout of the
-// connection in milliseconds, -1 if there was none.
+// connection in milliseconds, or of SetBusyTimeout; -1 if there was neither.
 func (c *Conn) BusyTimeout() int { return int(c.c.busyTimeout) }
 
 // Autocommit reports whether no transaction is open (sqlite3_get_autocommit).
@@ -126,6 +133,21 @@ func (c *Conn) LastInsertRowID() int64 { return int64(C.sqlite3_last_insert_rowi
 
 // Changes is sqlite3_changes64.
 func (c *Conn) Changes() int64 { return int64(C.sqlite3_changes64(c.c.db)) }
+
+// Entered reports whether somebody is inside of a call of SQLite's for the
+// connection, and it has a mutex to tell (_mutex=full).
+func (c *Conn) Entered() bool { return C.memvfs_conn_entered(c.c) != 0 }
+
+// Busy reports whether a statement of the connection, whoever made it, has begun
+// and not ended.
+func (c *Conn) Busy() bool { return C.memvfs_conn_busy(c.c) != 0 }
+
+// Pin makes the transaction that follows read the last commit as of now, until
+// Unpin. It is for a connection that does not write.
+func (c *Conn) Pin() { C.memvfs_conn_pin(c.c) }
+
+// Unpin ends Pin.
+func (c *Conn) Unpin() { C.memvfs_conn_unpin(c.c) }
 
 func cbool(b bool) C.int {
 	if b {

@@ -8,6 +8,7 @@
 **   vfs.c       what SQLite sees: the file methods and the VFS
 **   disk.c      the VFS for database files that are no store
 **   conn.c      the link between a Go connection and its file
+**   stmt.c      statements, for Go; nothing of the engine's structure
 **
 ** How it works. A database is a table of slots, one a page. A slot is the
 ** head of a chain of versions of that page, newest first, each with the epoch
@@ -193,6 +194,8 @@ struct MemFile {
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
   int dead;                  /* Abandoned, and its store perhaps gone: answers SQLITE_IOERR */
+  int pinned;                /* reader has begun and stays, whatever eLock: memvfs_conn_pin */
+  sqlite3_int64 szMmap;      /* PRAGMA mmap_size, which tells only whether pages are handed out */
 
   /* Of the writer, while it has RESERVED */
   Version *pPending;         /* Versions it made, linked by pNext */
@@ -281,9 +284,13 @@ int memvfsDiskOpen(const char *zName, sqlite3_file*, int flags, int *pOut);
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);
 int memvfsConnLock(MemFile*);
+void memvfsConnRefused(MemFile*, int rc);
 void memvfsConnUnlock(MemFile*, int wrote);
 void memvfsConnAttach(MemFile*);
 uintptr_t memvfsConnClose(MemFile*);
 void memvfsConnDetached(uintptr_t handle);
+
+/* stmt.c */
+int memvfsAuthorize(void*, int, const char*, const char*, const char*, const char*);
 
 #endif

@@ -177,7 +177,11 @@ struct memvfs_conn {
   int readOnly;           /* Refuse RESERVED with SQLITE_READONLY */
   int borrowed;           /* The write lock was taken by hooks.xLock */
   int cancellable;        /* The running statement has a context to look at */
-  int busyTimeout;        /* Last PRAGMA busy_timeout=N, ms; -1: none */
+  int busyTimeout;        /* As of the last PRAGMA busy_timeout=N, or of opening, ms; -1: not known */
+  int retry;              /* The write lock is kept: SQLite is about to try again. See conn.c */
+  int attaches;           /* ATTACH or DETACH was prepared */
+  int autocommit;         /* sqlite3_get_autocommit, as of the last call of stmt.h */
+  int *pFacts;            /* Where the authorizer notes what a statement of stmt.h does; NULL: nowhere */
   int tell;               /* Call hooks.xUnlock at the end of every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
 };
@@ -195,6 +199,20 @@ memvfs_conn *memvfs_conn_new(memvfs_store*, int iToken, uintptr_t handle);
 ** as SQLite may come to call its progress handler.
 */
 void memvfs_conn_abandon(memvfs_conn*);
+
+/* True if another thread is inside of a call for the connection, and it has a mutex. */
+int memvfs_conn_entered(memvfs_conn*);
+
+/* True if a statement of the connection has begun and not ended. */
+int memvfs_conn_busy(memvfs_conn*);
+
+/*
+** Pins the last commit for the transaction that follows: what is read until
+** memvfs_conn_unpin is that state, or the one that is being read already. Not
+** for a connection that writes.
+*/
+void memvfs_conn_pin(memvfs_conn*);
+void memvfs_conn_unpin(memvfs_conn*);
 
 /*
 ** Frees the link, of a main database or an attached store. The connection may

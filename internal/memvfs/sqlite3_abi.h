@@ -14,7 +14,10 @@
 #include <stdint.h>
 
 typedef int64_t sqlite3_int64;
+typedef uint64_t sqlite3_uint64;
 typedef struct sqlite3 sqlite3;
+typedef struct sqlite3_stmt sqlite3_stmt;
+typedef struct sqlite3_value sqlite3_value;
 typedef struct sqlite3_mutex sqlite3_mutex;
 typedef struct sqlite3_file sqlite3_file;
 typedef struct sqlite3_vfs sqlite3_vfs;
@@ -95,6 +98,8 @@ struct sqlite3_vfs {
 #define SQLITE_IOERR_LOCK       (SQLITE_IOERR | (15<<8))
 #define SQLITE_IOERR_NOMEM      (SQLITE_IOERR | (12<<8))
 #define SQLITE_BUSY_SNAPSHOT    (SQLITE_BUSY  | (2<<8))
+#define SQLITE_ROW             100
+#define SQLITE_DONE            101
 
 /* https://sqlite.org/c3ref/c_open_autoproxy.html */
 #define SQLITE_OPEN_READONLY      0x00000001
@@ -128,7 +133,48 @@ struct sqlite3_vfs {
 #define SQLITE_FCNTL_COMMIT_PHASETWO  22
 #define SQLITE_FCNTL_PDB              30
 
+/* https://sqlite.org/c3ref/c_blob.html */
+#define SQLITE_INTEGER  1
+#define SQLITE_FLOAT    2
+#define SQLITE_TEXT     3
+#define SQLITE_BLOB     4
+#define SQLITE_NULL     5
+
+/* https://sqlite.org/c3ref/c_any.html */
+#define SQLITE_UTF8  1
+
+/* https://sqlite.org/c3ref/c_prepare_dont_log.html */
+#define SQLITE_PREPARE_PERSISTENT  0x01
+
+/* https://sqlite.org/c3ref/c_stmtstatus_counter.html */
+#define SQLITE_STMTSTATUS_VM_STEP    4
+#define SQLITE_STMTSTATUS_REPREPARE  5
+
+/* https://sqlite.org/c3ref/c_limit_attached.html */
+#define SQLITE_LIMIT_LENGTH  0
+
+/* https://sqlite.org/c3ref/c_alter_table.html */
+#define SQLITE_CREATE_INDEX         1
+#define SQLITE_CREATE_VIEW          8
+#define SQLITE_DELETE               9
+#define SQLITE_DROP_INDEX          10
+#define SQLITE_DROP_VIEW           17
+#define SQLITE_INSERT              18
+#define SQLITE_PRAGMA              19
+#define SQLITE_TRANSACTION         22
+#define SQLITE_UPDATE              23
+#define SQLITE_ATTACH              24
+#define SQLITE_DETACH              25
+#define SQLITE_ALTER_TABLE         26
+#define SQLITE_REINDEX             27
+#define SQLITE_ANALYZE             28
+#define SQLITE_CREATE_VTABLE       29
+#define SQLITE_DROP_VTABLE         30
+#define SQLITE_FUNCTION            31
+#define SQLITE_SAVEPOINT           32
+
 /* https://sqlite.org/c3ref/c_txn_none.html */
+#define SQLITE_TXN_NONE   0
 #define SQLITE_TXN_WRITE  2
 
 /* https://sqlite.org/c3ref/c_mutex_fast.html */
@@ -161,5 +207,38 @@ int sqlite3_get_autocommit(sqlite3*);
 int sqlite3_txn_state(sqlite3*, const char *zSchema);
 sqlite3_int64 sqlite3_last_insert_rowid(sqlite3*);
 sqlite3_int64 sqlite3_changes64(sqlite3*);
+int sqlite3_busy_handler(sqlite3*, int(*)(void*, int), void*);
+int sqlite3_busy_timeout(sqlite3*, int ms);
+int sqlite3_set_authorizer(sqlite3*, int (*xAuth)(void*, int, const char*, const char*, const char*, const char*), void*);
+int sqlite3_limit(sqlite3*, int id, int newVal);
+
+sqlite3_mutex *sqlite3_db_mutex(sqlite3*);
+sqlite3_stmt *sqlite3_next_stmt(sqlite3*, sqlite3_stmt*);
+int sqlite3_stmt_busy(sqlite3_stmt*);
+int sqlite3_prepare_v3(sqlite3*, const char *zSql, int nByte, unsigned int prepFlags, sqlite3_stmt **ppStmt, const char **pzTail);
+int sqlite3_finalize(sqlite3_stmt*);
+int sqlite3_step(sqlite3_stmt*);
+int sqlite3_reset(sqlite3_stmt*);
+int sqlite3_clear_bindings(sqlite3_stmt*);
+int sqlite3_stmt_readonly(sqlite3_stmt*);
+int sqlite3_stmt_isexplain(sqlite3_stmt*);
+int sqlite3_stmt_status(sqlite3_stmt*, int op, int resetFlg);
+int sqlite3_bind_parameter_count(sqlite3_stmt*);
+const char *sqlite3_bind_parameter_name(sqlite3_stmt*, int);
+int sqlite3_bind_int64(sqlite3_stmt*, int, sqlite3_int64);
+int sqlite3_bind_double(sqlite3_stmt*, int, double);
+int sqlite3_bind_null(sqlite3_stmt*, int);
+int sqlite3_bind_text64(sqlite3_stmt*, int, const char*, sqlite3_uint64, void(*)(void*), unsigned char encoding);
+int sqlite3_bind_blob64(sqlite3_stmt*, int, const void*, sqlite3_uint64, void(*)(void*));
+int sqlite3_column_count(sqlite3_stmt*);
+const char *sqlite3_column_name(sqlite3_stmt*, int);
+const char *sqlite3_column_decltype(sqlite3_stmt*, int);
+sqlite3_value *sqlite3_column_value(sqlite3_stmt*, int);
+int sqlite3_value_type(sqlite3_value*);
+sqlite3_int64 sqlite3_value_int64(sqlite3_value*);
+double sqlite3_value_double(sqlite3_value*);
+const void *sqlite3_value_blob(sqlite3_value*);
+const unsigned char *sqlite3_value_text(sqlite3_value*);
+int sqlite3_value_bytes(sqlite3_value*);
 
 #endif

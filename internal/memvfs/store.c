@@ -755,6 +755,8 @@ void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
   p->nFile = s->nReader;
   memvfsLeave(s);
   p->oldestReader = nOldest ? memvfsNow()-nOldest : 0;
+  /* That clock ticks once in some milliseconds, and 0 means that there is none. */
+  if( nOldest && p->oldestReader==0 ) p->oldestReader = 1;
 }
 
 /* ---- Snapshots ---- */

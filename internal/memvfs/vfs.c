@@ -12,6 +12,7 @@ static int fClose(sqlite3_file *pFile){
   MemFile *f = (MemFile*)pFile;
   uintptr_t handle;
   if( f->dead ) return SQLITE_OK;
+  if( f->pConn ) memvfs_conn_unpin(f->pConn);
   pFile->pMethods->xUnlock(pFile, SQLITE_LOCK_NONE);
   handle = memvfsConnClose(f);
   memvfsClose(f);
@@ -22,13 +23,14 @@ static int fClose(sqlite3_file *pFile){
 static int fRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
   MemFile *f = (MemFile*)pFile;
   Reader *r = &f->reader;
+  int begin = f->eLock==SQLITE_LOCK_NONE && !f->pinned;
   uint64_t nByte;
   if( f->dead ) return SQLITE_IOERR_READ;
   /* The pager reads the header when it opens the file, before any lock. */
-  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderBegin(f->pStore, r);
+  if( begin ) memvfsReaderBegin(f->pStore, r);
   nByte = (uint64_t)r->nSector*SECTOR;
   memvfsReadAt(r, memvfsSeen(f), pBuf, n, iOfst);
-  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, r);
+  if( begin ) memvfsReaderEnd(f->pStore, r);
   return (uint64_t)iOfst+n>nByte ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
 }
 
@@ -60,7 +62,7 @@ static int fLock(sqlite3_file *pFile, int eLock){
   if( f->dead ) return SQLITE_IOERR_LOCK;
   if( f->eLock>=eLock ) return SQLITE_OK;
   if( f->eLock==SQLITE_LOCK_NONE ){
-    memvfsReaderBegin(f->pStore, &f->reader);
+    if( !f->pinned ) memvfsReaderBegin(f->pStore, &f->reader);
     f->eLock = SQLITE_LOCK_SHARED;
   }
   if( eLock>=SQLITE_LOCK_RESERVED && f->eLock<SQLITE_LOCK_RESERVED ){
@@ -68,7 +70,7 @@ static int fLock(sqlite3_file *pFile, int eLock){
     ** never hot, so the way from SHARED straight to EXCLUSIVE is not taken;
     ** it would be the same. */
     rc = memvfsConnLock(f);
-    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnUnlock(f, 0);
+    if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnRefused(f, rc);
     if( rc!=SQLITE_OK ) goto out;
   }
   /* The writer is alone, and readers do not mind it: EXCLUSIVE is RESERVED. */
@@ -89,7 +91,7 @@ static int fUnlock(sqlite3_file *pFile, int eLock){
   }
   if( eLock==SQLITE_LOCK_NONE ){
     f->eLock = SQLITE_LOCK_NONE;
-    memvfsReaderEnd(f->pStore, &f->reader);
+    if( !f->pinned ) memvfsReaderEnd(f->pStore, &f->reader);
     if( f->nWritten ) memvfsHelp(f);
   }
   if( f->pConn ){
@@ -149,6 +151,14 @@ static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
       return f->eLock>=SQLITE_LOCK_RESERVED ? memvfsCommit(f) : SQLITE_OK;
     case SQLITE_FCNTL_PRAGMA:
       return fPragma(f, pArg);
+    case SQLITE_FCNTL_MMAP_SIZE: {
+      /* The pager asks xFetch for pages while this is over 0. SQLite's own VFS
+      ** answers with what was set before. */
+      sqlite3_int64 *p = pArg, n = *p;
+      *p = f->szMmap;
+      if( n>=0 ) f->szMmap = n;
+      return SQLITE_OK;
+    }
     case SQLITE_FCNTL_PDB:
       f->db = *(sqlite3**)pArg;
       memvfsConnAttach(f);

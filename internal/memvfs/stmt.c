@@ -1,0 +1,290 @@
+/*
+** Statements, and the authorizer that tells what they do. See stmt.h.
+*/
+#include "engine.h"
+#include "stmt.h"
+
+/* ---- What a statement does ---- */
+
+/*
+** Functions that do more than to return a value: those of the driver, and
+** SQLite's own that write or load. Functions of the user are not known here;
+** the driver knows whether there can be any.
+*/
+static int hasEffect(const char *zFunc){
+  return zFunc && (sqlite3_strnicmp(zFunc, "sqlite_mem_", 11)==0
+      || sqlite3_stricmp(zFunc, "optimize")==0 || sqlite3_stricmp(zFunc, "load_extension")==0
+      || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0);
+}
+
+static int writes(const char *zSchema){
+  if( zSchema==0 ) return MEMVFS_WRITES_MAIN | MEMVFS_WRITES_OTHER;
+  if( sqlite3_stricmp(zSchema, "main")==0 ) return MEMVFS_WRITES_MAIN;
+  if( sqlite3_stricmp(zSchema, "temp")==0 ) return MEMVFS_WRITES_TEMP;
+  return MEMVFS_WRITES_OTHER;
+}
+
+/*
+** The authorizer allows everything. SQLite calls it while it prepares, with
+** what the statement will do. An application that sets an authorizer of its own
+** takes this one away; a statement then lacks MEMVFS_ASKED.
+*/
+int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const char *zSchema, const char *zTrigger){
+  memvfs_conn *p = pArg;
+  int facts = MEMVFS_ASKED;
+  (void)zTrigger;
+  switch( op ){
+    case SQLITE_INSERT: case SQLITE_UPDATE: case SQLITE_DELETE:
+    case SQLITE_REINDEX: case SQLITE_ANALYZE:
+      facts |= writes(zSchema);
+      break;
+    case SQLITE_ALTER_TABLE:
+      facts |= writes(z1) | MEMVFS_NAMES;
+      break;
+    case SQLITE_CREATE_VTABLE: case SQLITE_DROP_VTABLE:
+      facts |= writes(zSchema) | MEMVFS_NAMES;
+      break;
+    case SQLITE_PRAGMA:
+      /* One without a schema may be for all of them: optimize. */
+      facts |= MEMVFS_PRAGMA | (zSchema ? writes(zSchema) & ~MEMVFS_WRITES_MAIN : MEMVFS_WRITES_OTHER);
+      break;
+    case SQLITE_TRANSACTION: case SQLITE_SAVEPOINT:
+      facts |= MEMVFS_TRANSACTION;
+      break;
+    case SQLITE_ATTACH: case SQLITE_DETACH:
+      facts |= MEMVFS_NAMES;
+      p->attaches = 1;
+      break;
+    case SQLITE_FUNCTION:
+      if( hasEffect(z2) ) facts |= MEMVFS_EFFECT;
+      break;
+    default:
+      if( (op>=SQLITE_CREATE_INDEX && op<=SQLITE_CREATE_VIEW) || (op>=SQLITE_DROP_INDEX && op<=SQLITE_DROP_VIEW) ){
+        facts |= writes(zSchema) | MEMVFS_NAMES;
+      }
+  }
+  if( p->pFacts ) *p->pFacts |= facts;
+  return SQLITE_OK;
+}
+
+/* ---- Statements ---- */
+
+/* enter() comes before a call that prepares or runs a statement, left() after it. */
+static void enter(memvfs_stmt *s){
+  s->pConn->pFacts = &s->facts;
+}
+static void left(memvfs_stmt *s){
+  s->pConn->pFacts = 0;
+  s->pConn->autocommit = sqlite3_get_autocommit(s->pConn->db);
+}
+
+int memvfs_prepare(memvfs_conn *p, const char *z, int n, int persistent, memvfs_stmt **pp){
+  memvfs_stmt *s = memvfsMalloc(sizeof(*s));
+  const char *zTail = 0;
+  int rc;
+  *pp = 0;
+  if( s==0 ) return SQLITE_NOMEM;
+  s->pConn = p;
+  enter(s);
+  rc = sqlite3_prepare_v3(p->db, z, n, persistent ? SQLITE_PREPARE_PERSISTENT : 0, &s->p, &zTail);
+  left(s);
+  if( rc==SQLITE_OK ){
+    s->nTail = zTail ? (int)(zTail-z) : n;
+    if( s->p ){
+      s->nParam = sqlite3_bind_parameter_count(s->p);
+      s->nCol = sqlite3_column_count(s->p);
+      s->readonly = sqlite3_stmt_readonly(s->p) || sqlite3_stmt_isexplain(s->p);
+      if( s->nParam && (s->aArg = memvfsMalloc(s->nParam*sizeof(*s->aArg)))==0 ) rc = SQLITE_NOMEM;
+    }
+  }
+  if( rc!=SQLITE_OK ){
+    memvfs_finalize(s);
+    return rc;
+  }
+  *pp = s;
+  return SQLITE_OK;
+}
+
+void memvfs_finalize(memvfs_stmt *s){
+  sqlite3_finalize(s->p);
+  left(s);
+  memvfsFree(s->aArg);
+  memvfsFree(s->zArg);
+  memvfsFree(s->azCol);
+  memvfsFree(s);
+}
+
+int memvfs_arg_room(memvfs_stmt *s, int64_t n){
+  int64_t need = s->nzArg+n;
+  char *z;
+  if( n>sqlite3_limit(s->pConn->db, SQLITE_LIMIT_LENGTH, -1) ) return SQLITE_TOOBIG;
+  if( need<=s->mxArg ) return SQLITE_OK;
+  if( need<2*s->mxArg && need<MEMVFS_KEEP ) need = 2*s->mxArg;
+  if( need<64 ) need = 64;
+  if( (uint64_t)need>SIZE_MAX ) return SQLITE_NOMEM;
+  z = memvfsMalloc((size_t)need);
+  if( z==0 ) return SQLITE_NOMEM;
+  if( s->nzArg ) memcpy(z, s->zArg, (size_t)s->nzArg);
+  /* What was bound by the last run lies in the old one. */
+  sqlite3_clear_bindings(s->p);
+  memvfsFree(s->zArg);
+  s->zArg = z;
+  s->mxArg = need;
+  return SQLITE_OK;
+}
+
+int memvfs_columns(memvfs_stmt *s){
+  int i, n = sqlite3_column_count(s->p);
+  if( n>s->nAzCol ){
+    memvfsFree(s->azCol);
+    s->nAzCol = 0;
+    s->azCol = memvfsMalloc(2*n*sizeof(*s->azCol));
+    if( s->azCol==0 ) return SQLITE_NOMEM;
+    s->nAzCol = n;
+  }
+  s->nCol = n;
+  for(i=0; i<n; i++){
+    s->azCol[i] = sqlite3_column_name(s->p, i);
+    s->azCol[n+i] = sqlite3_column_decltype(s->p, i);
+    if( s->azCol[i]==0 ) return SQLITE_NOMEM;
+  }
+  return SQLITE_OK;
+}
+
+/* SQLite takes a null pointer for NULL, so an empty value needs another. */
+static const char *argument(memvfs_stmt *s, memvfs_value *v){
+  return v->n ? s->zArg + v->u.i : "";
+}
+
+/* Frees arguments that are too large to be kept for the next run. */
+static void dropArguments(memvfs_stmt *s){
+  if( s->mxArg>MEMVFS_KEEP ){
+    sqlite3_clear_bindings(s->p);
+    memvfsFree(s->zArg);
+    s->zArg = 0;
+    s->mxArg = 0;
+  }
+}
+
+/*
+** Binds. The texts and blobs are not copied: nobody writes to zArg before the
+** statement has been reset.
+*/
+static int bind(memvfs_stmt *s){
+  int i, rc = SQLITE_OK;
+  for(i=0; i<s->nParam && rc==SQLITE_OK; i++){
+    memvfs_value *v = &s->aArg[i];
+    switch( v->type ){
+      case SQLITE_INTEGER: rc = sqlite3_bind_int64(s->p, i+1, v->u.i); break;
+      case SQLITE_FLOAT:   rc = sqlite3_bind_double(s->p, i+1, v->u.r); break;
+      case SQLITE_TEXT:    rc = sqlite3_bind_text64(s->p, i+1, argument(s, v), v->n, 0, SQLITE_UTF8); break;
+      case SQLITE_BLOB:    rc = sqlite3_bind_blob64(s->p, i+1, argument(s, v), v->n, 0); break;
+      default:             rc = sqlite3_bind_null(s->p, i+1); break;
+    }
+  }
+  if( rc!=SQLITE_OK ) dropArguments(s);
+  return rc;
+}
+
+int memvfs_reset(memvfs_stmt *s){
+  int rc = sqlite3_reset(s->p);
+  left(s);
+  dropArguments(s);
+  return rc;
+}
+
+memvfs_rows *memvfs_rows_new(void){
+  return memvfsMalloc(sizeof(memvfs_rows) + MEMVFS_HEAP);
+}
+
+void memvfs_rows_free(memvfs_rows *b){
+  memvfsFree(b->a);
+  memvfsFree(b);
+}
+
+/*
+** Puts the current row behind the others of the batch. Returns SQLITE_OK;
+** SQLITE_ROW: nothing may follow it in this batch; SQLITE_NOMEM.
+*/
+static int fetch(memvfs_stmt *s, memvfs_rows *b){
+  memvfs_value *v = &b->a[b->nRow*b->nCol];
+  int i, rc = SQLITE_OK;
+  for(i=0; i<b->nCol; i++, v++){
+    sqlite3_value *x = sqlite3_column_value(s->p, i);
+    const void *z;
+    v->type = sqlite3_value_type(x);
+    switch( v->type ){
+      case SQLITE_INTEGER: v->u.i = sqlite3_value_int64(x); continue;
+      case SQLITE_FLOAT:   v->u.r = sqlite3_value_double(x); continue;
+      case SQLITE_TEXT:    z = sqlite3_value_text(x); break;
+      case SQLITE_BLOB:    z = sqlite3_value_blob(x); break;
+      default: continue;
+    }
+    v->n = sqlite3_value_bytes(x);
+    if( z==0 && (v->n || v->type==SQLITE_TEXT) ) return SQLITE_NOMEM;
+    v->u.p = z;
+    if( v->n>MEMVFS_LARGE || v->n>MEMVFS_HEAP-b->nz ){
+      rc = SQLITE_ROW;
+    }else if( v->n ){
+      memcpy(b->z+b->nz, z, v->n);
+      v->u.p = b->z+b->nz;
+      b->nz += v->n;
+    }
+  }
+  b->nRow++;
+  return rc;
+}
+
+int memvfs_more(memvfs_stmt *s, memvfs_rows *b, int nMax){
+  int rc, rcReset, nStep = nMax>1 ? sqlite3_stmt_status(s->p, SQLITE_STMTSTATUS_VM_STEP, 0) : 0;
+  b->nRow = 0;
+  b->nz = 0;
+  enter(s);
+  while( (rc = sqlite3_step(s->p))==SQLITE_ROW ){
+    if( b->nRow==0 ){
+      /* Not before: the first step may prepare the statement again. */
+      b->nCol = sqlite3_column_count(s->p);
+      if( b->nCol>b->nAlloc/nMax ){
+        memvfsFree(b->a);
+        b->nAlloc = 0;
+        b->a = memvfsMalloc((size_t)b->nCol*nMax*sizeof(*b->a));
+        if( b->a==0 ){ rc = SQLITE_NOMEM; break; }
+        b->nAlloc = b->nCol*nMax;
+      }
+    }
+    rc = fetch(s, b);
+    if( rc==SQLITE_NOMEM ) break;
+    if( rc==SQLITE_ROW || b->nRow>=nMax || b->nz>MEMVFS_HEAP-MEMVFS_LARGE
+     || sqlite3_stmt_status(s->p, SQLITE_STMTSTATUS_VM_STEP, 0)-nStep>MEMVFS_STEPS
+    ){
+      left(s);
+      return SQLITE_ROW;
+    }
+  }
+  if( b->nRow==0 ) b->nCol = sqlite3_column_count(s->p);
+  rcReset = memvfs_reset(s);
+  if( rc==SQLITE_DONE || rcReset!=SQLITE_OK ) rc = rcReset==SQLITE_OK ? SQLITE_DONE : rcReset;
+  return rc;
+}
+
+int memvfs_query(memvfs_stmt *s, memvfs_rows *b, int nMax){
+  int rc;
+  b->nRow = 0;
+  rc = bind(s);
+  if( rc!=SQLITE_OK ) return rc;
+  rc = memvfs_more(s, b, nMax);
+  s->nReprepare = sqlite3_stmt_status(s->p, SQLITE_STMTSTATUS_REPREPARE, 0);
+  return rc;
+}
+
+int memvfs_exec(memvfs_stmt *s){
+  int rc = bind(s);
+  if( rc!=SQLITE_OK ) return rc;
+  enter(s);
+  while( sqlite3_step(s->p)==SQLITE_ROW ){}
+  rc = memvfs_reset(s);
+  s->nReprepare = sqlite3_stmt_status(s->p, SQLITE_STMTSTATUS_REPREPARE, 0);
+  s->rowid = sqlite3_last_insert_rowid(s->pConn->db);
+  s->changes = sqlite3_changes64(s->pConn->db);
+  return rc;
+}
