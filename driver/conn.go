@@ -41,12 +41,15 @@ type RawConn interface {
 // lock between one and the next; so its fields need no lock. What the engine
 // calls (memvfs.Hooks) it calls inside of a call of SQLite's, on the goroutine
 // that made it.
+//
+// Every call of SQLite is made inside of do.
 type conn struct {
 	inner  *sqlite3.SQLiteConn
 	link   *memvfs.Conn
 	store  *store.Store
 	parent *memory
 	cfg    *Config
+	loc    *time.Location // _loc; nil: times stay as they are
 
 	// locked: this connection holds store.Writer. It does from before a
 	// statement that writes, or a transaction that may, until SQLite has given
@@ -66,16 +69,24 @@ type conn struct {
 	// tx tells of the transaction that BeginTx began.
 	tx txState
 
-	// controlled: a statement may have opened a transaction by words, which
-	// is to be rolled back when the connection goes back to the pool.
-	controlled bool
+	// elsewhere: a statement of a read-only transaction may have written to a
+	// file on the disk, of which the engine knows nothing.
+	elsewhere bool
 
-	// attaches: a statement may have attached a file of the disk, of which the
-	// engine knows nothing.
-	attaches bool
+	// raw: Raw was called since the connection was last found clean, so it may
+	// be in any state.
+	raw bool
 
-	// running: a call of go-sqlite3 is under way; still set when it has ended
-	// in a panic.
+	// hooked: code of the user may run between two rows, because a ConnectHook,
+	// an extension or Raw has had the connection. It stays.
+	hooked bool
+
+	// replaced: an authorizer of the user may have taken the place of the
+	// engine's. A statement of which SQLite tells something shows that none has.
+	replaced bool
+
+	// running: do is making calls of SQLite; still set when they have ended in
+	// a panic.
 	running bool
 
 	// broken: the connection cannot be used any more.
@@ -93,20 +104,7 @@ type conn struct {
 	// would try again by itself, deaf to the context, for as long again.
 	lockErr error
 
-	// words are those of the strings that came last.
-	words wordsCache
-
-	// rows are not handed out yet: newRows makes some at a time.
-	rows []rows
-
-	// control are the statements that begin and end transactions.
-	control [controlStmts]*sqlite3.SQLiteStmt
-
-	// stmts are the prepared statements that are open. database/sql loses one
-	// when a connection expires just as its Stmt is closed; what SQLite has
-	// open when its connection is closed keeps that alive, and the store with
-	// it.
-	stmts map[*stmt]struct{}
+	statements
 }
 
 type txState uint8
@@ -127,14 +125,176 @@ var (
 	_ driver.Pinger             = (*conn)(nil)
 	_ driver.SessionResetter    = (*conn)(nil)
 	_ driver.Validator          = (*conn)(nil)
+	_ driver.NamedValueChecker  = (*conn)(nil)
 	_ RawConn                   = (*conn)(nil)
 	_ backuper                  = (*conn)(nil)
 	_ memvfs.Hooks              = (*conn)(nil)
 )
 
+// do is the one way into SQLite. It calls f, which makes calls of SQLite for
+// statements that run under ctx. When do returns, and when f panics,
+//
+//   - the write locks are held exactly while SQLite's transaction needs them,
+//   - nothing looks at ctx any more, and the error of a statement that ctx has
+//     stopped, or that waited for a lock, is the one for the caller,
+//   - what has been committed is durable, if that is promised,
+//   - a read-only transaction has written nothing, and a transaction that SQLite
+//     has ended is known to be over.
+//
+// After a panic the connection is given up, as the panic has passed through
+// SQLite without unwinding it.
+func (c *conn) do(ctx context.Context, f func() error) error {
+	if c.broken {
+		return driver.ErrBadConn
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if ctx.Done() != nil {
+		c.ctx = ctx
+		c.link.SetCancellable(true)
+	}
+	c.running = true
+	defer c.panicked()
+	err := f()
+	if c.elsewhere {
+		err = c.takeBack(err)
+	}
+	c.running = false
+	if c.quiet() {
+		return err
+	}
+	return c.settle(err)
+}
+
+// panicked is deferred by do.
+func (c *conn) panicked() {
+	if c.running {
+		c.abandon()
+	}
+}
+
+// quiet reports whether settle would find nothing to do: that is how most reads
+// end, and to ask takes less time.
+func (c *conn) quiet() bool {
+	return !c.locked && c.tx == txNone && c.ctx == nil && c.lockErr == nil &&
+		c.link.Committed() == c.durable && len(c.attached) == 0 && c.detachErr == nil
+}
+
+// settle ends what the calls of do have ended of SQLite's transactions, and
+// returns the error for the caller.
+func (c *conn) settle(err error) error {
+	if c.lockErr != nil {
+		if err != nil {
+			err = c.lockErr
+		}
+		c.lockErr = nil
+	}
+	if ctx := c.ctx; ctx != nil {
+		c.ctx = nil
+		c.link.SetCancellable(false)
+		if err != nil && isInterrupt(err) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+	}
+	c.unlockEnded()
+	if durable := c.awaitDurable(); err == nil {
+		err = durable
+	}
+	// While the transaction has its lock it is open. Without, it is one that has
+	// not begun to write, or it is over.
+	if (c.tx == txOpen || c.tx == txReadOnly) && !c.link.Writing() && !c.link.InTransaction() {
+		c.endTx()
+		c.tx = txOver
+	}
+	return err
+}
+
+// takeBack rolls back a read-only transaction that has written to a file on the
+// disk.
+func (c *conn) takeBack(err error) error {
+	c.elsewhere = false
+	if c.tx == txReadOnly && c.link.WritingAny() {
+		return also(errReadOnly, c.control(stmtRollback))
+	}
+	return err
+}
+
+// abandon gives up the connection without a call of SQLite: what it wrote is
+// gone, the lock is free. Its memory is lost.
+func (c *conn) abandon() {
+	c.link.Abandon()
+	// A finalizer would call SQLite in the middle of a statement.
+	runtime.SetFinalizer(c.inner, nil)
+	c.inner = nil
+	c.broken = true
+	c.running = false
+	c.ctx = nil
+	c.lockErr = nil
+	c.lose()
+	c.endAttached()
+	if c.locked {
+		c.unlock()
+	}
+}
+
+// endAttached lets go of the attached stores without a call of SQLite.
+func (c *conn) endAttached() {
+	for len(c.attached) > 0 {
+		a := c.attached[0]
+		a.link.Abandon()
+		a.end()
+	}
+}
+
+// Close closes the connection. An open transaction is rolled back.
+func (c *conn) Close() error {
+	if c.link == nil {
+		return nil
+	}
+	if c.inner != nil && c.raw && c.stuck() {
+		c.abandon()
+	}
+	var err error
+	if c.inner != nil {
+		if !c.broken && !c.link.HasFile() {
+			c.adopt()
+		}
+		c.finalizeAll()
+		err = c.inner.Close()
+		c.inner = nil
+		if c.link.HasFile() {
+			// SQLite keeps the connection for a statement that is not closed, and
+			// was made through Raw. The store does not wait for it.
+			c.link.Abandon()
+			c.endAttached()
+		} else {
+			c.link.Close()
+		}
+	}
+	c.link = nil
+	c.broken = true
+	if c.locked {
+		c.unlock()
+	}
+	return also(err, c.parent.leave())
+}
+
+// stuck reports whether a statement that Raw has made is still running: its rows
+// are open, or a panic has left SQLite in the middle of it. Both keep SQLite from
+// closing the connection, and the second from being called at all.
+func (c *conn) stuck() bool {
+	if c.link.Entered() {
+		return true
+	}
+	c.finalizeAll()
+	return c.link.Busy()
+}
+
 // Raw returns the connection of go-sqlite3.
 func (c *conn) Raw() *sqlite3.SQLiteConn {
-	c.controlled, c.attaches = true, true // who knows what it is used for
+	c.raw, c.hooked, c.replaced = true, true, true // who knows what it is used for
+	c.forget = true
 	c.link.TellUnlock()
 	return c.inner
 }
@@ -149,72 +309,78 @@ func (c *conn) Ping(ctx context.Context) error {
 
 func (c *conn) backup(ctx context.Context, path string) error { return c.store.Backup(ctx, path) }
 
-// ExecContext runs all statements of query.
+// ExecContext runs all statements of query, each to its end.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	w := c.words.of(query)
-	if err := c.enter(ctx, w.write, query); err != nil {
+	res := &result{}
+	err := c.do(ctx, func() error {
+		for text, first := query, 0; ; {
+			s, tail, err := c.statement(text)
+			if s == nil {
+				return err
+			}
+			if err = s.bindPart(args, first); err == nil {
+				err = c.exec(s, res)
+			}
+			first += s.Params()
+			c.release(s)
+			if err != nil || tail == "" {
+				return err
+			}
+			text = tail
+			c.unlockEnded()
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
-	defer c.unwind()
-	c.note(w.control)
-	if w.returning {
-		rows, err := c.inner.QueryContext(background, query, args)
-		return c.leaveExec(rows, err)
-	}
-	res, err := c.inner.ExecContext(background, query, args)
-	return res, c.leave(err)
+	return res, nil
 }
-
-// leaveExec ends an Exec whose statement may return rows, which nobody wants.
-// go-sqlite3's own Exec reads the number of changes before such a statement is
-// over, which is when SQLite counts them, and leaves a prepared one as it is
-// after its first row: with its lock, and its old state, until its next use.
-func (c *conn) leaveExec(rows driver.Rows, err error) (driver.Result, error) {
-	if err == nil {
-		err = rows.Close()
-	}
-	if err = c.leave(err); err != nil {
-		return nil, err
-	}
-	return result{c.link.LastInsertRowID(), c.link.Changes()}, nil
-}
-
-// result is what a statement run by leaveExec has done.
-type result struct{ id, changes int64 }
-
-func (r result) LastInsertId() (int64, error) { return r.id, nil }
-func (r result) RowsAffected() (int64, error) { return r.changes, nil }
 
 // QueryContext runs all statements of query and returns the rows of the last.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	w := c.words.of(query)
-	if err := c.enter(ctx, w.write, query); err != nil {
-		return nil, err
-	}
-	defer c.unwind()
-	c.note(w.control)
-	inner, err := c.inner.QueryContext(background, query, args)
-	if err != nil {
-		return nil, c.leave(err)
-	}
-	return c.newRows(ctx, inner)
+	r := newRows(ctx)
+	err := c.do(ctx, func() error {
+		for text, first := query, 0; ; {
+			s, tail, err := c.statement(text)
+			if s == nil {
+				return err
+			}
+			err = s.bindPart(args, first)
+			first += s.Params()
+			if err == nil && tail == "" {
+				return c.query(s, r)
+			}
+			if err == nil {
+				err = c.exec(s, nil)
+			}
+			c.release(s)
+			if err != nil {
+				return err
+			}
+			text = tail
+			c.unlockEnded()
+		}
+	})
+	return r.result(err)
 }
 
-// PrepareContext prepares the first statement of query, as go-sqlite3 does,
-// but for empty ones, which crash it when they are queried.
+// PrepareContext prepares the first statement of query, as go-sqlite3 does. One
+// of nothing does nothing.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := c.enter(ctx, false, query); err != nil {
+	s := &stmt{c: c}
+	err := c.do(ctx, func() (err error) {
+		if c.tx == txOver {
+			return ErrTxOver
+		}
+		if s.s, _, err = c.prepare(query); s.s != nil {
+			s.n = s.s.Params()
+		}
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	defer c.unwind()
-	if query = skipBlank(query); query == "" {
-		query = "SELECT 1 WHERE 0"
-	}
-	s, err := c.inner.PrepareContext(background, query)
-	if err = c.leave(err); err != nil {
-		return nil, err
-	}
-	return newStmt(c, s.(*sqlite3.SQLiteStmt), query), nil
+	return s, nil
 }
 
 // Prepare is PrepareContext without a context.
@@ -231,7 +397,7 @@ func (c *conn) Begin() (driver.Tx, error) {
 // clean or not at all: a transaction that was left open is rolled back here,
 // so that an idle connection never holds the write lock or an old state.
 func (c *conn) IsValid() bool {
-	if !c.broken && (c.controlled || c.tx != txNone || c.locked || c.reading()) {
+	if !c.broken && (c.raw || c.tx != txNone || c.locked || c.link.InTransaction() || c.reading()) {
 		c.clean()
 	}
 	return !c.broken
@@ -247,181 +413,49 @@ func (c *conn) ResetSession(context.Context) error {
 
 // clean ends whatever transaction is open, or marks the connection as broken.
 func (c *conn) clean() {
+	if !c.link.HasFile() {
+		c.adopt()
+		c.broken = true
+		return
+	}
 	if !c.link.Autocommit() {
-		if err := c.runControl(stmtRollback); err != nil {
+		if err := c.do(background, func() error { return c.control(stmtRollback) }); err != nil {
 			c.broken = true
 			return
 		}
 	}
 	c.endTx()
-	c.controlled = false
 	c.unlockEnded()
-	// A statement is still running, one that Raw has left open; or the database
-	// of the connection is another by now.
-	if c.reading() || !c.link.HasFile() {
+	// A statement is still running, one that Raw has left open.
+	if c.reading() || c.raw && c.link.Busy() {
 		c.broken = true
+		return
+	}
+	c.raw = false
+}
+
+// adopt makes of what sqlite3_deserialize has put in the place of this
+// connection's database, through Raw, the database of all connections.
+func (c *conn) adopt() {
+	err := c.copyTo()
+	if err != nil {
+		c.store.Logger().Error("sqlite-mem: what Deserialize has put in the place of the database is lost",
+			"path", c.store.Path(), "error", err)
 	}
 }
 
-// Close closes the connection. An open transaction is rolled back.
-func (c *conn) Close() error {
-	if c.link == nil {
-		return nil
+func (c *conn) copyTo() error {
+	c.parent.enter() // this connection is counted, so the database is there
+	dc, err := c.parent.connect(background)
+	if err != nil {
+		return also(err, c.parent.leave())
 	}
-	if c.running {
-		c.abandon()
+	b, err := dc.(*conn).Raw().Backup("main", c.inner, "main")
+	if err == nil {
+		_, err = b.Step(-1)
+		err = also(err, b.Finish())
 	}
-	var err error
-	if c.inner != nil {
-		for i, s := range c.control {
-			if s != nil {
-				err = also(err, s.Close())
-				c.control[i] = nil
-			}
-		}
-		for s := range c.stmts {
-			err = also(err, s.inner.Close())
-		}
-		c.stmts = nil
-		err = also(err, c.inner.Close())
-		c.inner = nil
-		// SQLite has closed all files, unless a statement is open that is not
-		// known here.
-		for len(c.attached) > 0 {
-			a := c.attached[0]
-			a.link.Close()
-			a.end()
-		}
-		c.link.Close()
-	}
-	c.link = nil
-	c.broken = true
-	if c.locked {
-		c.unlock()
-	}
-	return also(err, c.parent.leave())
-}
-
-// enter is called before every call of go-sqlite3 that runs SQL, and leave
-// after it. It takes the write lock if writing is set.
-func (c *conn) enter(ctx context.Context, writing bool, what string) error {
-	if c.broken {
-		return driver.ErrBadConn
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if c.tx == txOver {
-		return ErrTxOver
-	}
-	if writing && !c.locked {
-		if c.tx == txReadOnly {
-			return errReadOnly
-		}
-		if err := c.lock(ctx, what); err != nil {
-			return err
-		}
-	}
-	c.arm(ctx)
-	c.running = true
-	return nil
-}
-
-// arm lets the engine ask for the end of ctx while a statement runs.
-func (c *conn) arm(ctx context.Context) {
-	if ctx.Done() != nil {
-		c.ctx = ctx
-		c.link.SetCancellable(true)
-	}
-}
-
-// disarm ends that, and gives the error of a statement that was stopped by its
-// context the name that database/sql's users expect.
-func (c *conn) disarm(err error) error {
-	if c.ctx == nil {
-		return err
-	}
-	c.link.SetCancellable(false)
-	ctx := c.ctx
-	c.ctx = nil
-	if err != nil && isInterrupt(err) && ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return err
-}
-
-// leave is called after every call of go-sqlite3, with its error, and returns
-// the one for the caller.
-func (c *conn) leave(err error) error {
-	c.running = false
-	if c.quiet() {
-		return err
-	}
-	return c.finish(err)
-}
-
-// finish is what leave does when there is something to do.
-func (c *conn) finish(err error) error {
-	if c.lockErr != nil {
-		if err != nil {
-			err = c.lockErr
-		}
-		c.lockErr = nil
-	}
-	err = c.disarm(err)
-	if serr := c.settle(); err == nil {
-		err = serr
-	}
-	if c.tx == txReadOnly && c.attaches && c.link.WritingAny() {
-		// It has written to a file of the disk: that must not last.
-		err = also(errReadOnly, c.execControl(stmtRollback))
-	}
-	if c.tx == txOpen || c.tx == txReadOnly {
-		// While the transaction has its lock it is open. Without, it is one
-		// that has not begun to read or write, or it is over.
-		if !c.link.Writing() && c.link.Autocommit() {
-			c.endTx()
-			c.tx = txOver
-		}
-	}
-	return err
-}
-
-// note remembers of a statement that is about to run whether it controls.
-func (c *conn) note(controls bool) {
-	if controls {
-		c.controlled, c.attaches = true, true
-	}
-}
-
-// unwind is deferred around calls of go-sqlite3. When a function of the user's
-// panics inside of a statement, the panic passes through SQLite without
-// unwinding it. Such a connection is never touched again.
-func (c *conn) unwind() {
-	if c.running {
-		c.abandon()
-	}
-}
-
-// abandon gives up the connection without a call of SQLite: what it wrote is
-// gone, the lock is free. Its memory is lost.
-func (c *conn) abandon() {
-	c.link.Abandon()
-	// A finalizer would call SQLite in the middle of a statement.
-	runtime.SetFinalizer(c.inner, nil)
-	c.inner = nil
-	c.broken = true
-	c.running = false
-	c.ctx = nil
-	c.lockErr = nil
-	for len(c.attached) > 0 {
-		a := c.attached[0]
-		a.link.Abandon()
-		a.end()
-	}
-	if c.locked {
-		c.unlock()
-	}
+	return also(err, dc.Close())
 }
 
 // lock takes the write lock. Its errors are those of ctx and a bare
@@ -486,22 +520,6 @@ func (c *conn) unlock() {
 	c.store.UnlockWriter(&c.owner)
 }
 
-// quiet reports whether the last call of go-sqlite3 has left nothing to do:
-// that is how most reads end, and to ask takes less time than to run finish for
-// nothing.
-func (c *conn) quiet() bool {
-	return !c.locked && c.tx == txNone && c.ctx == nil && c.lockErr == nil &&
-		c.link.Committed() == c.durable && len(c.attached) == 0 && c.detachErr == nil
-}
-
-// settle ends what the last call of go-sqlite3 has ended of SQLite's
-// transactions: it gives the write locks back and waits until what was
-// committed is on the disk, if that is promised.
-func (c *conn) settle() error {
-	c.unlockEnded()
-	return c.awaitDurable()
-}
-
 // unlockEnded gives the write locks back when SQLite's transaction is over.
 func (c *conn) unlockEnded() {
 	if c.locked && !c.link.Writing() {
@@ -558,13 +576,14 @@ func (c *conn) LockWrite() error {
 func (c *conn) Detached() {}
 
 // UnlockWrite implements memvfs.Hooks. Within a statement of this package the
-// lock is kept to its end, where leave settles it; only what runs through Raw
-// is settled here.
+// lock is kept to its end, where do gives it back; only what runs through Raw is
+// settled here.
 func (c *conn) UnlockWrite() {
 	if c.running {
 		return
 	}
-	if err := c.settle(); err != nil {
+	c.unlockEnded()
+	if err := c.awaitDurable(); err != nil {
 		// There is no way to return it to whoever uses the raw connection.
 		c.store.Logger().Error("sqlite-mem: a commit of a raw connection", "error", err)
 	}

@@ -68,7 +68,7 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 
 // connect opens a connection to the store.
 func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
-	c := &conn{store: m.store, parent: m, cfg: m.cfg}
+	c := &conn{store: m.store, parent: m, cfg: m.cfg, loc: m.cfg.location()}
 
 	// go-sqlite3 sets auto_vacuum, which writes, before the connection is
 	// linked and can take the lock for itself.
@@ -112,6 +112,7 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		return err
 	}
 	c.link = link
+	link.SetBusyTimeout(int(c.cfg.busyTimeout().Milliseconds()))
 	if _, err := inner.ExecContext(background, setUp, nil); err != nil {
 		return err
 	}
@@ -122,6 +123,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	}
 	if err := c.registerFunctions(); err != nil {
 		return err
+	}
+	if c.cfg.ConnectHook != nil || len(c.cfg.Extensions) > 0 {
+		c.hooked, c.replaced = true, true
 	}
 	if c.cfg.ConnectHook != nil {
 		return c.cfg.ConnectHook(inner)

@@ -146,8 +146,8 @@ func TestParity_columns(t *testing.T) {
 
 // Ensure that each optional interface of database/sql that a connection, a
 // statement, rows, a result or a transaction of go-sqlite3 has, ours has too,
-// and besides those that the pool needs, no other: they change what
-// database/sql does.
+// and besides those that the pool needs, and the one by which arguments come as
+// they are, no other: they change what database/sql does.
 func TestParity_interfaces(t *testing.T) {
 	optional := map[string]reflect.Type{}
 	for _, p := range []any{
@@ -183,7 +183,7 @@ func TestParity_interfaces(t *testing.T) {
 		return list
 	}
 	theirs, ours := have(&sqlite3.SQLiteDriver{}), have(&driver.Driver{})
-	theirs["conn"] = append(theirs["conn"], "SessionResetter", "Validator")
+	theirs["conn"] = append(theirs["conn"], "SessionResetter", "Validator", "NamedValueChecker")
 	for what := range theirs {
 		require.ElementsMatch(t, theirs[what], ours[what], what)
 	}

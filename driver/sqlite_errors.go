@@ -34,6 +34,7 @@ func isInterrupt(err error) bool {
 var (
 	errBusy     = sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrBusy)}
 	errLocked   = sqlite3.Error{Code: sqlite3.ErrLocked, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrLocked)}
+	errNoMemory = sqlite3.Error{Code: sqlite3.ErrNomem, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrNomem)}
 	errReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrReadonly)}
 )
 

@@ -5,19 +5,13 @@ package driver
 import (
 	"context"
 	"database/sql/driver"
-
-	"github.com/mattn/go-sqlite3"
 )
 
 // stmt is a prepared statement.
 type stmt struct {
-	c     *conn
-	inner *sqlite3.SQLiteStmt
-	query string
-
-	writing  bool // needs the write lock before it runs
-	controls bool // may open or close a transaction, or attach a database
-	rows     bool // may return rows, also from Exec
+	c *conn
+	s *statement // nil: there is nothing to do, or it is closed
+	n int        // parameters
 }
 
 var (
@@ -26,53 +20,59 @@ var (
 	_ driver.StmtQueryContext = (*stmt)(nil)
 )
 
-func newStmt(c *conn, inner *sqlite3.SQLiteStmt, query string) *stmt {
-	word, _ := firstWord(query)
-	w, readonly := wordsOf(query), inner.Readonly()
-	s := &stmt{
-		c:        c,
-		inner:    inner,
-		query:    query,
-		writing:  !readonly || w.write,
-		controls: w.control,
-		rows:     readonly || equal(word, "pragma") || w.returning,
+// ready returns the statement with its arguments, nil if there is nothing to
+// do. While rows of it are open it is another one of the same text.
+func (s *stmt) ready(args []driver.NamedValue) (*statement, error) {
+	c, st := s.c, s.s
+	if c.tx == txOver {
+		return nil, ErrTxOver
 	}
-	if c.stmts == nil {
-		c.stmts = make(map[*stmt]struct{})
+	if st == nil {
+		return nil, nil
 	}
-	c.stmts[s] = struct{}{}
-	return s
-}
-
-// ExecContext runs the statement.
-func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	c := s.c
-	if err := c.enter(ctx, s.writing, s.query); err != nil {
+	if st.busy {
+		var err error
+		if st, _, err = c.prepare(st.text); st == nil {
+			return nil, err
+		}
+		st.kept = false
+	}
+	if err := st.bind(args, 0, len(args)); err != nil {
+		c.release(st)
 		return nil, err
 	}
-	defer c.unwind()
-	c.note(s.controls)
-	if s.rows {
-		rows, err := s.inner.QueryContext(background, args)
-		return c.leaveExec(rows, err)
+	return st, nil
+}
+
+// ExecContext runs the statement to its end.
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+	c, res := s.c, &result{}
+	err := c.do(ctx, func() error {
+		st, err := s.ready(args)
+		if st == nil {
+			return err
+		}
+		err = c.exec(st, res)
+		c.release(st)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	res, err := s.inner.ExecContext(background, args)
-	return res, c.leave(err)
+	return res, nil
 }
 
 // QueryContext runs the statement and returns its rows.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	c := s.c
-	if err := c.enter(ctx, s.writing, s.query); err != nil {
-		return nil, err
-	}
-	defer c.unwind()
-	c.note(s.controls)
-	inner, err := s.inner.QueryContext(background, args)
-	if err != nil {
-		return nil, c.leave(err)
-	}
-	return c.newRows(ctx, inner)
+	c, r := s.c, newRows(ctx)
+	err := c.do(ctx, func() error {
+		st, err := s.ready(args)
+		if st == nil {
+			return err
+		}
+		return c.query(st, r)
+	})
+	return r.result(err)
 }
 
 // Exec is ExecContext without a context.
@@ -86,17 +86,23 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 }
 
 // NumInput is the number of parameters.
-func (s *stmt) NumInput() int { return s.inner.NumInput() }
+func (s *stmt) NumInput() int { return s.n }
 
-// Close frees the statement, if its connection has not done so.
+// Close frees the statement, when its rows are closed, and if its connection has
+// not done so.
 func (s *stmt) Close() error {
-	c := s.c
-	if c.inner == nil {
-		return nil // closed, or abandoned
+	c, st := s.c, s.s
+	if st == nil || c.broken {
+		return nil
 	}
-	delete(c.stmts, s)
-	err := s.inner.Close()
-	return also(err, c.settle())
+	s.s = nil
+	if st.kept = false; st.busy {
+		return nil
+	}
+	return c.do(background, func() error {
+		c.finalize(st)
+		return nil
+	})
 }
 
 func named(args []driver.Value) []driver.NamedValue {

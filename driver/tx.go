@@ -7,16 +7,13 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
-
-	"github.com/mattn/go-sqlite3"
 )
 
-// The statements of conn.control.
+// The statements that begin and end transactions.
 const (
 	stmtBegin = iota
 	stmtBeginImmediate
 	stmtBeginExclusive
-	stmtSnapshot
 	stmtCommit
 	stmtRollback
 	controlStmts
@@ -26,7 +23,6 @@ var controlText = [controlStmts]string{
 	stmtBegin:          "BEGIN",
 	stmtBeginImmediate: "BEGIN IMMEDIATE",
 	stmtBeginExclusive: "BEGIN EXCLUSIVE",
-	stmtSnapshot:       "SELECT 1 FROM sqlite_schema",
 	stmtCommit:         "COMMIT",
 	stmtRollback:       "ROLLBACK",
 }
@@ -53,25 +49,31 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 			begin, writing = stmtBeginExclusive, true
 		}
 	}
-	if err := c.enter(ctx, writing, "transaction"); err != nil {
-		return nil, err
-	}
-	defer c.unwind()
-	err := c.execControl(begin)
-	if err == nil && opts.ReadOnly {
-		if err = c.execControl(stmtSnapshot); err != nil {
-			// The error is that of the snapshot; a connection that cannot
-			// roll back is found out by IsValid.
-			_ = c.execControl(stmtRollback)
+	err := c.do(ctx, func() error {
+		if c.tx == txOver {
+			return ErrTxOver
 		}
-	}
-	if err = c.leave(err); err != nil {
+		if writing && !c.locked {
+			if c.tx == txReadOnly {
+				return errReadOnly
+			}
+			if err := c.lock(c.statementContext(), "transaction"); err != nil {
+				return err
+			}
+		}
+		return c.control(begin)
+	})
+	if err != nil {
 		return nil, err
 	}
 	c.tx = txOpen
 	if opts.ReadOnly {
 		c.tx = txReadOnly
 		c.link.SetReadOnly(true)
+		c.link.Pin()
+		for _, a := range c.attached {
+			a.link.Pin()
+		}
 	}
 	return tx{c}, nil
 }
@@ -84,74 +86,57 @@ func (t tx) Commit() error {
 		c.tx = txNone
 		return ErrTxOver
 	}
-	err := c.runControl(stmtCommit)
-	if err != nil && !c.broken && !c.link.Autocommit() {
-		if rollback := c.runControl(stmtRollback); rollback != nil {
-			c.broken = true
+	return c.do(background, func() error {
+		err := c.control(stmtCommit)
+		if err != nil && !c.link.Autocommit() {
+			if c.control(stmtRollback) != nil {
+				c.broken = true
+			}
 		}
-	}
-	c.endTx()
-	return err
+		c.endTx()
+		return err
+	})
 }
 
 // Rollback rolls back; it also ends a transaction that is already over.
 func (t tx) Rollback() error {
 	c := t.c
-	if c.broken {
-		c.tx = txNone
-		return driver.ErrBadConn
-	}
-	if c.tx == txOver {
+	if c.tx == txOver && !c.broken {
 		c.tx = txNone
 		return nil
 	}
-	err := c.runControl(stmtRollback)
-	c.endTx()
-	return err
+	return c.do(background, func() error {
+		err := c.control(stmtRollback)
+		c.endTx()
+		return err
+	})
 }
 
 // endTx forgets the transaction.
 func (c *conn) endTx() {
 	if c.tx == txReadOnly {
 		c.link.SetReadOnly(false)
+		c.link.Unpin()
+		for _, a := range c.attached {
+			a.link.Unpin()
+		}
 	}
 	c.tx = txNone
 }
 
-// runControl runs one of the control statements that end a transaction. It
-// heeds no context: what was begun must end.
-func (c *conn) runControl(i int) error {
-	if c.broken {
-		return driver.ErrBadConn
-	}
-	c.running = true
-	defer c.unwind()
-	err := c.execControl(i)
-	c.running = false
-	if serr := c.settle(); err == nil {
-		err = serr
-	}
-	return err
-}
-
-// execControl runs one of the control statements, prepared once.
-func (c *conn) execControl(i int) error {
-	s := c.control[i]
+// control runs one of the statements that begin and end transactions, prepared
+// once.
+func (c *conn) control(i int) error {
+	s := c.begins[i]
 	if s == nil {
-		prepared, err := c.inner.Prepare(controlText[i])
-		if err != nil {
+		var err error
+		if s, _, err = c.prepare(controlText[i]); err != nil {
 			return err
 		}
-		s = prepared.(*sqlite3.SQLiteStmt)
-		c.control[i] = s
+		c.begins[i] = s
 	}
-	if i != stmtSnapshot {
-		_, err := s.ExecContext(background, nil)
-		return err
+	if code := s.Exec(); code != 0 {
+		return c.link.Err(code)
 	}
-	rows, err := s.QueryContext(background, nil)
-	if err != nil {
-		return err
-	}
-	return rows.Close()
+	return nil
 }

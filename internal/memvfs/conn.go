@@ -128,12 +128,6 @@ func (c *Conn) BusyTimeout() int { return int(c.c.busyTimeout) }
 // Autocommit reports whether no transaction is open (sqlite3_get_autocommit).
 func (c *Conn) Autocommit() bool { return C.sqlite3_get_autocommit(c.c.db) != 0 }
 
-// LastInsertRowID is sqlite3_last_insert_rowid.
-func (c *Conn) LastInsertRowID() int64 { return int64(C.sqlite3_last_insert_rowid(c.c.db)) }
-
-// Changes is sqlite3_changes64.
-func (c *Conn) Changes() int64 { return int64(C.sqlite3_changes64(c.c.db)) }
-
 // Entered reports whether somebody is inside of a call of SQLite's for the
 // connection, and it has a mutex to tell (_mutex=full).
 func (c *Conn) Entered() bool { return C.memvfs_conn_entered(c.c) != 0 }

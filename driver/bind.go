@@ -1,0 +1,146 @@
+//go:build cgo
+
+package driver
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+)
+
+// CheckNamedValue takes the values that bind knows as they are, which saves
+// database/sql a look at each and an int its conversion; the others are
+// database/sql's to convert.
+func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
+	switch nv.Value.(type) {
+	case nil, int64, int, float64, bool, []byte, string, time.Time:
+		return nil
+	}
+	return driver.ErrSkip
+}
+
+// bindPart binds the arguments of one statement of a string: those from first
+// on, and all that have a name.
+func (s *statement) bindPart(args []driver.NamedValue, first int) error {
+	n := s.Params()
+	if len(args)-first < n {
+		return fmt.Errorf("not enough args to execute query: want %d got %d", n, len(args)-first)
+	}
+	if n == 0 {
+		return nil
+	}
+	return s.bind(args, first, first+n)
+}
+
+// bind binds args[first:end], and of the others those that have a name.
+func (s *statement) bind(args []driver.NamedValue, first, end int) error {
+	s.ClearArgs()
+	values := s.Args()
+	for i := range args {
+		if args[i].Name != "" || args[i].Ordinal != i+1 {
+			return s.bindNamed(args, first, end)
+		}
+	}
+	if end-first != len(values) {
+		return s.bindNamed(args, first, end)
+	}
+	for i := range values {
+		if err := s.set(&values[i], args[first+i].Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bindNamed is bind for arguments that have names, or are not one for each
+// parameter. A parameter without an argument is NULL.
+func (s *statement) bindNamed(args []driver.NamedValue, first, end int) error {
+	values := s.Args()
+	for i := range values {
+		values[i].SetNull()
+	}
+	for i := first; i < end; i++ {
+		if args[i].Name != "" {
+			continue
+		}
+		at := args[i].Ordinal - first
+		if at < 1 || at > len(values) {
+			return sqlite3.Error{Code: sqlite3.ErrRange, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrRange)}
+		}
+		if err := s.set(&values[at-1], args[i].Value); err != nil {
+			return err
+		}
+	}
+	// Those of other statements of the string come last.
+	for _, own := range []bool{true, false} {
+		for i := range args {
+			if args[i].Name == "" || own != (i >= first && i < end) {
+				continue
+			}
+			for _, prefix := range ":@$" {
+				if at, ok := s.named()[string(prefix)+args[i].Name]; ok {
+					if err := s.set(&values[at], args[i].Value); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// named are the parameters that have a name, by that name.
+func (s *statement) named() map[string]int {
+	if s.params == nil {
+		s.params = make(map[string]int)
+		for i := range s.Params() {
+			if name := s.ParamName(i); name != "" {
+				s.params[name] = i
+			}
+		}
+	}
+	return s.params
+}
+
+// set sets an argument.
+func (s *statement) set(v *memvfs.Value, arg any) error {
+	code := 0
+	switch x := arg.(type) {
+	case nil:
+		v.SetNull()
+	case int64:
+		v.SetInt(x)
+	case int:
+		v.SetInt(int64(x))
+	case string:
+		code = s.SetText(v, x)
+	case []byte:
+		if x == nil {
+			v.SetNull()
+		} else {
+			code = s.SetBlob(v, x)
+		}
+	case bool:
+		v.SetInt(0)
+		if x {
+			v.SetInt(1)
+		}
+	case float64:
+		v.SetFloat(x)
+	case time.Time:
+		var buf [64]byte
+		b := x.AppendFormat(buf[:0], sqlite3.SQLiteTimestampFormats[0])
+		code = s.SetText(v, unsafe.String(unsafe.SliceData(b), len(b)))
+	default:
+		return fmt.Errorf("sqlite-mem: an argument cannot be a %T", arg)
+	}
+	if code != 0 {
+		return sqlite3.Error{Code: sqlite3.ErrNo(code), ExtendedCode: sqlite3.ErrNoExtended(code)}
+	}
+	return nil
+}

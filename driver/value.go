@@ -1,0 +1,275 @@
+//go:build cgo
+
+package driver
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"reflect"
+	"strings"
+	"time"
+	"unsafe"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+)
+
+// columns are the columns of a query. They are never changed, but replaced.
+type columns struct {
+	names []string
+	types []string // as declared; empty for an expression
+	lower []string // the same in lower case
+	kinds []kind
+	plain bool // all kinds are
+}
+
+// kind tells what the declared type of a column makes of its values.
+type kind uint8
+
+const (
+	kindPlain kind = iota
+	kindTime       // an integer or a text is a time.Time
+	kindBool       // an integer is a bool
+)
+
+var noColumns columns
+
+// readColumns reads the columns anew.
+func (s *statement) readColumns() error {
+	names, types, ok := s.Columns()
+	if !ok {
+		return errNoMemory
+	}
+	s.reprepared = s.Reprepared()
+	if len(names) == 0 {
+		s.columns = &noColumns
+		return nil
+	}
+	cols := &columns{names: names, types: types, lower: make([]string, len(names)), kinds: make([]kind, len(names)), plain: true}
+	for i, typ := range types {
+		cols.lower[i] = strings.ToLower(typ)
+		switch cols.lower[i] {
+		case "timestamp", "datetime", "date":
+			cols.kinds[i], cols.plain = kindTime, false
+		case "boolean":
+			cols.kinds[i], cols.plain = kindBool, false
+		}
+	}
+	s.columns = cols
+	return nil
+}
+
+// read takes the next row of the batch.
+func (r *rows) read(dest []driver.Value) {
+	v, n := r.row, len(r.names)
+	for i := range dest[:min(len(dest), n)] {
+		switch {
+		case r.columns.plain || r.kinds[i] == kindPlain:
+			r.plainValue(&dest[i], v)
+		default:
+			dest[i] = r.typedValue(r.kinds[i], v)
+		}
+		v = v.Next(1)
+	}
+	r.row = r.row.Next(n)
+	r.left--
+	r.taken++
+}
+
+// plainValue sets dest to v.
+func (r *rows) plainValue(dest *driver.Value, v *memvfs.Value) {
+	switch v.Type {
+	case memvfs.Integer:
+		r.setInt(dest, v.Int(), r.left)
+	case memvfs.Text:
+		r.setText(dest, v.Bytes(), r.left)
+	case memvfs.Float:
+		*dest = v.Float()
+	case memvfs.Blob:
+		*dest = append(make([]byte, 0, v.N), v.Bytes()...)
+	default:
+		*dest = nil
+	}
+}
+
+// typedValue is v as a value of a column whose type makes something of it.
+func (r *rows) typedValue(k kind, v *memvfs.Value) driver.Value {
+	switch {
+	case k == kindBool && v.Type == memvfs.Integer:
+		return v.Int() > 0
+	case k == kindTime && v.Type == memvfs.Integer:
+		return r.located(unixTime(v.Int()))
+	case k == kindTime && v.Type == memvfs.Text:
+		return r.located(parseTime(string(v.Bytes())))
+	}
+	var value driver.Value
+	r.plainValue(&value, v)
+	return value
+}
+
+// located is t in the location of the connection.
+func (r *rows) located(t time.Time) time.Time {
+	if loc := r.c.loc; loc != nil {
+		return t.In(loc)
+	}
+	return t
+}
+
+// location is the location of _loc, which was checked; nil if there is none.
+func (c *Config) location() *time.Location {
+	switch name := c.Params["_loc"]; {
+	case name == "":
+		return nil
+	case strings.EqualFold(name, "auto"):
+		return time.Local
+	default:
+		loc, _ := time.LoadLocation(name)
+		return loc
+	}
+}
+
+// unixTime is the time of a number of seconds, or of milliseconds if it would be
+// tens of thousands of years away.
+func unixTime(n int64) time.Time {
+	if n > 1e12 || n < -1e12 {
+		return time.Unix(0, n*int64(time.Millisecond)).UTC()
+	}
+	return time.Unix(n, 0).UTC()
+}
+
+// parseTime reads the formats that go-sqlite3 reads, and besides what
+// time.Time.String returns: modernc.org/sqlite writes that. Of another text it
+// makes the zero time, as go-sqlite3 does.
+func parseTime(s string) time.Time {
+	s = strings.TrimSuffix(s, "Z")
+	for _, format := range sqlite3.SQLiteTimestampFormats {
+		if t, err := time.ParseInLocation(format, s, time.UTC); err == nil {
+			return t
+		}
+	}
+	const format = "2006-01-02 15:04:05.999999999 -0700"
+	s, _, _ = strings.Cut(s, " m=") // the reading of the monotonic clock
+	if t, err := time.ParseInLocation(format+" MST", s, time.UTC); err == nil {
+		return t
+	}
+	// A zone without a name has its offset in place of it.
+	if i := strings.LastIndexAny(s, "+-"); i > 0 && s[i-1] == ' ' {
+		if t, err := time.ParseInLocation(format, s[:i-1], time.UTC); err == nil {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// scanType is a Go type for values of a column, as go-sqlite3 has it.
+func scanType(declared string) reflect.Type {
+	t := strings.ToUpper(declared)
+	switch {
+	case strings.Contains(t, "INT"):
+		return reflect.TypeFor[sql.NullInt64]()
+	case t == "CLOB", t == "TEXT", strings.Contains(t, "CHAR"):
+		return reflect.TypeFor[sql.NullString]()
+	case t == "BLOB":
+		return reflect.TypeFor[sql.RawBytes]()
+	case t == "REAL", t == "FLOAT", strings.Contains(t, "DOUBLE"):
+		return reflect.TypeFor[sql.NullFloat64]()
+	case t == "DATE", t == "DATETIME", t == "TIMESTAMP":
+		return reflect.TypeFor[sql.NullTime]()
+	case t == "NUMERIC", strings.Contains(t, "DECIMAL"):
+		return reflect.TypeFor[sql.NullFloat64]()
+	case t == "BOOLEAN":
+		return reflect.TypeFor[sql.NullBool]()
+	}
+	return reflect.TypeFor[*any]()
+}
+
+// boxes are what the values of rows point to. An interface holds a pointer to
+// its int64 or string, and each would be an allocation of its own, or two; here
+// the values of a batch share some. Whoever keeps one value keeps those that
+// share its allocation: at most maxShared values, or maxChars bytes.
+type boxes struct {
+	ints  []int64
+	texts []string
+	chars []byte
+
+	// The first ones need no allocation. Texts are never in here, so that
+	// somebody who keeps one does not keep the rows.
+	firstInts  [2]int64
+	firstTexts [2]string
+	used       bool
+}
+
+const (
+	maxShared = 64
+	maxChars  = 2048
+	maxText   = 128 // a longer text has an allocation of its own
+)
+
+// iface is how Go lays out an interface without methods: TestBoxes.
+type iface struct{ typ, data unsafe.Pointer }
+
+var (
+	intType  = typeOf(int64(0))
+	textType = typeOf("")
+)
+
+func typeOf(v any) unsafe.Pointer { return (*iface)(unsafe.Pointer(&v)).typ }
+
+// setInt sets dest to i. rows is how many rows are left of the batch.
+func (b *boxes) setInt(dest *driver.Value, i int64, rows int) {
+	if uint64(i) < 256 {
+		*dest = i // Go has those
+		return
+	}
+	if len(b.ints) == 0 {
+		if !b.used {
+			b.start()
+		} else {
+			b.ints = make([]int64, min(2*rows, maxShared))
+		}
+	}
+	p := &b.ints[0]
+	b.ints = b.ints[1:]
+	*p = i
+	*(*iface)(unsafe.Pointer(dest)) = iface{intType, unsafe.Pointer(p)}
+}
+
+// setText sets dest to a copy of z. rows is how many rows are left of the batch.
+func (b *boxes) setText(dest *driver.Value, z []byte, rows int) {
+	if len(b.texts) == 0 {
+		if !b.used {
+			b.start()
+		} else {
+			b.texts = make([]string, min(2*rows, maxShared))
+		}
+	}
+	p := &b.texts[0]
+	b.texts = b.texts[1:]
+	*p = b.text(z, rows)
+	*(*iface)(unsafe.Pointer(dest)) = iface{textType, unsafe.Pointer(p)}
+}
+
+// start begins with the boxes that need no allocation.
+func (b *boxes) start() {
+	b.used = true
+	b.ints, b.texts = b.firstInts[:], b.firstTexts[:]
+}
+
+// text is a copy of z.
+func (b *boxes) text(z []byte, rows int) string {
+	n := len(z)
+	if n > maxText || rows == 1 && len(b.chars) < n {
+		return string(z)
+	}
+	if n == 0 {
+		return ""
+	}
+	if len(b.chars) < n {
+		b.chars = make([]byte, min(n*rows, maxChars))
+	}
+	to := b.chars[:n:n]
+	b.chars = b.chars[n:]
+	copy(to, z)
+	return unsafe.String(&to[0], n)
+}
