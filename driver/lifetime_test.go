@@ -217,7 +217,10 @@ func TestOnSync_callsAnything(t *testing.T) {
 				require.NoError(t, err)
 				var db *sql.DB
 				var called atomic.Int32
+				var running sync.WaitGroup // the Close of OnSync itself outlasts that of the test
 				cfg.OnSync = func(driver.SyncEvent) {
+					running.Add(1)
+					defer running.Done()
 					if called.Add(1) > 3 {
 						return // what it writes asks for more saves
 					}
@@ -238,6 +241,7 @@ func TestOnSync_callsAnything(t *testing.T) {
 					require.NoError(t, err)
 				}
 				require.NoError(t, db.Close())
+				running.Wait()
 				require.Positive(t, called.Load())
 			})
 		}
