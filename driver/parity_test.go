@@ -279,3 +279,49 @@ func TestParity_connectionState(t *testing.T) {
 		return b.String()
 	})
 }
+
+// Ensure that every value is scanned into every kind of destination as with
+// go-sqlite3, or refused with the same words; and that what was scanned stays as it was.
+func TestParity_destinations(t *testing.T) {
+	destinations := []func() any{
+		func() any { return new(any) }, func() any { return new(string) }, func() any { return new(int64) }, func() any { return new(int) }, func() any { return new(int8) },
+		func() any { return new(uint) }, func() any { return new(float64) }, func() any { return new(bool) }, func() any { return new([]byte) }, func() any { return new(time.Time) },
+		func() any { return new(sql.NullInt64) }, func() any { return new(sql.NullInt32) }, func() any { return new(sql.NullString) }, func() any { return new(sql.NullFloat64) },
+		func() any { return new(sql.NullBool) }, func() any { return new(sql.NullTime) }, func() any { return new(sql.Null[int64]) }, func() any { return new(sql.Null[string]) },
+		func() any { return new(sql.Null[float64]) }, func() any { return new(sql.Null[time.Time]) }, func() any { return new(*string) }, func() any { return new(*int64) }, func() any { return new(*time.Time) },
+		func() any { return new(myInt) }, func() any { return new(myString) }, func() any { return new(myBytes) }, func() any { return new(sqldriver.Value) },
+		func() any { return 5 }, func() any { return nil }, func() any { return new(chan int) },
+	}
+	both(t, "", func(db *sql.DB) string {
+		var b strings.Builder
+		testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, plain, at DATETIME, yes BOOLEAN)")
+		for _, v := range []any{nil, 0, 1, -1, 200, 300, int64(math.MaxInt64), 1763979072, 1.5, 2.0, 1e300, "", "text", "12", "1.5", "true", "2026-11-24 10:11:12", strings.Repeat("long", 1000), []byte{}, []byte("blob"), []byte("7"), make([]byte, 3000)} {
+			testdb.Exec(t, db, "INSERT INTO t(plain, at, yes) VALUES(?, ?, ?)", v, v, v)
+		}
+		for _, column := range []string{"plain", "at", "yes"} {
+			for i, dest := range destinations {
+				for _, limit := range []int{1, 100} {
+					rows, err := db.Query("SELECT "+column+" FROM t LIMIT ?", limit)
+					require.NoError(t, err)
+					var kept []any
+					for rows.Next() {
+						d := dest()
+						fmt.Fprintf(&b, "%s %d %v ", column, i, rows.Scan(d))
+						kept = append(kept, d)
+					}
+					require.NoError(t, rows.Err())
+					for _, d := range kept {
+						if v := reflect.ValueOf(d); v.Kind() == reflect.Pointer && !v.IsNil() {
+							e := v.Elem()
+							if e.Kind() == reflect.Pointer && !e.IsNil() {
+								e = e.Elem()
+							}
+							fmt.Fprintf(&b, "%T %v\n", e.Interface(), e.Interface())
+						}
+					}
+				}
+			}
+		}
+		return b.String()
+	})
+}

@@ -36,6 +36,7 @@ type rows struct {
 	ahead [][]driver.Value
 
 	boxes
+	current // of Go 1.27: see rows_go127.go
 
 	prev, next *rows // in statements.rows
 }
@@ -170,7 +171,8 @@ func (r *rows) readAhead() error {
 // Next fetches the next row.
 func (r *rows) Next(dest []driver.Value) error {
 	if r.left == 0 || r.ctx != nil || r.ahead != nil {
-		if done, err := r.ready(dest); done || err != nil {
+		if row, err := r.ready(); row != nil || err != nil {
+			copy(dest, row)
 			return err
 		}
 	}
@@ -178,31 +180,31 @@ func (r *rows) Next(dest []driver.Value) error {
 	return nil
 }
 
-// ready sees to it that there is a row to be read. done: it was put aside, and
-// is in dest.
-func (r *rows) ready(dest []driver.Value) (done bool, err error) {
+// ready sees to it that there is a row to be read. It returns the row if that
+// was put aside.
+func (r *rows) ready() (row []driver.Value, err error) {
 	if r.ctx != nil {
 		if err := r.ctx.Err(); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
 	if len(r.ahead) > 0 {
-		copy(dest, r.ahead[0])
+		row = r.ahead[0]
 		r.ahead = r.ahead[1:]
-		return true, nil
+		return row, nil
 	}
 	if r.left == 0 && r.s != nil {
 		if err := r.more(); err != nil {
-			return false, err
+			return nil, err
 		}
 	}
 	if r.left > 0 {
-		return false, nil
+		return nil, nil
 	}
 	if r.err != nil {
-		return false, r.err
+		return nil, r.err
 	}
-	return false, io.EOF
+	return nil, io.EOF
 }
 
 // more fetches the next batch.
@@ -256,7 +258,7 @@ func (r *rows) Close() error {
 	// Values that were handed out may point into r, and must not keep the
 	// connection.
 	r.c, r.s, r.ctx, r.row, r.prev, r.next, r.ahead = nil, nil, nil, nil, nil, nil, nil
-	r.left, r.err = 0, io.EOF
+	r.left, r.err, r.current = 0, io.EOF, current{}
 	return err
 }
 

@@ -64,17 +64,21 @@ func (s *statement) readColumns() error {
 func (r *rows) read(dest []driver.Value) {
 	v, n := r.row, len(r.names)
 	for i := range dest[:min(len(dest), n)] {
-		switch {
-		case r.columns.plain || r.kinds[i] == kindPlain:
-			r.plainValue(&dest[i], v)
-		default:
-			dest[i] = r.typedValue(r.kinds[i], v)
-		}
+		r.value(&dest[i], i, v)
 		v = v.Next(1)
 	}
 	r.row = r.row.Next(n)
 	r.left--
 	r.taken++
+}
+
+// value sets dest to v, the value of the i-th column.
+func (r *rows) value(dest *driver.Value, i int, v *memvfs.Value) {
+	if r.columns.plain || r.kinds[i] == kindPlain {
+		r.plainValue(dest, v)
+		return
+	}
+	*dest = r.typedValue(r.kinds[i], v)
 }
 
 // plainValue sets dest to v.
@@ -226,7 +230,7 @@ func (b *boxes) setInt(dest *driver.Value, i int64, rows int) {
 		if !b.used {
 			b.start()
 		} else {
-			b.ints = make([]int64, min(2*rows, maxShared))
+			b.ints = make([]int64, min(2*max(rows, 1), maxShared))
 		}
 	}
 	p := &b.ints[0]
@@ -241,7 +245,7 @@ func (b *boxes) setText(dest *driver.Value, z []byte, rows int) {
 		if !b.used {
 			b.start()
 		} else {
-			b.texts = make([]string, min(2*rows, maxShared))
+			b.texts = make([]string, min(2*max(rows, 1), maxShared))
 		}
 	}
 	p := &b.texts[0]
@@ -259,7 +263,7 @@ func (b *boxes) start() {
 // text is a copy of z.
 func (b *boxes) text(z []byte, rows int) string {
 	n := len(z)
-	if n > maxText || rows == 1 && len(b.chars) < n {
+	if n > maxText || rows <= 1 && len(b.chars) < n {
 		return string(z)
 	}
 	if n == 0 {
