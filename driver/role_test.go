@@ -163,7 +163,7 @@ func (c *child) must(line string) string {
 func TestRoles(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
-	server.must("open " + path)
+	server.must("open " + path + "?sqlite_wal=off") // so that it saves when it is told to
 	server.must("exec CREATE TABLE t(n); INSERT INTO t VALUES(1)")
 
 	// Before the first save there is no file.
