@@ -79,9 +79,9 @@ func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 // path, or beside it one that would be taken for a part of the database, or if path is
 // that of a database which somebody serves, saved or not, or the name of a file beside a
 // database (its journal, log, lock, a state that is kept), or that of opening or of the
-// file system. Of several backups to one path at once, one is made. Then there is no file at path, unless the error
-// says that it is in place and only its name may not survive a power failure. The end
-// of ctx ends the backup.
+// file system. Then there is no file at path, unless the error says that it is in place
+// and only its name may not survive a power failure. Of several backups to one path at
+// once, one is made. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, err := connectorOf(db)
 	if err == nil {

@@ -50,10 +50,18 @@ var places = map[string]struct {
 	reason string
 }{
 	"nothing":              {func(*testing.T, string, string) {}, "moved or removed"},
-	"a link to it":         {func(t *testing.T, path, moved string) { require.NoError(t, os.Symlink(moved, path)) }, "symbolic link"},
-	"a link to nothing":    {func(t *testing.T, path, moved string) { require.NoError(t, os.Symlink(moved+"-not", path)) }, "symbolic link"},
+	"a link to it":         {func(t *testing.T, path, moved string) { symlink(t, moved, path) }, "symbolic link"},
+	"a link to nothing":    {func(t *testing.T, path, moved string) { symlink(t, moved+"-not", path) }, "symbolic link"},
 	"a directory":          {func(t *testing.T, path, moved string) { require.NoError(t, os.Mkdir(path, 0o700)) }, "something else"},
 	"a copy with its time": {func(t *testing.T, path, moved string) { copyWithTime(t, moved, path) }, "a different file"},
+}
+
+// symlink makes a symbolic link, or skips the test where there are none.
+func symlink(t testing.TB, to, name string) {
+	t.Helper()
+	if err := os.Symlink(to, name); err != nil {
+		t.Skip(err)
+	}
 }
 
 func copyWithTime(t testing.TB, from, to string) {
@@ -136,10 +144,10 @@ func TestFile_linkTurned(t *testing.T) {
 			if dirs {
 				link, to, path = filepath.Join(dir, "link"), "", filepath.Join(dir, "link", "x.db")
 			}
-			require.NoError(t, os.Symlink(filepath.Join("a", to), link))
+			symlink(t, filepath.Join("a", to), link)
 			f, h := served(t, osFS{}, path, true, want)
 			require.NoError(t, os.Remove(link))
-			require.NoError(t, os.Symlink(filepath.Join("b", to), link))
+			symlink(t, filepath.Join("b", to), link)
 			h.commit(want[1].b)
 			require.NoError(t, f.Check())
 			require.NoError(t, f.Flush())
@@ -160,7 +168,7 @@ func TestFile_contentChanged(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, path string){
 		"commit": func(t *testing.T, path string) { mustExec(t, openSQL(t, path), "INSERT INTO t(b) VALUES('theirs')") },
 		"time": func(t *testing.T, path string) {
-			require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)))
+			require.NoError(t, os.Chtimes(path, time.Now(), time.Now().Add(time.Hour)))
 		},
 		"length":  func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 512)) },
 		"journal": func(t *testing.T, path string) { writeFile(t, path+"-journal", []byte("journal")) },
@@ -232,7 +240,7 @@ func TestFile_opensNothing(t *testing.T) {
 				require.NoError(t, err)
 				require.False(t, opened(), ffs)
 
-				require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour)))
+				require.NoError(t, os.Chtimes(path, time.Now(), time.Now().Add(time.Hour)))
 				h.commit(want[5].b)
 				for range 2 {
 					_, err = f.Save(bg, Pace{})
@@ -313,7 +321,9 @@ func TestFile_links(t *testing.T) {
 		return info.Links
 	}
 	require.Equal(t, 1, open())
-	require.NoError(t, os.Link(path, keptName(path, 0)))
+	if err := os.Link(path, keptName(path, 0)); err != nil {
+		t.Skip(err)
+	}
 	require.Equal(t, 1, open())
 	require.NoError(t, os.Link(path, path+"-other"))
 	require.Equal(t, 2, open())

@@ -119,6 +119,7 @@ func TestKeep_failingSave(t *testing.T) {
 				}
 				_, err := f.Open(bg, new(memSink))
 				require.NoError(t, err)
+				defer func() { require.NoError(t, f.Close(false)) }()
 				img := keptImages(t, 5)
 				save := func(i int) error {
 					for len(h.states) <= i {
@@ -262,6 +263,7 @@ func TestKeep_log(t *testing.T) {
 	f.fs = brokenOnce(t, path, img[3])
 	_, err = f.Open(bg, new(memSink))
 	require.NoError(t, err)
+	defer func() { require.NoError(t, f.Close(false)) }()
 	h.commit(img[3].b)
 	saved, err := f.Save(bg, Pace{})
 	require.ErrorContains(t, err, "in place")

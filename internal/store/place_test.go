@@ -1,0 +1,74 @@
+//go:build cgo
+
+package store
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// Ensure that a server whose lock file is removed has it again, and that one which loses
+// it to another does not save over the file, but beside it, and says so.
+func TestSave_lockLost(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("a file that is open cannot be removed there")
+	}
+	opts := options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	_, err := s.Sync(ctx)
+	require.NoError(t, err)
+
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	exec(t, s, "INSERT INTO t VALUES(1)")
+	_, err = s.Sync(ctx)
+	require.NoError(t, err)
+	require.FileExists(t, opts.Path+".lock")
+
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	other, err := proclock.Acquire(ctx, opts.Path, proclock.Server)
+	require.NoError(t, err)
+	before, err := os.ReadFile(opts.Path)
+	require.NoError(t, err)
+	exec(t, s, "INSERT INTO t VALUES(2)")
+	_, err = s.Sync(ctx)
+	var foreign *snapshot.ForeignChangeError
+	require.ErrorAs(t, err, &foreign)
+	require.Contains(t, foreign.Reason, "another process owns the database")
+	require.FileExists(t, foreign.SavedAs)
+	after, err := os.ReadFile(opts.Path)
+	require.NoError(t, err)
+	require.True(t, bytes.Equal(before, after))
+
+	require.NoError(t, other.Release())
+	require.NoError(t, s.Release())
+}
+
+// Ensure that a file with several names is served, and that the log says so.
+func TestOpen_hardLinks(t *testing.T) {
+	opts := options(t)
+	require.NoError(t, mustOpen(t, opts).Release())
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	require.NoError(t, s.Release())
+	if err := os.Link(opts.Path, opts.Path+"-also"); err != nil {
+		t.Skip(err)
+	}
+	var out bytes.Buffer
+	opts.Logger = slog.New(slog.NewTextHandler(&out, nil))
+	require.NoError(t, mustOpen(t, opts).Release())
+	require.Contains(t, out.String(), "hard links")
+	require.Contains(t, out.String(), "links=2")
+	require.NoError(t, os.Remove(opts.Path+"-also"))
+	out.Reset()
+	require.NoError(t, mustOpen(t, opts).Release())
+	require.Empty(t, out.String())
+}
