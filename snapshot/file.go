@@ -33,7 +33,9 @@ type Source interface {
 // for.
 //
 // Open comes first, Close last, and Save is for one goroutine at a time. Who
-// calls them owns the process lock of the file.
+// calls them owns the process lock of the file exclusively, and Owned says that it
+// still does. While Open runs, no connection of this process has the file open: see
+// "Locks of this process" above.
 //
 // # What a log belongs to
 //

@@ -33,7 +33,8 @@ type Recovery struct {
 // file, and removes the log. It does nothing if there is none. After an error
 // both are as they were, or all is in the file and a log that says no more is
 // still there. Errors are those of [File.Open] and [File.Save]. Who
-// calls it owns the process lock of the file. keep is as [File.Keep].
+// calls it owns the process lock of the file exclusively, and no connection of this
+// process has the file open (see "Locks of this process"). keep is as [File.Keep].
 func FoldLog(ctx context.Context, path string, keep int) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, keep: keep}
 	return r.run(ctx, path)

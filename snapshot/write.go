@@ -529,11 +529,11 @@ func isTempName(name, prefix string) bool {
 
 // RemoveLeftovers removes the temporary files that a killed process left
 // beside path, and returns the names of those removed, also with an error.
-// Only plain files are touched whose name is exactly of the form that Write
+// Only plain files are touched whose name is exactly of the form that Save
 // makes for path.
 //
-// It may be called only by the owner of the process lock of path, while no
-// Load or Write of path runs: the temporary file of a running one looks the
+// It may be called only by the exclusive owner of the process lock of path, while no
+// Open or Save of path runs: the temporary file of a running one looks the
 // same.
 func RemoveLeftovers(path string) ([]string, error) {
 	removed, err := writer{fs: system}.removeLeftovers(path)

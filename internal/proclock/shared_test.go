@@ -9,8 +9,10 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -214,6 +216,38 @@ func TestLock_previousOfRecovery(t *testing.T) {
 	require.NoError(t, l.Release())
 	_, unclean := mustAcquire(t, path).Previous()
 	require.False(t, unclean)
+}
+
+// Ensure that the record of a dead server is not taken for that of the process that has
+// locked the file after it and is about to write its own.
+func TestOwnerOf_deadRecord(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the dead are not told from the living there")
+	}
+	path := newPath(t)
+	dead := start(t, "hold", path)
+	require.Equal(t, "owned", dead.read())
+	dead.kill()
+	old := content(t, path)
+
+	coming := flock.New(lockName(path), flock.SetFlag(os.O_RDWR))
+	ok, err := coming.TryLock()
+	require.True(t, ok, "%v", err)
+	synctest.Test(t, func(t *testing.T) { // the waiting costs no time
+		time.AfterFunc(settle/2, func() { putRecord(t, path, fmt.Sprint(record{owner: newOwner(Recovery)})) })
+		owner, owned, err := OwnerOf(path)
+		require.NoError(t, err)
+		require.True(t, owned)
+		require.Equal(t, Recovery, owner.Role)
+		require.Equal(t, os.Getpid(), owner.PID)
+
+		// One that stays is told: its process may live in another container.
+		putRecord(t, path, old)
+		owner, _, err = OwnerOf(path)
+		require.NoError(t, err)
+		require.Equal(t, dead.pid(), owner.PID)
+	})
+	require.NoError(t, coming.Unlock())
 }
 
 // Ensure that of the reasons why nothing can be locked those that last are told from

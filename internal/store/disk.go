@@ -3,8 +3,11 @@
 package store
 
 import (
+	"context"
 	"errors"
+	"io"
 	"sync"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -81,4 +84,34 @@ func (d *diskLocks) UnlockDisk(path string) {
 		delete(d.held, path)
 		_ = l.lock.Release() // of a shared lock: nothing is written
 	}
+}
+
+// closePoll is how often closeWhenFree looks again.
+const closePoll = 50 * time.Millisecond
+
+// closeWhenFree closes a descriptor of the database file at path. Should a tool of this
+// process have a lock on the file, which that would drop, it is closed when the lock has
+// gone; closeWhenFree does not wait for that.
+func closeWhenFree(path string, file io.Closer) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	try := func() bool {
+		end, err := memvfs.BeginLoad(now, path)
+		if errors.Is(err, memvfs.ErrDiskInUse) {
+			return false
+		}
+		_ = file.Close() // it was only read
+		if err == nil {
+			end()
+		}
+		return true
+	}
+	if try() {
+		return
+	}
+	go func() {
+		for !try() {
+			time.Sleep(closePoll)
+		}
+	}()
 }

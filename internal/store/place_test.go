@@ -4,13 +4,19 @@ package store
 
 import (
 	"bytes"
+	"database/sql/driver"
+	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
+	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
@@ -72,3 +78,40 @@ func TestOpen_hardLinks(t *testing.T) {
 	require.NoError(t, mustOpen(t, opts).Release())
 	require.Empty(t, out.String())
 }
+
+// Ensure that the end of a server does not drop the locks of a tool of this process: the
+// file is closed when they have gone.
+func TestRelease_toolHasLock(t *testing.T) {
+	opts := options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	_, err := s.Sync(ctx)
+	require.NoError(t, err)
+	closed := make(chan struct{})
+	later := s.file.CloseLater
+	s.file.CloseLater = func(file io.Closer) {
+		later(closer(func() error { defer close(closed); return file.Close() }))
+	}
+
+	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + filepath.ToSlash(opts.Path) + "?mode=ro&vfs=" + memvfs.DiskName)
+	require.NoError(t, err)
+	tool := c.(*sqlite3.SQLiteConn)
+	_, err = tool.Exec("BEGIN; SELECT * FROM t", nil)
+	require.NoError(t, err)
+	rows, err := tool.Query("SELECT count(*) FROM t", nil)
+	require.NoError(t, err)
+	require.NoError(t, rows.Next(make([]driver.Value, 1)))
+	require.NoError(t, rows.Close())
+	require.NoError(t, s.Release())
+	select {
+	case <-closed:
+		t.Fatal("closed under the tool")
+	case <-time.After(2 * closePoll):
+	}
+	require.NoError(t, tool.Close())
+	<-closed
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }

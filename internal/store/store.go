@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"os"
@@ -178,6 +179,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.file.Keep = opts.Keep
 	s.file.Wait = opts.LockTimeout
 	s.file.Owned = s.owned
+	s.file.CloseLater = func(file io.Closer) { closeWhenFree(path, file) }
 	found, err := s.file.Open(ctx, s.Engine)
 	if err != nil {
 		return s, err
