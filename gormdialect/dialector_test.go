@@ -23,6 +23,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
 func TestMain(m *testing.M) {
@@ -60,7 +61,13 @@ func open(t *testing.T, dialector gorm.Dialector, config *gorm.Config) *gorm.DB 
 	require.NoError(t, err)
 	pool, err := db.DB()
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, pool.Close()) })
+	t.Cleanup(func() {
+		if _, err := driver.ReadStats(pool); errors.Is(err, driver.ErrNotOurs) {
+			require.NoError(t, pool.Close())
+			return
+		}
+		testdb.Close(t, pool)
+	})
 	return db
 }
 

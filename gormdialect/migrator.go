@@ -1,182 +1,224 @@
 package gormdialect
 
 import (
-	"context"
 	"database/sql"
-	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
+	"slices"
 
-	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+	"gorm.io/gorm/migrator"
+	"gorm.io/gorm/schema"
 )
 
-// Migrator is the official migrator for SQLite. It differs where that makes a new
-// table, copies the rows, drops the old table and renames the new one:
+// Migrator is GORM's migrator for this dialect. It asks SQLite what a table is made of, and
+// changes it by ALTER TABLE where SQLite can. Else it rebuilds the table as
+// https://sqlite.org/lang_altertable.html#otheralter says. Each method either does
+// what it is called for or returns an error, with everything as it was before.
 //
-//   - foreign keys are off meanwhile, or dropping the old table would delete the
-//     rows that refer to it (ON DELETE CASCADE) or fail. That is a setting of one
-//     connection, so all of it runs on one connection. Inside a transaction the
-//     setting cannot be changed: then a table that others refer to is not rebuilt,
-//     and an error says so.
-//   - it is one transaction
-//   - indexes and triggers that went with the old table are made again
+// Tables are given as a model or by name, with quotes or without, and with a schema
+// or without.
 type Migrator struct {
-	sqlite.Migrator
+	migrator.Migrator
+
+	// withoutGuard is Config.WithoutRebuildGuard.
+	withoutGuard bool
 }
 
-var _ gorm.Migrator = Migrator{}
+var (
+	_ gorm.Migrator                       = Migrator{}
+	_ migrator.BuildIndexOptionsInterface = Migrator{}
+)
 
-// AlterColumn changes a column's type and constraints to those of the model.
-func (m Migrator) AlterColumn(value any, field string) error {
-	return m.rebuild(value, true, func(m sqlite.Migrator) error { return m.AlterColumn(value, field) })
+// names are the ways to read the table that a method was called for.
+func names(value any, stmt *gorm.Statement) []tableName {
+	var names []tableName
+	if _, ok := value.(string); !ok && stmt.TableExpr != nil {
+		names = tableNames(stmt.TableExpr.SQL)
+	}
+	return append(names, tableNames(stmt.Table)...)
 }
 
-// DropColumn removes a column, and the indexes it is part of.
-func (m Migrator) DropColumn(value any, name string) error {
-	return m.rebuild(value, false, func(m sqlite.Migrator) error { return m.DropColumn(value, name) })
+// tableOf finds the table that a method was called for.
+func (m Migrator) tableOf(value any) (r relation, err error) {
+	err = m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		r, err = find(plain(m.DB), names(value, stmt))
+		return err
+	})
+	return r, err
 }
 
-// CreateConstraint adds a constraint of the model.
-func (m Migrator) CreateConstraint(value any, name string) error {
-	return m.rebuild(value, true, func(m sqlite.Migrator) error { return m.CreateConstraint(value, name) })
-}
-
-// DropConstraint removes a constraint.
-func (m Migrator) DropConstraint(value any, name string) error {
-	return m.rebuild(value, true, func(m sqlite.Migrator) error { return m.DropConstraint(value, name) })
-}
-
-// DropTable removes tables, with their indexes and triggers and without regard to
-// foreign keys.
-func (m Migrator) DropTable(values ...any) error {
-	return m.withoutForeignKeys(func(db *gorm.DB) error { return m.on(db).DropTable(values...) })
-}
-
-// on is the official migrator on another handle.
-func (m Migrator) on(db *gorm.DB) sqlite.Migrator {
-	official := m.Migrator
-	official.DB = db
-	return official
-}
-
-// rebuild runs fn, which may replace value's table. Indexes that cannot be made
-// again are an error if strict, else they go.
-func (m Migrator) rebuild(value any, strict bool, fn func(sqlite.Migrator) error) error {
-	if inTransaction(m.DB) {
-		if err := m.refuseReferenced(value); err != nil {
+// change changes a table to what build makes of it. build is called twice: first to see whether there is
+// anything to do, which takes no lock. It returns nil if there is not.
+func (m Migrator) change(names []tableName, build func(*table) (*change, error)) error {
+	prepare := func(db *gorm.DB) (*table, *change, error) {
+		r, err := find(db, names)
+		if err != nil {
+			return nil, nil, err
+		}
+		t, err := readTable(db, r)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := build(t)
+		return t, c, err
+	}
+	if _, c, err := prepare(plain(m.DB)); err != nil || c == nil {
+		return err
+	}
+	return m.atomically(func(s *session) error {
+		t, c, err := prepare(s.db)
+		if err != nil || c == nil {
 			return err
 		}
-	}
-	return m.withoutForeignKeys(func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			before, err := schemaObjects(tx)
-			if err != nil {
-				return err
-			}
-			if err := fn(m.on(tx)); err != nil {
-				return err
-			}
-			after, err := schemaObjects(tx)
-			if err != nil {
-				return err
-			}
-			for _, object := range before {
-				if contains(after, object) {
-					continue
-				}
-				if err := control(tx, object.SQL); err != nil && (strict || object.Type != "index") {
-					return fmt.Errorf("gormdialect: %s %s of table %s cannot be made again: %w", object.Type, object.Name, object.TblName, err)
-				}
-			}
-			return nil
-		})
+		return s.apply(t, c, !m.withoutGuard)
 	})
 }
 
-// withoutForeignKeys calls fn with a handle on one connection that does not
-// enforce foreign keys. A transaction is left as it is.
-func (m Migrator) withoutForeignKeys(fn func(db *gorm.DB) error) error {
-	if inTransaction(m.DB) {
-		return fn(m.DB)
+// FullDataTypeOf is the type of a field, with NOT NULL and DEFAULT.
+func (m Migrator) FullDataTypeOf(field *schema.Field) clause.Expr {
+	expr := m.Migrator.FullDataTypeOf(field)
+	if field.AutoIncrement && inCompositeKey(field) && !field.NotNull {
+		// SQLite makes numbers only for a key of one column. Without a number there is an error, not a NULL.
+		expr.SQL += " NOT NULL"
 	}
-	if _, err := m.DB.DB(); err != nil { // a gorm.ConnPool that is no sql.DB
-		return fn(m.DB)
+	return expr
+}
+
+// CurrentDatabase is the name of the main schema: main.
+func (m Migrator) CurrentDatabase() (name string) {
+	err := query(plain(m.DB), "SELECT name FROM pragma_database_list WHERE seq = 0", func(rows *sql.Rows) error { return rows.Scan(&name) })
+	m.report(err)
+	return name
+}
+
+// report keeps an error that a method has no way to return where GORM's users find it.
+func (m Migrator) report(err error) {
+	if err != nil {
+		m.DB.AddError(err)
 	}
-	return m.DB.Connection(func(conn *gorm.DB) error {
-		conn = conn.Session(&gorm.Session{})
-		on, err := foreignKeys(conn)
+}
+
+// HasTable reports whether there is a table. A view is none.
+func (m Migrator) HasTable(value any) bool {
+	r, err := m.tableOf(value)
+	if err != nil && !errors.Is(err, errNoTable) {
+		m.report(err)
+	}
+	return err == nil && r.kind != "view"
+}
+
+// GetTables returns the names of all tables of the main schema, those of SQLite's own included.
+func (m Migrator) GetTables() ([]string, error) {
+	return queryStrings(plain(m.DB), "SELECT name FROM sqlite_master WHERE type = 'table'")
+}
+
+// DropTable drops tables with their indexes and triggers, all or none. A table that does not
+// exist is passed over. Rows of other tables that refer to them stay as they are. Inside a
+// transaction with foreign keys on that is not possible: if there are such rows, it is an error.
+func (m Migrator) DropTable(values ...any) error {
+	var all [][]tableName
+	for _, value := range m.ReorderModels(values, false) {
+		err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
+			all = append(all, names(value, stmt))
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		if !on {
-			return fn(conn)
+	}
+	slices.Reverse(all)
+	return m.atomically(func(s *session) error {
+		var tables []relation
+		for _, names := range all {
+			r, err := find(s.db, names)
+			if errors.Is(err, errNoTable) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if r.kind == "view" {
+				return fmt.Errorf("gormdialect: %s is a view: use DropView", r)
+			}
+			if !slices.Contains(tables, r) {
+				tables = append(tables, r)
+			}
 		}
-		if err := control(conn, "PRAGMA foreign_keys = OFF"); err != nil {
+		for _, r := range tables {
+			if err := s.mayDrop(r, "dropped", tables); err != nil {
+				return err
+			}
+		}
+		if err := s.childrenFirst(tables); err != nil {
 			return err
 		}
-		defer func() {
-			// Also when the context is over. A connection on which it fails must
-			// not go back to the pool.
-			back := conn.Session(&gorm.Session{Context: context.WithoutCancel(conn.Statement.Context)})
-			if control(back, "PRAGMA foreign_keys = ON") != nil {
-				if c, ok := conn.Statement.ConnPool.(*sql.Conn); ok {
-					c.Raw(func(any) error { return sqldriver.ErrBadConn })
+		for _, r := range tables {
+			if err := s.exec("DROP TABLE " + r.sql()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// childrenFirst orders tables so that dropping one does not act on the rows of another, as far as there is
+// such an order.
+func (s *session) childrenFirst(tables []relation) error {
+	if !s.enforced {
+		return nil
+	}
+	children := map[relation][]reference{}
+	for _, r := range tables {
+		list, err := referencesTo(s.db, r)
+		if err != nil {
+			return err
+		}
+		children[r] = list
+	}
+	var ordered []relation
+	visited := map[relation]bool{}
+	var visit func(r relation)
+	visit = func(r relation) {
+		if visited[r] {
+			return
+		}
+		visited[r] = true
+		for _, ref := range children[r] {
+			for _, child := range tables {
+				if child.schema == r.schema && child.name == ref.child {
+					visit(child)
 				}
 			}
-		}()
-		return fn(conn)
-	})
+		}
+		ordered = append(ordered, r)
+	}
+	for _, r := range tables {
+		visit(r)
+	}
+	copy(tables, ordered)
+	return nil
 }
 
-func inTransaction(db *gorm.DB) bool {
-	_, ok := db.Statement.ConnPool.(gorm.TxCommitter)
-	return ok
-}
-
-func foreignKeys(db *gorm.DB) (on bool, err error) {
-	err = db.Session(&gorm.Session{NewDB: true}).Raw("PRAGMA foreign_keys").Scan(&on).Error
-	return on, err
-}
-
-// refuseReferenced is an error if dropping value's table in the transaction would
-// act on rows of other tables.
-func (m Migrator) refuseReferenced(value any) error {
-	on, err := foreignKeys(m.DB)
-	if err != nil || !on {
+// RenameTable renames a table, and what names it in indexes, triggers, views and
+// foreign keys.
+func (m Migrator) RenameTable(oldName, newName any) error {
+	r, err := m.tableOf(oldName)
+	if err != nil {
 		return err
 	}
-	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
-		var others []string
-		err := m.DB.Session(&gorm.Session{NewDB: true}).Raw(
-			`SELECT DISTINCT m.name FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS f
-			 WHERE m.type = 'table' AND f."table" = ? COLLATE NOCASE`, stmt.Table).Scan(&others).Error
-		if err != nil || len(others) == 0 {
-			return err
-		}
-		return fmt.Errorf("gormdialect: table %s cannot be rebuilt inside a transaction with foreign keys on: rows of %s refer to it", stmt.Table, others[0])
+	var to string
+	err = m.RunWithValue(newName, func(stmt *gorm.Statement) error {
+		names := names(newName, stmt)
+		to = names[len(names)-1].name
+		return nil
 	})
-}
-
-// schemaObject is an index or a trigger that somebody made by a statement.
-type schemaObject struct {
-	Type    string
-	Name    string
-	TblName string
-	SQL     string
-}
-
-func schemaObjects(db *gorm.DB) (objects []schemaObject, err error) {
-	err = db.Session(&gorm.Session{NewDB: true}).
-		Raw("SELECT type, name, tbl_name, sql FROM sqlite_master WHERE type IN ('index', 'trigger') AND sql IS NOT NULL").
-		Scan(&objects).Error
-	return objects, err
-}
-
-func contains(objects []schemaObject, object schemaObject) bool {
-	for _, o := range objects {
-		if o.Type == object.Type && o.Name == object.Name {
-			return true
-		}
+	if err != nil {
+		return err
 	}
-	return false
+	return m.exec("ALTER TABLE " + r.sql() + " RENAME TO " + backquote(to))
 }
+
+// exec executes a statement, or prints it in a dry run.
+func (m Migrator) exec(statement string) error { return plain(m.DB).Exec(statement).Error }

@@ -109,17 +109,27 @@ func TestMigrator_rebuildLosesNothing(t *testing.T) {
 			type User struct {
 				ID   uint
 				Name string `gorm:"uniqueIndex;not null"`
-				Age  string `gorm:"check:age_check,age >= 0;check:name_check,name <> ''"`
+				Age  string `gorm:"check:age_check,age >= 0"`
+			}
+			type wide struct {
+				ID   uint
+				Name string `gorm:"type:varchar(99)"`
+				Age  string `gorm:"unique;check:age_check,age >= 0"`
 			}
 			m := db.Migrator()
-			for name, change := range map[string]func() error{
-				"AutoMigrate":      func() error { return db.AutoMigrate(&User{}) },
-				"AlterColumn":      func() error { return m.AlterColumn(&User{}, "Name") },
-				"DropColumn":       func() error { return m.DropColumn(&User{}, "token") },
-				"DropConstraint":   func() error { return m.DropConstraint(&User{}, "age_check") },
-				"CreateConstraint": func() error { return m.CreateConstraint(&User{}, "age_check") },
+			for _, change := range []struct {
+				name string
+				run  func() error
+			}{
+				{"AutoMigrate", func() error { return db.AutoMigrate(&User{}) }},
+				{"AlterColumn", func() error { return db.Table("users").Migrator().AlterColumn(&wide{}, "Name") }},
+				{"DropColumn", func() error { return m.DropColumn(&User{}, "token") }},
+				{"DropConstraint", func() error { return m.DropConstraint(&User{}, "age_check") }},
+				{"CreateConstraint", func() error { return m.CreateConstraint(&User{}, "age_check") }},
+				{"CreateConstraint, unique", func() error { return db.Table("users").Migrator().CreateConstraint(&wide{}, "Age") }},
 			} {
-				require.NoError(t, change(), name)
+				name := change.name
+				require.NoError(t, change.run(), name)
 				var n int64
 				require.NoError(t, db.Model(&Pet{}).Count(&n).Error)
 				require.EqualValues(t, 2, n, "pets after %s", name)
@@ -153,6 +163,13 @@ func TestMigrator_rebuildLosesNothing(t *testing.T) {
 	}
 }
 
+// changed has columns of User and Pet with other types, which takes a new table.
+type changed struct {
+	ID     uint
+	Age    float64
+	UserID int64 `gorm:"type:bigint"`
+}
+
 // Ensure that foreign keys are on again after a migration whose context ended in
 // the middle of it.
 func TestMigrator_cancelled(t *testing.T) {
@@ -164,7 +181,7 @@ func TestMigrator_cancelled(t *testing.T) {
 			cancel()
 		}
 	}))
-	require.ErrorIs(t, db.WithContext(ctx).Migrator().AlterColumn(&User{}, "Age"), context.Canceled)
+	require.ErrorIs(t, db.WithContext(ctx).Table("users").Migrator().AlterColumn(&changed{}, "Age"), context.Canceled)
 	var on bool
 	require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
 	require.True(t, on)
@@ -180,7 +197,7 @@ func TestMigrator_discarded(t *testing.T) {
 			tx.AddError(errors.New("no"))
 		}
 	}))
-	require.NoError(t, db.Migrator().AlterColumn(&User{}, "Age"))
+	require.NoError(t, db.Table("users").Migrator().AlterColumn(&changed{}, "Age"))
 	require.Error(t, db.Create(&Pet{Chip: "c", UserID: 999}).Error, "foreign keys are enforced")
 }
 
@@ -190,8 +207,8 @@ func TestMigrator_inTransaction(t *testing.T) {
 	db := migrated(t, quiet())
 	require.NoError(t, db.Create(&User{Name: "alice", Pets: []Pet{{Chip: "a"}}}).Error)
 	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-		require.ErrorContains(t, tx.Migrator().AlterColumn(&User{}, "Age"), "rows of pets refer to it")
-		return tx.Migrator().AlterColumn(&Pet{}, "UserID")
+		require.ErrorContains(t, tx.Table("users").Migrator().AlterColumn(&changed{}, "Age"), "rows of pets refer to it")
+		return tx.Table("pets").Migrator().AlterColumn(&changed{}, "UserID")
 	}))
 	var user User
 	require.NoError(t, db.Preload("Pets").Take(&user).Error)

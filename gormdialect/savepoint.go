@@ -1,10 +1,6 @@
 package gormdialect
 
-import (
-	"strings"
-
-	"gorm.io/gorm"
-)
+import "gorm.io/gorm"
 
 // SavePoint marks a point in the transaction tx, to which [Dialector.RollbackTo] goes
 // back. GORM calls it for nested transactions and for DB.SavePoint, and reports
@@ -25,6 +21,3 @@ func control(tx *gorm.DB, statement string) error {
 	session.Error = nil
 	return session.Exec(statement).Error
 }
-
-// quote makes an identifier of any name.
-func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }

@@ -1,0 +1,446 @@
+package gormdialect
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/migrator"
+	"gorm.io/gorm/schema"
+)
+
+// columnName is the column of a model's field, given by the name of either.
+func columnName(stmt *gorm.Statement, name string) string {
+	if stmt.Schema != nil {
+		if field := stmt.Schema.LookUpField(name); field != nil {
+			return field.DBName
+		}
+	}
+	return name
+}
+
+// fieldOf is the field of a model, given by its name or that of its column.
+func fieldOf(stmt *gorm.Statement, name string) (*schema.Field, error) {
+	if stmt.Schema == nil {
+		return nil, fmt.Errorf("gormdialect: column %s of table %s: the model is needed, a table's name does not tell what the column is to be", name, stmt.Table)
+	}
+	field := stmt.Schema.LookUpField(name)
+	if field == nil || field.DBName == "" {
+		return nil, fmt.Errorf("gormdialect: the model of table %s has no column for %s", stmt.Table, name)
+	}
+	return field, nil
+}
+
+// HasColumn reports whether a table or a view has a column, given by its name or that of
+// the model's field.
+func (m Migrator) HasColumn(value any, name string) bool {
+	var columns []column
+	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		name = columnName(stmt, name)
+		r, err := find(plain(m.DB), names(value, stmt))
+		if err != nil {
+			return err
+		}
+		columns, err = columnsOf(plain(m.DB), r)
+		return err
+	})
+	if err != nil && !errors.Is(err, errNoTable) {
+		m.report(err)
+	}
+	return findColumn(columns, name) != nil
+}
+
+// AddColumn adds a field's column, by a new table where ALTER TABLE cannot: a default that is computed, a
+// column that is unique.
+func (m Migrator) AddColumn(value any, name string) error {
+	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		field, err := fieldOf(stmt, name)
+		if err != nil || field.IgnoreMigration {
+			return err
+		}
+		definition := backquote(field.DBName) + " " + m.DB.Migrator().FullDataTypeOf(field).SQL
+		var altered error
+		if !field.Unique {
+			r, err := find(plain(m.DB), names(value, stmt))
+			if err != nil {
+				return err
+			}
+			altered = m.exec("ALTER TABLE " + r.sql() + " ADD " + definition)
+			if altered == nil || m.DB.Statement.Context.Err() != nil {
+				return altered
+			}
+		}
+		err = m.change(names(value, stmt), func(t *table) (*change, error) {
+			if t.column(field.DBName) != nil {
+				return nil, fmt.Errorf("gormdialect: table %s has a column %s already", t, field.DBName)
+			}
+			sql := definition
+			if field.Unique && len(t.def.constraints) == 0 {
+				// Behind all columns.
+				sql += "," + m.uniqueConstraint(stmt, field)
+			}
+			edits := []edit{t.def.appendColumn(sql)}
+			if field.Unique && len(t.def.constraints) > 0 {
+				edits = append(edits, t.def.appendConstraint(m.uniqueConstraint(stmt, field)))
+			}
+			return &change{sql: apply(t.def.sql, edits)}, nil
+		})
+		if err != nil && altered != nil {
+			return fmt.Errorf("%w (and by ALTER TABLE: %w)", err, altered)
+		}
+		return err
+	})
+}
+
+// uniqueConstraint is the text of the constraint that GORM makes for a unique field.
+func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) string {
+	for _, c := range stmt.Schema.ParseUniqueConstraints() {
+		if c.Field == field {
+			return m.build(&c)
+		}
+	}
+	return "UNIQUE (" + backquote(field.DBName) + ")"
+}
+
+// DropColumn drops a column, and with it the indexes and the constraints that it is part of. A
+// constraint that other columns are part of, too, is an error, and so are a
+// generated column, a trigger and a view that name the column: they have to be
+// dropped first.
+func (m Migrator) DropColumn(value any, name string) error {
+	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		name := columnName(stmt, name)
+		return m.change(names(value, stmt), func(t *table) (*change, error) { return dropColumn(t, name) })
+	})
+}
+
+func dropColumn(t *table, name string) (*change, error) {
+	col := t.column(name)
+	if col == nil {
+		return nil, fmt.Errorf("gormdialect: table %s has no column %s", t, name)
+	}
+	if len(t.columns) == 1 {
+		return nil, fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: there are no other columns", col.name, t)
+	}
+	c := &change{dropped: col.name}
+	var err error
+	t.def.all(func(other *columnDef, with *constraint) bool {
+		if other != nil && fold(other.name.name()) == fold(name) {
+			return true
+		}
+		if alone, involved := involves(t.def, with, col.name); involved && (!alone || other != nil) {
+			err = fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: %s names it and other columns; drop that first", col.name, t, t.def.sql[with.start:with.end])
+		}
+		return err == nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	def, inConstraint := t.def, false
+	for removed := true; removed; {
+		removed = false
+		for i := range def.constraints {
+			if _, involved := involves(def, &def.constraints[i], col.name); involved {
+				sql := apply(def.sql, def.remove(&def.constraints[i]))
+				if def, err = parseDefinition(sql); err != nil {
+					return nil, fmt.Errorf("gormdialect: table %s: %w", t, err)
+				}
+				removed, inConstraint = true, true
+				break
+			}
+		}
+	}
+	c.sql = apply(def.sql, def.removeColumn(def.column(name)))
+	if !inConstraint {
+		c.alter = []string{"ALTER TABLE " + t.sql() + " DROP COLUMN " + quote(col.name)}
+	}
+	for _, i := range t.indexes {
+		if i.origin != "c" {
+			continue
+		}
+		with := slices.ContainsFunc(i.columns, func(c indexColumn) bool { return fold(c.name) == fold(name) })
+		if !with {
+			with, err = inExpression(t.def, i, col.name)
+			if err != nil {
+				return nil, err
+			}
+		}
+		if with {
+			c.indexes = append(c.indexes, i.name)
+		}
+	}
+	return c, nil
+}
+
+// involves reports whether a constraint is about a column, and whether about no other.
+func involves(def *definition, c *constraint, column string) (alone, involved bool) {
+	about := map[string]bool{}
+	switch c.kind {
+	case check, generated:
+		about = def.mentions(c.tokens)
+	default:
+		for _, name := range c.columns {
+			about[fold(name)] = true
+		}
+	}
+	return len(about) == 1, about[fold(column)]
+}
+
+// inExpression reports whether an expression of an index or its WHERE names a column.
+func inExpression(def *definition, i index, column string) (bool, error) {
+	if !i.partial && !slices.ContainsFunc(i.columns, func(c indexColumn) bool { return c.name == "" }) {
+		return false, nil
+	}
+	tokens, err := tokenize(i.sql)
+	if err != nil {
+		return false, err
+	}
+	on := slices.IndexFunc(tokens, func(t token) bool { return t.is("ON") })
+	return def.mentions(tokens[min(on+2, len(tokens)):])[fold(column)], nil
+}
+
+// AlterColumn gives a column the type, the NOT NULL and the DEFAULT of the model's field, and what else the
+// field's type says. All else that the column has it keeps. A primary key that becomes an INTEGER is
+// the rowid from then on.
+func (m Migrator) AlterColumn(value any, name string) error {
+	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		field, err := fieldOf(stmt, name)
+		if err != nil {
+			return err
+		}
+		full := m.DB.Migrator().FullDataTypeOf(field).SQL
+		return m.change(names(value, stmt), func(t *table) (*change, error) { return alterColumn(t, field.DBName, full) })
+	})
+}
+
+func alterColumn(t *table, name, full string) (*change, error) {
+	wantedSQL := quote(name) + " " + full
+	wanted, err := parseColumn(wantedSQL)
+	if err != nil {
+		return nil, fmt.Errorf("gormdialect: column %s of table %s: %w", name, t, err)
+	}
+	col, info := t.def.column(name), t.column(name)
+	if col == nil {
+		return nil, fmt.Errorf("gormdialect: table %s has no column %s", t, name)
+	}
+	cut := func(c *constraint) string { return wantedSQL[c.start:c.end] }
+	var edits []edit
+	behindType := col.name.end
+	if n := len(col.dataType); n > 0 {
+		behindType = col.dataType[n-1].end
+	}
+	if !sameTokens(col.dataType, wanted.dataType) {
+		e := insert(behindType, "")
+		if len(col.dataType) > 0 {
+			e.start = col.dataType[0].start
+		} else {
+			e.text = " "
+		}
+		if n := len(wanted.dataType); n > 0 {
+			e.text += wantedSQL[wanted.dataType[0].start:wanted.dataType[n-1].end]
+		}
+		edits = append(edits, e)
+	}
+	typeEdits := len(edits)
+
+	alter := ""
+	isNotNull, wantNotNull := col.find(notNull), wanted.find(notNull)
+	switch {
+	case isNotNull == nil && wantNotNull != nil:
+		edits = append(edits, insert(behindType, " "+cut(wantNotNull)))
+		alter = "SET NOT NULL"
+		if c := col.find(null); c != nil {
+			edits, alter = append(edits, edit{span: c.span}), ""
+		}
+	case isNotNull != nil && wantNotNull == nil && info.key == 0:
+		edits = append(edits, edit{span: isNotNull.span})
+		alter = "DROP NOT NULL"
+	}
+	nullEdits := len(edits)
+
+	for _, c := range wanted.constraints {
+		text, is := cut(&c), col.find(c.kind)
+		switch c.kind {
+		case notNull, null, nothing:
+			continue
+		case primaryKey:
+			if is == nil && info.key > 0 {
+				continue // of the table
+			}
+			autoIncrement := func(c *constraint) bool {
+				return slices.ContainsFunc(c.tokens, func(t token) bool { return t.is("AUTOINCREMENT") })
+			}
+			if is != nil && autoIncrement(is) == autoIncrement(&c) {
+				continue
+			}
+		case unique:
+			if is != nil {
+				continue
+			}
+		case check, foreignKey:
+			if slices.ContainsFunc(col.constraints, func(o constraint) bool { return sameTokens(o.tokens, c.tokens) }) {
+				continue
+			}
+			is = nil
+		case defaultValue:
+			if col.find(generated) != nil {
+				return nil, fmt.Errorf("gormdialect: column %s of table %s is generated and cannot have a default", name, t)
+			}
+		}
+		switch {
+		case is == nil:
+			edits = append(edits, insert(col.end, " "+text))
+		case !sameTokens(is.tokens, c.tokens):
+			edits = append(edits, edit{span{is.tokens[0].start, is.end}, wantedSQL[c.tokens[0].start:c.end]})
+		}
+	}
+	if is := col.find(defaultValue); is != nil && wanted.find(defaultValue) == nil {
+		edits = append(edits, edit{span: is.span})
+	}
+
+	if len(edits) == 0 {
+		return nil, nil
+	}
+	c := &change{sql: apply(t.def.sql, edits)}
+	if typeEdits == 0 && len(edits) == nullEdits && alter != "" {
+		c.alter = []string{"ALTER TABLE " + t.sql() + " ALTER COLUMN " + quote(name) + " " + alter}
+	}
+	return c, nil
+}
+
+// RenameColumn renames a column, and what names it in indexes, triggers and views.
+func (m Migrator) RenameColumn(value any, oldName, newName string) error {
+	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		r, err := find(plain(m.DB), names(value, stmt))
+		if err != nil {
+			return err
+		}
+		return m.exec("ALTER TABLE " + r.sql() + " RENAME COLUMN " + backquote(columnName(stmt, oldName)) + " TO " + backquote(columnName(stmt, newName)))
+	})
+}
+
+// MigrateColumnUnique makes or drops the UNIQUE constraint of a column, as the field
+// says. One that GORM did not make stays.
+func (m Migrator) MigrateColumnUnique(value any, field *schema.Field, columnType gorm.ColumnType) error {
+	unique, ok := columnType.Unique()
+	if !ok || field.PrimaryKey || unique == field.Unique {
+		return nil
+	}
+	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		name := m.DB.NamingStrategy.UniqueName(stmt.Table, field.DBName)
+		if field.Unique {
+			return m.DB.Migrator().CreateConstraint(value, name)
+		}
+		if !m.DB.Migrator().HasConstraint(value, name) {
+			return nil
+		}
+		return m.DB.Migrator().DropConstraint(value, name)
+	})
+}
+
+// ColumnTypes returns the columns of a table or a view, as SQLite knows them.
+func (m Migrator) ColumnTypes(value any) ([]gorm.ColumnType, error) {
+	db := plain(m.DB)
+	r, err := m.tableOf(value)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := columnsOf(db, r)
+	if err != nil {
+		return nil, err
+	}
+	indexes, err := indexesOf(db, r)
+	if err != nil {
+		return nil, err
+	}
+	// SQLite knows some types in upper case only.
+	var def *definition
+	if r.kind == "table" {
+		if def, err = definitionOf(db, r); err != nil || len(def.columns) != len(columns) {
+			def = nil
+		}
+	}
+	scanTypes := map[string]*sql.ColumnType{}
+	reader := db.Session(&gorm.Session{NewDB: true})
+	reader.DryRun = false
+	rows, err := reader.Raw("SELECT * FROM " + r.sql() + " LIMIT 1").Rows()
+	if err != nil {
+		return nil, err
+	}
+	types, err := rows.ColumnTypes()
+	if err := errors.Join(err, rows.Close()); err != nil {
+		return nil, err
+	}
+	for _, t := range types {
+		scanTypes[t.Name()] = t
+	}
+
+	columnTypes := make([]gorm.ColumnType, 0, len(columns))
+	for i, c := range columns {
+		if c.hidden == 1 {
+			continue
+		}
+		if def != nil {
+			c.dataType = def.text(def.columns[i].dataType)
+		}
+		t := migrator.ColumnType{
+			SQLColumnType:      scanTypes[c.name],
+			NameValue:          sql.NullString{String: c.name, Valid: true},
+			ColumnTypeValue:    sql.NullString{String: c.dataType, Valid: true},
+			PrimaryKeyValue:    sql.NullBool{Bool: c.key > 0, Valid: true},
+			AutoIncrementValue: sql.NullBool{Bool: c.key > 0 && def != nil && def.autoIncrement(), Valid: true},
+			NullableValue:      sql.NullBool{Bool: !c.notNull, Valid: true},
+			UniqueValue: sql.NullBool{Valid: true, Bool: slices.ContainsFunc(indexes, func(i index) bool {
+				return i.origin == "u" && len(i.columns) == 1 && i.columns[0].name == c.name
+			})},
+		}
+		var numbers []int64
+		t.DataTypeValue.Valid = true
+		t.DataTypeValue.String, numbers = splitType(c.dataType)
+		switch len(numbers) {
+		case 1:
+			t.LengthValue = sql.NullInt64{Int64: numbers[0], Valid: true}
+		case 2:
+			t.DecimalSizeValue = sql.NullInt64{Int64: numbers[0], Valid: true}
+			t.ScaleValue = sql.NullInt64{Int64: numbers[1], Valid: true}
+		}
+		if c.value.Valid && fold(c.value.String) != "null" {
+			t.DefaultValueValue = sql.NullString{String: defaultOf(c.value.String), Valid: true}
+		}
+		columnTypes = append(columnTypes, t)
+	}
+	return columnTypes, nil
+}
+
+// splitType cuts a declared type into its name and the numbers in parentheses.
+func splitType(dataType string) (name string, numbers []int64) {
+	tokens, err := tokenize(dataType)
+	if err != nil {
+		return dataType, nil
+	}
+	var words []string
+	for i, t := range tokens {
+		if t.isMark("(") {
+			for _, t := range tokens[i:] {
+				if n, err := strconv.ParseInt(t.text, 10, 64); err == nil {
+					numbers = append(numbers, n)
+				}
+			}
+			break
+		}
+		words = append(words, t.text)
+	}
+	return strings.Join(words, " "), numbers
+}
+
+// defaultOf is the value of a default: of a string what is in the quotes, of anything else the SQL.
+func defaultOf(sql string) string {
+	tokens, err := tokenize(sql)
+	if err == nil && len(tokens) == 1 && (tokens[0].kind == text || tokens[0].kind == quoted) {
+		return tokens[0].name()
+	}
+	return sql
+}

@@ -1,0 +1,189 @@
+package gormdialect
+
+import (
+	"database/sql"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// sameContent is an error if a row of the old table is not in the new one, with the same value in
+// each column by type and bytes, or if the new one has more rows. A column that has another affinity is
+// compared with what that makes of the old value.
+func (s *session) sameContent(old, made *table, list *copyPlan) error {
+	var counts [2]int64
+	err := query(s.db, "SELECT (SELECT count(*) FROM "+old.sql()+"), (SELECT count(*) FROM "+made.sql()+")", func(rows *sql.Rows) error {
+		return rows.Scan(&counts[0], &counts[1])
+	})
+	if err != nil {
+		return err
+	}
+	if counts[0] != counts[1] {
+		return fmt.Errorf("gormdialect: table %s is not rebuilt: it has %d rows and would have %d", old, counts[0], counts[1])
+	}
+	pairs, err := s.pairs(old, made, list)
+	if err != nil {
+		return err
+	}
+	strict := made.def.hasOption("STRICT")
+	differs := []string{pairs.missing}
+	names := []string{"a row"}
+	for i := range made.columns {
+		c, o := &made.columns[i], old.column(made.columns[i].name)
+		if o == nil {
+			continue
+		}
+		was, is := "o."+quote(o.name), "n."+quote(c.name)
+		if pairs.positions {
+			was, is = fmt.Sprintf("o.v%d", i), fmt.Sprintf("n.v%d", i)
+		}
+		names = append(names, "column "+c.name)
+		if affinity(o.dataType, strict) == affinity(c.dataType, strict) {
+			differs = append(differs, "(typeof("+was+") <> typeof("+is+") OR +"+was+" IS NOT +"+is+" COLLATE BINARY)")
+			continue
+		}
+		// A comparison gives the left side's affinity to the right side, which has none.
+		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
+			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
+			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text'))")
+	}
+	var which strings.Builder
+	for i, d := range differs {
+		fmt.Fprintf(&which, " WHEN %s THEN %s", d, stringLiteral(names[i]))
+	}
+	found, err := queryStrings(s.db, "SELECT CASE"+which.String()+" END FROM "+pairs.from+" WHERE "+strings.Join(differs, " OR ")+" LIMIT 1")
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return fmt.Errorf("gormdialect: table %s is not rebuilt: %s would not be as before", old, found[0])
+	}
+	return nil
+}
+
+// A pairing is how the rows of the old table, o, find theirs in the new one, n.
+type pairing struct {
+	from      string
+	missing   string // a condition: o has no n
+	positions bool   // columns are named v0, v1 and so on, as in the new table
+}
+
+func (s *session) pairs(old, made *table, list *copyPlan) (*pairing, error) {
+	join := old.sql() + " AS o LEFT JOIN " + made.sql() + " AS n ON "
+	alias := made.def.rowidAlias()
+	switch {
+	case made.def.hasOption("WITHOUT"):
+		indexes, err := indexesOf(s.db, made.relation)
+		if err != nil {
+			return nil, err
+		}
+		n := slices.IndexFunc(indexes, func(i index) bool { return i.origin == "pk" })
+		if n < 0 {
+			return nil, fmt.Errorf("gormdialect: table %s has no index for its primary key", made)
+		}
+		var on []string
+		for _, c := range indexes[n].columns {
+			// By the key's collation it is found, by its bytes it is the one.
+			is, was := "n."+quote(c.name), "+o."+quote(c.name)
+			on = append(on, is+" = "+was+" COLLATE BINARY")
+			if fold(c.collation) != "binary" {
+				on = append(on, is+" = "+was+" COLLATE "+quote(c.collation))
+			}
+		}
+		return &pairing{from: join + strings.Join(on, " AND "), missing: "n." + quote(indexes[n].columns[0].name) + " IS NULL"}, nil
+	case list.byPosition:
+		var from []string
+		for _, t := range []*table{old, made} {
+			values := []string{"row_number() OVER () AS position"}
+			for i, c := range made.columns {
+				if t.column(c.name) != nil {
+					values = append(values, fmt.Sprintf("%s AS v%d", quote(c.name), i))
+				}
+			}
+			from = append(from, "(SELECT "+strings.Join(values, ", ")+" FROM "+t.sql()+" NOT INDEXED)")
+		}
+		return &pairing{from: from[0] + " AS o LEFT JOIN " + from[1] + " AS n ON n.position = o.position", missing: "n.position IS NULL", positions: true}, nil
+	case list.from != "":
+		key := "n." + quote(list.to)
+		return &pairing{from: join + key + " = o." + quote(list.from), missing: key + " IS NULL"}, nil
+	default:
+		key := "n." + quote(alias)
+		return &pairing{from: join + key + " = +o." + quote(alias), missing: key + " IS NULL"}, nil
+	}
+}
+
+// affinity is the affinity of a declared type, by the rules of
+// https://sqlite.org/datatype3.html#determination_of_column_affinity
+func affinity(dataType string, strict bool) string {
+	dataType = fold(dataType)
+	has := func(part string) bool { return strings.Contains(dataType, part) }
+	switch {
+	case strict && dataType == "any":
+		return "BLOB"
+	case has("int"):
+		return "INTEGER"
+	case has("char"), has("clob"), has("text"):
+		return "TEXT"
+	case has("blob"), dataType == "":
+		return "BLOB"
+	case has("real"), has("floa"), has("doub"):
+		return "REAL"
+	}
+	return "NUMERIC"
+}
+
+// violations counts the rows that PRAGMA foreign_key_check reports of a table and of those that
+// refer to it.
+func (s *session) violations(r relation) (map[string]int, error) {
+	references, err := referencesTo(s.db, r)
+	if err != nil {
+		return nil, err
+	}
+	tables := []string{r.name}
+	for _, ref := range references {
+		if !slices.Contains(tables, ref.child) {
+			tables = append(tables, ref.child)
+		}
+	}
+	found := map[string]int{}
+	for _, name := range tables {
+		checked := relation{schema: r.schema, name: name}
+		rows, err := queryStrings(s.db, `SELECT "table" || coalesce(' ' || rowid, '') || ' refers to ' || parent FROM pragma_foreign_key_check(`+checked.args()+`)`)
+		if err != nil {
+			// The parent has no such unique key. It may have been so before.
+			if !strings.Contains(err.Error(), "foreign key mismatch") {
+				return nil, err
+			}
+			found[name+": "+err.Error()]++
+		}
+		for _, row := range rows {
+			found[row]++
+		}
+	}
+	return found, nil
+}
+
+// sameObjects is an error if an index, a trigger, a view or another table is not as it was, but for
+// the table itself and what is to go with a column.
+func (s *session) sameObjects(t *table, c *change, before []object) error {
+	after, err := objectsOf(s.db, t.schema)
+	if err != nil {
+		return err
+	}
+	relevant := func(o object) bool {
+		return o.sql != "" && o.name != "sqlite_sequence" && // which comes with the first AUTOINCREMENT
+			!(o.schema == t.schema && o.kind == "table" && o.name == t.name) &&
+			!(o.schema == t.schema && o.kind == "index" && slices.Contains(c.indexes, o.name))
+	}
+	for _, o := range before {
+		if relevant(o) && !slices.Contains(after, o) {
+			return fmt.Errorf("gormdialect: table %s is not changed: its %s would not be as before", t, o)
+		}
+	}
+	for _, o := range after {
+		if relevant(o) && !slices.Contains(before, o) {
+			return fmt.Errorf("gormdialect: table %s is not changed: there would be a new %s", t, o)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package gormdialect
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"strings"
+
+	"gorm.io/gorm"
+)
+
+// A session is one connection on which a migration runs, as a transaction of its
+// own or as a part of the caller's. A migration that fails leaves nothing.
+type session struct {
+	db *gorm.DB
+
+	// joined is true in the caller's transaction. The migration is a savepoint of it.
+	joined bool
+
+	// enforced is true if foreign keys are enforced and stay so: the setting
+	// cannot be changed inside a transaction.
+	enforced bool
+
+	// legacyAlter is true while PRAGMA legacy_alter_table is switched on.
+	legacyAlter bool
+}
+
+// atomically calls fn with a session, and undoes what fn did if it fails.
+func (m Migrator) atomically(fn func(*session) error) error {
+	db := plain(m.DB)
+	if db.DryRun {
+		return fn(&session{db: db})
+	}
+	switch pool := db.Statement.ConnPool.(type) {
+	case gorm.TxCommitter:
+		return inSavepoint(db, fn)
+	case *sql.Conn:
+		return onConnection(db, pool, fn)
+	}
+	pool, err := db.DB()
+	if err != nil {
+		// A pool of the caller's own, which cannot be asked for a connection.
+		return db.Transaction(func(tx *gorm.DB) error { return inSavepoint(plain(tx), fn) })
+	}
+	conn, err := pool.Conn(db.Statement.Context)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return onConnection(on(db, conn), conn, fn)
+}
+
+// plain returns a handle without conditions, and without GORM's cache of prepared
+// statements: the migrator's statements run once.
+func plain(db *gorm.DB) *gorm.DB {
+	pool := db.Statement.ConnPool
+	switch prepared := pool.(type) {
+	case *gorm.PreparedStmtDB:
+		pool = prepared.ConnPool
+	case *gorm.PreparedStmtTX:
+		pool = prepared.Tx
+	}
+	return on(db, pool)
+}
+
+// on returns a handle on another connection or pool.
+func on(db *gorm.DB, pool gorm.ConnPool) *gorm.DB {
+	// A context makes GORM copy the statement, which is changed then.
+	db = db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context})
+	db.Statement.ConnPool = pool
+	return db
+}
+
+// onConnection runs fn on a connection that nobody else uses, in a transaction of its
+// own, with foreign keys off: dropping a table must not act on the rows that refer to
+// it. The settings are as before when it returns.
+func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
+	enforced, err := setting(db, "foreign_keys")
+	if err != nil {
+		return err
+	}
+	s := &session{}
+	defer func() {
+		// Also when the context is over. A connection on which it fails must not
+		// go back to the pool.
+		back := db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(db.Statement.Context)})
+		var errs []error
+		if enforced {
+			errs = append(errs, control(back, "PRAGMA foreign_keys = ON"))
+		}
+		if s.legacyAlter {
+			errs = append(errs, control(back, "PRAGMA legacy_alter_table = OFF"))
+		}
+		if errors.Join(errs...) != nil {
+			conn.Raw(func(any) error { return sqldriver.ErrBadConn })
+		}
+	}()
+	if enforced {
+		if err := control(db, "PRAGMA foreign_keys = OFF"); err != nil {
+			return err
+		}
+		still, err := setting(db, "foreign_keys")
+		if err != nil {
+			return err
+		}
+		if still { // a transaction that began as text: BEGIN
+			enforced = false
+			return inSavepoint(db, fn)
+		}
+	}
+	err = db.Transaction(func(tx *gorm.DB) error {
+		s.db = plain(tx)
+		return fn(s)
+	})
+	if err != nil && s.db == nil && strings.Contains(err.Error(), "within a transaction") {
+		return inSavepoint(db, fn)
+	}
+	return err
+}
+
+// inSavepoint runs fn in a savepoint of the transaction that db is.
+func inSavepoint(db *gorm.DB, fn func(*session) error) (err error) {
+	enforced, err := setting(db, "foreign_keys")
+	if err != nil {
+		return err
+	}
+	s := &session{db: db, joined: true, enforced: enforced}
+	return s.savepoint("sqlite_mem_migration", func() error { return fn(s) })
+}
+
+// savepoint undoes what fn did if it returns an error or panics.
+func (s *session) savepoint(name string, fn func() error) (err error) {
+	if err := s.exec("SAVEPOINT " + name); err != nil {
+		return err
+	}
+	done := false
+	defer func() {
+		if done {
+			return
+		}
+		back := s.db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(s.db.Statement.Context)})
+		undo := control(back, "ROLLBACK TO "+name)
+		if undo == nil {
+			undo = control(back, "RELEASE "+name)
+		}
+		// With the transaction everything is gone.
+		if undo != nil && !errors.Is(undo, sql.ErrTxDone) {
+			err = errors.Join(err, fmt.Errorf("gormdialect: cannot undo the failed migration; roll back the transaction: %w", undo))
+		}
+	}()
+	if err := fn(); err != nil {
+		return err
+	}
+	if err := s.exec("RELEASE " + name); err != nil {
+		return err
+	}
+	done = true
+	return nil
+}
+
+// exec executes statements.
+func (s *session) exec(statements ...string) error {
+	for _, statement := range statements {
+		if err := s.db.Exec(statement).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setting reads a PRAGMA that is on or off.
+func setting(db *gorm.DB, name string) (on bool, err error) {
+	err = query(db, "PRAGMA "+name, func(rows *sql.Rows) error { return rows.Scan(&on) })
+	return on, err
+}
+
+// query calls scan for each row of a statement that has no parameters. It also reads
+// when db is a dry run.
+func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
+	reader := db.Session(&gorm.Session{NewDB: true})
+	reader.DryRun = false
+	// GORM leaves a statement without values as it is, whatever names are in it.
+	rows, err := reader.Raw(statement).Rows()
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// queryStrings reads the rows of a statement with one column, which has no NULL.
+func queryStrings(db *gorm.DB, statement string) (values []string, err error) {
+	err = query(db, statement, func(rows *sql.Rows) error {
+		var value string
+		if err := rows.Scan(&value); err != nil {
+			return err
+		}
+		values = append(values, value)
+		return nil
+	})
+	return values, err
+}

@@ -1,0 +1,246 @@
+//go:build cgo
+
+package gormdialect_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+)
+
+// ways are the ways in which a program may come to call the migrator.
+var ways = []struct {
+	name string
+	tx   bool // inside a transaction
+	run  func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error
+}{
+	{"pool", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return fn(db) }},
+	{"Connection", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return db.Connection(fn) }},
+	{"session", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
+		return fn(db.Session(&gorm.Session{PrepareStmt: true, Context: context.Background()}))
+	}},
+	{"Transaction", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return db.Transaction(fn) }},
+	{"nested", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
+		return db.Transaction(func(tx *gorm.DB) error { return tx.Transaction(fn) })
+	}},
+	{"prepared transaction", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
+		return db.Session(&gorm.Session{PrepareStmt: true}).Transaction(fn)
+	}},
+	{"no nesting", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
+		return db.Session(&gorm.Session{DisableNestedTransaction: true}).Transaction(fn)
+	}},
+	{"BEGIN", true, func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
+		return db.Connection(func(db *gorm.DB) error {
+			db = db.Session(&gorm.Session{NewDB: true})
+			require.NoError(t, db.Exec("BEGIN").Error)
+			err := fn(db)
+			require.NoError(t, db.Exec("COMMIT").Error, "the transaction is still open, whatever the migration did")
+			return err
+		})
+	}},
+}
+
+// Ensure that rows which refer to a table survive its rebuild by any ON DELETE, or that the rebuild is refused
+// before any change, in whatever way the migrator is called.
+func TestSession_referred(t *testing.T) {
+	type owner struct {
+		ID   uint
+		Name string `gorm:"type:varchar(50)"`
+	}
+	for _, action := range []string{"CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION", "CASCADE DEFERRABLE INITIALLY DEFERRED", "NO ACTION DEFERRABLE INITIALLY DEFERRED"} {
+		for _, way := range ways {
+			for _, on := range []bool{true, false} {
+				for _, conns := range []int{1, 0} {
+					t.Run(fmt.Sprintf("%s/%s/enforced=%t/conns=%d", action, way.name, on, conns), func(t *testing.T) {
+						db := open(t, gormdialect.Open(fmt.Sprintf("%s?_foreign_keys=%t", file(t), on)), quiet())
+						resize(t, db, conns)
+						for _, statement := range []string{
+							"CREATE TABLE owners (id integer PRIMARY KEY AUTOINCREMENT, name text, boss integer REFERENCES owners)",
+							"CREATE TABLE things (chip text PRIMARY KEY, owner_id integer DEFAULT 1 REFERENCES owners ON DELETE " + action + ")",
+							"CREATE TABLE empty (owner_id integer NOT NULL REFERENCES owners ON DELETE " + action + ")",
+							"INSERT INTO owners VALUES (1, 'a', NULL), (2, 'b', NULL)", "INSERT INTO things VALUES ('x', 2), ('y', 2), ('z', NULL)",
+						} {
+							require.NoError(t, db.Exec(statement).Error)
+						}
+						before := take(t, db)
+						err := way.run(t, db, func(db *gorm.DB) error { return db.Table("owners").Migrator().AlterColumn(&owner{}, "Name") })
+						after := take(t, db)
+						if way.tx && on {
+							require.ErrorContains(t, err, "rows of things refer to it")
+							require.Equal(t, before, after)
+							return
+						}
+						require.NoError(t, err)
+						require.Equal(t, before.rows, after.rows)
+						require.NotEqual(t, before.facts["owners"], after.facts["owners"])
+						var still bool
+						require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&still).Error)
+						require.Equal(t, on, still)
+					})
+				}
+			}
+		}
+	}
+}
+
+// Ensure that rows of a table that refer to other rows of it survive, or that the rebuild is refused.
+func TestSession_selfReferred(t *testing.T) {
+	type node struct {
+		ID   uint
+		Name string `gorm:"type:varchar(50)"`
+	}
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			require.NoError(t, db.Exec("CREATE TABLE nodes (id integer PRIMARY KEY, name text, parent integer REFERENCES nodes ON DELETE CASCADE)").Error)
+			require.NoError(t, db.Exec("INSERT INTO nodes VALUES (1, 'a', NULL), (2, 'b', 1), (3, 'c', 2)").Error)
+			before := take(t, db)
+			err := way.run(t, db, func(db *gorm.DB) error { return db.Table("nodes").Migrator().AlterColumn(&node{}, "Name") })
+			if way.tx {
+				require.ErrorContains(t, err, "rows of nodes refer to it")
+			} else {
+				require.NoError(t, err)
+			}
+			require.Equal(t, before.rows, take(t, db).rows)
+		})
+	}
+}
+
+// Ensure that a pool which is no sql.DB, and a connection and a transaction of the caller's own, are migrated as well.
+func TestSession_pools(t *testing.T) {
+	type owner struct {
+		ID   uint
+		Name string `gorm:"type:varchar(50)"`
+	}
+	for _, name := range []string{"DB", "Conn", "Tx", "wrapped"} {
+		t.Run(name, func(t *testing.T) {
+			pool, err := sql.Open(driver.Name, file(t)+"?_foreign_keys=1")
+			require.NoError(t, err)
+			defer pool.Close()
+			for _, statement := range owners {
+				_, err := pool.Exec(statement)
+				require.NoError(t, err)
+			}
+			conn, err := pool.Conn(t.Context())
+			require.NoError(t, err)
+			defer conn.Close()
+			config := gormdialect.Config{}
+			refused := false
+			switch name {
+			case "DB":
+				config.Conn = pool
+			case "Conn":
+				config.Conn = conn
+			case "Tx":
+				tx, err := conn.BeginTx(t.Context(), nil)
+				require.NoError(t, err)
+				defer tx.Rollback()
+				config.Conn, refused = tx, true
+			case "wrapped":
+				config.Conn, refused = wrapped{pool}, true
+			}
+			db, err := gorm.Open(gormdialect.New(config), quiet())
+			require.NoError(t, err)
+			err = db.Table("owners").Migrator().AlterColumn(&owner{}, "Name")
+			if refused {
+				require.ErrorContains(t, err, "rows of things refer to it")
+				require.NoError(t, db.Exec("DELETE FROM things").Error)
+				require.NoError(t, db.Table("owners").Migrator().AlterColumn(&owner{}, "Name"))
+			} else {
+				require.NoError(t, err)
+			}
+			var dataType string
+			require.NoError(t, db.Raw("SELECT type FROM pragma_table_info('owners') WHERE name = 'name'").Row().Scan(&dataType))
+			require.Equal(t, "varchar(50)", dataType)
+		})
+	}
+}
+
+// wrapped is a pool that only does what GORM asks of one.
+type wrapped struct{ pool *sql.DB }
+
+func (w wrapped) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
+	return w.pool.PrepareContext(ctx, query)
+}
+
+func (w wrapped) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return w.pool.ExecContext(ctx, query, args...)
+}
+
+func (w wrapped) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return w.pool.QueryContext(ctx, query, args...)
+}
+
+func (w wrapped) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return w.pool.QueryRowContext(ctx, query, args...)
+}
+
+func (w wrapped) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPool, error) {
+	return w.pool.BeginTx(ctx, opts)
+}
+
+// Ensure that a migration which fails at any of its statements changes nothing: not the
+// database, not the settings of the connection, not what the caller's transaction did before.
+func TestSession_everyStatementFails(t *testing.T) {
+	type owner struct {
+		ID   uint
+		Name string `gorm:"type:varchar(50)"`
+	}
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			resize(t, db, 1)
+			for _, statement := range []string{
+				owners[0], "INSERT INTO owners (name) VALUES ('a'), ('b')", "CREATE INDEX i ON owners (name)", "ANALYZE",
+				"CREATE TRIGGER tr AFTER INSERT ON owners BEGIN SELECT 1; END", "CREATE VIEW v AS SELECT * FROM owners",
+			} {
+				require.NoError(t, db.Exec(statement).Error)
+			}
+			before := take(t, db)
+			fail, n := 0, 0
+			injected := errors.New("injected")
+			hook := func(tx *gorm.DB) {
+				statement := tx.Statement.SQL.String()
+				if fail == 0 || strings.HasPrefix(statement, "COMMIT") || strings.HasPrefix(statement, "BEGIN") ||
+					strings.HasPrefix(statement, "ROLLBACK") || strings.HasSuffix(statement, " = ON") || strings.HasPrefix(statement, "RELEASE") {
+					return
+				}
+				if n++; n == fail {
+					tx.AddError(injected)
+				}
+			}
+			require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("fail", hook))
+			require.NoError(t, db.Callback().Row().Before("gorm:row").Register("fail", hook))
+			for point := 1; ; point++ {
+				fail, n = point, 0
+				err := way.run(t, db, func(db *gorm.DB) error { return db.Table("owners").Migrator().AlterColumn(&owner{}, "Name") })
+				reached := n
+				fail = 0
+				after := take(t, db)
+				var on, legacy bool
+				require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
+				require.NoError(t, db.Raw("PRAGMA legacy_alter_table").Scan(&legacy).Error)
+				require.True(t, on, "after statement %d", point)
+				require.False(t, legacy, "after statement %d", point)
+				if reached < point {
+					require.NoError(t, err)
+					require.Equal(t, before.rows, after.rows)
+					require.NotEqual(t, before.facts, after.facts)
+					require.Greater(t, point, 20)
+					return
+				}
+				require.ErrorIs(t, err, injected, "statement %d", point)
+				require.Equal(t, before, after, "statement %d", point)
+			}
+		})
+	}
+}
