@@ -1,0 +1,283 @@
+//go:build cgo
+
+package gormdialect_test
+
+import (
+	"database/sql"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+)
+
+var (
+	long = flag.Duration("long", 3*time.Second, "how long TestRandom goes on")
+	seed = flag.Uint64("seed", 0, "the only seed that TestRandom tries; 0: many")
+)
+
+// seeds found a fault once.
+var seeds = []uint64{211379625815376, 129734838538654, 17883175576423, 144966608159264, 126284261948289}
+
+// Ensure that a random migration of a random schema changes what it is to change and
+// nothing else, or is an error and changes nothing.
+func TestRandom(t *testing.T) {
+	counts := map[string]int{}
+	run := func(seed uint64) {
+		if !t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { randomMigrations(t, seed, counts) }) {
+			t.Logf("again: go test ./gormdialect -run 'TestRandom$' -seed %d", seed)
+		}
+	}
+	if *seed != 0 {
+		run(*seed)
+		t.Log(counts)
+		return
+	}
+	for _, s := range seeds {
+		run(s)
+	}
+	end, tried := time.Now().Add(*long), 0
+	for s := rand.Uint64() >> 16; time.Now().Before(end) && !t.Failed(); s++ {
+		run(s)
+		tried++
+	}
+	t.Logf("%d seeds, outcomes: %v", tried, counts)
+	require.Greater(t, counts["done"], counts["refused"]/2, "most migrations are refused: %v", counts)
+}
+
+// refusals are errors that a migration may end with: something was in its way that it must not
+// remove, or the new rule does not hold for the rows.
+var refusals = regexp.MustCompile(strings.Join([]string{
+	"constraint failed", "names it and other columns", "cannot be rebuilt inside a transaction", "error in (view|trigger|index|table)", "no such column",
+	"cannot store", "datatype mismatch", "unknown datatype", "missing datatype", "would be violated", "cannot become", "cannot have a default",
+	"more than one primary key", "non-deterministic", "cannot drop column", "no other columns", "PRIMARY KEY missing", "would not be as before", "AUTOINCREMENT",
+	"foreign key mismatch", "unknown column", "has a column .* already", "rowid alias", "has no constraint", "cannot use DEFAULT", "Cannot add",
+}, "|"))
+
+func randomMigrations(t *testing.T, seed uint64, counts map[string]int) {
+	g := &generator{Rand: rand.New(rand.NewPCG(seed, 1))}
+	enforce := g.chance(60)
+	config := quiet()
+	config.PrepareStmt = g.chance(30)
+	db := open(t, gormdialect.Open(fmt.Sprintf("%s?_foreign_keys=%t", file(t), enforce)), config)
+	conns := pick(g, 0, 1, 1, 2)
+	resize(t, db, conns)
+
+	require.NoError(t, db.Exec("CREATE TABLE parents (id PRIMARY KEY, x)").Error)
+	require.NoError(t, db.Exec("CREATE TABLE log (entry)").Error)
+	require.NoError(t, db.Exec("INSERT INTO parents VALUES (1, 2), ('abc', 3), (7, 1), (NULL, 9)").Error)
+	table, statements := g.table()
+	if err := db.Exec(statements[0]).Error; err != nil {
+		counts["no table"]++
+		return // a generated combination that SQLite refuses
+	}
+	for _, statement := range g.around(table) {
+		db.Exec(statement)
+	}
+	g.fill(db, table)
+	if key := table.columns[0]; key.key && g.chance(50) {
+		require.NoError(t, db.Exec("CREATE TABLE children (ref REFERENCES "+g.quoted(table.name)+" "+pick(g, "ON DELETE CASCADE", "ON DELETE SET NULL", "ON DELETE RESTRICT", "ON DELETE SET DEFAULT", "")+pick(g, "", " DEFERRABLE INITIALLY DEFERRED")+")").Error)
+		db.Exec("INSERT INTO children SELECT " + ident(key.name) + " FROM " + ident(table.name))
+	}
+	if g.chance(20) {
+		require.NoError(t, db.Exec("ANALYZE").Error)
+	}
+	if conns == 1 && g.chance(30) {
+		db.Exec("CREATE TEMP TRIGGER tt AFTER INSERT ON main." + g.quoted(table.name) + " BEGIN SELECT 1; END")
+	}
+
+	for step := range 1 + g.IntN(4) {
+		before := take(t, db)
+		beforeSQL := before.sql(t, db, table.name)
+		op := g.operation(table)
+		runOn := func(fn func(db *gorm.DB) error) error {
+			switch g.IntN(4) {
+			case 0:
+				counts["in Connection"]++
+				return db.Connection(fn)
+			case 1:
+				counts["in a transaction"]++
+				return db.Transaction(fn)
+			default:
+				return fn(db)
+			}
+		}
+		err := runOn(op.run)
+		after := take(t, db)
+		context := fmt.Sprintf("step %d: %s\nof %s", step, op.name, beforeSQL)
+		if err != nil {
+			counts["refused"]++
+			require.Regexp(t, refusals, err.Error(), context)
+			require.Equal(t, before, after, "%s\n%v: nothing may change", context, err)
+		} else {
+			counts["done"]++
+			counts[strings.Fields(op.name)[0]]++
+			compare(t, table, before, after, op, context, beforeSQL, after.sql(t, db, table.name))
+			op.done()
+		}
+		// The settings are as before, on every connection.
+		pool, poolErr := db.DB()
+		require.NoError(t, poolErr)
+		conn, poolErr := pool.Conn(t.Context())
+		require.NoError(t, poolErr)
+		var on, legacy bool
+		require.NoError(t, conn.QueryRowContext(t.Context(), "PRAGMA foreign_keys").Scan(&on))
+		require.NoError(t, conn.QueryRowContext(t.Context(), "PRAGMA legacy_alter_table").Scan(&legacy))
+		require.NoError(t, conn.Close())
+		require.Equal(t, enforce, on, context)
+		require.False(t, legacy, context)
+	}
+}
+
+// compare makes sure that an operation has changed what it is to change and nothing else.
+func compare(t *testing.T, table *randomTable, before, after *dump, op operation, context, beforeSQL, afterSQL string) {
+	t.Helper()
+	context += "\nnow " + afterSQL
+	for name := range before.rows {
+		if name != table.name {
+			require.Equal(t, before.rows[name], after.rows[name], "%s: rows of %s", context, name)
+			require.Equal(t, before.facts[name], after.facts[name], "%s: %s", context, name)
+		}
+	}
+	require.Len(t, after.rows, len(before.rows), context)
+
+	// Rows: rowids, and each column that stays.
+	require.Equal(t, len(before.rows[table.name]), len(after.rows[table.name]), "%s: rows", context)
+	wantColumns := slices.DeleteFunc(slices.Clone(before.cols[table.name]), func(c string) bool { return c == op.dropped && op.dropped != "" })
+	if n := slices.Index(wantColumns, op.renamed[0]); n > 0 {
+		wantColumns[n] = op.renamed[1]
+	}
+	if op.added != "" {
+		wantColumns = append(wantColumns, op.added)
+	}
+	require.Equal(t, wantColumns, after.cols[table.name], context)
+	want, got := make([][]string, len(before.rows[table.name])), make([][]string, len(before.rows[table.name]))
+	// A key that becomes an INTEGER is the rowid; GORM makes that of type:int, too.
+	reordered := table.without || op.altered != "" && strings.HasPrefix(op.to, "int")
+	for _, c := range before.cols[table.name] {
+		o := table.column(c)
+		if c == op.dropped || op.altered != "" && o != nil && o.generated || c == "<rowid>" && (reordered || table.rowid == "") {
+			continue
+		}
+		now := c
+		if c == op.renamed[0] {
+			now = op.renamed[1]
+		}
+		was, is := before.column(table.name, c), after.column(table.name, now)
+		if c == op.altered && !(op.maybe && slices.Equal(was, is)) {
+			was = convert(t, was, op.to, table.strict)
+		}
+		for i := range was {
+			want[i], got[i] = append(want[i], was[i]), append(got[i], is[i])
+		}
+	}
+	if reordered {
+		slices.SortFunc(want, slices.Compare)
+		slices.SortFunc(got, slices.Compare)
+	}
+	require.Equal(t, want, got, context)
+
+	// Indexes, triggers and views.
+	for _, o := range before.schema {
+		if !slices.Contains(after.schema, o) {
+			gone := op.dropped != "" && strings.HasPrefix(o, "index") && strings.Contains(unquoted(o), unquoted(op.dropped)) ||
+				op.renamed[0] != "" && (strings.Contains(unquoted(o), unquoted(op.renamed[0])) || strings.Contains(o, "*"))
+			require.True(t, gone, "%s: lost %s", context, o)
+		}
+	}
+	if op.renamed[0] == "" && op.added == "" {
+		for _, o := range after.schema {
+			require.Contains(t, before.schema, o, context)
+		}
+	}
+
+	// What is in the text of the table.
+	for _, k := range table.keeps {
+		touched := op.dropped != "" && slices.Contains(k.columns, op.dropped) || op.renamed[0] != "" && slices.Contains(k.columns, op.renamed[0]) ||
+			op.without != "" && k.name == op.without
+		if !touched {
+			require.Contains(t, afterSQL, k.text, context)
+		}
+	}
+	if op.with != "" {
+		require.Contains(t, afterSQL, op.with, context)
+	}
+	if op.without != "" {
+		require.NotEqual(t, beforeSQL, afterSQL, context)
+	}
+
+	// What the PRAGMAs tell of it.
+	if op.renamed[0] == "" {
+		for _, f := range before.facts[table.name] {
+			kind := strings.SplitN(f, " | ", 2)[0]
+			about := func(c string) bool { return c != "" && strings.Contains(f, c) }
+			if slices.Contains(after.facts[table.name], f) || about(op.altered) || about(op.dropped) || op.without != "" {
+				continue
+			}
+			if op.dropped != "" && (kind == "column" || strings.Contains(f, " | c | ")) {
+				continue // its place in the key may have changed; a CREATE INDEX is compared above
+			}
+			require.Contains(t, after.facts[table.name], f, context)
+		}
+	}
+
+	// Sequences; statistics of other indexes.
+	for _, o := range before.other {
+		if strings.HasPrefix(o, "sequence") {
+			// The key may be what goes.
+			if op.without == "" && (table.column(op.dropped) == nil || !table.column(op.dropped).key) {
+				require.Contains(t, after.other, o, context)
+			}
+		} else if op.altered != "" && op.added == "" {
+			require.Contains(t, after.other, o, context)
+		}
+	}
+}
+
+// unquoted is a text without the marks of which names can have two.
+func unquoted(s string) string {
+	return strings.NewReplacer(`""`, `"`, "``", "`", "[", "", "]", "").Replace(s)
+}
+
+// convert is what SQLite makes of values in a column of a type.
+func convert(t *testing.T, values []string, to string, strict bool) (out []string) {
+	t.Helper()
+	pool, err := sql.Open("sqlite3", ":memory:")
+	require.NoError(t, err)
+	defer pool.Close()
+	pool.SetMaxOpenConns(1)
+	_, err = pool.Exec("CREATE TABLE c (v " + to + ")" + map[bool]string{true: "STRICT"}[strict])
+	require.NoError(t, err)
+	for _, value := range values {
+		kind, hex, _ := strings.Cut(value, ":")
+		literal := "NULL"
+		switch kind {
+		case "integer":
+			literal = "CAST(CAST(x'" + hex + "' AS TEXT) AS INTEGER)"
+		case "real":
+			literal = hex
+		case "text":
+			literal = "CAST(x'" + hex + "' AS TEXT)"
+		case "blob":
+			literal = "x'" + hex + "'"
+		}
+		_, err := pool.Exec("DELETE FROM c; INSERT INTO c VALUES (" + literal + ")")
+		require.NoError(t, err)
+		var got string
+		err = pool.QueryRow("SELECT coalesce(typeof(v) || ':' || CASE typeof(v) WHEN 'real' THEN format('%!.20e', v) ELSE hex(v) END, '<NULL>') FROM c").Scan(&got)
+		if !errors.Is(err, sql.ErrNoRows) {
+			require.NoError(t, err)
+		}
+		out = append(out, got)
+	}
+	return out
+}
