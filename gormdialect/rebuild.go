@@ -354,7 +354,8 @@ func (s *session) restore(t *table, c *change, before []object) error {
 		return err
 	}
 	for _, o := range before {
-		if o.sql == "" || o.kind == "table" || slices.Contains(after, o) || o.kind == "index" && slices.Contains(c.indexes, o.name) {
+		went := o.sql != "" && (o.kind == "index" || o.kind == "trigger") && !slices.Contains(after, o)
+		if !went || o.kind == "index" && slices.Contains(c.indexes, o.name) {
 			continue
 		}
 		statement, err := o.create()

@@ -1,0 +1,186 @@
+//go:build cgo
+
+package gormdialect_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+)
+
+// tamper executes a statement on the migration's connection behind the first statement of a migration that begins
+// like another. The returned function tells whether it did.
+func tamper(t *testing.T, db *gorm.DB, behind, statement string) (done func() bool) {
+	t.Helper()
+	n := 0
+	require.NoError(t, db.Callback().Raw().After("gorm:raw").Register("tamper", func(tx *gorm.DB) {
+		if n == 0 && strings.HasPrefix(tx.Statement.SQL.String(), behind) {
+			n++
+			_, err := tx.Statement.ConnPool.ExecContext(tx.Statement.Context, statement)
+			require.NoError(t, err, statement)
+		}
+	}))
+	return func() bool { return n > 0 }
+}
+
+// Ensure that a rebuild which would lose or change anything is rolled back with an error that names it, and
+// that it is the guard that sees it.
+func TestGuard_differences(t *testing.T) {
+	type row struct {
+		Age int `gorm:"type:bigint"`
+	}
+	type text struct {
+		Num string `gorm:"type:text"`
+	}
+	const (
+		plain      = "CREATE TABLE t (id integer PRIMARY KEY, name text COLLATE NOCASE, age int, num numeric, data)"
+		noKey      = "CREATE TABLE t (id integer, name text COLLATE NOCASE, age int, num numeric, data)"
+		without    = "CREATE TABLE t (id integer, name text COLLATE NOCASE, age int, num numeric, data, PRIMARY KEY (name, id)) WITHOUT ROWID"
+		binaryKey  = "CREATE TABLE t (id integer, name text COLLATE NOCASE, age int, num numeric, data, PRIMARY KEY (name COLLATE BINARY, id)) WITHOUT ROWID"
+		positional = "CREATE TABLE t (rowid integer, oid int, _rowid_ int, name text COLLATE NOCASE, age int, num numeric, data)"
+		copied     = "INSERT OR ABORT INTO"
+		dropped    = "DROP TABLE"
+		restored   = "CREATE TRIGGER"
+	)
+	for _, c := range []struct {
+		name      string
+		tables    []string
+		model     any
+		behind    string
+		statement string
+		want      string
+	}{
+		{"row gone", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "DELETE FROM t__new WHERE name = 'c'", "has 3 rows and would have 2"},
+		{"row more", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "INSERT INTO t__new (name, age) VALUES ('d', 4)", "has 3 rows and would have 4"},
+		{"value", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET age = 8 WHERE name = 'c'", "column age would not be"},
+		{"case, which the collation does not see", []string{plain, noKey, without, positional}, &row{}, copied, "UPDATE t__new SET name = 'C' WHERE name = 'c'", "would not be as before"},
+		{"integer for text", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET data = 1 WHERE name = 'a'", "column data would not be"},
+		{"real for integer", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET data = 2.0 WHERE name = 'b'", "column data would not be"},
+		{"blob for text", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET data = CAST(data AS BLOB) WHERE name = 'a'", "column data would not be"},
+		{"NULL for nothing", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET num = NULL WHERE name = 'c'", "column num would not be"},
+		{"two rows that change places", []string{plain, noKey, without, binaryKey, positional}, &row{}, copied, "UPDATE t__new SET age = CASE name WHEN 'a' THEN 2 WHEN 'b' THEN 1 ELSE age END", "column age would not be"},
+		{"rowid", []string{noKey}, &row{}, copied, "UPDATE t__new SET rowid = 77 WHERE name = 'c'", "a row would not be"},
+		{"key", []string{plain}, &row{}, copied, "UPDATE t__new SET id = 77 WHERE name = 'c'", "a row would not be"},
+		{"key", []string{without, binaryKey}, &row{}, copied, "UPDATE t__new SET name = 'z' WHERE name = 'c'", "a row would not be"},
+		{"the column that changes", []string{plain, noKey, without, binaryKey, positional}, &text{}, copied, "UPDATE t__new SET num = '13' WHERE name = 'b'", "column num would not be"},
+		{"and its type", []string{plain, noKey, without, binaryKey, positional}, &text{}, copied, "UPDATE t__new SET num = x'3132' WHERE name = 'b'", "column num would not be"},
+		{"view", []string{plain}, &row{}, restored, "DROP VIEW v", "its view v would not be"},
+		{"trigger of another table", []string{plain}, &row{}, restored, "DROP TRIGGER elsewhere", "its trigger elsewhere would not be"},
+		{"index of another table", []string{plain}, &row{}, restored, "DROP INDEX io", "its index io would not be"},
+		{"another table", []string{plain}, &row{}, restored, "ALTER TABLE other ADD y", "its table other would not be"},
+		{"an index more", []string{plain}, &row{}, restored, "CREATE INDEX more ON other (x)", "a new index more"},
+		{"foreign key", []string{plain}, &row{}, dropped, "INSERT INTO other VALUES (99)", "a foreign key would be violated: other 2 refers to t"},
+	} {
+		for _, create := range c.tables {
+			for _, guarded := range []bool{true, false} {
+				db := open(t, gormdialect.New(gormdialect.Config{DSN: file(t), WithoutRebuildGuard: !guarded}), quiet())
+				planted := c.statement
+				statements := []string{
+					create, "CREATE TABLE other (x int REFERENCES t (id))", "CREATE INDEX io ON other (x)",
+					"INSERT INTO t (name, age, num, data) VALUES ('a', 1, 1.5, '1'), ('b', 2, 12, 2), ('c', 3, '', NULL)",
+					"CREATE VIEW v AS SELECT 1", "CREATE TRIGGER elsewhere AFTER INSERT ON other BEGIN SELECT 1; END",
+					"CREATE TRIGGER own AFTER INSERT ON t BEGIN SELECT 1; END",
+				}
+				if create == plain {
+					statements = append(statements, "INSERT INTO other VALUES (1)")
+				}
+				if create == without || create == binaryKey {
+					statements[3] = "INSERT INTO t (id, name, age, num, data) VALUES (1, 'a', 1, 1.5, '1'), (2, 'b', 2, 12, 2), (3, 'c', 3, '', NULL)"
+					planted = strings.Replace(planted, "(name, age) VALUES (", "(id, name, age) VALUES (4, ", 1)
+				}
+				for _, statement := range statements {
+					require.NoError(t, db.Exec(statement).Error)
+				}
+				before := take(t, db)
+				done := tamper(t, db, c.behind, planted)
+				column := "Age"
+				if _, ok := c.model.(*text); ok {
+					column = "Num"
+				}
+				err := db.Table("t").Migrator().AlterColumn(c.model, column)
+				require.True(t, done(), "%s: nothing was tampered with", c.name)
+				if guarded {
+					require.ErrorContains(t, err, c.want, "%s of %s", c.name, create)
+					require.Equal(t, before, take(t, db), c.name)
+				} else {
+					require.NoError(t, err, c.name)
+					require.NotEqual(t, before, take(t, db), c.name)
+				}
+			}
+		}
+	}
+}
+
+// Ensure that a value which its column's new affinity changes is what the affinity makes of it, and that an
+// integer which a REAL column cannot hold is an error.
+func TestGuard_affinity(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		values   string
+		want     string // typeof and value of each, "" if it is refused
+	}{
+		{"text", "integer", "('12'), ('012'), ('1e2'), ('1.5'), ('x'), (NULL), (x'31')", "integer 12,integer 12,integer 100,real 1.5,text x,null ,blob 1"},
+		{"integer", "text", "(12), (1.5), ('x'), (NULL), (x'31'), (9223372036854775807)", "text 12,text 1.5,text x,null ,blob 1,text 9223372036854775807"},
+		{"integer", "real", "(12), (-3)", "real 12.0,real -3.0"},
+		{"integer", "real", "(9007199254740993)", ""},
+		{"real", "integer", "(12.0), (1.5)", "integer 12,real 1.5"},
+		{"", "text", "(12), ('12'), (x'31')", "text 12,text 12,blob 1"},
+		{"text", "blob", "(12), ('x')", "text 12,text x"},
+		{"text", "numeric", "('3.0'), ('-0')", "integer 3,integer 0"},
+	} {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, v "+c.from+")").Error)
+		require.NoError(t, db.Exec("INSERT INTO t (v) VALUES "+c.values).Error)
+		before := take(t, db)
+		err := db.Table("t").Migrator().AlterColumn(model("column:v;type:"+c.to), "v")
+		if c.want == "" {
+			require.ErrorContains(t, err, "column v would not be as before")
+			require.Equal(t, before, take(t, db))
+			continue
+		}
+		require.NoError(t, err, c)
+		var got string
+		require.NoError(t, db.Raw("SELECT group_concat(typeof(v) || ' ' || coalesce(v, '') ORDER BY id) FROM t").Row().Scan(&got))
+		require.Equal(t, c.want, got, c)
+	}
+}
+
+// Ensure that a new foreign key which rows violate is an error, that rows which violated one before do not matter,
+// and that a key which has no parent before and after is no hindrance.
+func TestGuard_foreignKeys(t *testing.T) {
+	type owner struct {
+		ID   uint
+		Name string `gorm:"type:varchar(50)"`
+	}
+	type thing struct {
+		Chip    string `gorm:"primaryKey"`
+		OwnerID uint
+		Owner   owner
+	}
+	for _, on := range []string{"0", "1"} {
+		db := open(t, gormdialect.Open(file(t)+"?_foreign_keys="+on), quiet())
+		for _, statement := range []string{
+			"CREATE TABLE owners (id integer PRIMARY KEY, name text)", "CREATE TABLE things (chip text PRIMARY KEY, owner_id integer, other int REFERENCES nowhere)",
+			"PRAGMA foreign_keys = OFF",
+			"INSERT INTO owners VALUES (1, 'a')", "INSERT INTO things VALUES ('x', 1, NULL), ('y', 9, 5)",
+		} {
+			require.NoError(t, db.Exec(statement).Error)
+		}
+		require.NoError(t, db.Exec("PRAGMA foreign_keys = "+on).Error)
+		before := take(t, db)
+		m := db.Table("things").Migrator()
+		require.ErrorContains(t, m.CreateConstraint(&thing{}, "Owner"), "a foreign key would be violated: things 2 refers to owners")
+		require.Equal(t, before, take(t, db))
+		require.NoError(t, db.Table("things").Migrator().AlterColumn(model("column:chip;type:varchar(9);primaryKey"), "chip"))
+		require.NoError(t, db.Exec("PRAGMA foreign_keys = OFF").Error)
+		require.NoError(t, db.Exec("UPDATE things SET owner_id = 1").Error)
+		require.NoError(t, db.Exec("PRAGMA foreign_keys = "+on).Error)
+		require.NoError(t, m.CreateConstraint(&thing{}, "Owner"))
+		require.True(t, m.HasConstraint(&thing{}, "Owner"))
+		require.NoError(t, db.Table("owners").Migrator().AlterColumn(&owner{}, "Name"))
+	}
+}
