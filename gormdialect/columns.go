@@ -318,7 +318,15 @@ func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 		if err != nil {
 			return err
 		}
-		return m.exec("ALTER TABLE " + r.sql() + " RENAME COLUMN " + backquote(columnName(stmt, oldName)) + " TO " + backquote(columnName(stmt, newName)))
+		columns, err := columnsOf(plain(m.DB), r)
+		if err != nil {
+			return err
+		}
+		from, to := columnName(stmt, oldName), columnName(stmt, newName)
+		if findColumn(columns, from) == nil {
+			return fmt.Errorf("gormdialect: table %s has no column %s", r, from)
+		}
+		return m.exec("ALTER TABLE " + r.sql() + " RENAME COLUMN " + quote(from) + " TO " + quote(to))
 	})
 }
 

@@ -5,6 +5,7 @@ package gormdialect_test
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -84,6 +85,21 @@ func take(t *testing.T, db *gorm.DB) *dump {
 			one := "'" + strings.ReplaceAll(index, "'", "''") + "'"
 			d.facts[name] = append(d.facts[name], strs("SELECT 'index', l.\"unique\", l.origin, l.partial, group_concat(coalesce(x.name, '?') || ' ' || x.\"desc\" || ' ' || x.coll) FROM pragma_index_list("+lit+") AS l JOIN pragma_index_xinfo("+one+") AS x WHERE x.\"key\" AND l.name = "+one)...)
 		}
+	}
+	// Whether what names the tables can still be compiled.
+	var statements []string
+	for _, view := range strs("SELECT name FROM sqlite_master WHERE type = 'view'") {
+		statements = append(statements, "SELECT * FROM "+ident(view)+" LIMIT 0")
+	}
+	for name := range d.rows {
+		statements = append(statements, "DELETE FROM "+ident(name), "INSERT INTO "+ident(name)+" DEFAULT VALUES")
+	}
+	for _, statement := range statements {
+		stmt, err := conn.PrepareContext(ctx, statement)
+		if err == nil {
+			require.NoError(t, stmt.Close())
+		}
+		d.other = append(d.other, fmt.Sprintf("works %t: %s", err == nil, statement))
 	}
 	for other, query := range map[string]string{
 		"sqlite_sequence": "SELECT 'sequence', name, seq FROM sqlite_sequence ORDER BY 2, 3",

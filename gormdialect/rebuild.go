@@ -29,19 +29,62 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	if err != nil {
 		return fmt.Errorf("gormdialect: table %s would become %w", t, err)
 	}
-	if len(c.alter) > 0 {
-		err = s.alter(t, c, wanted)
-		if err == nil || s.db.Statement.Context.Err() != nil {
+	var views []object
+	if c.dropped != "" {
+		if views, err = s.workingViews(t.schema); err != nil {
 			return err
 		}
 	}
-	if failed := s.rebuild(t, c, wanted, guard); failed != nil {
-		if err != nil {
-			failed = fmt.Errorf("%w (and by ALTER TABLE: %w)", failed, err)
+	var altered error
+	if len(c.alter) > 0 {
+		altered = s.alter(t, c, wanted)
+		if altered != nil && s.db.Statement.Context.Err() != nil {
+			return altered
 		}
-		return failed
+	}
+	if len(c.alter) == 0 || altered != nil {
+		err := s.rebuild(t, c, wanted, guard)
+		if err != nil && altered != nil {
+			return fmt.Errorf("%w (and by ALTER TABLE: %w)", err, altered)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if s.db.DryRun {
+		return nil
+	}
+	for _, view := range views {
+		if err := s.works(view); err != nil {
+			return fmt.Errorf("gormdialect: table %s is not changed: %s would not work any more: %w", t, view, err)
+		}
 	}
 	return nil
+}
+
+// workingViews are the views of a schema and of temp that can be read.
+func (s *session) workingViews(schema string) (views []object, err error) {
+	objects, err := objectsOf(s.db, schema)
+	if err != nil {
+		return nil, err
+	}
+	for _, o := range objects {
+		if o.kind != "view" {
+			continue
+		}
+		if s.works(o) == nil {
+			views = append(views, o)
+		} else if err := s.db.Statement.Context.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return views, nil
+}
+
+// works compiles a query of a view.
+func (s *session) works(view object) error {
+	_, err := queryStrings(s.db, "SELECT 1 FROM "+relation{schema: view.schema, name: view.name}.sql()+" LIMIT 0")
+	return err
 }
 
 // alter changes a table by ALTER TABLE. If that fails or does anything else than what is
@@ -84,6 +127,11 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	before, err := objectsOf(s.db, t.schema)
 	if err != nil {
 		return err
+	}
+	if c.dropped != "" && !s.db.DryRun {
+		if err := s.notNamed(t, c.dropped, before); err != nil {
+			return err
+		}
 	}
 	scratch := relation{schema: t.schema, name: scratchName(t.name, before), kind: "table"}
 	list, err := copyList(t, wanted)
@@ -449,6 +497,52 @@ func (s *session) restoreStatistics(t *table, statistics []statistic) error {
 		}
 	}
 	return s.exec("ANALYZE " + quote(t.schema) + ".sqlite_master") // reads them
+}
+
+// notNamed is an error if a trigger, a view or another table names a column. SQLite is asked by a rename, which is
+// undone: it writes the new name wherever the column is meant. The name alone would not do: "x" may be
+// a string, or turn into one when the column is gone.
+func (s *session) notNamed(t *table, name string, objects []object) error {
+	gone := name + "__gone"
+	for t.column(gone) != nil {
+		gone += "_"
+	}
+	legacy, err := setting(s.db, "legacy_alter_table")
+	if err != nil {
+		return err
+	}
+	renamed := objects
+	errAsked := errors.New("undo")
+	asked := s.savepoint("sqlite_mem_ask", func() error {
+		if err := s.exec("ALTER TABLE " + t.sql() + " RENAME COLUMN " + quote(name) + " TO " + quote(gone)); err != nil {
+			return err
+		}
+		if renamed, err = objectsOf(s.db, t.schema); err != nil {
+			return err
+		}
+		return errAsked
+	})
+	if asked != errAsked || legacy {
+		// SQLite does not rename, or not everywhere. What has the name is taken to mean the column.
+		if err := s.db.Statement.Context.Err(); err != nil {
+			return err
+		}
+		gone = name
+	}
+	for _, o := range renamed {
+		own := o.schema == t.schema && fold(o.table) == fold(t.name) && (o.kind == "table" || o.kind == "index")
+		if own || asked != errAsked && o.kind != "view" && o.kind != "trigger" {
+			continue
+		}
+		tokens, err := tokenize(o.sql)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(tokens, func(t token) bool { return t.kind != text && fold(t.name()) == fold(gone) }) {
+			return fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: %s names it; drop that first", name, t, o)
+		}
+	}
+	return nil
 }
 
 // stillResolves is an error if a trigger or a view names a column that is gone. SQLite looks at

@@ -1,0 +1,489 @@
+//go:build cgo
+
+package gormdialect_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/sqlite-mem/sqlite-mem/gormdialect"
+)
+
+// Ensure that each method does what it is called for with a model and with every way to write a
+// table's name.
+func TestMethods_names(t *testing.T) {
+	for _, value := range []any{&note{}, "notes", "`notes`", `"notes"`, "[notes]", "'notes'", "NOTES", "main.notes", `"main"."notes"`, "`main`.`notes`", " notes "} {
+		t.Run(fmt.Sprint(value), func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)), quiet())
+			m := db.Migrator()
+			require.False(t, m.HasTable(value))
+			require.False(t, m.HasColumn(value, "name"))
+			require.False(t, m.HasIndex(value, "i"))
+			require.False(t, m.HasConstraint(value, "c"))
+			require.NoError(t, m.DropTable(value), "IF EXISTS, as in every dialect of GORM's")
+			require.NoError(t, db.Exec("CREATE TABLE notes (id INTEGER PRIMARY KEY,\nname TEXT UNIQUE, qty INT CONSTRAINT c CHECK (qty > 0), other, CONSTRAINT d CHECK (other IS NOT 1))").Error)
+			require.NoError(t, db.Exec("CREATE INDEX i ON notes (qty)").Error)
+			require.True(t, m.HasTable(value))
+			require.True(t, m.HasColumn(value, "name"))
+			require.True(t, m.HasColumn(value, "NAME"))
+			require.False(t, m.HasColumn(value, "TEXT"))
+			require.False(t, m.HasColumn(value, "nam_"))
+			require.True(t, m.HasIndex(value, "i"))
+			require.True(t, m.HasConstraint(value, "c"))
+			require.True(t, m.HasConstraint(value, "D"))
+			require.False(t, m.HasConstraint(value, "e"))
+			types, err := m.ColumnTypes(value)
+			require.NoError(t, err)
+			require.Len(t, types, 4)
+			indexes, err := m.GetIndexes(value)
+			require.NoError(t, err)
+			require.Len(t, indexes, 1)
+
+			require.NoError(t, m.DropConstraint(value, "c"))
+			require.NoError(t, m.DropConstraint(value, "d"))
+			require.False(t, m.HasConstraint(value, "c"))
+			require.NoError(t, db.Exec("INSERT INTO notes (qty, other) VALUES (-1, 1)").Error)
+			require.NoError(t, m.RenameColumn(value, "other", "more"))
+			require.True(t, m.HasColumn(value, "more"))
+			require.NoError(t, m.DropColumn(value, "more"))
+			require.NoError(t, m.DropColumn(value, "name"), "unique: by a new table")
+			require.False(t, m.HasColumn(value, "name"))
+			require.NoError(t, m.RenameIndex(value, "i", "j"))
+			require.True(t, m.HasIndex(value, "j"))
+			require.NoError(t, m.DropIndex(value, "j"))
+			require.NoError(t, m.RenameTable(value, "`renamed`"))
+			require.True(t, m.HasTable("renamed"))
+			require.NoError(t, m.RenameTable("renamed", &note{}))
+			require.NoError(t, m.DropTable(value))
+			require.False(t, m.HasTable(value))
+		})
+	}
+}
+
+// Ensure that a method which cannot do what it is called for returns an error that names the thing, and
+// never nil or a panic.
+func TestMethods_errors(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	for _, statement := range []string{
+		"CREATE TABLE notes (id INTEGER PRIMARY KEY, name TEXT, qty INT AS (id + 1), w INT, CHECK (name > w))", "CREATE TABLE one (a)",
+		"CREATE VIEW v AS SELECT name FROM notes", "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1)", "CREATE UNIQUE INDEX i ON notes (name)", "CREATE TABLE auto (id INTEGER PRIMARY KEY AUTOINCREMENT)",
+	} {
+		require.NoError(t, db.Exec(statement).Error)
+	}
+	before := take(t, db)
+	m := db.Migrator()
+	for want, err := range map[string]error{
+		"no such table: absent":                        m.DropColumn("absent", "a"),
+		"no such table: gone":                          m.RenameColumn("gone", "a", "b"),
+		"no such table: x.y":                           m.DropConstraint("x.y", "a"),
+		"has no column absent":                         m.DropColumn(&note{}, "absent"),
+		"table notes has no column absent":             m.RenameColumn("notes", "absent", "b"),
+		"duplicate column name: w":                     m.RenameColumn("notes", "name", "w"),
+		"column qty of table notes: the model is need": m.AlterColumn("notes", "qty"),
+		"column w of table notes: the model is needed": m.AddColumn("notes", "w"),
+		"has no column for Absent":                     m.AlterColumn(&note{}, "Absent"),
+		"has no column for absent":                     m.AddColumn(&note{}, "absent"),
+		"the model of table notes has no constraint c": m.CreateConstraint(&note{}, "c"),
+		"the model of table one has no constraint c":   m.CreateConstraint("one", "c"),
+		"table notes has no constraint c":              m.DropConstraint(&note{}, "c"),
+		"has no index absent":                          m.CreateIndex(&note{}, "absent"),
+		"index absent of table notes: the model":       m.CreateIndex("notes", "absent"),
+		"no such index: absent":                        m.DropIndex(&note{}, "absent"),
+		"table notes: no such index: gone":             m.RenameIndex("notes", "gone", "b"),
+		"r is a virtual table":                         m.DropColumn("r", "x0"),
+		"r_node is a shadow table":                     m.DropColumn("r_node", "data"),
+		"sqlite_sequence is a system table":            m.DropColumn("sqlite_sequence", "seq"),
+		"v is a view: only a table":                    m.DropColumn("v", "name"),
+		"v is a view: use DropView":                    m.DropTable("v"),
+		"there are no other columns":                   m.DropColumn("one", "a"),
+		"CHECK (name > w) names it and other columns":  m.DropColumn("notes", "w"),
+		"AS (id + 1) names it and other columns":       m.DropColumn("notes", "id"),
+		"no such table: nowhere":                       m.RenameTable("nowhere", "b"),
+		"already another table":                        m.RenameTable("notes", "one"),
+		"sqlite_sequence may not be dropped":           m.DropTable("notes", "sqlite_sequence"),
+	} {
+		require.ErrorContains(t, err, want)
+	}
+	_, err := m.ColumnTypes("absent")
+	require.ErrorContains(t, err, "no such table: absent")
+	_, err = m.GetIndexes("absent")
+	require.ErrorContains(t, err, "no such table: absent")
+	require.Equal(t, before, take(t, db))
+
+	// A view that names the column keeps it.
+	require.NoError(t, db.Exec("CREATE TABLE u (a UNIQUE, b)").Error)
+	require.NoError(t, db.Exec(`CREATE VIEW uv AS SELECT "a" FROM u`).Error)
+	before = take(t, db)
+	require.ErrorContains(t, m.DropColumn("u", "a"), "column a of table u cannot be dropped: view uv names it", "a name in quotes does not become a string")
+	require.Equal(t, before, take(t, db))
+	require.NoError(t, db.Exec("DROP VIEW uv").Error)
+	for _, statement := range []string{
+		`CREATE VIEW x (one, two) AS SELECT * FROM u`, `CREATE TABLE x (r REFERENCES u (a))`,
+		`CREATE TRIGGER x AFTER INSERT ON one BEGIN DELETE FROM u WHERE "a" = 1; END`, `CREATE TRIGGER x AFTER UPDATE OF a ON u BEGIN SELECT 1; END`,
+	} {
+		require.NoError(t, db.Exec(statement).Error)
+		before = take(t, db)
+		require.Error(t, m.DropColumn("u", "a"), statement)
+		require.Equal(t, before, take(t, db))
+		require.NoError(t, db.Exec("DROP "+strings.Fields(statement)[1]+" x").Error)
+	}
+	require.NoError(t, db.Exec(`CREATE VIEW uv AS SELECT "hello" AS a, 'a' FROM one`).Error)
+	require.NoError(t, m.DropColumn("u", "a"))
+}
+
+// Ensure that a column goes with what is about it alone: indexes of every kind, and constraints in the column and
+// of the table.
+func TestMethods_dropColumn(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	for _, statement := range []string{
+		"CREATE TABLE p (id INTEGER PRIMARY KEY)",
+		"CREATE TABLE t (a TEXT CONSTRAINT u UNIQUE CHECK (a <> ''), b INT, c INT REFERENCES p, d INTEGER PRIMARY KEY, e, `lower` TEXT, " +
+			"CONSTRAINT u2 UNIQUE (b) CONSTRAINT ch CHECK (b > 0), FOREIGN KEY (b) REFERENCES p, CHECK (lower(e) IS NOT 'b'))",
+		"CREATE INDEX i1 ON t (a, e)", "CREATE INDEX i2 ON t (lower(a))", "CREATE INDEX i3 ON t (e) WHERE b IS NOT NULL", "CREATE INDEX kept ON t (lower(e))",
+		"INSERT INTO t (a, b, d, e) VALUES ('x', NULL, 7, 'e'), ('y', NULL, 70, 'f')",
+	} {
+		require.NoError(t, db.Exec(statement).Error)
+	}
+	m := db.Migrator()
+	indexes := func() (names string) {
+		require.NoError(t, db.Raw("SELECT coalesce(group_concat(name), '') FROM (SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL ORDER BY name)").Row().Scan(&names))
+		return names
+	}
+	require.NoError(t, m.DropColumn("t", "a"))
+	require.Equal(t, "i3,kept", indexes())
+	require.NoError(t, m.DropColumn("t", "b"))
+	require.Equal(t, "kept", indexes())
+	require.NoError(t, m.DropColumn("t", "lower"), "the function of that name is not the column")
+	require.Equal(t, "kept", indexes())
+	require.NoError(t, m.DropColumn("t", "c"))
+	require.NoError(t, m.DropColumn("t", "d"), "the key")
+	require.Equal(t, []string{"7 | text:65", "70 | text:66"}, take(t, db).rows["t"])
+	var sql string
+	require.NoError(t, db.Raw("SELECT sql FROM sqlite_master WHERE name = 't'").Row().Scan(&sql))
+	require.Equal(t, []string{"CREATE", "TABLE", `"t"`, "(", "e,", "CHECK", "(lower(e)", "IS", "NOT", "'b'))"}, strings.Fields(strings.ReplaceAll(strings.ReplaceAll(sql, "(e ,", "( e,"), "(e,", "( e,")))
+}
+
+// Ensure that tables of temp and of attached databases are migrated where they are, with the
+// temporary triggers on them.
+func TestMethods_schemas(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	resize(t, db, 1)
+	attached := filepath.Join(t.TempDir(), "attached.db")
+	for _, statement := range []string{
+		"ATTACH '" + attached + "' AS att",
+		"CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, qty INT)",
+		"CREATE TABLE att.notes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, qty INT)",
+		"CREATE TABLE att.children (r INT REFERENCES notes)",
+		"CREATE TEMP TABLE only_temp (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT UNIQUE, qty INT)",
+		"INSERT INTO notes VALUES (1, 'main', 1)", "INSERT INTO att.notes VALUES (5, 'att', 1)", "INSERT INTO only_temp VALUES (9, 'temp', 1)",
+		"CREATE INDEX i ON notes (qty)", "CREATE INDEX att.i ON notes (qty)", "CREATE INDEX temp.i ON only_temp (qty)",
+		"CREATE TRIGGER tr AFTER INSERT ON notes BEGIN SELECT 1; END", "CREATE TRIGGER att.tr AFTER INSERT ON notes BEGIN SELECT 1; END",
+		"CREATE TEMP TRIGGER tm AFTER INSERT ON main.notes BEGIN SELECT 1; END", "CREATE TEMP TRIGGER ta AFTER INSERT ON att.notes BEGIN SELECT 1; END",
+		"CREATE TRIGGER temp.tt AFTER INSERT ON only_temp BEGIN SELECT 1; END",
+	} {
+		require.NoError(t, db.Exec(statement).Error, statement)
+	}
+	schemas := func() (all []map[string]any) {
+		require.NoError(t, db.Raw(`SELECT 'main' AS s, type, name, tbl_name FROM main.sqlite_master UNION ALL SELECT 'att', type, name, tbl_name FROM att.sqlite_master
+			UNION ALL SELECT 'temp', type, name, tbl_name FROM temp.sqlite_master ORDER BY 1, 2, 3, 4`).Scan(&all).Error)
+		return all
+	}
+	before := schemas()
+	require.NotEmpty(t, before)
+	type wide struct {
+		Qty  int    `gorm:"type:bigint"`
+		Name string `gorm:"type:varchar(99)"`
+	}
+	for table, value := range map[string]string{"notes": "main", "main.notes": "main", "att.notes": "att", "only_temp": "temp", "temp.only_temp": "temp"} {
+		for _, run := range []func(fn func(db *gorm.DB) error) error{func(fn func(db *gorm.DB) error) error { return fn(db) }, func(fn func(db *gorm.DB) error) error { return db.Transaction(fn) }} {
+			require.NoError(t, run(func(db *gorm.DB) error { return db.Table(table).Migrator().AlterColumn(&wide{}, "Qty") }), table)
+			require.NoError(t, run(func(db *gorm.DB) error {
+				return db.Table(table).Migrator().AlterColumn(model("column:qty;type:int"), "qty")
+			}), table)
+			require.Equal(t, before, schemas(), table)
+			var name string
+			require.NoError(t, db.Raw("SELECT name FROM "+table).Row().Scan(&name))
+			require.Equal(t, value, name)
+		}
+		types, err := db.Migrator().ColumnTypes(table)
+		require.NoError(t, err)
+		require.Len(t, types, 3)
+		var seq int
+		schema := value
+		require.NoError(t, db.Raw("SELECT seq FROM "+schema+".sqlite_sequence").Row().Scan(&seq))
+		require.Equal(t, map[string]int{"main": 1, "att": 5, "temp": 9}[value], seq)
+	}
+	// A temporary table hides the one of main, as it does in every statement.
+	require.NoError(t, db.Exec("CREATE TEMP TABLE notes (only_here)").Error)
+	require.True(t, db.Migrator().HasColumn("notes", "only_here"))
+	require.True(t, db.Migrator().HasColumn("main.notes", "qty"))
+	require.NoError(t, db.Migrator().DropTable("notes"))
+	require.False(t, db.Migrator().HasColumn("notes", "only_here"))
+	require.True(t, db.Migrator().HasColumn("notes", "qty"))
+
+	type Indexed struct {
+		ID  uint
+		Qty int `gorm:"index:by_qty"`
+	}
+	require.NoError(t, db.Table("att.notes").Migrator().CreateIndex(&Indexed{}, "by_qty"))
+	require.True(t, db.Migrator().HasIndex("att.notes", "by_qty"))
+	require.False(t, db.Migrator().HasIndex("main.notes", "by_qty"))
+	require.NoError(t, db.Migrator().RenameIndex("att.notes", "by_qty", "again"))
+	require.NoError(t, db.Migrator().DropIndex("att.notes", "again"))
+	require.NoError(t, db.Exec("DETACH att").Error)
+}
+
+// Ensure that rowids survive where a column has a name of the rowid, and that rows keep their order where columns
+// have all of them.
+func TestMethods_rowids(t *testing.T) {
+	for columns, rowid := range map[string]string{
+		"a, b":                      "rowid",
+		"rowid TEXT, b":             "oid",
+		"rowid TEXT, oid, b":        "_rowid_",
+		"oid, _rowid_, b":           "rowid",
+		"a INT PRIMARY KEY, b":      "rowid",
+		"a INTEGER, b PRIMARY KEY":  "rowid",
+		"rowid INTEGER PRIMARY KEY": "rowid",
+		"rowid, oid, _rowid_":       "",
+	} {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		require.NoError(t, db.Exec("CREATE TABLE t ("+columns+", v int)").Error)
+		if rowid == "" {
+			require.NoError(t, db.Exec("INSERT INTO t (rowid, v) VALUES ('x', 3), ('y', 1), ('z', 2)").Error)
+		} else {
+			require.NoError(t, db.Exec("INSERT INTO t ("+rowid+", v) VALUES (-5, 3), (70, 1), (6, 2)").Error)
+		}
+		before := take(t, db).rows["t"]
+		for _, run := range []func(fn func(db *gorm.DB) error) error{func(fn func(db *gorm.DB) error) error { return fn(db) }, func(fn func(db *gorm.DB) error) error { return db.Transaction(fn) }} {
+			require.NoError(t, run(func(db *gorm.DB) error {
+				return db.Table("t").Migrator().AlterColumn(model("column:v;type:bigint"), "v")
+			}))
+			require.NoError(t, run(func(db *gorm.DB) error { return db.Table("t").Migrator().AlterColumn(model("column:v;type:int"), "v") }))
+			require.Equal(t, before, take(t, db).rows["t"], columns)
+		}
+	}
+}
+
+// Ensure that a dry run prints the statements of a migration and executes none but
+// queries.
+func TestMethods_dryRun(t *testing.T) {
+	recorder := &statements{Interface: logger.Discard}
+	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), &gorm.Config{Logger: recorder})
+	for _, statement := range append(owners, "CREATE INDEX i ON owners (name)", "CREATE TRIGGER tr AFTER INSERT ON owners BEGIN SELECT 1; END") {
+		require.NoError(t, db.Exec(statement).Error)
+	}
+	before := take(t, db)
+	recorder.all = nil
+	dry := db.Session(&gorm.Session{DryRun: true})
+	require.NoError(t, dry.Migrator().AlterColumn(&owner{}, "Name"))
+	all := strings.Join(recorder.all, "\n")
+	for _, want := range []string{"CREATE TABLE", "INSERT OR ABORT", "DROP TABLE", "RENAME TO", "CREATE INDEX", "CREATE TRIGGER"} {
+		require.Contains(t, all, want)
+	}
+	require.NoError(t, dry.Migrator().DropColumn("owners", "name"))
+	require.Contains(t, strings.Join(recorder.all, "\n"), "DROP COLUMN")
+	require.NoError(t, dry.Migrator().DropTable("owners"))
+	require.Equal(t, before, take(t, db))
+}
+
+// Ensure that a constraint of the model is found, made, replaced and dropped, whichever way a tool has
+// written it.
+func TestMethods_constraints(t *testing.T) {
+	type item struct {
+		ID    uint
+		Name  string `gorm:"unique"`
+		Price int    `gorm:"check:price_check,price > 0"`
+	}
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT UNIQUE, price INT CONSTRAINT \"price_check\" CHECK (price > 5))").Error)
+	m := db.Migrator()
+	require.True(t, m.HasConstraint(&item{}, "Price"))
+	require.NoError(t, m.CreateConstraint(&item{}, "Price"), "it takes the place of the other")
+	require.NoError(t, db.Exec("INSERT INTO items (price) VALUES (1)").Error)
+	require.NoError(t, m.CreateConstraint(&item{}, "price_check"), "it is there already")
+	require.Error(t, db.Exec("INSERT INTO items (price) VALUES (0)").Error)
+	require.NoError(t, m.DropConstraint(&item{}, "price_check"))
+	require.NoError(t, db.Exec("INSERT INTO items (price) VALUES (0)").Error)
+	before := take(t, db)
+	require.ErrorContains(t, m.CreateConstraint(&item{}, "price_check"), "CHECK constraint failed")
+	require.Equal(t, before, take(t, db))
+
+	require.False(t, m.HasConstraint(&item{}, "uni_items_name"))
+	require.NoError(t, m.DropConstraint(&item{}, "Name"), "it has no name in the table")
+	require.NoError(t, db.Exec("INSERT INTO items (name) VALUES ('x'), ('x')").Error)
+	require.ErrorContains(t, m.CreateConstraint(&item{}, "Name"), "UNIQUE constraint failed")
+	require.NoError(t, db.Exec("DELETE FROM items").Error)
+	require.NoError(t, m.CreateConstraint(&item{}, "Name"))
+	require.Error(t, db.Exec("INSERT INTO items (name) VALUES ('x'), ('x')").Error)
+	require.True(t, m.HasConstraint(&item{}, "uni_items_name"))
+}
+
+// Ensure that NOT NULL comes and goes by ALTER TABLE, which leaves the table in its place.
+func TestMethods_inPlace(t *testing.T) {
+	recorder := &statements{Interface: logger.Discard}
+	db := open(t, gormdialect.Open(file(t)), &gorm.Config{Logger: recorder})
+	require.NoError(t, db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT REFERENCES t NOT DEFERRABLE, b TEXT)").Error)
+	place := func() (root int) {
+		require.NoError(t, db.Raw("SELECT rootpage FROM sqlite_master WHERE name = 't'").Row().Scan(&root))
+		return root
+	}
+	before := place()
+	m := db.Table("t").Migrator()
+	require.NoError(t, m.AlterColumn(model("column:b;type:text;not null"), "b"))
+	require.Equal(t, before, place())
+	require.Error(t, db.Exec("INSERT INTO t (id) VALUES (1)").Error)
+	require.NoError(t, m.AlterColumn(model("column:b;type:text"), "b"))
+	require.NoError(t, m.CreateConstraint(model("column:b;check:c,b <> ''"), "c"))
+	require.NoError(t, m.DropConstraint(model("column:b"), "c"))
+	require.NoError(t, m.DropColumn("t", "b"))
+	require.Equal(t, before, place())
+	require.NotContains(t, strings.Join(recorder.all, "\n"), "__new")
+
+	// SQLite would take the NOT of NOT DEFERRABLE for that of NOT NULL.
+	require.NoError(t, m.AlterColumn(model("column:a;type:text;not null"), "a"))
+	require.NoError(t, m.AlterColumn(model("column:a;type:text"), "a"))
+	require.Contains(t, take(t, db).facts["t"], "column | a | text | 0 | <NULL> | 0 | 0")
+	require.Contains(t, take(t, db).sql(t, db, "t"), "NOT DEFERRABLE")
+}
+
+// Ensure that tables which other tools made are migrated once, and that a second migration executes
+// nothing but queries.
+func TestMethods_secondMigration(t *testing.T) {
+	type Made struct {
+		ID      uint
+		Name    string  `gorm:"size:40;not null;default:it's;unique"`
+		Price   float64 `gorm:"type:decimal(10,2);default:1.50;check:price > 0"`
+		Flag    bool    `gorm:"default:true"`
+		Stamp   string  `gorm:"default:(datetime('now'))"`
+		Kind    string  `gorm:"index"`
+		Number  int64
+		Comment string `gorm:"comment:some comment"`
+		OwnerID uint
+		Owner   owner
+	}
+	for _, create := range []string{
+		"CREATE TABLE unrelated (a)",
+		"CREATE TABLE mades (id INTEGER PRIMARY KEY, name VARCHAR(20) UNIQUE DEFAULT 'x')",
+		"CREATE TABLE mades ([id] INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, name, price NUMERIC, flag BOOLEAN DEFAULT 0, kind TEXT UNIQUE, number BIGINT NOT NULL DEFAULT 5)",
+		"CREATE TABLE mades (id, name TEXT NOT NULL DEFAULT \"it's\", price decimal(10,2) DEFAULT 1.50, flag numeric DEFAULT true, PRIMARY KEY (id))",
+	} {
+		recorder := &statements{Interface: logger.Discard}
+		db := open(t, gormdialect.Open(file(t)), &gorm.Config{Logger: recorder})
+		require.NoError(t, db.Exec(create).Error)
+		require.NoError(t, db.AutoMigrate(&Made{}), create)
+		before := take(t, db)
+		recorder.all = nil
+		require.NoError(t, db.AutoMigrate(&Made{}), create)
+		for _, statement := range recorder.all {
+			require.Regexp(t, "(?i)^(SELECT|PRAGMA) ", strings.TrimSpace(statement), create)
+		}
+		require.Equal(t, before, take(t, db))
+	}
+}
+
+// Ensure that columns are told of like the official dialect tells of those that GORM made.
+func TestMethods_columnTypes(t *testing.T) {
+	type Made struct {
+		ID    uint
+		Name  string `gorm:"size:40;not null;default:abc"`
+		Short string `gorm:"type:varchar(12);unique"`
+		Big   int64  `gorm:"type:BIGINT;default:5"`
+		Flag  bool
+		Time  *string `gorm:"type:datetime"`
+		Bytes []byte
+	}
+	type facts struct {
+		name, dataType, full, value        string
+		key, unique, nullable, hasValue    bool
+		length                             int64
+		hasLength, okKey, okUnique, okNull bool
+	}
+	var got [2][]facts
+	for i, dialector := range []gorm.Dialector{sqlite.Open(file(t)), gormdialect.Open(file(t))} {
+		db := open(t, dialector, quiet())
+		require.NoError(t, db.AutoMigrate(&Made{}))
+		types, err := db.Migrator().ColumnTypes(&Made{})
+		require.NoError(t, err)
+		for _, c := range types {
+			var f facts
+			f.name, f.dataType = c.Name(), c.DatabaseTypeName()
+			f.full, _ = c.ColumnType()
+			f.value, f.hasValue = c.DefaultValue()
+			f.key, f.okKey = c.PrimaryKey()
+			f.unique, f.okUnique = c.Unique()
+			f.nullable, f.okNull = c.Nullable()
+			f.length, f.hasLength = c.Length()
+			got[i] = append(got[i], f)
+			require.NotNil(t, c.ScanType())
+		}
+	}
+	require.Equal(t, got[0], got[1])
+
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE t (p decimal(10, 2) DEFAULT (1 + 1), g AS (p), \"w x\" double /* c */ precision, n DEFAULT NULL)").Error)
+	types, err := db.Migrator().ColumnTypes("t")
+	require.NoError(t, err)
+	precision, scale, ok := types[0].DecimalSize()
+	require.Equal(t, []any{int64(10), int64(2), true}, []any{precision, scale, ok})
+	value, ok := types[0].DefaultValue()
+	require.Equal(t, []any{"1 + 1", true}, []any{value, ok})
+	require.Equal(t, "decimal", types[0].DatabaseTypeName())
+	require.Equal(t, []any{"g", "", "w x", "double precision"}, []any{types[1].Name(), types[1].DatabaseTypeName(), types[2].Name(), types[2].DatabaseTypeName()})
+	_, ok = types[3].DefaultValue()
+	require.False(t, ok)
+}
+
+// Ensure that tables which refer to each other are dropped in any order, in a transaction as well.
+func TestMethods_dropTables(t *testing.T) {
+	for _, order := range [][]any{{&owner{}, &thing{}}, {&thing{}, &owner{}}, {"owners", "things"}, {"things", "owners"}} {
+		for _, way := range ways {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			for _, statement := range owners {
+				require.NoError(t, db.Exec(strings.Replace(statement, "CASCADE", "RESTRICT", 1)).Error)
+			}
+			require.NoError(t, way.run(t, db, func(db *gorm.DB) error { return db.Migrator().DropTable(order...) }), "%s %v", way.name, order)
+			tables, err := db.Migrator().GetTables()
+			require.NoError(t, err)
+			require.NotContains(t, tables, "owners")
+			require.NotContains(t, tables, "things")
+		}
+	}
+}
+
+// Ensure that a key of several columns is a key of all of them, that a number is
+// asked for there, and that GORM finds rows by it.
+func TestMethods_compositeKey(t *testing.T) {
+	type Page struct {
+		ID     uint `gorm:"primaryKey"`
+		Locale uint `gorm:"primaryKey"`
+		Text   string
+	}
+	type Zero struct {
+		ID   uint `gorm:"primaryKey;autoIncrement:false"`
+		Kind uint `gorm:"primaryKey"`
+	}
+	recorder := &statements{Interface: logger.Discard}
+	db := open(t, gormdialect.Open(file(t)), &gorm.Config{Logger: recorder, TranslateError: true})
+	require.NoError(t, db.AutoMigrate(&Page{}, &Zero{}))
+	require.NoError(t, db.Create(&Page{ID: 1, Locale: 1, Text: "a"}).Error)
+	require.NoError(t, db.Create(&Page{ID: 1, Locale: 2, Text: "b"}).Error)
+	require.ErrorIs(t, db.Create(&Page{ID: 1, Locale: 2}).Error, gorm.ErrDuplicatedKey)
+	require.ErrorContains(t, db.Create(&Page{Locale: 2}).Error, "NOT NULL constraint failed: pages.id")
+	require.NoError(t, db.Save(&Page{ID: 1, Locale: 2, Text: "c"}).Error)
+	var pages []Page
+	require.NoError(t, db.Order("locale").Find(&pages).Error)
+	require.Equal(t, []Page{{1, 1, "a"}, {1, 2, "c"}}, pages)
+	require.NoError(t, db.Create(&Zero{}).Error)
+	recorder.all = nil
+	require.NoError(t, db.AutoMigrate(&Page{}, &Zero{}))
+	for _, statement := range recorder.all {
+		require.Regexp(t, "(?i)^(SELECT|PRAGMA) ", strings.TrimSpace(statement))
+	}
+}
