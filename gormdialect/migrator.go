@@ -93,10 +93,10 @@ func (m Migrator) CurrentDatabase() (name string) {
 	return name
 }
 
-// report keeps an error that a method has no way to return where GORM's users find it.
+// report logs an error that a method has no way to return.
 func (m Migrator) report(err error) {
 	if err != nil {
-		m.DB.AddError(err)
+		m.DB.Logger.Error(m.DB.Statement.Context, "%v", err)
 	}
 }
 

@@ -112,6 +112,7 @@ func randomMigrations(t *testing.T, seed uint64, counts map[string]int) {
 			}
 		}
 		err := runOn(op.run)
+		t.Logf("step %d: %s: %v\nof %s", step, op.name, err, beforeSQL)
 		after := take(t, db)
 		context := fmt.Sprintf("step %d: %s\nof %s", step, op.name, beforeSQL)
 		if err != nil {
@@ -162,10 +163,12 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 	require.Equal(t, wantColumns, after.cols[table.name], context)
 	want, got := make([][]string, len(before.rows[table.name])), make([][]string, len(before.rows[table.name]))
 	// A key that becomes an INTEGER is the rowid; GORM makes that of type:int, too.
-	reordered := table.without || op.altered != "" && strings.HasPrefix(op.to, "int")
+	// Rows whose rowid has no name are in the order of their texts.
+	unnamed := slices.Contains(before.column(table.name, "<rowid>"), "-") || slices.Contains(after.column(table.name, "<rowid>"), "-")
+	reordered := unnamed || op.altered != "" && strings.HasPrefix(op.to, "int")
 	for _, c := range before.cols[table.name] {
 		o := table.column(c)
-		if c == op.dropped || op.altered != "" && o != nil && o.generated || c == "<rowid>" && (reordered || table.rowid == "") {
+		if c == op.dropped || op.altered != "" && o != nil && o.generated || c == "<rowid>" && reordered {
 			continue
 		}
 		now := c
@@ -232,8 +235,10 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 
 	// Sequences; statistics of other indexes.
 	for _, o := range before.other {
-		if strings.HasPrefix(o, "works") {
+		if strings.HasPrefix(o, "works true") {
 			require.Contains(t, after.other, o, context)
+		} else if strings.HasPrefix(o, "works") {
+			continue // it may be mended
 		} else if strings.HasPrefix(o, "sequence") {
 			// The key may be what goes.
 			if op.without == "" && (table.column(op.dropped) == nil || !table.column(op.dropped).key) {

@@ -30,8 +30,15 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 		return fmt.Errorf("gormdialect: table %s would become %w", t, err)
 	}
 	var views []object
-	if c.dropped != "" {
-		if views, err = s.workingViews(t.schema); err != nil {
+	if c.dropped != "" && !s.db.DryRun {
+		objects, err := objectsOf(s.db, t.schema)
+		if err != nil {
+			return err
+		}
+		if err := s.notNamed(t, c.dropped, objects); err != nil {
+			return err
+		}
+		if views, err = s.working(objects); err != nil {
 			return err
 		}
 	}
@@ -51,9 +58,6 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 			return err
 		}
 	}
-	if s.db.DryRun {
-		return nil
-	}
 	for _, view := range views {
 		if err := s.works(view); err != nil {
 			return fmt.Errorf("gormdialect: table %s is not changed: %s would not work any more: %w", t, view, err)
@@ -62,12 +66,8 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	return nil
 }
 
-// workingViews are the views of a schema and of temp that can be read.
-func (s *session) workingViews(schema string) (views []object, err error) {
-	objects, err := objectsOf(s.db, schema)
-	if err != nil {
-		return nil, err
-	}
+// working is the views that can be read.
+func (s *session) working(objects []object) (views []object, err error) {
 	for _, o := range objects {
 		if o.kind != "view" {
 			continue
@@ -127,11 +127,6 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	before, err := objectsOf(s.db, t.schema)
 	if err != nil {
 		return err
-	}
-	if c.dropped != "" && !s.db.DryRun {
-		if err := s.notNamed(t, c.dropped, before); err != nil {
-			return err
-		}
 	}
 	scratch := relation{schema: t.schema, name: scratchName(t.name, before), kind: "table"}
 	list, err := copyList(t, wanted)

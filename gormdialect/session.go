@@ -110,8 +110,12 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 			return inSavepoint(db, fn)
 		}
 	}
-	err = db.Transaction(func(tx *gorm.DB) error {
+	err = db.Transaction(func(tx *gorm.DB) (err error) {
 		s.db = plain(tx)
+		// Off by now, unless a plugin has sent the PRAGMA elsewhere.
+		if s.enforced, err = setting(s.db, "foreign_keys"); err != nil {
+			return err
+		}
 		return fn(s)
 	})
 	if err != nil && s.db == nil && strings.Contains(err.Error(), "within a transaction") {
