@@ -184,3 +184,20 @@ func TestGuard_foreignKeys(t *testing.T) {
 		require.NoError(t, db.Table("owners").Migrator().AlterColumn(&owner{}, "Name"))
 	}
 }
+
+// Ensure that without the guard, too, rows which conflict in the new table are an error, whatever its constraints say
+// of conflicts.
+func TestGuard_conflicts(t *testing.T) {
+	for _, conflict := range []string{"REPLACE", "IGNORE", "ROLLBACK", "FAIL"} {
+		db := open(t, gormdialect.New(gormdialect.Config{DSN: file(t), WithoutRebuildGuard: true}), quiet())
+		require.NoError(t, db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT UNIQUE ON CONFLICT "+conflict+")").Error)
+		require.NoError(t, db.Exec("INSERT INTO t VALUES (1, '1'), (2, '01')").Error)
+		before := take(t, db)
+		for _, way := range ways {
+			require.ErrorContains(t, way.run(t, db, func(db *gorm.DB) error {
+				return db.Table("t").Migrator().AlterColumn(model("column:v;type:integer"), "v")
+			}), "UNIQUE constraint failed", way.name)
+			require.Equal(t, before, take(t, db), way.name)
+		}
+	}
+}

@@ -21,7 +21,7 @@ import (
 // GORM came to it.
 type note struct {
 	ID   int64
-	Name string `gorm:"size:40"`
+	Name string `gorm:"type:varchar(40)"`
 	Qty  int
 }
 
@@ -83,7 +83,7 @@ var programs = []struct {
 		name:  "comment",
 		setup: []string{"CREATE TABLE notes (id INTEGER PRIMARY KEY, -- it's the key (of all)\n name VARCHAR(20), qty INT)", "INSERT INTO notes VALUES (1, 'n', 5)"},
 		run:   alterName,
-		query: "SELECT lower(i.type) FROM pragma_table_info('notes') AS i, sqlite_master AS m WHERE m.name = 'notes' AND i.name = 'name' AND sql LIKE '%-- it''s the key (of all)%'", want: "text",
+		query: "SELECT lower(i.type) FROM pragma_table_info('notes') AS i, sqlite_master AS m WHERE m.name = 'notes' AND i.name = 'name' AND sql LIKE '%-- it''s the key (of all)%'", want: "varchar(40)",
 	},
 	{
 		name:  "options",
@@ -148,7 +148,7 @@ var programs = []struct {
 		name:  "view",
 		setup: []string{"CREATE TABLE `notes` (`id` integer PRIMARY KEY, `name` text, `qty` int)", "CREATE VIEW v AS SELECT name FROM notes"},
 		run:   alterName,
-		query: "SELECT type FROM pragma_table_info('notes') WHERE name = 'name'", want: "TEXT",
+		query: "SELECT type FROM pragma_table_info('notes') WHERE name = 'name'", want: "varchar(40)",
 	},
 	{
 		name:  "statistics",

@@ -38,6 +38,13 @@ var ways = []struct {
 	{"no nesting", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
 		return db.Session(&gorm.Session{DisableNestedTransaction: true}).Transaction(fn)
 	}},
+	{"error not returned", true, func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) (err error) {
+		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+			err = fn(tx)
+			return nil
+		}))
+		return err
+	}},
 	{"BEGIN", true, func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
 		return db.Connection(func(db *gorm.DB) error {
 			db = db.Session(&gorm.Session{NewDB: true})
@@ -243,4 +250,26 @@ func TestSession_everyStatementFails(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Ensure that the statements of a migration do not stay in GORM's cache of prepared statements.
+func TestSession_prepared(t *testing.T) {
+	config := quiet()
+	config.PrepareStmt = true
+	db := open(t, gormdialect.Open(file(t)), config)
+	for _, statement := range owners {
+		require.NoError(t, db.Exec(statement).Error)
+	}
+	cache := db.ConnPool.(*gorm.PreparedStmtDB).Stmts
+	before := len(cache.Keys())
+	require.NotZero(t, before)
+	for _, run := range []func(fn func(db *gorm.DB) error) error{func(fn func(db *gorm.DB) error) error { return fn(db) }, func(fn func(db *gorm.DB) error) error { return db.Transaction(fn) }} {
+		require.NoError(t, run(func(db *gorm.DB) error {
+			return db.Table("things").Migrator().AlterColumn(model("column:owner_id;type:bigint"), "owner_id")
+		}))
+		require.NoError(t, run(func(db *gorm.DB) error {
+			return db.Table("things").Migrator().AlterColumn(model("column:owner_id;type:int"), "owner_id")
+		}))
+	}
+	require.Len(t, cache.Keys(), before)
 }
