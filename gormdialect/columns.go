@@ -185,6 +185,11 @@ func involves(def *definition, c *constraint, column string) (alone, involved bo
 		for _, name := range c.columns {
 			about[fold(name)] = true
 		}
+		if fold(c.parent) == fold(def.name.name()) {
+			for _, name := range c.refers {
+				about[fold(name)] = true
+			}
+		}
 	}
 	return len(about) == 1, about[fold(column)]
 }

@@ -137,6 +137,6 @@ func (c *constraint) says(o *constraint) bool {
 	case c.kind == check:
 		return sameTokens(c.tokens, o.tokens)
 	default:
-		return slices.EqualFunc(c.columns, o.columns, equal) && equal(c.parent, o.parent)
+		return slices.EqualFunc(c.columns, o.columns, equal) && equal(c.parent, o.parent) && (len(c.refers) == 0 || slices.EqualFunc(c.refers, o.refers, equal))
 	}
 }

@@ -37,6 +37,7 @@ type constraint struct {
 	name    string   // "" without CONSTRAINT
 	columns []string // of PRIMARY KEY, UNIQUE and FOREIGN KEY, also when it is of a column
 	parent  string   // the table that a FOREIGN KEY refers to
+	refers  []string // its columns there, nil for the primary key
 	tokens  []token  // without CONSTRAINT and the name
 	comma   int      // of the table: offset of the comma before it, or -1
 }
@@ -309,10 +310,10 @@ func (p *parser) constraint(column *columnDef) (c constraint) {
 		p.expect("KEY")
 		c.columns = p.names()
 		p.expect("REFERENCES")
-		c.parent = p.references()
+		c.parent, c.refers = p.references()
 	case column != nil && p.accept("REFERENCES"):
 		c.kind = foreignKey
-		c.parent = p.references()
+		c.parent, c.refers = p.references()
 	case column != nil && p.accept("NULL"):
 		c.kind = null
 		p.conflict()
@@ -369,10 +370,10 @@ func (p *parser) conflict() {
 }
 
 // references reads what follows REFERENCES.
-func (p *parser) references() (parent string) {
+func (p *parser) references() (parent string, columns []string) {
 	parent = p.expectName().name()
 	if p.peek().isMark("(") {
-		p.names()
+		columns = p.names()
 	}
 	for p.err == nil {
 		switch {
@@ -387,10 +388,10 @@ func (p *parser) references() (parent string) {
 		case p.at("DEFERRABLE"), p.at("NOT") && p.tokens[min(p.pos+1, len(p.tokens)-1)].is("DEFERRABLE"):
 			p.deferrable()
 		default:
-			return parent
+			return parent, columns
 		}
 	}
-	return parent
+	return parent, columns
 }
 
 func (p *parser) deferrable() {

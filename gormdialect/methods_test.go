@@ -117,6 +117,11 @@ func TestMethods_errors(t *testing.T) {
 	require.ErrorContains(t, err, "no such table: absent")
 	require.Equal(t, before, take(t, db))
 
+	// A key of the table itself that refers to the column keeps it.
+	require.NoError(t, db.Exec("CREATE TABLE self (a, b REFERENCES self (a), c REFERENCES self (c))").Error)
+	require.ErrorContains(t, m.DropColumn("self", "a"), "REFERENCES self (a) names it and other columns")
+	require.NoError(t, m.DropColumn("self", "c"))
+
 	// A view that names the column keeps it.
 	require.NoError(t, db.Exec("CREATE TABLE u (a UNIQUE, b)").Error)
 	require.NoError(t, db.Exec(`CREATE VIEW uv AS SELECT "a" FROM u`).Error)
