@@ -243,17 +243,18 @@ type reference struct {
 	child   string // the table that has it
 	parent  string
 	columns []string // of the child
+	toKey   bool     // it names no columns of the parent: it refers to the primary key
 }
 
 // foreignKeysOf reads the foreign keys of a table.
 func foreignKeysOf(db *gorm.DB, r relation) ([]reference, error) {
-	return references(db, `SELECT `+stringLiteral(r.name)+`, id, "table", "from" FROM pragma_foreign_key_list(`+r.args()+`) ORDER BY id, seq`)
+	return references(db, `SELECT `+stringLiteral(r.name)+`, id, "table", "from", "to" IS NULL FROM pragma_foreign_key_list(`+r.args()+`) ORDER BY id, seq`)
 }
 
 // referencesTo reads the foreign keys that refer to a table, its own included. Both
 // tables are always in one database.
 func referencesTo(db *gorm.DB, r relation) ([]reference, error) {
-	return references(db, `SELECT m.name, f.id, f."table", f."from" FROM `+catalog(r.schema)+` AS m
+	return references(db, `SELECT m.name, f.id, f."table", f."from", f."to" IS NULL FROM `+catalog(r.schema)+` AS m
 		JOIN pragma_foreign_key_list(m.name, `+stringLiteral(r.schema)+`) AS f
 		WHERE m.type = 'table' AND f."table" = `+stringLiteral(r.name)+` COLLATE NOCASE ORDER BY m.rowid, f.id, f.seq`)
 }
@@ -262,7 +263,7 @@ func references(db *gorm.DB, statement string) (list []reference, err error) {
 	err = query(db, statement, func(rows *sql.Rows) error {
 		var next reference
 		var from string
-		if err := rows.Scan(&next.child, &next.id, &next.parent, &from); err != nil {
+		if err := rows.Scan(&next.child, &next.id, &next.parent, &from, &next.toKey); err != nil {
 			return err
 		}
 		if n := len(list); n == 0 || list[n-1].child != next.child || list[n-1].id != next.id {

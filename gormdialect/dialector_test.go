@@ -115,6 +115,30 @@ func TestOpen(t *testing.T) {
 	require.ErrorContains(t, err, "sqlite_nonsense")
 }
 
+// Ensure that a pool opened here keeps the connections that were in use at once, and that a
+// pool of the caller's is left as it is.
+func TestOpen_idleConns(t *testing.T) {
+	own, err := sql.Open(driver.Name, file(t))
+	require.NoError(t, err)
+	for want, dialector := range map[int]gorm.Dialector{
+		gormdialect.MaxIdleConns: gormdialect.Open(file(t)),
+		2:                        gormdialect.New(gormdialect.Config{Conn: own}),
+	} {
+		pool, err := open(t, dialector, quiet()).DB()
+		require.NoError(t, err)
+		var conns []*sql.Conn
+		for range gormdialect.MaxIdleConns + 5 {
+			conn, err := pool.Conn(t.Context())
+			require.NoError(t, err)
+			conns = append(conns, conn)
+		}
+		for _, conn := range conns {
+			require.NoError(t, conn.Close())
+		}
+		require.Equal(t, want, pool.Stats().Idle)
+	}
+}
+
 // Ensure that a second AutoMigrate executes nothing but queries, and that the
 // schema is the one that the official dialect makes.
 func TestAutoMigrate(t *testing.T) {

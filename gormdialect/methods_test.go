@@ -122,6 +122,12 @@ func TestMethods_errors(t *testing.T) {
 	require.ErrorContains(t, m.DropColumn("self", "a"), "REFERENCES self (a) names it and other columns")
 	require.NoError(t, m.DropColumn("self", "c"))
 
+	// So does one that refers to the primary key.
+	require.NoError(t, db.Exec("CREATE TABLE keyed (a INTEGER PRIMARY KEY, b)").Error)
+	require.NoError(t, db.Exec("CREATE TABLE refers (r REFERENCES keyed)").Error)
+	require.ErrorContains(t, m.DropColumn("keyed", "a"), "a foreign key of table refers refers to the primary key")
+	require.NoError(t, m.DropColumn("keyed", "b"))
+
 	// A view that names the column keeps it.
 	require.NoError(t, db.Exec("CREATE TABLE u (a UNIQUE, b)").Error)
 	require.NoError(t, db.Exec(`CREATE VIEW uv AS SELECT "a" FROM u`).Error)

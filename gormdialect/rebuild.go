@@ -498,6 +498,17 @@ func (s *session) restoreStatistics(t *table, statistics []statistic) error {
 // undone: it writes the new name wherever the column is meant. The name alone would not do: "x" may be
 // a string, or turn into one when the column is gone.
 func (s *session) notNamed(t *table, name string, objects []object) error {
+	if t.column(name).key > 0 {
+		list, err := referencesTo(s.db, t.relation)
+		if err != nil {
+			return err
+		}
+		for _, ref := range list {
+			if ref.toKey {
+				return fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: a foreign key of table %s refers to the primary key; drop that first", name, t, ref.child)
+			}
+		}
+	}
 	gone := name + "__gone"
 	for t.column(gone) != nil {
 		gone += "_"
