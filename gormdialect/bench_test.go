@@ -32,7 +32,8 @@ func median(rounds int, run ...func() time.Duration) []time.Duration {
 	return medians
 }
 
-// BenchmarkGuard rebuilds a table with the guard and without, and reports how much longer it takes with it.
+// BenchmarkGuard rebuilds a table with the guard and without, and reports how much
+// longer it takes with it.
 func BenchmarkGuard(b *testing.B) {
 	for _, rows := range []int{1_000, 100_000} {
 		for _, kind := range []struct{ name, table, values string }{
@@ -80,9 +81,10 @@ func BenchmarkGuard(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleConns writes with 64 goroutines, whose connections wait for each other, through a pool that keeps as
-// many idle connections as this package sets, and through one that keeps the 2 of
-// database/sql, and reports how much longer it takes there.
+// BenchmarkIdleConns writes with 64 goroutines, whose connections wait for each
+// other, through a pool that keeps as many idle connections as this package sets,
+// and through one that keeps the 2 of database/sql, and reports how much longer it
+// takes there.
 func BenchmarkIdleConns(b *testing.B) {
 	write := func(idle int) func() time.Duration {
 		db, err := gorm.Open(gormdialect.Open(":memory:"), quiet())

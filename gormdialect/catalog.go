@@ -39,8 +39,8 @@ func catalog(schema string) string { return quote(schema) + ".sqlite_master" }
 // A tableName is one of the ways to read the name of a table.
 type tableName struct{ schema, name string }
 
-// tableNames are the ways to read the name of a table, most likely first: as it
-// is, without its quotes, and as a schema and a name with a point between them.
+// tableNames are the ways to read the name of a table, most likely first: as it is,
+// without its quotes, and as a schema and a name with a point between them.
 func tableNames(ref string) []tableName {
 	names := []tableName{{name: ref}}
 	tokens, err := tokenize(ref)
@@ -54,8 +54,9 @@ func tableNames(ref string) []tableName {
 	return names
 }
 
-// find returns the relation that the first of names means that means any. An unqualified name is
-// looked for where SQLite does: in temp, in main, then in what is attached.
+// find returns the relation that the first of names means that means any. An
+// unqualified name is looked for where SQLite does: in temp, in main, then in what
+// is attached.
 func find(db *gorm.DB, names []tableName) (relation, error) {
 	for _, n := range names {
 		statement := `SELECT l.schema, l.name, l.type FROM pragma_table_list(` + stringLiteral(n.name) + `) AS l
@@ -334,8 +335,8 @@ type object struct {
 
 func (o object) String() string { return o.kind + " " + o.name }
 
-// objectsOf reads the catalog of a schema and that of temp, whose triggers can be on the tables
-// of any. They are in the order in which they were made.
+// objectsOf reads the catalog of a schema and that of temp, whose triggers can be
+// on the tables of any. They are in the order in which they were made.
 func objectsOf(db *gorm.DB, schema string) (objects []object, err error) {
 	for _, schema := range []string{schema, "temp"} {
 		err = query(db, `SELECT type, name, tbl_name, coalesce(sql, '') FROM `+catalog(schema)+` ORDER BY rowid`, func(rows *sql.Rows) error {
@@ -353,8 +354,8 @@ func objectsOf(db *gorm.DB, schema string) (objects []object, err error) {
 	return objects, nil
 }
 
-// create is the statement that makes an index or a trigger again in its schema: SQLite keeps it
-// without.
+// create is the statement that makes an index or a trigger again in its schema:
+// SQLite keeps it without.
 func (o object) create() (string, error) {
 	tokens, err := tokenize(o.sql)
 	if err != nil {

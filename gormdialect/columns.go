@@ -35,8 +35,8 @@ func fieldOf(stmt *gorm.Statement, name string) (*schema.Field, error) {
 	return field, nil
 }
 
-// HasColumn reports whether a table or a view has a column, given by its name or that of
-// the model's field.
+// HasColumn reports whether a table or a view has a column, given by its name or
+// that of the model's field.
 func (m Migrator) HasColumn(value any, name string) bool {
 	var columns []column
 	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
@@ -54,8 +54,8 @@ func (m Migrator) HasColumn(value any, name string) bool {
 	return findColumn(columns, name) != nil
 }
 
-// AddColumn adds a field's column, by a new table where ALTER TABLE cannot: a default that is computed, a
-// column that is unique.
+// AddColumn adds a field's column, by a new table where ALTER TABLE cannot: a
+// default that is computed, a column that is unique.
 func (m Migrator) AddColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
@@ -96,7 +96,8 @@ func (m Migrator) AddColumn(value any, name string) error {
 	})
 }
 
-// uniqueConstraint is the text of the constraint that GORM makes for a unique field.
+// uniqueConstraint is the text of the constraint that GORM makes for a unique
+// field.
 func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) string {
 	for _, c := range stmt.Schema.ParseUniqueConstraints() {
 		if c.Field == field {
@@ -106,10 +107,10 @@ func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) st
 	return "UNIQUE (" + backquote(field.DBName) + ")"
 }
 
-// DropColumn drops a column, and with it the indexes and the constraints that it is part of. A
-// constraint that other columns are part of, too, is an error, and so are a
-// generated column, a trigger and a view that name the column: they have to be
-// dropped first.
+// DropColumn drops a column, and with it the indexes and the constraints that it is
+// part of. A constraint that other columns are part of, too, is an error, and so
+// are a generated column, a trigger and a view that name the column: they have to
+// be dropped first.
 func (m Migrator) DropColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		name := columnName(stmt, name)
@@ -154,9 +155,6 @@ func dropColumn(t *table, name string) (*change, error) {
 		}
 	}
 	c.sql = apply(def.sql, def.removeColumn(def.column(name)))
-	if !inConstraint {
-		c.alter = []string{"ALTER TABLE " + t.sql() + " DROP COLUMN " + quote(col.name)}
-	}
 	for _, i := range t.indexes {
 		if i.origin != "c" {
 			continue
@@ -172,10 +170,17 @@ func dropColumn(t *table, name string) (*change, error) {
 			c.indexes = append(c.indexes, i.name)
 		}
 	}
+	if !inConstraint {
+		for _, name := range c.indexes {
+			c.alter = append(c.alter, "DROP INDEX "+relation{schema: t.schema, name: name}.sql())
+		}
+		c.alter = append(c.alter, "ALTER TABLE "+t.sql()+" DROP COLUMN "+quote(col.name))
+	}
 	return c, nil
 }
 
-// involves reports whether a constraint is about a column, and whether about no other.
+// involves reports whether a constraint is about a column, and whether about no
+// other.
 func involves(def *definition, c *constraint, column string) (alone, involved bool) {
 	about := map[string]bool{}
 	switch c.kind {
@@ -194,7 +199,8 @@ func involves(def *definition, c *constraint, column string) (alone, involved bo
 	return len(about) == 1, about[fold(column)]
 }
 
-// inExpression reports whether an expression of an index or its WHERE names a column.
+// inExpression reports whether an expression of an index or its WHERE names a
+// column.
 func inExpression(def *definition, i index, column string) (bool, error) {
 	if !i.partial && !slices.ContainsFunc(i.columns, func(c indexColumn) bool { return c.name == "" }) {
 		return false, nil
@@ -207,9 +213,9 @@ func inExpression(def *definition, i index, column string) (bool, error) {
 	return def.mentions(tokens[min(on+2, len(tokens)):])[fold(column)], nil
 }
 
-// AlterColumn gives a column the type, the NOT NULL and the DEFAULT of the model's field, and what else the
-// field's type says. All else that the column has it keeps. A primary key that becomes an INTEGER is
-// the rowid from then on.
+// AlterColumn gives a column the type, the NOT NULL and the DEFAULT of the model's
+// field, and what else the field's type says. All else that the column has it
+// keeps. A primary key that becomes an INTEGER is the rowid from then on.
 func (m Migrator) AlterColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
@@ -335,8 +341,8 @@ func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	})
 }
 
-// MigrateColumnUnique makes or drops the UNIQUE constraint of a column, as the field
-// says. One that GORM did not make stays.
+// MigrateColumnUnique makes or drops the UNIQUE constraint of a column, as the
+// field says. One that GORM did not make stays.
 func (m Migrator) MigrateColumnUnique(value any, field *schema.Field, columnType gorm.ColumnType) error {
 	unique, ok := columnType.Unique()
 	if !ok || field.PrimaryKey || unique == field.Unique {
@@ -449,7 +455,8 @@ func splitType(dataType string) (name string, numbers []int64) {
 	return strings.Join(words, " "), numbers
 }
 
-// defaultOf is the value of a default: of a string what is in the quotes, of anything else the SQL.
+// defaultOf is the value of a default: of a string what is in the quotes, of
+// anything else the SQL.
 func defaultOf(sql string) string {
 	tokens, err := tokenize(sql)
 	if err == nil && len(tokens) == 1 && (tokens[0].kind == text || tokens[0].kind == quoted) {

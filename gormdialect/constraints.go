@@ -10,8 +10,8 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// guess is a constraint of a model, nil if it has none of that name, its name in the database, and the table that
-// it is on, which may be another model's.
+// guess is a constraint of a model, nil if it has none of that name, its name in
+// the database, and the table that it is on, which may be another model's.
 func (m Migrator) guess(value any, stmt *gorm.Statement, name string) (schema.ConstraintInterface, string, []tableName) {
 	found, on := m.GuessConstraintInterfaceAndTable(stmt, name)
 	if found == nil {
@@ -58,8 +58,8 @@ func (m Migrator) HasConstraint(value any, name string) (has bool) {
 	return has
 }
 
-// CreateConstraint adds a constraint of the model. It takes the place of another one of its
-// name.
+// CreateConstraint adds a constraint of the model. It takes the place of another
+// one of its name.
 func (m Migrator) CreateConstraint(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		found, name, names := m.guess(value, stmt, name)
@@ -93,8 +93,8 @@ func createConstraint(t *table, sql string) (*change, error) {
 	}
 }
 
-// DropConstraint drops a constraint of a table or of one of its columns. One of the model's that is in
-// the table without a name is found by what it says.
+// DropConstraint drops a constraint of a table or of one of its columns. One of the
+// model's that is in the table without a name is found by what it says.
 func (m Migrator) DropConstraint(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		found, name, names := m.guess(value, stmt, name)

@@ -205,8 +205,7 @@ func (p *parser) expectEnd() {
 	}
 }
 
-// parentheses reads a list in parentheses and returns what is between its
-// commas.
+// parentheses reads a list in parentheses and returns what is between its commas.
 func (p *parser) parentheses() [][]token {
 	p.expectMark("(")
 	items := [][]token{nil}
@@ -474,8 +473,8 @@ func (d *definition) rowidAlias() string {
 	if column == nil || len(column.dataType) != 1 || fold(column.dataType[0].name()) != "integer" {
 		return ""
 	}
-	// INTEGER PRIMARY KEY DESC is no alias, but PRIMARY KEY (id DESC) is: a bug
-	// of SQLite that became a promise.
+	// INTEGER PRIMARY KEY DESC is no alias, but PRIMARY KEY (id DESC) is: a bug of
+	// SQLite that became a promise.
 	if inline := column.find(primaryKey); inline != nil && len(inline.tokens) > 2 && inline.tokens[2].is("DESC") {
 		return ""
 	}
@@ -497,8 +496,8 @@ func (d *definition) hasOption(keyword string) bool {
 	return slices.ContainsFunc(d.options, func(t token) bool { return t.is(keyword) })
 }
 
-// mentions is the columns, folded, whose names stand in an expression. It may name a
-// column too many: what is a type or a function in the expression, and has the
+// mentions is the columns, folded, whose names stand in an expression. It may name
+// a column too many: what is a type or a function in the expression, and has the
 // name of a column without being followed by a parenthesis.
 func (d *definition) mentions(tokens []token) map[string]bool {
 	found := map[string]bool{}
@@ -528,8 +527,8 @@ func (d *definition) text(tokens []token) string {
 	return d.sql[tokens[0].start:tokens[len(tokens)-1].end]
 }
 
-// apply returns the text with the edits made, which must not overlap. Insertions
-// at one offset keep their order.
+// apply returns the text with the edits made, which must not overlap. Insertions at
+// one offset keep their order.
 func apply(sql string, edits []edit) string {
 	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var out strings.Builder
@@ -543,8 +542,8 @@ func apply(sql string, edits []edit) string {
 	return out.String()
 }
 
-// remove is the edits that take a constraint out of its column or its table,
-// and the comma with it.
+// remove is the edits that take a constraint out of its column or its table, and
+// the comma with it.
 func (d *definition) remove(c *constraint) []edit {
 	edits := []edit{{span: c.span}}
 	for i := range d.constraints {

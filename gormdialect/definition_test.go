@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that SQL is cut where SQLite cuts it: quotes of four kinds, comments of two,
-// numbers, blobs, letters of any script.
+// Ensure that SQL is cut where SQLite cuts it: quotes of four kinds, comments of
+// two, numbers, blobs, letters of any script.
 func TestTokenize(t *testing.T) {
 	for sql, want := range map[string][]string{
 		"a b":                           {"a", "b"},
@@ -49,7 +49,8 @@ func TestTokenize(t *testing.T) {
 	}
 }
 
-// Ensure that a name is read from whatever quotes it is in, and compared like SQLite does.
+// Ensure that a name is read from whatever quotes it is in, and compared like
+// SQLite does.
 func TestToken_name(t *testing.T) {
 	for sql, want := range map[string]string{
 		"a": "a", `"a""b"`: `a"b`, "`a``b`": "a`b", "[a\"b]": `a"b`, "'a''b'": "a'b", `""`: "", "[]": "",
@@ -124,8 +125,8 @@ func TestParseDefinition(t *testing.T) {
 	require.Equal(t, "CREATE TABLE \"main\".\"n\"\"w\""+sql[len("CREATE TABLE \"a b\""):], d.withName("main", `n"w`))
 }
 
-// Ensure that text which is no CREATE TABLE of SQLite's is refused, and read to no end
-// other than its own.
+// Ensure that text which is no CREATE TABLE of SQLite's is refused, and read to no
+// end other than its own.
 func TestParseDefinition_refused(t *testing.T) {
 	for _, sql := range []string{
 		"", "CREATE", "CREATE TABLE", "CREATE TABLE t", "CREATE TABLE t (", "CREATE TABLE t (a", "CREATE TABLE t (a,", "CREATE TABLE t (a))x(",
@@ -171,7 +172,8 @@ func TestDefinition_remove(t *testing.T) {
 	}
 }
 
-// Ensure that only INTEGER PRIMARY KEY is taken for the rowid, with the exceptions that SQLite makes.
+// Ensure that only INTEGER PRIMARY KEY is taken for the rowid, with the exceptions
+// that SQLite makes.
 func TestDefinition_rowidAlias(t *testing.T) {
 	for sql, want := range map[string]string{
 		"CREATE TABLE t (a INTEGER PRIMARY KEY)":                     "a",
@@ -192,8 +194,8 @@ func TestDefinition_rowidAlias(t *testing.T) {
 	}
 }
 
-// FuzzParseDefinition ensures that any text is read to an end, and that what is read lies
-// in the text.
+// FuzzParseDefinition ensures that any text is read to an end, and that what is
+// read lies in the text.
 func FuzzParseDefinition(f *testing.F) {
 	f.Add("CREATE TABLE t (a INT DEFAULT (1), UNIQUE (a) CHECK (a > 0)) STRICT")
 	f.Add("CREATE TABLE [t] (a REFERENCES b ON DELETE SET NULL NOT DEFERRABLE, -- \n 'c' AS (1))")

@@ -25,9 +25,9 @@ type Config struct {
 	// DriverName and DSN are not used.
 	Conn gorm.ConnPool
 
-	// WithoutRebuildGuard lets a migration commit a table that it made anew without comparing it with the old
-	// one. false: they are compared, which takes about as long again as the rebuild
-	// alone. See the package documentation.
+	// WithoutRebuildGuard lets a migration commit a table that it made anew without
+	// comparing it with the old one. false: they are compared, which takes about as
+	// long again as the rebuild alone. See the package documentation.
 	WithoutRebuildGuard bool
 }
 
@@ -59,8 +59,8 @@ func New(config Config) gorm.Dialector {
 	}
 }
 
-// MaxIdleConns is how many connections a pool that this package opens keeps while nobody uses
-// them. A pool of the caller's own (Config.Conn) is left as it is.
+// MaxIdleConns is how many connections a pool that this package opens keeps while
+// nobody uses them. A pool of the caller's own (Config.Conn) is left as it is.
 const MaxIdleConns = 64
 
 // Initialize opens the pool, if the configuration has none. gorm.Open calls it.
@@ -77,8 +77,9 @@ func (d *Dialector) Initialize(db *gorm.DB) error {
 	return official.Initialize(db) // after an error gorm.Open closes the pool
 }
 
-// DataTypeOf is the type of a field's column. An integer in a key of several columns is
-// an integer only: PRIMARY KEY AUTOINCREMENT would make it the whole key.
+// DataTypeOf is the type of a field's column. An integer in a key of several
+// columns is an integer only: PRIMARY KEY AUTOINCREMENT would make it the whole
+// key.
 func (d *Dialector) DataTypeOf(field *schema.Field) string {
 	if field.AutoIncrement && inCompositeKey(field) {
 		switch field.DataType {

@@ -86,8 +86,8 @@ func resize(t *testing.T, db *gorm.DB, conns int) {
 	pool.SetMaxOpenConns(conns)
 }
 
-// Ensure that every way to name a database opens one that works, and that a
-// wrong name is an error of gorm.Open.
+// Ensure that every way to name a database opens one that works, and that a wrong
+// name is an error of gorm.Open.
 func TestOpen(t *testing.T) {
 	connector, err := driver.NewConnector(&driver.Config{Path: file(t)})
 	require.NoError(t, err)
@@ -115,8 +115,8 @@ func TestOpen(t *testing.T) {
 	require.ErrorContains(t, err, "sqlite_nonsense")
 }
 
-// Ensure that a pool opened here keeps the connections that were in use at once, and that a
-// pool of the caller's is left as it is.
+// Ensure that a pool opened here keeps the connections that were in use at once,
+// and that a pool of the caller's is left as it is.
 func TestOpen_idleConns(t *testing.T) {
 	own, err := sql.Open(driver.Name, file(t))
 	require.NoError(t, err)
@@ -381,8 +381,8 @@ func TestSavepoints(t *testing.T) {
 }
 
 // Ensure that reading and writing mix the way GORM's users mix them: batches with
-// writes inside, open rows with writes inside, for any pool size and with
-// prepared statements and without.
+// writes inside, open rows with writes inside, for any pool size and with prepared
+// statements and without.
 func TestReadingWhileWriting(t *testing.T) {
 	for _, prepare := range []bool{false, true} {
 		for _, conns := range []int{1, 2, 0} {
@@ -441,8 +441,8 @@ func TestReadingWhileWriting(t *testing.T) {
 	}
 }
 
-// Ensure that many goroutines with transactions of their own lose no update and
-// see no busy error, for any pool size and with prepared statements and without.
+// Ensure that many goroutines with transactions of their own lose no update and see
+// no busy error, for any pool size and with prepared statements and without.
 func TestConcurrency(t *testing.T) {
 	const goroutines, rounds = 32, 10
 	for _, prepare := range []bool{false, true} {

@@ -14,7 +14,8 @@ import (
 	"gorm.io/gorm"
 )
 
-// A dump is all that a program can see of a database, read without the code under test.
+// A dump is all that a program can see of a database, read without the code under
+// test.
 type dump struct {
 	schema []string            // of everything
 	rows   map[string][]string // of each table: rowid, and each column's type and bytes

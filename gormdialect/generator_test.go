@@ -25,8 +25,8 @@ func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
-// name is one that is hard to read in a text: it begins or ends like a keyword, has spaces,
-// quotes or another script.
+// name is one that is hard to read in a text: it begins or ends like a keyword, has
+// spaces, quotes or another script.
 func (g *generator) name() string {
 	g.n++
 	return fmt.Sprintf(pick(g, "c%d", "checksum%d", "primary_key%d", "constraints%d", "uniqueness %d", "foreign key (%d", "generated always as %d",
@@ -86,7 +86,8 @@ type randomTable struct {
 	without bool
 	rowid   string // a name for the rowid, or ""
 
-	// keeps are parts of the CREATE TABLE that a migration of other columns must leave.
+	// keeps are parts of the CREATE TABLE that a migration of other columns must
+	// leave.
 	keeps []keep
 	// constraints are the names of constraints that can be dropped.
 	constraints []string

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// sameContent is an error if a row of the old table is not in the new one, with the same value in
-// each column by type and bytes, or if the new one has more rows. A column that has another affinity is
-// compared with what that makes of the old value.
+// sameContent is an error if a row of the old table is not in the new one, with the
+// same value in each column by type and bytes, or if the new one has more rows. A
+// column that has another affinity is compared with what that makes of the old
+// value.
 func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	var counts [2]int64
 	err := query(s.db, "SELECT (SELECT count(*) FROM "+old.sql()+"), (SELECT count(*) FROM "+made.sql()+")", func(rows *sql.Rows) error {
@@ -42,7 +43,8 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 			differs = append(differs, "(typeof("+was+") <> typeof("+is+") OR +"+was+" IS NOT +"+is+" COLLATE BINARY)")
 			continue
 		}
-		// A comparison gives the left side's affinity to the right side, which has none.
+		// A comparison gives the left side's affinity to the right side, which has
+		// none.
 		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
 			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
 			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text'))")
@@ -132,8 +134,8 @@ func affinity(dataType string, strict bool) string {
 	return "NUMERIC"
 }
 
-// violations counts the rows that PRAGMA foreign_key_check reports of a table and of those that
-// refer to it.
+// violations counts the rows that PRAGMA foreign_key_check reports of a table and
+// of those that refer to it.
 func (s *session) violations(r relation) (map[string]int, error) {
 	references, err := referencesTo(s.db, r)
 	if err != nil {
@@ -163,8 +165,8 @@ func (s *session) violations(r relation) (map[string]int, error) {
 	return found, nil
 }
 
-// sameObjects is an error if an index, a trigger, a view or another table is not as it was, but for
-// the table itself and what is to go with a column.
+// sameObjects is an error if an index, a trigger, a view or another table is not as
+// it was, but for the table itself and what is to go with a column.
 func (s *session) sameObjects(t *table, c *change, before []object) error {
 	after, err := objectsOf(s.db, t.schema)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// tamper executes a statement on the migration's connection behind the first statement of a migration that begins
-// like another. The returned function tells whether it did.
+// tamper executes a statement on the migration's connection behind the first
+// statement of a migration that begins like another. The returned function tells
+// whether it did.
 func tamper(t *testing.T, db *gorm.DB, behind, statement string) (done func() bool) {
 	t.Helper()
 	n := 0
@@ -27,8 +28,8 @@ func tamper(t *testing.T, db *gorm.DB, behind, statement string) (done func() bo
 	return func() bool { return n > 0 }
 }
 
-// Ensure that a rebuild which would lose or change anything is rolled back with an error that names it, and
-// that it is the guard that sees it.
+// Ensure that a rebuild which would lose or change anything is rolled back with an
+// error that names it, and that it is the guard that sees it.
 func TestGuard_differences(t *testing.T) {
 	type row struct {
 		Age int `gorm:"type:bigint"`
@@ -115,8 +116,8 @@ func TestGuard_differences(t *testing.T) {
 	}
 }
 
-// Ensure that a value which its column's new affinity changes is what the affinity makes of it, and that an
-// integer which a REAL column cannot hold is an error.
+// Ensure that a value which its column's new affinity changes is what the affinity
+// makes of it, and that an integer which a REAL column cannot hold is an error.
 func TestGuard_affinity(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -149,8 +150,9 @@ func TestGuard_affinity(t *testing.T) {
 	}
 }
 
-// Ensure that a new foreign key which rows violate is an error, that rows which violated one before do not matter,
-// and that a key which has no parent before and after is no hindrance.
+// Ensure that a new foreign key which rows violate is an error, that rows which
+// violated one before do not matter, and that a key which has no parent before and
+// after is no hindrance.
 func TestGuard_foreignKeys(t *testing.T) {
 	type owner struct {
 		ID   uint
@@ -185,8 +187,8 @@ func TestGuard_foreignKeys(t *testing.T) {
 	}
 }
 
-// Ensure that without the guard, too, rows which conflict in the new table are an error, whatever its constraints say
-// of conflicts.
+// Ensure that without the guard, too, rows which conflict in the new table are an
+// error, whatever its constraints say of conflicts.
 func TestGuard_conflicts(t *testing.T) {
 	for _, conflict := range []string{"REPLACE", "IGNORE", "ROLLBACK", "FAIL"} {
 		db := open(t, gormdialect.New(gormdialect.Config{DSN: file(t), WithoutRebuildGuard: true}), quiet())

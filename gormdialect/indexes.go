@@ -147,8 +147,8 @@ func (m Migrator) DropIndex(value any, name string) error {
 	return m.exec("DROP INDEX " + relation{schema: r.schema, name: found.name}.sql())
 }
 
-// GetIndexes returns the indexes of a table, but for those of UNIQUE constraints. An expression stands among the
-// columns as its SQL.
+// GetIndexes returns the indexes of a table, but for those of UNIQUE constraints.
+// An expression stands among the columns as its SQL.
 func (m Migrator) GetIndexes(value any) ([]gorm.Index, error) {
 	r, err := m.tableOf(value)
 	if err != nil {

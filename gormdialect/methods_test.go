@@ -16,8 +16,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// Ensure that each method does what it is called for with a model and with every way to write a
-// table's name.
+// Ensure that each method does what it is called for with a model and with every
+// way to write a table's name.
 func TestMethods_names(t *testing.T) {
 	for _, value := range []any{&note{}, "notes", "`notes`", `"notes"`, "[notes]", "'notes'", "NOTES", "main.notes", `"main"."notes"`, "`main`.`notes`", " notes "} {
 		t.Run(fmt.Sprint(value), func(t *testing.T) {
@@ -67,8 +67,8 @@ func TestMethods_names(t *testing.T) {
 	}
 }
 
-// Ensure that a method which cannot do what it is called for returns an error that names the thing, and
-// never nil or a panic.
+// Ensure that a method which cannot do what it is called for returns an error that
+// names the thing, and never nil or a panic.
 func TestMethods_errors(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	for _, statement := range []string{
@@ -149,8 +149,8 @@ func TestMethods_errors(t *testing.T) {
 	require.NoError(t, m.DropColumn("u", "a"))
 }
 
-// Ensure that a column goes with what is about it alone: indexes of every kind, and constraints in the column and
-// of the table.
+// Ensure that a column goes with what is about it alone: indexes of every kind, and
+// constraints in the column and of the table.
 func TestMethods_dropColumn(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	for _, statement := range []string{
@@ -181,8 +181,8 @@ func TestMethods_dropColumn(t *testing.T) {
 	require.Equal(t, []string{"CREATE", "TABLE", `"t"`, "(", "e,", "CHECK", "(lower(e)", "IS", "NOT", "'b'))"}, strings.Fields(strings.ReplaceAll(strings.ReplaceAll(sql, "(e ,", "( e,"), "(e,", "( e,")))
 }
 
-// Ensure that tables of temp and of attached databases are migrated where they are, with the
-// temporary triggers on them.
+// Ensure that tables of temp and of attached databases are migrated where they are,
+// with the temporary triggers on them.
 func TestMethods_schemas(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	resize(t, db, 1)
@@ -251,8 +251,8 @@ func TestMethods_schemas(t *testing.T) {
 	require.NoError(t, db.Exec("DETACH att").Error)
 }
 
-// Ensure that rowids survive where a column has a name of the rowid, and that rows keep their order where columns
-// have all of them.
+// Ensure that rowids survive where a column has a name of the rowid, and that rows
+// keep their order where columns have all of them.
 func TestMethods_rowids(t *testing.T) {
 	for columns, rowid := range map[string]string{
 		"a, b":                      "rowid",
@@ -304,8 +304,8 @@ func TestMethods_dryRun(t *testing.T) {
 	require.Equal(t, before, take(t, db))
 }
 
-// Ensure that a constraint of the model is found, made, replaced and dropped, whichever way a tool has
-// written it.
+// Ensure that a constraint of the model is found, made, replaced and dropped,
+// whichever way a tool has written it.
 func TestMethods_constraints(t *testing.T) {
 	type item struct {
 		ID    uint
@@ -336,7 +336,8 @@ func TestMethods_constraints(t *testing.T) {
 	require.True(t, m.HasConstraint(&item{}, "uni_items_name"))
 }
 
-// Ensure that NOT NULL comes and goes by ALTER TABLE, which leaves the table in its place.
+// Ensure that NOT NULL comes and goes by ALTER TABLE, which leaves the table in its
+// place.
 func TestMethods_inPlace(t *testing.T) {
 	recorder := &statements{Interface: logger.Discard}
 	db := open(t, gormdialect.Open(file(t)), &gorm.Config{Logger: recorder})
@@ -364,8 +365,8 @@ func TestMethods_inPlace(t *testing.T) {
 	require.Contains(t, take(t, db).sql(t, db, "t"), "NOT DEFERRABLE")
 }
 
-// Ensure that tables which other tools made are migrated once, and that a second migration executes
-// nothing but queries.
+// Ensure that tables which other tools made are migrated once, and that a second
+// migration executes nothing but queries.
 func TestMethods_secondMigration(t *testing.T) {
 	type Made struct {
 		ID      uint
@@ -399,7 +400,8 @@ func TestMethods_secondMigration(t *testing.T) {
 	}
 }
 
-// Ensure that columns are told of like the official dialect tells of those that GORM made.
+// Ensure that columns are told of like the official dialect tells of those that
+// GORM made.
 func TestMethods_columnTypes(t *testing.T) {
 	type Made struct {
 		ID    uint
@@ -451,7 +453,8 @@ func TestMethods_columnTypes(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Ensure that tables which refer to each other are dropped in any order, in a transaction as well.
+// Ensure that tables which refer to each other are dropped in any order, in a
+// transaction as well.
 func TestMethods_dropTables(t *testing.T) {
 	for _, order := range [][]any{{&owner{}, &thing{}}, {&thing{}, &owner{}}, {"owners", "things"}, {"things", "owners"}} {
 		for _, way := range ways {

@@ -12,8 +12,8 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// Migrator is GORM's migrator for this dialect. It asks SQLite what a table is made of, and
-// changes it by ALTER TABLE where SQLite can. Else it rebuilds the table as
+// Migrator is GORM's migrator for this dialect. It asks SQLite what a table is made
+// of, and changes it by ALTER TABLE where SQLite can. Else it rebuilds the table as
 // https://sqlite.org/lang_altertable.html#otheralter says. Each method either does
 // what it is called for or returns an error, with everything as it was before.
 //
@@ -49,8 +49,9 @@ func (m Migrator) tableOf(value any) (r relation, err error) {
 	return r, err
 }
 
-// change changes a table to what build makes of it. build is called twice: first to see whether there is
-// anything to do, which takes no lock. It returns nil if there is not.
+// change changes a table to what build makes of it. build is called twice: first to
+// see whether there is anything to do, which takes no lock. It returns nil if there
+// is not.
 func (m Migrator) change(names []tableName, build func(*table) (*change, error)) error {
 	prepare := func(db *gorm.DB) (*table, *change, error) {
 		r, err := find(db, names)
@@ -80,7 +81,8 @@ func (m Migrator) change(names []tableName, build func(*table) (*change, error))
 func (m Migrator) FullDataTypeOf(field *schema.Field) clause.Expr {
 	expr := m.Migrator.FullDataTypeOf(field)
 	if field.AutoIncrement && inCompositeKey(field) && !field.NotNull {
-		// SQLite makes numbers only for a key of one column. Without a number there is an error, not a NULL.
+		// SQLite makes numbers only for a key of one column. Without a number there
+		// is an error, not a NULL.
 		expr.SQL += " NOT NULL"
 	}
 	return expr
@@ -109,14 +111,16 @@ func (m Migrator) HasTable(value any) bool {
 	return err == nil && r.kind != "view"
 }
 
-// GetTables returns the names of all tables of the main schema, those of SQLite's own included.
+// GetTables returns the names of all tables of the main schema, those of SQLite's
+// own included.
 func (m Migrator) GetTables() ([]string, error) {
 	return queryStrings(plain(m.DB), "SELECT name FROM sqlite_master WHERE type = 'table'")
 }
 
-// DropTable drops tables with their indexes and triggers, all or none. A table that does not
-// exist is passed over. Rows of other tables that refer to them stay as they are. Inside a
-// transaction with foreign keys on that is not possible: if there are such rows, it is an error.
+// DropTable drops tables with their indexes and triggers, all or none. A table that
+// does not exist is passed over. Rows of other tables that refer to them stay as
+// they are. Inside a transaction with foreign keys on that is not possible: if
+// there are such rows, it is an error.
 func (m Migrator) DropTable(values ...any) error {
 	var all [][]tableName
 	for _, value := range m.ReorderModels(values, false) {
@@ -163,8 +167,8 @@ func (m Migrator) DropTable(values ...any) error {
 	})
 }
 
-// childrenFirst orders tables so that dropping one does not act on the rows of another, as far as there is
-// such an order.
+// childrenFirst orders tables so that dropping one does not act on the rows of
+// another, as far as there is such an order.
 func (s *session) childrenFirst(tables []relation) error {
 	if !s.enforced {
 		return nil

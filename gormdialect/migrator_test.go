@@ -79,9 +79,9 @@ func TestMigrator(t *testing.T) {
 	}
 }
 
-// Ensure that a migration which replaces a table loses no row that refers to it,
-// no index and no trigger, and leaves foreign keys enforced, whatever connections
-// the pool hands out.
+// Ensure that a migration which replaces a table loses no row that refers to it, no
+// index and no trigger, and leaves foreign keys enforced, whatever connections the
+// pool hands out.
 func TestMigrator_rebuildLosesNothing(t *testing.T) {
 	for _, pool := range []struct {
 		name                string
@@ -187,8 +187,8 @@ func TestMigrator_cancelled(t *testing.T) {
 	require.True(t, on)
 }
 
-// Ensure that a connection on which foreign keys cannot be switched on again is
-// not used any more.
+// Ensure that a connection on which foreign keys cannot be switched on again is not
+// used any more.
 func TestMigrator_discarded(t *testing.T) {
 	db := migrated(t, quiet())
 	resize(t, db, 1)

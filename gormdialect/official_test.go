@@ -51,8 +51,8 @@ var owners = []string{
 
 func alterName(db *gorm.DB) error { return db.Migrator().AlterColumn(&note{}, "Name") }
 
-// programs are what the official dialect loses and this one keeps. The package documentation has a line
-// for each.
+// programs are what the official dialect loses and this one keeps. The package
+// documentation has a line for each.
 var programs = []struct {
 	name    string
 	setup   []string
@@ -261,8 +261,8 @@ var programs = []struct {
 	},
 }
 
-// Ensure that the official dialect still loses what the package documentation says it loses, and that
-// this one does not.
+// Ensure that the official dialect still loses what the package documentation says
+// it loses, and that this one does not.
 func TestOfficial(t *testing.T) {
 	for _, p := range programs {
 		t.Run(p.name, func(t *testing.T) {

@@ -28,8 +28,8 @@ var (
 // seeds found a fault once.
 var seeds = []uint64{211379625815376, 129734838538654, 17883175576423, 144966608159264, 126284261948289, 152265656991690, 232714225064614, 23069315458565}
 
-// Ensure that a random migration of a random schema changes what it is to change and
-// nothing else, or is an error and changes nothing.
+// Ensure that a random migration of a random schema changes what it is to change
+// and nothing else, or is an error and changes nothing.
 func TestRandom(t *testing.T) {
 	counts := map[string]int{}
 	run := func(seed uint64) {
@@ -54,8 +54,8 @@ func TestRandom(t *testing.T) {
 	require.Greater(t, counts["done"], counts["refused"]/2, "most migrations are refused: %v", counts)
 }
 
-// refusals are errors that a migration may end with: something was in its way that it must not
-// remove, or the new rule does not hold for the rows.
+// refusals are errors that a migration may end with: something was in its way that
+// it must not remove, or the new rule does not hold for the rows.
 var refusals = regexp.MustCompile(strings.Join([]string{
 	"constraint failed", "names it and other columns", "drop that first", "would not work any more", "cannot be rebuilt inside a transaction", "error in (view|trigger|index|table)", "no such column",
 	"cannot store", "datatype mismatch", "unknown datatype", "missing datatype", "would be violated", "cannot become", "cannot have a default",
@@ -139,7 +139,8 @@ func randomMigrations(t *testing.T, seed uint64, counts map[string]int) {
 	}
 }
 
-// compare makes sure that an operation has changed what it is to change and nothing else.
+// compare makes sure that an operation has changed what it is to change and nothing
+// else.
 func compare(t *testing.T, table *randomTable, before, after *dump, op operation, context, beforeSQL, afterSQL string) {
 	t.Helper()
 	context += "\nnow " + afterSQL

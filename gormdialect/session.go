@@ -16,11 +16,12 @@ import (
 type session struct {
 	db *gorm.DB
 
-	// joined is true in the caller's transaction. The migration is a savepoint of it.
+	// joined is true in the caller's transaction. The migration is a savepoint of
+	// it.
 	joined bool
 
-	// enforced is true if foreign keys are enforced and stay so: the setting
-	// cannot be changed inside a transaction.
+	// enforced is true if foreign keys are enforced and stay so: the setting cannot
+	// be changed inside a transaction.
 	enforced bool
 
 	// legacyAlter is true while PRAGMA legacy_alter_table is switched on.
@@ -73,9 +74,9 @@ func on(db *gorm.DB, pool gorm.ConnPool) *gorm.DB {
 	return db
 }
 
-// onConnection runs fn on a connection that nobody else uses, in a transaction of its
-// own, with foreign keys off: dropping a table must not act on the rows that refer to
-// it. The settings are as before when it returns.
+// onConnection runs fn on a connection that nobody else uses, in a transaction of
+// its own, with foreign keys off: dropping a table must not act on the rows that
+// refer to it. The settings are as before when it returns.
 func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	enforced, err := setting(db, "foreign_keys")
 	if err != nil {
@@ -83,8 +84,8 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	}
 	s := &session{}
 	defer func() {
-		// Also when the context is over. A connection on which it fails must not
-		// go back to the pool.
+		// Also when the context is over. A connection on which it fails must not go
+		// back to the pool.
 		back := db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(db.Statement.Context)})
 		var errs []error
 		if enforced {
@@ -134,6 +135,10 @@ func inSavepoint(db *gorm.DB, fn func(*session) error) (err error) {
 	return s.savepoint("sqlite_mem_migration", func() error { return fn(s) })
 }
 
+// errNotUndone is wrapped by the error of a savepoint that could not be rolled back.
+// Nothing may be executed after it: SQLite may have ended the transaction.
+var errNotUndone = errors.New("cannot undo the failed migration; roll back the transaction")
+
 // savepoint undoes what fn did if it returns an error or panics.
 func (s *session) savepoint(name string, fn func() error) (err error) {
 	if err := s.exec("SAVEPOINT " + name); err != nil {
@@ -149,9 +154,9 @@ func (s *session) savepoint(name string, fn func() error) (err error) {
 		if undo == nil {
 			undo = control(back, "RELEASE "+name)
 		}
-		// With the transaction everything is gone.
+		// A transaction that is over is undone, and whatever follows fails.
 		if undo != nil && !errors.Is(undo, sql.ErrTxDone) {
-			err = errors.Join(err, fmt.Errorf("gormdialect: cannot undo the failed migration; roll back the transaction: %w", undo))
+			err = errors.Join(err, fmt.Errorf("gormdialect: %w: %w", errNotUndone, undo))
 		}
 	}()
 	if err := fn(); err != nil {
@@ -180,8 +185,8 @@ func setting(db *gorm.DB, name string) (on bool, err error) {
 	return on, err
 }
 
-// query calls scan for each row of a statement that has no parameters. It also reads
-// when db is a dry run.
+// query calls scan for each row of a statement that has no parameters. It also
+// reads when db is a dry run.
 func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
 	reader := db.Session(&gorm.Session{NewDB: true})
 	reader.DryRun = false

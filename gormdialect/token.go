@@ -22,8 +22,8 @@ const (
 	mark                     // one character of anything else
 )
 
-// tokenize cuts SQL the way SQLite does: its four kinds of quotes, its two
-// kinds of comments, its idea of white space and of a letter.
+// tokenize cuts SQL the way SQLite does: its four kinds of quotes, its two kinds of
+// comments, its idea of white space and of a letter.
 func tokenize(sql string) ([]token, error) {
 	var tokens []token
 	for i := 0; i < len(sql); {
@@ -84,8 +84,8 @@ func tokenize(sql string) ([]token, error) {
 	return tokens, nil
 }
 
-// quoteEnd is the offset behind what is quoted from start on, or -1. A quote
-// that is doubled does not end it; a bracket cannot be doubled.
+// quoteEnd is the offset behind what is quoted from start on, or -1. A quote that
+// is doubled does not end it; a bracket cannot be doubled.
 func quoteEnd(sql string, start int) int {
 	closing := sql[start]
 	if closing == '[' {
@@ -112,8 +112,8 @@ func isSpace(c byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// isWord reports whether c can be in an identifier without quotes. Every byte of
-// a character that is not ASCII can.
+// isWord reports whether c can be in an identifier without quotes. Every byte of a
+// character that is not ASCII can.
 func isWord(c byte) bool {
 	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
 }
@@ -146,8 +146,8 @@ func (t token) name() string {
 	return strings.ReplaceAll(inner, q+q, q)
 }
 
-// same reports whether two tokens mean the same to SQLite. Quotes count: "x" can
-// be a string where x cannot.
+// same reports whether two tokens mean the same to SQLite. Quotes count: "x" can be
+// a string where x cannot.
 func (t token) same(o token) bool {
 	if t.kind == word || t.kind == literal {
 		return t.kind == o.kind && fold(t.text) == fold(o.text)

@@ -1,0 +1,132 @@
+package gormdialect
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// usesWithout is an error if something names a column that is to go. Else it returns
+// statements that use the views and triggers there are, and can be compiled. They
+// have to be so without the column: "SELECT *" names none and may yet need it.
+func (s *session) usesWithout(t *table, column string) (uses []string, err error) {
+	objects, err := objectsOf(s.db, t.schema)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.notNamed(t, column, objects); err != nil {
+		return nil, err
+	}
+	var all []string
+	triggered := map[relation]bool{}
+	for _, o := range objects {
+		switch o.kind {
+		case "view":
+			all = append(all, "SELECT * FROM "+relation{schema: o.schema, name: o.name}.sql())
+		case "trigger":
+			// A temporary trigger can be on a table of any schema.
+			on := tableName{name: o.table}
+			if o.schema != "temp" {
+				on.schema = o.schema
+			}
+			r, err := find(s.db, []tableName{on})
+			if errors.Is(err, errNoTable) || triggered[r] {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			triggered[r] = true
+			columns, err := columnsOf(s.db, r)
+			if err != nil {
+				continue // a view that does not work
+			}
+			var names, sets []string
+			for _, c := range columns {
+				if c.stored() && !(r == t.relation && c.name == column) {
+					names, sets = append(names, quote(c.name)), append(sets, quote(c.name)+" = NULL")
+				}
+			}
+			nulls := strings.TrimSuffix(strings.Repeat("NULL, ", len(names)), ", ")
+			all = append(all, "DELETE FROM "+r.sql(), "UPDATE "+r.sql()+" SET "+strings.Join(sets, ", "),
+				"INSERT INTO "+r.sql()+" ("+strings.Join(names, ", ")+") VALUES ("+nulls+")")
+		}
+	}
+	for _, use := range all {
+		if s.compile(use) == nil {
+			uses = append(uses, use)
+		} else if err := s.db.Statement.Context.Err(); err != nil {
+			return nil, err
+		}
+	}
+	return uses, nil
+}
+
+// compile compiles a statement and does not run it.
+func (s *session) compile(statement string) error {
+	stmt, err := s.db.Statement.ConnPool.PrepareContext(s.db.Statement.Context, statement)
+	if err != nil {
+		return err
+	}
+	return stmt.Close()
+}
+
+// notNamed is an error if a trigger, a view or another table names a column. SQLite
+// is asked by a rename, which is undone: it writes the new name wherever the column
+// is meant. The name alone would not do: "x" may be a string, or turn into one when
+// the column is gone.
+func (s *session) notNamed(t *table, name string, objects []object) error {
+	if t.column(name).key > 0 {
+		list, err := referencesTo(s.db, t.relation)
+		if err != nil {
+			return err
+		}
+		for _, ref := range list {
+			if ref.toKey {
+				return fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: a foreign key of table %s refers to the primary key; drop that first", name, t, ref.child)
+			}
+		}
+	}
+	gone := name + "__gone"
+	for t.column(gone) != nil {
+		gone += "_"
+	}
+	legacy, err := setting(s.db, "legacy_alter_table")
+	if err != nil {
+		return err
+	}
+	renamed := objects
+	errAsked := errors.New("undo")
+	asked := s.savepoint("sqlite_mem_ask", func() error {
+		if err := s.exec("ALTER TABLE " + t.sql() + " RENAME COLUMN " + quote(name) + " TO " + quote(gone)); err != nil {
+			return err
+		}
+		if renamed, err = objectsOf(s.db, t.schema); err != nil {
+			return err
+		}
+		return errAsked
+	})
+	if errors.Is(asked, errNotUndone) || s.db.Statement.Context.Err() != nil {
+		return asked
+	}
+	if asked != errAsked || legacy {
+		// SQLite does not rename, or not everywhere. What has the name is taken to
+		// mean the column.
+		gone = name
+	}
+	for _, o := range renamed {
+		own := o.schema == t.schema && fold(o.table) == fold(t.name) && (o.kind == "table" || o.kind == "index")
+		if own || asked != errAsked && o.kind != "view" && o.kind != "trigger" {
+			continue
+		}
+		tokens, err := tokenize(o.sql)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(tokens, func(t token) bool { return t.kind != text && fold(t.name()) == fold(gone) }) {
+			return fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: %s names it; drop that first", name, t, o)
+		}
+	}
+	return nil
+}
