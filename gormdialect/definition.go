@@ -71,7 +71,7 @@ func parseDefinition(sql string) (*definition, error) {
 	}
 	p.expect("TABLE")
 	if p.at("IF") && p.pos+1 < len(p.tokens) && p.tokens[p.pos+1].is("NOT") {
-		p.pos += 3
+		p.expect("IF", "NOT", "EXISTS")
 	}
 	d.name = p.expectName()
 	if p.peek().isMark(".") {

@@ -91,7 +91,8 @@
 // database/sql keeps 2 connections and closes the others each time they are not used.
 // Keep as many as there are goroutines that use the database at once. A pool that
 // this package opens keeps [MaxIdleConns]. With 64 goroutines that write, keeping
-// only 2 takes 1.4 times as long:
+// only 2 takes 1.4 times as long. One that has 60 statements in its cache takes about
+// a quarter of a MiB.
 //
 //	go test ./gormdialect -run NONE -bench IdleConns -benchtime 9x
 //

@@ -68,7 +68,11 @@ func randomMigrations(t *testing.T, seed uint64, counts map[string]int) {
 	enforce := g.chance(60)
 	config := quiet()
 	config.PrepareStmt = g.chance(30)
-	db := open(t, gormdialect.Open(fmt.Sprintf("%s?_foreign_keys=%t", file(t), enforce)), config)
+	name := ""
+	if g.chance(15) {
+		name = "sqlite3" // the dialect works on the plain driver as well
+	}
+	db := open(t, gormdialect.New(gormdialect.Config{DriverName: name, DSN: fmt.Sprintf("%s?_foreign_keys=%t", file(t), enforce)}), config)
 	conns := pick(g, 0, 1, 1, 2)
 	resize(t, db, conns)
 

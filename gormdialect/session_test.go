@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -307,4 +308,104 @@ func TestSession_prepared(t *testing.T) {
 		}))
 	}
 	require.Len(t, cache.Keys(), before)
+}
+
+// Ensure that a migration whose context ends behind any of its statements changes
+// nothing or is done, and leaves the connection as it was.
+func TestSession_cancelledAnywhere(t *testing.T) {
+	for _, way := range ways {
+		if way.name == "BEGIN" || way.name == "error not returned" {
+			continue // they need the context for what they do afterwards
+		}
+		t.Run(way.name, func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			resize(t, db, 1)
+			for _, statement := range []string{owners[0], "INSERT INTO owners (name) VALUES ('a'), ('b')", "CREATE INDEX i ON owners (name)", "CREATE VIEW v AS SELECT * FROM owners"} {
+				require.NoError(t, db.Exec(statement).Error)
+			}
+			end, n := 0, 0
+			var cancel context.CancelFunc
+			hook := func(*gorm.DB) {
+				if n++; n == end {
+					cancel()
+				}
+			}
+			require.NoError(t, db.Callback().Raw().After("gorm:raw").Register("cancel", hook))
+			require.NoError(t, db.Callback().Row().After("gorm:row").Register("cancel", hook))
+			types := []string{"varchar(50)", "text"}
+			for point := 1; ; point++ {
+				end = 0
+				before := take(t, db)
+				var ctx context.Context
+				ctx, cancel = context.WithCancel(t.Context())
+				end, n = point, 0
+				err := way.run(t, db.WithContext(ctx), func(db *gorm.DB) error {
+					return db.WithContext(ctx).Table("owners").Migrator().AlterColumn(model("column:name;type:"+types[0]), "name")
+				})
+				end = 0
+				cancel()
+				after := take(t, db)
+				var on, legacy bool
+				require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
+				require.NoError(t, db.Raw("PRAGMA legacy_alter_table").Scan(&legacy).Error)
+				require.True(t, on, "after statement %d", point)
+				require.False(t, legacy, "after statement %d", point)
+				require.Equal(t, before.rows, after.rows)
+				require.Equal(t, before.schema, after.schema)
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled, "statement %d", point)
+					require.Equal(t, before, after, "statement %d", point)
+					continue
+				}
+				require.Contains(t, strings.Join(after.facts["owners"], "\n"), "name | "+types[0])
+				types[0], types[1] = types[1], types[0]
+				if n < point {
+					require.Greater(t, point, 15)
+					return
+				}
+			}
+		})
+	}
+}
+
+// Ensure that a table which is rebuilt again and again beside others who write to it
+// loses nothing of what they write.
+func TestSession_concurrent(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE counters (id integer PRIMARY KEY, n integer, note text)").Error)
+	require.NoError(t, db.Exec("INSERT INTO counters VALUES (1, 0, 'x')").Error)
+	const writers, rounds = 8, 60
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for range rounds {
+				if err := db.Exec("UPDATE counters SET n = n + 1").Error; err != nil {
+					t.Error(err)
+				}
+				if err := db.Exec("INSERT INTO counters (n, note) VALUES (0, 'more')").Error; err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() {
+		group.Wait()
+		close(done)
+	}()
+	migrations := 0
+	for running := true; running; migrations++ {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		to := []string{"varchar(9)", "text"}[migrations%2]
+		require.NoError(t, db.Table("counters").Migrator().AlterColumn(model("column:note;type:"+to), "note"))
+	}
+	var n, rows int
+	require.NoError(t, db.Raw("SELECT n, (SELECT count(*) FROM counters) FROM counters WHERE id = 1").Row().Scan(&n, &rows))
+	require.Equal(t, writers*rounds, n)
+	require.Equal(t, writers*rounds+1, rows)
+	t.Logf("%d migrations", migrations)
 }
