@@ -29,9 +29,14 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	strict := made.def.hasOption("STRICT")
 	differs := []string{pairs.missing}
 	names := []string{"a row"}
+	changed := func(o, c *column) bool {
+		return o != nil && affinity(o.dataType, strict) != affinity(c.dataType, strict)
+	}
+	// What is computed from a column that changes may change with it.
+	computedChange := slices.ContainsFunc(made.columns, func(c column) bool { return changed(old.column(c.name), &c) })
 	for i := range made.columns {
 		c, o := &made.columns[i], old.column(made.columns[i].name)
-		if o == nil {
+		if o == nil || !c.stored() && computedChange {
 			continue
 		}
 		was, is := "o."+quote(o.name), "n."+quote(c.name)
@@ -39,7 +44,7 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 			was, is = fmt.Sprintf("o.v%d", i), fmt.Sprintf("n.v%d", i)
 		}
 		names = append(names, "column "+c.name)
-		if affinity(o.dataType, strict) == affinity(c.dataType, strict) {
+		if !changed(o, c) {
 			differs = append(differs, "(typeof("+was+") <> typeof("+is+") OR +"+was+" IS NOT +"+is+" COLLATE BINARY)")
 			continue
 		}

@@ -150,6 +150,17 @@ func TestGuard_affinity(t *testing.T) {
 	}
 }
 
+// Ensure that a generated column may change with the column that it is computed from.
+func TestGuard_generated(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, v integer, k AS (typeof(v)), s AS (v || '') STORED)").Error)
+	require.NoError(t, db.Exec("INSERT INTO t (v) VALUES (1), (2)").Error)
+	require.NoError(t, db.Table("t").Migrator().AlterColumn(model("column:v;type:text"), "v"))
+	var got string
+	require.NoError(t, db.Raw("SELECT group_concat(k || s) FROM t").Row().Scan(&got))
+	require.Equal(t, "text1,text2", got)
+}
+
 // Ensure that a new foreign key which rows violate is an error, that rows which
 // violated one before do not matter, and that a key which has no parent before and
 // after is no hindrance.
