@@ -1,0 +1,115 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// cached are the texts in the cache, the oldest first. It makes sure that the
+// cache is whole, and SQLite has no statement that nobody keeps.
+func (c *conn) cached(t *testing.T) (texts []string) {
+	t.Helper()
+	var last *statement
+	for s := c.cache.oldest; s != nil; s = s.newer {
+		require.Same(t, s, c.cache.byText[s.text])
+		require.Equal(t, last, s.older)
+		require.Contains(t, c.open, s)
+		texts = append(texts, s.text)
+		last = s
+	}
+	require.Equal(t, last, c.cache.newest)
+	require.Len(t, c.cache.byText, len(texts))
+	return texts
+}
+
+// Ensure that the cache keeps the statements that were used last, as many as
+// _stmt_cache_size says, those with open rows besides; no pragma, no string of
+// several, no text that is very long; and that everything is freed.
+func TestStmtCache(t *testing.T) {
+	ctx := context.Background()
+	dc, err := (&Driver{}).Open(":memory:?_stmt_cache_size=3")
+	require.NoError(t, err)
+	c := dc.(*conn)
+	exec := func(text string) {
+		t.Helper()
+		_, err := c.ExecContext(ctx, text, nil)
+		require.NoError(t, err)
+	}
+	exec("CREATE TABLE t(x)")
+	require.Empty(t, c.cached(t))
+	for _, text := range []string{"SELECT 1", "SELECT 2;", "SELECT 3 -- x", "SELECT 1"} {
+		exec(text)
+	}
+	require.Equal(t, []string{"SELECT 2;", "SELECT 3 -- x", "SELECT 1"}, c.cached(t))
+	exec("SELECT 4")
+	require.Equal(t, []string{"SELECT 3 -- x", "SELECT 1", "SELECT 4"}, c.cached(t))
+	exec("SELECT 3 -- x")
+	for _, text := range []string{"PRAGMA user_version", "SELECT '" + strings.Repeat("x", maxCachedText) + "'", "-- nothing", "PRAGMA user_version; PRAGMA user_version"} {
+		exec(text)
+		require.Equal(t, []string{"SELECT 1", "SELECT 4", "SELECT 3 -- x"}, c.cached(t), "%.20s", text)
+		require.Len(t, c.open, 3, "%.20s is freed", text)
+	}
+
+	// A statement whose rows are open stays, and is prepared again meanwhile.
+	var open []driver.Rows
+	for _, text := range []string{"SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3", "SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3", "SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9"} {
+		rows, err := c.QueryContext(ctx, text, nil)
+		require.NoError(t, err)
+		open = append(open, rows)
+	}
+	exec("SELECT 5")
+	exec("SELECT 6")
+	require.Equal(t, []string{"SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3", "SELECT 7 UNION ALL SELECT 8 UNION ALL SELECT 9", "SELECT 6"}, c.cached(t))
+	require.Len(t, c.open, 4)
+	exec("CREATE TABLE u(x)")
+	exec("SELECT 8")
+	require.Equal(t, []string{"SELECT 8"}, c.cached(t), "names have changed")
+	require.Len(t, c.open, 4, "the open ones go when their rows are closed")
+	for _, rows := range open {
+		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Close())
+	}
+	require.Len(t, c.open, 1)
+	require.LessOrEqual(t, len(c.buffers), 4)
+
+	// What nobody has closed is freed with the connection.
+	rows, err := c.QueryContext(ctx, "SELECT value FROM json_each('[1,2,3,4,5,6]')", nil)
+	require.NoError(t, err)
+	s, err := c.PrepareContext(ctx, "SELECT value FROM json_each('[1,2,3,4,5,6]')")
+	require.NoError(t, err)
+	more, err := s.(*stmt).QueryContext(ctx, nil)
+	require.NoError(t, err)
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, rows.Next(make([]driver.Value, 1)), driver.ErrBadConn)
+	require.NoError(t, rows.Close())
+	require.NoError(t, more.Close())
+	require.NoError(t, s.Close())
+	_, err = s.(*stmt).ExecContext(ctx, nil)
+	require.ErrorIs(t, err, driver.ErrBadConn)
+}
+
+// Ensure that the values which share allocations are what Go would have made of
+// them, at every place of a batch.
+func TestBoxes(t *testing.T) {
+	var b boxes
+	var want, got []driver.Value
+	for i := range 1000 {
+		n, text := int64(i*i), strings.Repeat("é", i%80)
+		var v [2]driver.Value
+		b.setInt(&v[0], n, 64-i%64)
+		b.setText(&v[1], []byte(text), 64-i%64)
+		want, got = append(want, n, text), append(got, v[0], v[1])
+	}
+	b.setInt(&got[0], 300, 0)
+	require.Equal(t, any(int64(300)), got[0])
+	b.setText(&got[0], []byte("x"), 0)
+	require.Equal(t, any("x"), got[0])
+	got[0] = int64(0)
+	require.Equal(t, want, got)
+}
