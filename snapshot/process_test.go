@@ -41,7 +41,7 @@ func server(c *crash.Child) error {
 
 func serve(path string, endless bool, ack func(rows int)) (err error) {
 	ctx := context.Background()
-	db, err := sql.Open(driver.Name, path+"?sqlite_role=server&sqlite_sync_interval=1h")
+	db, err := sql.Open(driver.Name, path+"?sqlite_role=server&sqlite_sync_interval=1h&sqlite_wal=off") // the log has its own: see log_process_test.go
 	if err != nil {
 		return err
 	}
