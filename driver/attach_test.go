@@ -517,3 +517,57 @@ func TestAttach_noLockFile(t *testing.T) {
 		require.NoFileExists(t, path+".lock")
 	}
 }
+
+// Ensure that a named database in memory is attached by its name, however the name is
+// written, is the one that others have, and is made if nobody has it; and that any other
+// ATTACH goes its way.
+func TestAttach_namedMemory(t *testing.T) {
+	const name = "file:named?mode=memory&cache=shared"
+	named := testdb.Open(t, name)
+	testdb.Exec(t, named, "CREATE TABLE u(x); INSERT INTO u VALUES(1)")
+	conn, err := newTable(t, "").Conn(ctx)
+	require.NoError(t, err)
+	for i, attach := range []string{
+		"ATTACH '" + name + "' AS m",
+		"attach database '" + name + "' as m",
+		`/* c */ ATTACH "` + name + `" AS m`,
+		"ATTACH ('file:na' || 'med?mode=memory&cache=shared') AS m -- as",
+		"SELECT 1; ATTACH/**/'" + name + "'AS m; SELECT 2",
+	} {
+		testdb.Exec(t, conn, attach)
+		testdb.Exec(t, conn, "INSERT INTO m.u VALUES(2)")
+		require.Equal(t, fmt.Sprint(i+2), testdb.Text(t, named, "SELECT count(*) FROM u"), attach)
+		testdb.Exec(t, conn, "DETACH m")
+	}
+	st, err := conn.PrepareContext(ctx, "ATTACH ? AS m")
+	require.NoError(t, err)
+	for range 2 {
+		_, err = st.ExecContext(ctx, name)
+		require.NoError(t, err)
+		require.Equal(t, "6", testdb.Text(t, conn, "SELECT count(*) FROM m.u"))
+		testdb.Exec(t, conn, "DETACH m")
+	}
+	require.NoError(t, st.Close())
+
+	// One that nobody has lives as long as it is attached.
+	stores := store.Count()
+	testdb.Exec(t, conn, "ATTACH ? AS m", "file:fresh?mode=memory&cache=shared")
+	testdb.Exec(t, conn, "CREATE TABLE m.v(x)")
+	fresh := testdb.Open(t, "file:fresh?mode=memory&cache=shared")
+	testdb.Exec(t, fresh, "INSERT INTO v VALUES(1)")
+	require.Equal(t, stores+1, store.Count())
+	testdb.Close(t, fresh)
+	require.Equal(t, "1", testdb.Text(t, conn, "SELECT count(*) FROM m.v"))
+	testdb.Exec(t, conn, "DETACH m")
+	require.Equal(t, stores, store.Count())
+	_, err = conn.ExecContext(ctx, "ATTACH ? AS main", "file:fresh?mode=memory&cache=shared") // the name is taken
+	require.Error(t, err)
+	require.Equal(t, stores, store.Count(), "an ATTACH that fails keeps nothing")
+
+	for _, attach := range []string{"ATTACH ':memory:' AS m", "ATTACH '' AS m", "ATTACH 'file:x?mode=memory' AS m", "ATTACH NULL AS m"} {
+		testdb.Exec(t, conn, attach+"; CREATE TABLE m.w(x); DETACH m")
+	}
+	_, err = conn.ExecContext(ctx, "ATTACH AS m")
+	require.Error(t, err)
+	require.NoError(t, conn.Close())
+}

@@ -62,6 +62,9 @@ type conn struct {
 	// attached are the stores that ATTACH has added.
 	attached []*attachment
 
+	// attaching are stores that the running ATTACH has found: see attachMemory.
+	attaching []*store.Store
+
 	// detachErr is why a commit to a store that was detached by the running
 	// statement is not durable.
 	detachErr error
@@ -245,6 +248,7 @@ func (c *conn) endAttached() {
 		a.link.Abandon()
 		a.end()
 	}
+	c.endAttaching()
 }
 
 // Close closes the connection. An open transaction is rolled back.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strconv"
@@ -192,11 +193,7 @@ func openTarget(ctx context.Context, cfg *Config, now target) (target, error) {
 		return now, nil
 	}
 	if cfg.memory() {
-		name := "shared " + cfg.MemoryName
-		if cfg.MemoryName == "" {
-			name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
-		}
-		return openMemory(ctx, cfg, store.Options{Name: name, MaxMemory: cfg.MaxMemory, Logger: cfg.logger()})
+		return openMemory(ctx, cfg, cfg.memoryOptions(cfg.logger()))
 	}
 	path, err := snapshot.Resolve(cfg.Path)
 	if err != nil {
@@ -259,6 +256,15 @@ func mayOnlyRead(path string, err error) bool {
 	}
 	_, statErr := os.Stat(path)
 	return statErr == nil
+}
+
+// memoryOptions are the options of a database that is only in memory.
+func (c *Config) memoryOptions(logger *slog.Logger) store.Options {
+	name := "shared " + c.MemoryName
+	if c.MemoryName == "" {
+		name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
+	}
+	return store.Options{Name: name, MaxMemory: c.MaxMemory, Logger: logger}
 }
 
 var privateNames atomic.Int64

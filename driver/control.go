@@ -203,6 +203,7 @@ func readStats(s *store.Store) Stats {
 // have nothing but a connection reach Sync and ReadStats.
 func (c *conn) registerFunctions() error {
 	return errors.Join(
+		c.inner.RegisterFunc(attachFunction, c.attachMemory, false),
 		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
 			return c.store.Sync(c.statementContext())
 		}, false),

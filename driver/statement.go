@@ -112,6 +112,7 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 		c.dropCache()
 	}
 	text, _, _ = strings.Cut(text, "\x00") // where SQLite stops to read
+	text = rewriteAttach(text)
 	inner, n, err := c.link.Prepare(text, c.cfg.stmtCacheSize() > 0)
 	if err != nil {
 		return nil, "", err
@@ -169,6 +170,9 @@ func (c *conn) claim(s *statement) error {
 
 // ran comes after a statement has run, with the code that it returned.
 func (c *conn) ran(s *statement) error {
+	if c.attaching != nil {
+		c.endAttaching()
+	}
 	again := s.Reprepared() != s.reprepared
 	if s.facts()&memvfs.Names != 0 || s.facts()&memvfs.Asked == 0 || again && c.link.Attaches() {
 		c.forget = true

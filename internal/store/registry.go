@@ -150,6 +150,11 @@ func Find(ctx context.Context, path string) (*Store, error) {
 	return find(ctx, Options{Path: path}.key())
 }
 
+// FindMemory is Find for a database that is only in memory, by Options.Name.
+func FindMemory(ctx context.Context, name string) (*Store, error) {
+	return find(ctx, Options{Name: name}.key())
+}
+
 func find(ctx context.Context, key string) (*Store, error) {
 	for {
 		registry.mu.Lock()

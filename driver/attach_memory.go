@@ -1,0 +1,146 @@
+//go:build cgo
+
+package driver
+
+import (
+	"strings"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// A database that is only in memory and has a name, file:NAME?mode=memory&cache=shared,
+// can be attached. SQLite opens such a name without asking any VFS, and would make a
+// database of its own, so ATTACH is given the name by which the engine has it: the
+// expression for the file goes through a function of ours.
+
+// attachFunction is the SQL function, of one argument.
+const attachFunction = "sqlite_mem_attach"
+
+// attachMemory is the SQL function. It returns the name of the store for the name of a
+// database in memory, and any other value as it is. A store that nobody has open is
+// made, as by SQLite, and lives as long as it is attached.
+func (c *conn) attachMemory(name any) (any, error) {
+	s, ok := name.(string)
+	if !ok || !strings.HasPrefix(s, "file:") {
+		return name, nil
+	}
+	cfg, err := ParseDSN(s)
+	if err != nil || !cfg.memory() || cfg.MemoryName == "" {
+		return name, nil // SQLite's to judge
+	}
+	opts := cfg.memoryOptions(c.store.Logger())
+	st, err := store.FindMemory(c.statementContext(), opts.Name)
+	if err == nil && st == nil {
+		st, err = store.Open(c.statementContext(), opts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.attaching = append(c.attaching, st)
+	return st.URI(nil), nil
+}
+
+// endAttaching lets go of the stores that attachMemory has found. By now they are
+// attached, or the ATTACH has failed.
+func (c *conn) endAttaching() {
+	for _, s := range c.attaching {
+		if err := s.Release(); err != nil {
+			c.store.Logger().Error("sqlite-mem: close", "path", s.Path(), "error", err)
+		}
+	}
+	c.attaching = nil
+}
+
+// rewriteAttach puts the function around the file's expression of an ATTACH, if that may
+// be the name of a database in memory; other statements stay as they are.
+func rewriteAttach(text string) string {
+	rest := skipBlank(text)
+	word, rest := cutWord(rest)
+	if !strings.EqualFold(word, "ATTACH") {
+		return text
+	}
+	rest = skipBlank(rest)
+	if word, after := cutWord(rest); strings.EqualFold(word, "DATABASE") {
+		if as, _ := cutWord(skipBlank(after)); !strings.EqualFold(as, "AS") {
+			rest = skipBlank(after)
+		}
+	}
+	start := len(text) - len(rest)
+	end := start + untilAS(rest)
+	expr := strings.TrimSpace(text[start:end])
+	switch {
+	case end == start || end == len(text):
+		return text
+	case expr[0] == '"' || expr[0] == '`' || expr[0] == '[' || isIdentifier(expr):
+		// SQLite takes an identifier here for a string.
+		if !strings.Contains(strings.ToLower(expr), ":memory:") && !strings.Contains(strings.ToLower(expr), "mode=memory") {
+			return text
+		}
+		quote := expr[:1]
+		expr = "'" + strings.ReplaceAll(strings.ReplaceAll(expr[1:len(expr)-1], quote+quote, quote), "'", "''") + "'"
+	case expr[0] == '\'' && !strings.Contains(strings.ToLower(expr), "memory"):
+		return text
+	}
+	return text[:start] + attachFunction + "(" + expr + ") " + text[end:]
+}
+
+// untilAS returns the offset of the keyword AS outside of quotes, comments and
+// parentheses, or the length of s.
+func untilAS(s string) int {
+	depth := 0
+	for i := 0; i < len(s); {
+		if rest := skipBlank(s[i:]); len(rest) < len(s)-i && s[i] != ';' {
+			i = len(s) - len(rest)
+			continue
+		}
+		word, _ := cutWord(s[i:])
+		switch c := s[i]; {
+		case word != "":
+			if depth == 0 && strings.EqualFold(word, "AS") {
+				return i
+			}
+			i += len(word)
+			continue
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c == ';' && depth == 0:
+			return len(s)
+		case c == '\'' || c == '"' || c == '`':
+			n := strings.IndexByte(s[i+1:], c)
+			if n < 0 {
+				return len(s)
+			}
+			i += n + 1 // a doubled quote begins the next
+		case c == '[':
+			n := strings.IndexByte(s[i:], ']')
+			if n < 0 {
+				return len(s)
+			}
+			i += n
+		}
+		i++
+	}
+	return len(s)
+}
+
+// cutWord cuts a word off the beginning of s: an identifier without quotes, or a keyword.
+func cutWord(s string) (word, rest string) {
+	n := 0
+	for n < len(s) && isWordByte(s[n]) {
+		n++
+	}
+	return s[:n], s[n:]
+}
+
+func isIdentifier(s string) bool {
+	word, rest := cutWord(s)
+	return word != "" && rest == "" && (s[0] < '0' || s[0] > '9')
+}
+
+// isWordByte reports whether c can be in a word: every byte of a character that is not
+// ASCII can.
+func isWordByte(c byte) bool {
+	return c == '_' || c == '$' || c >= 0x80 || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
