@@ -50,7 +50,7 @@ func (m Migrator) atomically(fn func(*session) error) error {
 		return err
 	}
 	defer conn.Close()
-	return onConnection(on(db, conn), conn, fn)
+	return onConnection(db, conn, fn)
 }
 
 // plain returns a handle without conditions, and without GORM's cache of prepared
@@ -74,22 +74,43 @@ func on(db *gorm.DB, pool gorm.ConnPool) *gorm.DB {
 	return db
 }
 
+// A pinned is a connection whose transaction is begun and ended by SQL. A *sql.Tx
+// would not do: when its context ends, it is rolled back by another goroutine, and a
+// setting changed meanwhile would fall into the transaction, where it has no effect.
+// It is a gorm.TxCommitter, which GORM's plugins send nowhere else.
+type pinned struct{ *sql.Conn }
+
+func (p pinned) Commit() error {
+	_, err := p.ExecContext(context.Background(), "COMMIT")
+	return err
+}
+
+func (p pinned) Rollback() error {
+	_, err := p.ExecContext(context.Background(), "ROLLBACK")
+	return err
+}
+
 // onConnection runs fn on a connection that nobody else uses, in a transaction of
 // its own, with foreign keys off: dropping a table must not act on the rows that
 // refer to it. The settings are as before when it returns.
 func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
+	ctx, pool := db.Statement.Context, pinned{conn}
+	db = on(db, pool)
 	enforced, err := setting(db, "foreign_keys")
 	if err != nil {
 		return err
 	}
-	s := &session{}
+	s := &session{db: db}
 	defer func() {
 		// Also when the context is over. A connection on which it fails must not go
 		// back to the pool.
-		back := db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(db.Statement.Context)})
+		back := db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(ctx)})
 		var errs []error
 		if enforced {
 			errs = append(errs, control(back, "PRAGMA foreign_keys = ON"))
+			if now, err := setting(back, "foreign_keys"); err != nil || !now {
+				errs = append(errs, errors.New("foreign keys stay off"))
+			}
 		}
 		if s.legacyAlter {
 			errs = append(errs, control(back, "PRAGMA legacy_alter_table = OFF"))
@@ -102,27 +123,37 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 		if err := control(db, "PRAGMA foreign_keys = OFF"); err != nil {
 			return err
 		}
-		still, err := setting(db, "foreign_keys")
-		if err != nil {
+		if s.enforced, err = setting(db, "foreign_keys"); err != nil {
 			return err
 		}
-		if still { // a transaction that began as text: BEGIN
+		if s.enforced { // in a transaction that began as text: BEGIN
 			enforced = false
 			return inSavepoint(db, fn)
 		}
 	}
-	err = db.Transaction(func(tx *gorm.DB) (err error) {
-		s.db = plain(tx)
-		// Off by now, unless a plugin has sent the PRAGMA elsewhere.
-		if s.enforced, err = setting(s.db, "foreign_keys"); err != nil {
-			return err
+	if _, err := pool.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		if strings.Contains(err.Error(), "within a transaction") {
+			return inSavepoint(db, fn)
 		}
-		return fn(s)
-	})
-	if err != nil && s.db == nil && strings.Contains(err.Error(), "within a transaction") {
-		return inSavepoint(db, fn)
+		return err
 	}
-	return err
+	done := false
+	defer func() {
+		if !done {
+			pool.Rollback() // SQLite may have done so already
+		}
+	}()
+	if err := fn(s); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := pool.Commit(); err != nil {
+		return err
+	}
+	done = true
+	return nil
 }
 
 // inSavepoint runs fn in a savepoint of the transaction that db is.
