@@ -308,6 +308,14 @@ func TestStatement_names(t *testing.T) {
 	testdb.Exec(t, db, "DROP TABLE t; CREATE TABLE other(x)")
 	testdb.Exec(t, conn, "SELECT * FROM other")
 	is("att")
+	testdb.Exec(t, conn, "SELECT * FROM other")
+	is("att")
+	testdb.Exec(t, db, "CREATE TABLE t AS SELECT 'main' AS x")
+	testdb.Exec(t, conn, "SELECT * FROM other") // from the cache
+	is("main")
+	testdb.Exec(t, db, "DROP TABLE t")
+	testdb.Exec(t, conn, "SELECT * FROM other")
+	is("att")
 	testdb.Exec(t, conn, "DETACH att")
 	_, err = conn.QueryContext(ctx, query)
 	require.ErrorContains(t, err, "no such table")
@@ -582,19 +590,21 @@ func TestLock_givenBackOnTheWay(t *testing.T) {
 	}
 }
 
-// Ensure that rows left open in Raw, and a panic in the middle of a statement of
-// Raw's, cost that connection and nothing else: others write, and the database
-// closes.
-func TestRaw_leftBehind(t *testing.T) {
-	boom := &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+func init() {
+	sql.Register("sqlite-mem-boom", &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
 		return c.RegisterFunc("boom", func(i int64) int64 {
 			if i > 1 {
 				panic("boom")
 			}
 			return i
 		}, false)
-	}}
-	sql.Register("sqlite-mem-boom", boom)
+	}})
+}
+
+// Ensure that rows left open in Raw, and a panic in the middle of a statement of
+// Raw's, cost that connection and nothing else: others write, and the database
+// closes.
+func TestRaw_leftBehind(t *testing.T) {
 	query := func(raw *sqlite3.SQLiteConn, query string, args ...sqldriver.Value) {
 		named := make([]sqldriver.NamedValue, len(args))
 		for i, a := range args {
@@ -637,11 +647,35 @@ func TestRaw_leftBehind(t *testing.T) {
 					runtime.GC()
 					free(t, db)
 					require.Equal(t, "3", testdb.Text(t, db, "SELECT count(*) FROM t"))
+					st, err := driver.ReadStats(db)
+					require.NoError(t, err)
+					require.LessOrEqual(t, st.Connections, 1, "nothing of a connection is left in the store")
 				}
 				testdb.Close(t, db)
 			})
 		}
 	}
+}
+
+// Ensure that a connection in which Raw has panicked can be closed by another
+// thread, also when SQLite's mutex is held for ever by the one that panicked.
+func TestRaw_panicOnAnotherThread(t *testing.T) {
+	path := testdb.Path(t) + "?_mutex=full"
+	db := testdb.OpenWith(t, "sqlite-mem-boom", path)
+	testdb.Exec(t, db, "CREATE TABLE t(n); INSERT INTO t VALUES(5)")
+	c, err := db.Driver().Open(path)
+	require.NoError(t, err)
+	panicked := make(chan any)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this
+		defer func() { panicked <- recover() }()
+		_, _ = c.(driver.RawConn).Raw().Exec("UPDATE t SET n=-boom(n)", nil)
+	}()
+	require.Equal(t, "boom", <-panicked)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	require.NoError(t, c.Close())
+	free(t, db)
 }
 
 // Ensure that an allocation of this project's that fails, whichever, is an error

@@ -78,6 +78,12 @@ func TestStmt_arguments(t *testing.T) {
 	require.Equal(t, 3, s.Params())
 	require.True(t, s.ReadOnly())
 	a := s.Args()
+	require.Zero(t, s.SetText(&a[0], ""))
+	require.Zero(t, s.SetBlob(&a[1], nil))
+	a[2].SetNull()
+	rows, _, rc := fetch(t, s, 10)
+	require.Equal(t, Done, rc)
+	require.Equal(t, []string{`""|"text"||"blob"|NULL|"null"|`}, rows)
 	for range 3 {
 		s.ClearArgs()
 		a[0].SetInt(math.MinInt64)
