@@ -59,7 +59,7 @@ var ErrClosed = errors.New("sqlite-mem: the database is being closed")
 
 // Error tells which operation on which file failed.
 type Error struct {
-	Op   string // "load", "check", "save", "back up to", "log", "recover", "inspect the log" or "remove leftovers"
+	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log" or "remove leftovers"
 	Path string // as the caller gave it; empty for a check
 	Err  error
 }

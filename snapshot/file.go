@@ -64,7 +64,8 @@ type File struct {
 
 	// Owned, if not nil, returns nil if this process owns the database, and else an error,
 	// which wraps ErrNotOwner if another may own it. It is asked before each flush, and
-	// before a file takes the place of another. It is set before the first Save or Flush.
+	// before a file takes the place of another, or is removed. It is set before the first
+	// Save or Flush, and may be called at the same time.
 	Owned func() error
 
 	// CloseLater, if not nil, is given the file by Close, to be closed when no SQLite
@@ -251,14 +252,15 @@ var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 // called durable that is in a log without its name.
 //
 // Errors are an [*Error], or ErrNeedsSave; one of them, while the last Save has
-// found that somebody else has changed the file, is that error of Save, since a log
+// found that somebody else has changed the file, and the cause has not gone, is that
+// error of Save, since a log
 // is of use only beside the file that it belongs to. Then what was committed since the
 // last Flush that returned nil may survive a crash or not, in either case in
 // whole; the next Flush tries all of it again, in a new log.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.foreign != nil {
+	if f.foreign != nil && !f.oursAgainLocked() {
 		return f.foreign
 	}
 	err := f.flushLocked()
@@ -266,6 +268,17 @@ func (f *File) Flush() error {
 		err = &Error{Op: "log", Path: f.path, Err: err}
 	}
 	return err
+}
+
+// oursAgainLocked makes sure that the cause for which the last save was refused has gone,
+// and the file is the base of the log again.
+func (f *File) oursAgainLocked() bool {
+	reason, err := writer{f.fs}.foreign(f.target, f.current, writeOptions{owned: f.Owned})
+	if err != nil || reason != "" {
+		return false
+	}
+	f.foreign = nil
+	return true
 }
 
 // ErrChanged is wrapped by the error of [File.Check] for a file that is not the one
@@ -575,6 +588,10 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 		}
 		return res, err
 	}
+	// Before anything is done to the log: it may be another's by now.
+	if err := p.admit(ctx); err != nil {
+		return result{}, err
+	}
 	now, err := f.sinceSaveLocked(p)
 	if err != nil {
 		if derr := p.discard(); derr != nil || err != errOutdated {
@@ -676,7 +693,8 @@ func (f *File) Close(saved bool) error {
 	}
 	_ = f.current.unpin() // only read
 	f.keepSide(sideCopy{})
-	if !saved || !f.present {
+	// A log that stays fits the file, or is another's.
+	if !saved || !f.present || f.ownedLocked() != nil {
 		return f.replaceLocked(nil)
 	}
 	if err := f.removeLogLocked(); err != nil && !errors.Is(err, fs.ErrNotExist) {

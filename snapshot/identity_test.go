@@ -112,6 +112,10 @@ func TestFile_moved(t *testing.T) {
 				require.NoError(t, os.RemoveAll(path))
 				require.NoError(t, os.Rename(moved, path))
 				require.NoError(t, f.Check())
+				if log { // without a save
+					require.NoError(t, f.Flush())
+					require.Equal(t, h.last().version, f.Durable())
+				}
 				h.commit(want[2].b)
 				_, err = f.Save(bg, Pace{})
 				require.NoError(t, err)
@@ -280,6 +284,12 @@ func TestFile_owned(t *testing.T) {
 			}
 			require.Equal(t, before, dirContents(t, filepath.Dir(path)))
 
+			if log { // the other has begun to log
+				require.NoError(t, os.Remove(logName(path)))
+				writeFile(t, logName(path), []byte("theirs"))
+				writeFile(t, newLogName(path), []byte("theirs, too"))
+				before = dirContents(t, filepath.Dir(path))
+			}
 			asked := 0
 			f.Owned = func() error {
 				if asked++; asked == 1 {
@@ -306,6 +316,31 @@ func TestFile_owned(t *testing.T) {
 			_, err = f.Save(bg, Pace{})
 			require.NoError(t, err)
 		})
+	}
+}
+
+// Ensure that the end of a process that is told that it may not own the database any more
+// does not remove the log, which may be another's.
+func TestClose_notOwner(t *testing.T) {
+	for _, owned := range []error{nil, ErrNotOwner, errors.New("passing")} {
+		want := logStates(t, 2)
+		path := filepath.Join(t.TempDir(), "x.db")
+		f, h := served(t, osFS{}, path, true, want)
+		h.commit(want[1].b)
+		require.NoError(t, f.Flush())
+		_, err := f.Save(bg, Pace{})
+		require.NoError(t, err)
+		log := readFile(t, logName(path))
+		f.Owned = func() error { return owned }
+		require.NoError(t, f.Close(true))
+		if owned == nil {
+			require.NoFileExists(t, logName(path))
+			continue
+		}
+		require.Equal(t, log, readFile(t, logName(path)))
+		got, _, err := reload(path) // in nobody's way
+		require.NoError(t, err)
+		requireState(t, want[1], got)
 	}
 }
 

@@ -135,33 +135,22 @@ func (w writer) prepare(ctx context.Context, path, target string, img Image, pre
 //
 // The end of ctx ends the save until the moment of the rename.
 func (p *prepared) publish(ctx context.Context) (result, error) {
-	reason, err := p.foreign(p.target, p.prev, p.options)
+	if err := p.admit(ctx); err != nil {
+		return result{}, err
+	}
+	// SQLite does not sync the directory when it has removed a journal or
+	// a -wal. Should the power fail and the removal be lost, but not our
+	// rename, it would be applied to the new file. And a new log (see
+	// File.publishLocked) must not be lost beside the file it belongs to. And
+	// what is kept must have its name before it loses the one it had.
+	err := p.fs.syncDir(filepath.Dir(p.target))
 	if err == nil {
-		err = ctx.Err()
-	}
-	if err == nil && reason == "" {
-		// SQLite does not sync the directory when it has removed a journal or
-		// a -wal. Should the power fail and the removal be lost, but not our
-		// rename, it would be applied to the new file. And a new log (see
-		// File.publishLocked) must not be lost beside the file it belongs to. And
-		// what is kept must have its name before it loses the one it had.
-		err = p.fs.syncDir(filepath.Dir(p.target))
-	}
-	if err == nil && reason == "" {
-		if err = p.fs.rename(p.tmp, p.target); err == nil {
-			p.tmp = ""
-		}
+		err = p.fs.rename(p.tmp, p.target)
 	}
 	if err != nil {
 		return result{}, saveErr(p.path, errors.Join(err, p.discard()))
 	}
-	if reason != "" {
-		err := p.keepAside(reason)
-		if derr := p.discard(); derr != nil {
-			err = errors.Join(err, derr)
-		}
-		return result{}, err
-	}
+	p.tmp = ""
 	res := result{bytes: p.new.id.Size(), pinned: p.new, notKept: p.notKept}
 	p.new = pinned{}
 	if err := p.fs.syncDir(filepath.Dir(p.target)); err != nil {
@@ -174,6 +163,26 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		res.notKept = errors.Join(res.notKept, p.shift(p.target, p.options.keep))
 	}
 	return res, nil
+}
+
+// admit returns nil if the file is still ours to replace. After an error the new state is
+// given up, or kept beside the file: see publish.
+func (p *prepared) admit(ctx context.Context) error {
+	reason, err := p.foreign(p.target, p.prev, p.options)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return saveErr(p.path, errors.Join(err, p.discard()))
+	}
+	if reason == "" {
+		return nil
+	}
+	err = p.keepAside(reason)
+	if derr := p.discard(); derr != nil {
+		err = errors.Join(err, derr)
+	}
+	return err
 }
 
 // discard gives the new state up.
