@@ -101,16 +101,6 @@ func (a *attachment) end() {
 	}
 }
 
-// writing reports whether the connection has a write transaction open.
-func (c *conn) writing() bool {
-	for _, a := range c.attached {
-		if a.link.Writing() {
-			return true
-		}
-	}
-	return c.link.Writing()
-}
-
 // reading reports whether the connection has a transaction open that has read.
 func (c *conn) reading() bool {
 	for _, a := range c.attached {
