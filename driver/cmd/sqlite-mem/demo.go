@@ -162,8 +162,8 @@ func (d *demonstration) folder() (remove func() error, err error) {
 	return func() error { return os.RemoveAll(d.dir) }, nil
 }
 
-// open opens the database with the driver, for n goroutines. Nothing is saved
-// but on demand and on Close.
+// open opens the database with the driver, for n goroutines. The file is saved on
+// demand and on Close only. There is a log, as by default.
 func (d *demonstration) open(n int, onSync func(driver.SyncEvent)) (*sql.DB, error) {
 	connector, err := driver.NewConnector(&driver.Config{
 		Path:         d.path,

@@ -23,8 +23,9 @@ var queryCommand = command{
 	summary:  "run SQL on a database file",
 	details: `
 It works on the file itself, in the role of a tool. Beside a server it reads
-what the server has saved last, and may not write. With no server it may write,
-and owns the file as long as it runs (which leaves an empty FILE.lock).
+what the server has saved last, and may not write. With no server it may write.
+Each transaction that writes shares the lock on FILE.lock, which stays as an
+empty file. A server that starts meanwhile waits for the transaction to end.
 
 Several statements may be given, and the rows of each are shown. The ARGs are
 the values of ?, in order; those that are written like numbers are numbers.
