@@ -94,6 +94,19 @@ func TestStmtCache(t *testing.T) {
 	require.ErrorIs(t, err, driver.ErrBadConn)
 }
 
+// Ensure that a connection which has attached a database uses its cache.
+func TestStmtCache_attached(t *testing.T) {
+	dc, err := (&Driver{}).Open(":memory:")
+	require.NoError(t, err)
+	c := dc.(*conn)
+	defer c.Close()
+	for _, text := range []string{"ATTACH ':memory:' AS o", "CREATE TABLE t(x)", "CREATE TABLE o.u(x)", "SELECT * FROM t", "SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"} {
+		_, err := c.ExecContext(context.Background(), text, nil)
+		require.NoError(t, err)
+	}
+	require.Equal(t, []string{"SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"}, c.cached(t))
+}
+
 // Ensure that the values which share allocations are what Go would have made of
 // them, at every place of a batch.
 func TestBoxes(t *testing.T) {

@@ -106,14 +106,15 @@ func (c *conn) statement(text string) (s *statement, tail string, err error) {
 
 // prepare prepares the first statement of text. The caller keeps it.
 func (c *conn) prepare(text string) (s *statement, tail string, err error) {
-	if c.link.Attaches() {
-		// Prepared anew, a cached statement might mean another table by now: SQLite
-		// may read the schema of a database that comes first when it prepares this.
-		c.dropCache()
-	}
 	text, _, _ = strings.Cut(text, "\x00") // where SQLite stops to read
 	text = rewriteAttach(text)
+	locks := c.link.Locks()
 	inner, n, err := c.link.Prepare(text, c.cfg.stmtCacheSize() > 0)
+	if c.link.Locks() != locks && c.link.Attaches() {
+		// SQLite has read a schema. Prepared anew, a cached statement might mean a
+		// table by now that is in a database which comes first.
+		c.dropCache()
+	}
 	if err != nil {
 		return nil, "", err
 	}

@@ -613,6 +613,7 @@ func TestRaw_leftBehind(t *testing.T) {
 		_, err := raw.QueryContext(ctx, query, named)
 		require.NoError(t, err)
 	}
+	var kept []sqldriver.Stmt // or a finalizer would close it
 	for name, use := range map[string]func(*sqlite3.SQLiteConn){
 		"rows":           func(c *sqlite3.SQLiteConn) { query(c, "SELECT n FROM t") },
 		"rows, no table": func(c *sqlite3.SQLiteConn) { query(c, "SELECT 1 UNION ALL SELECT 2") },
@@ -623,10 +624,14 @@ func TestRaw_leftBehind(t *testing.T) {
 		},
 		"panic, reading":  func(c *sqlite3.SQLiteConn) { _, _ = c.Exec("SELECT boom(n) FROM t", nil) },
 		"panic, no table": func(c *sqlite3.SQLiteConn) { _, _ = c.Exec("SELECT boom(5)", nil) },
-		"statement":       func(c *sqlite3.SQLiteConn) { _, err := c.Prepare("SELECT * FROM t"); require.NoError(t, err) },
-		"transaction":     func(c *sqlite3.SQLiteConn) { _, err := c.Exec("BEGIN; DELETE FROM t", nil); require.NoError(t, err) },
+		"statement": func(c *sqlite3.SQLiteConn) {
+			s, err := c.Prepare("SELECT * FROM t")
+			require.NoError(t, err)
+			kept = append(kept, s)
+		},
+		"transaction": func(c *sqlite3.SQLiteConn) { _, err := c.Exec("BEGIN; DELETE FROM t", nil); require.NoError(t, err) },
 	} {
-		for _, params := range []string{"?_busy_timeout=2000", "?_busy_timeout=2000&_mutex=full"} {
+		for _, params := range []string{"?_busy_timeout=2000&sqlite_sync_interval=0", "?_busy_timeout=2000&sqlite_sync_interval=0&_mutex=full"} {
 			if name == "panic, arguments" && strings.Contains(params, "full") {
 				continue // go-sqlite3's finalizer of the statement waits for its mutex, for ever
 			}
@@ -655,6 +660,7 @@ func TestRaw_leftBehind(t *testing.T) {
 			})
 		}
 	}
+	runtime.KeepAlive(kept)
 }
 
 // Ensure that a connection in which Raw has panicked can be closed by another

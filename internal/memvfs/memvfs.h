@@ -179,6 +179,7 @@ struct memvfs_conn {
   int cancellable;        /* The running statement has a context to look at */
   int busyTimeout;        /* As of the last PRAGMA busy_timeout=N, or of opening, ms; -1: not known */
   int retry;              /* The write lock is kept: SQLite is about to try again. See conn.c */
+  unsigned nShared;       /* Of a main database: SHARED locks taken, of attached stores included */
   int attaches;           /* ATTACH or DETACH was prepared */
   int autocommit;         /* sqlite3_get_autocommit, as of the last call of stmt.h */
   int *pFacts;            /* Where the authorizer notes what a statement of stmt.h does; NULL: nowhere */

@@ -117,6 +117,11 @@ func (c *Conn) InTransaction() bool { return c.c.autocommit == 0 }
 // Attaches reports whether the connection has ever attached a database.
 func (c *Conn) Attaches() bool { return c.c.attaches != 0 }
 
+// Locks is how often the connection has begun to read, from the main database or
+// an attached store. To prepare a statement it reads only if it has to look at a
+// schema.
+func (c *Conn) Locks() uint { return uint(c.c.nShared) }
+
 // Empty reports whether the text had no statement, but blanks and comments.
 // The methods below are not for one that is empty, but for Finalize.
 func (s Stmt) Empty() bool { return s.c.p == nil }

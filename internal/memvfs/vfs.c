@@ -64,6 +64,7 @@ static int fLock(sqlite3_file *pFile, int eLock){
   if( f->eLock==SQLITE_LOCK_NONE ){
     if( !f->pinned ) memvfsReaderBegin(f->pStore, &f->reader);
     f->eLock = SQLITE_LOCK_SHARED;
+    if( f->pConn ) (f->pConn->pMain ? f->pConn->pMain : f->pConn)->nShared++;
   }
   if( eLock>=SQLITE_LOCK_RESERVED && f->eLock<SQLITE_LOCK_RESERVED ){
     /* "SHARED to RESERVED" is the way of every write. A journal of ours is
