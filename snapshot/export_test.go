@@ -16,7 +16,7 @@ var Long = long
 
 // Changing are the operations that change something on the disk, but for
 // owners and modes.
-var Changing = []string{"create", "write", "sync", "link", "rename", "remove", "syncDir"}
+var Changing = []string{"create", "write", "truncate", "sync", "link", "rename", "remove", "syncDir"}
 
 // SetPoints has point called before each operation that changes something,
 // with the operation and the file's name.

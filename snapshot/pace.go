@@ -20,12 +20,12 @@ func (p Pace) low() bool {
 	return p.Background && (p.Overdue.IsZero() || time.Now().Before(p.Overdue))
 }
 
-// do runs f, a part of the save, at its pace. A thread cannot raise its priority, so
-// what is overdue goes on in another one.
-func (p Pace) do(f func()) {
+// do runs f, a part of the save, at its pace, and tells it whether that is a low priority.
+// A thread cannot raise its priority, so what is overdue goes on in another one.
+func (p Pace) do(f func(low bool)) {
 	if p.low() {
-		inBackground(f)
+		inBackground(func() { f(true) })
 	} else {
-		f()
+		f(false)
 	}
 }

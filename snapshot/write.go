@@ -117,7 +117,7 @@ func (w writer) prepare(ctx context.Context, path, target string, img Image, pre
 		return nil, saveErr(path, errors.Join(err, p.discard()))
 	}
 	if options.keep > 0 && reason == "" {
-		options.pace.do(func() { p.aside, p.notKept = w.setAside(ctx, target, prev, options.keep) })
+		options.pace.do(func(bool) { p.aside, p.notKept = w.setAside(ctx, target, prev, options.keep) })
 	}
 	return p, nil
 }
@@ -219,9 +219,9 @@ func (w writer) writeTemp(ctx context.Context, target string, img Image, like os
 		err = copyOwner(f, like) // before there is anything in it to read
 	}
 	for err == nil && c.off < c.size {
-		options.pace.do(func() { err = c.run(ctx, options.pace) })
+		options.pace.do(func(low bool) { err = c.run(ctx, func() bool { return low && !options.pace.low() }) })
 	}
-	options.pace.do(func() {
+	options.pace.do(func(bool) {
 		// A descriptor whose sync failed is not synced again: the kernel reports
 		// a lost page once and then calls it clean.
 		if err == nil {
@@ -249,12 +249,12 @@ type imageCopy struct {
 	buf     []byte
 }
 
-// run goes on until the end, or until the pace of the save changes.
-func (c *imageCopy) run(ctx context.Context, pace Pace) error {
+// run goes on until the end, or until pause says so after a piece.
+func (c *imageCopy) run(ctx context.Context, pause func() bool) error {
 	if c.buf == nil {
 		c.buf = make([]byte, min(int64(saveRun), c.size))
 	}
-	for low := pace.low(); c.off < c.size && low == pace.low(); {
+	for c.off < c.size && !pause() {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

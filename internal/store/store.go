@@ -159,8 +159,12 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		}
 		defer end()
 		// Before the lock was ours, somebody may have put a link there.
-		if target, err := snapshot.Resolve(path); err != nil || target != path {
-			return s, errors.Join(err, fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target))
+		target, err := snapshot.Resolve(path)
+		if err == nil && target != path {
+			err = fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target)
+		}
+		if err != nil {
+			return s, err
 		}
 		if _, err = snapshot.RemoveLeftovers(path); err != nil {
 			return s, err
