@@ -154,7 +154,7 @@ func TestBackup_underLoad(t *testing.T) {
 // nothing.
 func TestBackup_refused(t *testing.T) {
 	path := testdb.Path(t)
-	db := testdb.Open(t, path)
+	db := testdb.Open(t, path+"?sqlite_wal=off") // so that it is not saved yet
 	testdb.Exec(t, db, "CREATE TABLE t(x)")
 	dir := t.TempDir()
 	to := filepath.Join(dir, "backup.db")
@@ -162,7 +162,7 @@ func TestBackup_refused(t *testing.T) {
 	require.ErrorIs(t, driver.Backup(ctx, db, path), fs.ErrExist, "its own file, which is not there yet")
 	require.NoFileExists(t, path)
 	served := testdb.Path(t)
-	testdb.Exec(t, testdb.Open(t, served), "CREATE TABLE t(x)")
+	testdb.Exec(t, testdb.Open(t, served+"?sqlite_wal=off"), "CREATE TABLE t(x)")
 	err := driver.Backup(ctx, db, served)
 	require.ErrorIs(t, err, fs.ErrExist, "that of another, which is not there yet")
 	require.ErrorContains(t, err, "process")

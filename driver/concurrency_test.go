@@ -174,7 +174,7 @@ func TestConcurrency_openRowsAndWrites(t *testing.T) {
 // Ensure that a reader that stays costs the pages that were rewritten since,
 // each once, that the counters tell of it, and that the memory comes back.
 func TestLongReader(t *testing.T) {
-	db := newTable(t, "")
+	db := newTable(t, "?sqlite_wal=off") // a flush or save is a reader, too
 	testdb.Exec(t, db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<50000) INSERT INTO t(n) SELECT i FROM c")
 	reader, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	require.NoError(t, err)

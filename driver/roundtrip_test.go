@@ -256,7 +256,7 @@ func TestSyncInterval(t *testing.T) {
 // Ensure that Sync and the counters can be had from SQL as well.
 func TestFunctions(t *testing.T) {
 	path := testdb.Path(t)
-	db := testdb.Open(t, path)
+	db := testdb.Open(t, path+"?sqlite_wal=off") // saves are counted
 	testdb.Exec(t, db, "CREATE TABLE t(x)")
 	var n int64
 	require.NoError(t, db.QueryRow("SELECT sqlite_mem_sync()").Scan(&n))
