@@ -367,7 +367,7 @@ func (g *generator) statement() (string, []any) {
 			"PRAGMA incremental_vacuum(3)", "PRAGMA att.incremental_vacuum", "VACUUM oth", "PRAGMA auto_vacuum", "PRAGMA page_size", "PRAGMA oth.page_count", "PRAGMA encoding", "PRAGMA oth.user_version=3"), nil
 	case 33:
 		return g.pick("PRAGMA cache_size=1", "PRAGMA cache_size=-2000", "PRAGMA cache_spill=1", "PRAGMA cache_spill=0", "PRAGMA temp_store=2", "PRAGMA recursive_triggers=1", "PRAGMA defer_foreign_keys=1",
-			"PRAGMA ignore_check_constraints=1", "PRAGMA secure_delete=1", "PRAGMA reverse_unordered_selects=1", "PRAGMA count_changes", "PRAGMA query_only=1", "PRAGMA query_only=0", "PRAGMA shrink_memory", "PRAGMA optimize"), nil
+			"PRAGMA ignore_check_constraints", "PRAGMA secure_delete=1", "PRAGMA reverse_unordered_selects=1", "PRAGMA count_changes", "PRAGMA query_only=1", "PRAGMA query_only=0", "PRAGMA shrink_memory", "PRAGMA optimize"), nil
 	case 34:
 		return g.pick("CREATE VIRTUAL TABLE f USING fts3(body)", "INSERT INTO f VALUES('the quick fox')", "INSERT INTO f SELECT c FROM t1", "SELECT * FROM f WHERE f MATCH 'quick'", "DELETE FROM f", "DROP TABLE f", "INSERT INTO f(f) VALUES('optimize')",
 			"CREATE VIRTUAL TABLE r USING rtree(id, x0, x1)", "INSERT INTO r VALUES(1, 2, 3)", "SELECT * FROM r WHERE x0<5", "DROP TABLE r"), nil
