@@ -352,7 +352,9 @@ func TestExit_withoutClose(t *testing.T) {
 		st, err := driver.ReadStats(db)
 		require.NoError(t, err)
 		require.True(t, st.UncleanStart)
-		require.Equal(t, 1, st.RecoveredCommits)
+		if !wait { // else the first save may have both
+			require.Equal(t, 1, st.RecoveredCommits)
+		}
 		testdb.Close(t, db)
 		db = testdb.Open(t, path)
 		st, err = driver.ReadStats(db)
