@@ -385,3 +385,34 @@ func TestClose_flushes(t *testing.T) {
 	testdb.Close(t, a)
 	require.Equal(t, 2, count(t, testdb.Open(t, testdb.CrashCopy(t, path))))
 }
+
+// Ensure that DB.Close of the last handle saves, and returns after the event of that,
+// while a connection of a handle that was closed before is still in use.
+func TestClose_lastBesideLateConnection(t *testing.T) {
+	path := testdb.Path(t)
+	cfg, err := driver.ParseDSN(path + "?sqlite_wal=off")
+	require.NoError(t, err)
+	var saves atomic.Int32
+	cfg.OnSync = func(driver.SyncEvent) {
+		time.Sleep(10 * time.Millisecond) // a Close that does not wait is faster
+		saves.Add(1)
+	}
+	connector, err := driver.NewConnector(cfg)
+	require.NoError(t, err)
+	early := sql.OpenDB(connector)
+	last := testdb.Open(t, path+"?sqlite_wal=off")
+	late, err := early.Conn(ctx)
+	require.NoError(t, err)
+	require.NoError(t, early.Close())
+	testdb.Exec(t, last, "CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+	testdb.Close(t, last)
+	require.EqualValues(t, 1, saves.Load())
+	saved := testdb.Open(t, testdb.CrashCopy(t, path))
+	require.Equal(t, 1, count(t, saved))
+	testdb.Close(t, saved)
+	_, err = late.ExecContext(ctx, "INSERT INTO t VALUES(2)")
+	require.NoError(t, err)
+	require.NoError(t, late.Close())
+	require.Zero(t, store.Count())
+	require.Equal(t, 2, count(t, testdb.Open(t, path)))
+}

@@ -59,7 +59,10 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 	q.Set("_stmt_cache_size", strconv.Itoa(cfg.stmtCacheSize()))
 	m := &memory{cfg: cfg, store: s, uri: s.URI(q)}
 	m.release = s.Release
-	m.flush = s.Settle
+	m.flush = func() error {
+		m.release = s.ReleaseSettled // the last to leave is counted until flush has ended
+		return s.Settle()
+	}
 	m.logger = func(err error) {
 		cfg.logger().Error("sqlite-mem: close", "path", s.Path(), "error", err)
 	}

@@ -9,7 +9,7 @@ import "sync"
 // by connector.use, which refuses once the connector is closed. The last one to
 // leave lets go of the target.
 type users struct {
-	release func() error // lets go of the target: a store, or a file
+	release func() error // lets go of the target: a store, or a file; flush may set it
 	flush   func() error // what DB.Close does while the target is in use
 
 	// single: the one connection is all there is, so its Close returns the

@@ -64,12 +64,23 @@ func (s *Store) MayWrite() error {
 }
 
 // Settle makes durable what was committed before the call, as a DB.Close promises
-// while the store stays in use: that of the last handle saves, as if it were the last
-// user, and returns after the last event; the others flush the log, if there is one.
-// With an interval of 0 nothing is written.
+// while connections of its handle stay in use: that of the last handle saves, as if it
+// were the last user, and returns after the last event; the others flush the log, if
+// there is one. With an interval of 0 nothing is written. It is called once by a handle,
+// whose ReleaseSettled comes when its last connection has gone.
 func (s *Store) Settle() error {
 	registry.mu.Lock()
-	last := s.entry.refs-s.entry.attached == 1
+	s.entry.settled++
+	registry.mu.Unlock()
+	return s.settle(0)
+}
+
+// settle is Settle for a handle that is counted. ifLast is how many handles there are if
+// it is the last: those that have settled do not count, though their connections may
+// stay in use for long, nor do attachments.
+func (s *Store) settle(ifLast int) error {
+	registry.mu.Lock()
+	last := s.entry.refs-s.entry.attached-s.entry.settled == ifLast
 	registry.mu.Unlock()
 	if last {
 		defer s.events.wait()

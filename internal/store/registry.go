@@ -31,6 +31,7 @@ type entry struct {
 	// Guarded by registry.mu.
 	refs     int
 	attached int           // those of refs that are of Attach
+	settled  int           // those of refs that have called Settle
 	closing  bool          // the last user is saving; who wants the same file waits for
 	gone     chan struct{} // which is closed when the entry has left, or stays after all
 	waiting  int           // Attach calls that do
@@ -226,24 +227,34 @@ func (e *entry) leave(key string) {
 // gives up the file. If that save fails, its error is returned and the store
 // stays in memory, so that the next Open in this process finds everything and
 // tries again. The others make durable what was committed: see Settle.
-func (s *Store) Release() error { return s.release((*Store).Settle) }
+func (s *Store) Release() error {
+	return s.release(func() error { return s.settle(1) }, func(*entry) {})
+}
 
-// release lets go of the store, calling settle first if others stay.
-func (s *Store) release(settle func(*Store) error) error {
+// ReleaseSettled is the Release of who has called Settle.
+func (s *Store) ReleaseSettled() error {
+	return s.release(func() error { return s.settle(0) }, func(e *entry) { e.settled-- })
+}
+
+// release lets go of the store, calling settle first if others stay. uncount is called
+// with registry.mu, when refs goes down.
+func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	e := s.entry
 	registry.mu.Lock()
 	if e.refs > 1 {
 		registry.mu.Unlock()
-		err := settle(s)
+		err := settle()
 		registry.mu.Lock()
 		if e.refs > 1 {
 			e.refs--
+			uncount(e)
 			registry.mu.Unlock()
 			return err
 		}
 		// The others have gone meanwhile, and this is the last.
 	}
 	e.refs--
+	uncount(e)
 	e.closing = true
 	registry.mu.Unlock()
 
@@ -302,10 +313,7 @@ func (s *Store) Attach() bool {
 // Detach is the Release of an Attach. Only the last one saves: what was
 // committed is durable as any commit is.
 func (s *Store) Detach() error {
-	registry.mu.Lock()
-	s.entry.attached--
-	registry.mu.Unlock()
-	return s.release(func(*Store) error { return nil })
+	return s.release(func() error { return nil }, func(e *entry) { e.attached-- })
 }
 
 // Count is the number of stores that this process has open, for tests.
