@@ -146,9 +146,13 @@ func (c *connector) ended(err error) error {
 }
 
 // useOpened is use for who wants nothing to be opened: nil if nothing is.
-func (c *connector) useOpened() (target, error) {
-	c.turn <- struct{}{}
-	defer func() { <-c.turn }()
+func (c *connector) useOpened(ctx context.Context) (target, error) {
+	select {
+	case c.turn <- struct{}{}: // a load can be under way
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if c.closed {
 		return nil, ErrClosed
 	}

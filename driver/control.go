@@ -29,7 +29,7 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	t, err := c.useOpened()
+	t, err := c.useOpened(ctx)
 	if err != nil {
 		return err
 	}

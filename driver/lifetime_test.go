@@ -194,6 +194,24 @@ func TestLifetime_closeEndsLoad(t *testing.T) {
 	eventually(t, func() bool { return store.Count() == 0 })
 }
 
+// Ensure that the end of its context ends a Sync that waits for a load.
+func TestSync_contextBesideLoad(t *testing.T) {
+	path := testdb.Path(t)
+	holder := testdb.Plain(t, path)
+	testdb.Exec(t, holder, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)") // a load waits 60 s for it
+	db, err := sql.Open(driver.Name, path)
+	require.NoError(t, err)
+	loading := make(chan error, 1)
+	go func() { loading <- db.Ping() }()
+	eventually(t, func() bool { return store.Count() == 1 })
+	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, driver.Sync(short, db), context.DeadlineExceeded)
+	require.NoError(t, db.Close())
+	require.True(t, closed(<-loading))
+	eventually(t, func() bool { return store.Count() == 0 })
+}
+
 // Ensure that OnSync may call anything, ReadStats, Backup, Sync, writing statements
 // and Close among them, at the save that Close makes as well.
 func TestOnSync_callsAnything(t *testing.T) {
