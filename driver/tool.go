@@ -121,15 +121,17 @@ func (t *tool) report(reason string) {
 func (t *tool) fold(ctx context.Context) error {
 	lockCtx, cancel := context.WithTimeout(ctx, t.cfg.busyTimeout())
 	defer cancel()
+	// In this order: while it waits for transactions of this process, others may recover
+	// the file, or serve it.
+	end, err := memvfs.BeginLoad(lockCtx, t.path)
+	if err != nil {
+		return err
+	}
+	defer end()
 	lock, err := proclock.Acquire(lockCtx, t.path, proclock.Recovery)
 	if err != nil {
 		return err
 	}
-	end, err := memvfs.BeginLoad(lockCtx, t.path)
-	if err != nil {
-		return also(err, lock.Release())
-	}
-	defer end()
 	_, err = snapshot.RemoveLeftovers(t.path)
 	if err == nil {
 		var rec snapshot.Recovery

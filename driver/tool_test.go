@@ -210,6 +210,28 @@ func TestTool_crashMeanwhile(t *testing.T) {
 	}
 }
 
+// Ensure that a tool which waits for a transaction of its own process, to write the log
+// of a crash into the file, keeps no other process from serving the file meanwhile.
+func TestTool_waitsWithoutLock(t *testing.T) {
+	path := testdb.Path(t)
+	tool := testdb.Open(t, path+"?sqlite_role=tool&_busy_timeout=2000")
+	testdb.Exec(t, tool, "CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+	tx, err := tool.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	require.NoError(t, err)
+	server := startChild(t)
+	server.must("open " + path + "?sqlite_wal=commit")
+	server.must("exec INSERT INTO t VALUES(2)")
+	server.kill()
+	waiting := make(chan error, 1)
+	go func() { waiting <- tool.Ping() }()
+	time.Sleep(50 * time.Millisecond)
+	next := startChild(t)
+	next.must("open " + path + "?_busy_timeout=200")
+	require.Equal(t, "2", next.must("text SELECT count(*) FROM t"))
+	require.NoError(t, tx.Rollback())
+	require.NoError(t, <-waiting)
+}
+
 // Ensure that an option without effect under sqlite_in_memory=no is told once.
 func TestTool_optionsWithoutEffect(t *testing.T) {
 	db, log := openLogged(t, testdb.Path(t)+"?sqlite_in_memory=no&sqlite_wal=commit&sqlite_max_memory=1MiB&sqlite_sync_interval=5m")
