@@ -237,10 +237,13 @@ func openTarget(ctx context.Context, cfg *Config, now target) (target, error) {
 		return t, nil
 	}
 	if role == RoleAuto && mayOnlyRead(path, err) {
-		if now != nil {
-			return now, nil
+		t, ok := now.(*tool)
+		if !ok {
+			t = newTool(cfg, path, true)
 		}
-		return newTool(cfg, path, true), nil
+		_, owned := errors.AsType[*proclock.OwnedError](err)
+		t.denied.Store(!owned)
+		return t, nil
 	}
 	if now != nil && isBusy(err) && ctx.Err() == nil {
 		return now, nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -186,9 +187,11 @@ func (c *fileConn) IsValid() bool {
 
 // ResetSession is called before the connection is used again. A connection gives way
 // to a new one when what it was opened by is not so any more: the process has become
-// the server, a save has replaced the file, a server has come or gone.
+// the server, or may now be able to, a save has replaced the file, a server has come or
+// gone.
 func (c *fileConn) ResetSession(context.Context) error {
-	if c.stale || c.tool.closed.Load() || c.changed() {
+	mayServe := !c.retry.IsZero() && time.Now().After(c.retry)
+	if c.stale || mayServe || c.tool.closed.Load() || c.changed() {
 		return driver.ErrBadConn
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -34,6 +35,7 @@ type tool struct {
 	auto bool // a later connection may find this process to be the server
 	users
 
+	denied   atomic.Bool            // with auto: the file may not be written here, so there is no use in trying again to serve it
 	closed   atomic.Bool            // by the connector: its connections give way to new ones
 	reported atomic.Pointer[string] // the last reason for reading only that the log was told
 }
@@ -57,7 +59,16 @@ type facts struct {
 	file     fs.FileInfo          // nil: there is none
 	readOnly bool                 // nothing can be written
 	owner    *proclock.OwnedError // who keeps it from writing; nil: nobody
+
+	// retry is when the process may find itself to be the server, if it goes on with
+	// this connection: nobody else serves the file. Zero: never.
+	retry time.Time
 }
+
+// serveRetry is how long a connection works on the file before the role auto looks
+// again whether the process can serve it: what is in the way, transactions above all,
+// may be so for long, and each look costs as much as to open a connection.
+const serveRetry = 100 * time.Millisecond
 
 // look finds out what a connection may do now. A log that a crash has left is
 // written into the file first, if that is possible.
@@ -106,6 +117,9 @@ func (t *tool) look(ctx context.Context) (facts, error) {
 			f.readOnly = true
 			t.report("it is only read: " + reason.Error())
 		}
+	}
+	if t.auto && f.owner == nil && !t.denied.Load() {
+		f.retry = time.Now().Add(serveRetry)
 	}
 	return f, nil
 }

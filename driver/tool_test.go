@@ -210,6 +210,29 @@ func TestTool_crashMeanwhile(t *testing.T) {
 	}
 }
 
+// Ensure that auto becomes the server though transactions were in the way when the
+// server went: the connections that were opened then give way, too.
+func TestRoles_becomesServerLater(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(x)")
+	server.must("exec INSERT INTO t VALUES(1),(2)")
+	server.must("sync")
+	db := testdb.Open(t, path)
+	require.Equal(t, driver.RoleTool, role(t, db))
+	rows, err := db.Query("SELECT x FROM t")
+	require.NoError(t, err)
+	require.True(t, rows.Next())
+	server.must("close")
+	// Not by ReadStats, which looks whether the file can be served by now.
+	const roleOfConn = "SELECT json_extract(sqlite_mem_stats(), '$.role')"
+	require.Equal(t, "tool", testdb.Text(t, db, roleOfConn), "rows are open")
+	require.NoError(t, rows.Close())
+	eventually(t, func() bool { return testdb.Text(t, db, roleOfConn) == "server" })
+	require.Equal(t, 2, count(t, db))
+}
+
 // Ensure that a tool which waits for a transaction of its own process, to write the log
 // of a crash into the file, keeps no other process from serving the file meanwhile.
 func TestTool_waitsWithoutLock(t *testing.T) {
