@@ -251,6 +251,33 @@ func TestMethods_schemas(t *testing.T) {
 	require.NoError(t, db.Exec("DETACH att").Error)
 }
 
+// Ensure that AutoMigrate makes a table in main, as the official dialect does, when
+// only an attached database has one of that name, and leaves that one as it is.
+func TestMethods_attachedNamesake(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	resize(t, db, 1)
+	for _, statement := range []string{
+		"ATTACH '" + file(t) + "' AS archive",
+		"CREATE TABLE archive.owners (id INTEGER PRIMARY KEY)", "INSERT INTO archive.owners VALUES (7)",
+	} {
+		require.NoError(t, db.Exec(statement).Error, statement)
+	}
+	schema := func(name string) (all []string) {
+		require.NoError(t, db.Raw("SELECT sql FROM "+name+".sqlite_master WHERE name <> 'sqlite_sequence'").Scan(&all).Error)
+		return all
+	}
+	before := schema("archive")
+	require.False(t, db.Migrator().HasTable("owners"))
+	require.True(t, db.Migrator().HasTable("archive.owners"))
+	for range 2 {
+		require.NoError(t, db.AutoMigrate(&owner{}))
+		require.Equal(t, before, schema("archive"))
+		require.NotEmpty(t, schema("main"))
+	}
+	require.True(t, db.Migrator().HasTable("owners"))
+	require.NoError(t, db.Exec("DETACH archive").Error)
+}
+
 // Ensure that rowids survive where a column has a name of the rowid, and that rows
 // keep their order where columns have all of them.
 func TestMethods_rowids(t *testing.T) {

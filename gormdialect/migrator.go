@@ -102,13 +102,24 @@ func (m Migrator) report(err error) {
 	}
 }
 
-// HasTable reports whether there is a table. A view is none.
-func (m Migrator) HasTable(value any) bool {
-	r, err := m.tableOf(value)
+// HasTable reports whether there is a table. A view is none. A table of an attached
+// database has to be named with its schema: CREATE TABLE makes a table in main, also
+// when an attached database has one of that name.
+func (m Migrator) HasTable(value any) (has bool) {
+	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
+		names := names(value, stmt)
+		r, err := find(plain(m.DB), names)
+		if err != nil {
+			return err
+		}
+		named := slices.ContainsFunc(names, func(n tableName) bool { return fold(n.schema) == fold(r.schema) })
+		has = r.kind != "view" && (named || r.schema == "main" || r.schema == "temp")
+		return nil
+	})
 	if err != nil && !errors.Is(err, errNoTable) {
 		m.report(err)
 	}
-	return err == nil && r.kind != "view"
+	return has
 }
 
 // GetTables returns the names of all tables of the main schema, those of SQLite's
