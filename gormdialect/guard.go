@@ -58,7 +58,8 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	for i, d := range differs {
 		fmt.Fprintf(&which, " WHEN %s THEN %s", d, stringLiteral(names[i]))
 	}
-	found, err := queryStrings(s.db, "SELECT CASE"+which.String()+" END FROM "+pairs.from+" WHERE "+strings.Join(differs, " OR ")+" LIMIT 1")
+	// Not "a OR b": SQLite allows a thousand of them, and two thousand columns.
+	found, err := queryStrings(s.db, "SELECT differs FROM (SELECT CASE"+which.String()+" END AS differs FROM "+pairs.from+") WHERE differs IS NOT NULL LIMIT 1")
 	if err != nil {
 		return err
 	}

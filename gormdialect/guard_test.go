@@ -3,6 +3,7 @@
 package gormdialect_test
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -114,6 +115,23 @@ func TestGuard_differences(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Ensure that a table with as many columns as SQLite allows is compared, its last
+// column, too.
+func TestGuard_columns(t *testing.T) {
+	const count = 2000
+	columns := make([]string, count)
+	for i := range columns {
+		columns[i] = "c" + strconv.Itoa(i)
+	}
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, "+strings.Join(columns[1:], " int, ")+" int)").Error)
+	require.NoError(t, db.Exec("INSERT INTO t (id, c1, c1999) VALUES (1, 2, 3)").Error)
+	require.NoError(t, db.Table("t").Migrator().AlterColumn(model("column:c1;type:bigint"), "c1"))
+	done := tamper(t, db, "INSERT OR ABORT INTO", "UPDATE t__new SET c1999 = 4")
+	require.ErrorContains(t, db.Table("t").Migrator().AlterColumn(model("column:c1;type:text"), "c1"), "column c1999 would not be as before")
+	require.True(t, done())
 }
 
 // Ensure that a value which its column's new affinity changes is what the affinity
