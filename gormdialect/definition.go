@@ -637,3 +637,17 @@ func sameConstraints(a, b []constraint) bool {
 func (d *definition) withName(schema, table string) string {
 	return "CREATE TABLE " + quote(schema) + "." + quote(table) + d.sql[d.name.end:]
 }
+
+// qualifiers is the edits that put another table's name before the point wherever a
+// CHECK has the name of this one there.
+func (d *definition) qualifiers(name, other string) (edits []edit) {
+	d.all(func(_ *columnDef, c *constraint) bool {
+		for i, t := range c.tokens {
+			if c.kind == check && t.isName() && fold(t.name()) == fold(name) && i+1 < len(c.tokens) && c.tokens[i+1].isMark(".") {
+				edits = append(edits, edit{span{t.start, t.end}, quote(other)})
+			}
+		}
+		return true
+	})
+	return edits
+}

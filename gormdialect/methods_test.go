@@ -278,6 +278,37 @@ func TestMethods_attachedNamesake(t *testing.T) {
 	require.NoError(t, db.Exec("DETACH archive").Error)
 }
 
+// Ensure that a CHECK which names its own table, in whatever quotes and with its
+// schema, stays as it is in a rebuild, and that keys, rows and sequence survive.
+func TestMethods_checkNamesTable(t *testing.T) {
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			checks := "CHECK (\"Notes\" . qty >= 0 AND main.notes.name <> 'notes.x'), CHECK ([notes].id > 0)"
+			for _, statement := range []string{
+				"CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, qty INT CHECK (notes.qty < 100), boss INT REFERENCES notes, " + checks + ")",
+				"CREATE TRIGGER tr AFTER UPDATE ON notes BEGIN UPDATE notes SET name = 'by trigger' WHERE notes.id = 7; END",
+				"INSERT INTO notes VALUES (3, 'a', 1, NULL), (7, 'b', 2, NULL), (9, 'c', 3, NULL)", "DELETE FROM notes WHERE id = 9",
+			} {
+				require.NoError(t, db.Exec(statement).Error, statement)
+			}
+			before := take(t, db)
+			require.NoError(t, way.run(t, db, func(db *gorm.DB) error {
+				return db.Table("notes").Migrator().AlterColumn(model("column:qty;type:bigint"), "qty")
+			}))
+			after := take(t, db)
+			require.Equal(t, before.rows, after.rows)
+			require.Equal(t, before.other, after.other)
+			var sql string
+			require.NoError(t, db.Raw("SELECT sql FROM sqlite_master WHERE name = 'notes'").Scan(&sql).Error)
+			require.Contains(t, sql, "qty bigint CHECK (notes.qty < 100)")
+			require.Contains(t, sql, checks)
+			require.ErrorContains(t, db.Exec("UPDATE notes SET qty = -1 WHERE id = 3").Error, "CHECK")
+			require.NoError(t, db.Exec("UPDATE notes SET qty = 5 WHERE id = 3").Error)
+		})
+	}
+}
+
 // Ensure that rowids survive where a column has a name of the rowid, and that rows
 // keep their order where columns have all of them.
 func TestMethods_rowids(t *testing.T) {

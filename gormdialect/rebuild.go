@@ -22,7 +22,16 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	if err != nil {
 		return err
 	}
-	create := wanted.withName(t.schema, scratch.name)
+	// A CHECK may name its table. A rename would not change it there, so such a table is
+	// copied once more instead.
+	interim := wanted
+	edits := wanted.qualifiers(t.name, scratch.name)
+	if len(edits) > 0 {
+		if interim, err = parseDefinition(apply(wanted.sql, edits)); err != nil {
+			return err
+		}
+	}
+	create := interim.withName(t.schema, scratch.name)
 	fill := list.insert(scratch.sql(), t.sql())
 	if s.db.DryRun {
 		statements := []string{create, fill, "DROP TABLE " + t.sql(), "ALTER TABLE " + scratch.sql() + " RENAME TO " + quote(t.name)}
@@ -55,8 +64,8 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	if err != nil {
 		return err
 	}
-	if !made.def.same(wanted) {
-		return fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", t, made.def.sql, wanted.sql)
+	if !made.def.same(interim) {
+		return fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", t, made.def.sql, interim.sql)
 	}
 	if guard {
 		if err := s.sameContent(t, made, list); err != nil {
@@ -72,7 +81,12 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	if err := s.exec("DROP TABLE " + t.sql()); err != nil {
 		return fmt.Errorf("gormdialect: table %s cannot be rebuilt: %w", t, err)
 	}
-	if err := s.takeName(t, made, keepSequence, guard); err != nil {
+	if s.joined || len(edits) > 0 {
+		err = s.copyAgain(t, made, wanted, keepSequence, guard)
+	} else {
+		err = s.takeName(t, made)
+	}
+	if err != nil {
 		return err
 	}
 	if err := s.restore(t, c, before); err != nil {
@@ -148,10 +162,7 @@ func (s *session) copySequence(schema, from, to string) error {
 }
 
 // takeName gives the new table the name of the old one, which is gone.
-func (s *session) takeName(t, made *table, keepSequence, guard bool) error {
-	if s.joined {
-		return s.copyAgain(t, made, keepSequence, guard)
-	}
+func (s *session) takeName(t, made *table) error {
 	// While this is on, SQLite renames the table and does not look at the triggers
 	// and views that name it: they mean the new table as they meant the old one.
 	legacy, err := setting(s.db, "legacy_alter_table")
@@ -176,20 +187,23 @@ func (s *session) takeName(t, made *table, keepSequence, guard bool) error {
 	return nil
 }
 
-// copyAgain does without the setting that a rename needs: the caller's transaction
-// may be over at any time, and a setting that cannot be undone then would stay with
-// the connection.
-func (s *session) copyAgain(t, made *table, keepSequence, guard bool) error {
-	list, err := copyList(made, made.def)
+// copyAgain does without a rename. In the caller's transaction, which may be over at
+// any time, the setting that a rename needs could not be undone then and would stay
+// with the connection.
+func (s *session) copyAgain(t, made *table, wanted *definition, keepSequence, guard bool) error {
+	list, err := copyList(made, wanted)
 	if err != nil {
 		return err
 	}
-	if err := s.exec(made.def.withName(t.schema, t.name), list.insert(t.sql(), made.sql())); err != nil {
+	if err := s.exec(wanted.withName(t.schema, t.name), list.insert(t.sql(), made.sql())); err != nil {
 		return fmt.Errorf("gormdialect: table %s cannot be rebuilt: %w", t, err)
 	}
 	again, err := readTable(s.db, t.relation)
 	if err != nil {
 		return err
+	}
+	if !again.def.same(wanted) {
+		return fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", t, again.def.sql, wanted.sql)
 	}
 	if guard {
 		if err := s.sameContent(made, again, list); err != nil {
