@@ -34,6 +34,10 @@
 // change if foreign keys are on and there are such rows. Migrate outside of a
 // transaction, or switch foreign keys off before it begins.
 //
+// A dry run (gorm.Session.DryRun) prints the statements of a migration as a script,
+// which has to be executed on one connection. Where a migration would try ALTER TABLE
+// first, only that is printed: whether SQLite makes the change is not known before.
+//
 // # The guard
 //
 // Before a rebuild commits, it is compared with the old table: the number of rows,

@@ -362,6 +362,78 @@ func TestMethods_dryRun(t *testing.T) {
 	require.Equal(t, before, take(t, db))
 }
 
+// Ensure that what a dry run prints does what the migration does when it is executed:
+// nothing that refers to the table, and nothing of the table, is lost. Queries are not
+// among it.
+func TestMethods_dryRunIsScript(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		migrate func(m gorm.Migrator) error
+	}{
+		{"AlterColumn", func(m gorm.Migrator) error { return m.AlterColumn(model("column:name;type:varchar(50)"), "name") }},
+		{"DropColumn", func(m gorm.Migrator) error { return m.DropColumn("notes", "extra") }},
+		{"AddColumn", func(m gorm.Migrator) error { return m.AddColumn(model("column:only;unique"), "only") }},
+		{"DropTable", func(m gorm.Migrator) error { return m.DropTable("notes") }},
+	} {
+		for _, check := range []string{"name <> ''", "notes.name <> ''"} {
+			t.Run(c.name+" "+check, func(t *testing.T) {
+				recorder := &statements{Interface: logger.Discard}
+				var dumps []*dump
+				for _, dry := range []bool{false, true} {
+					db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), &gorm.Config{Logger: recorder})
+					for _, statement := range []string{
+						"CREATE TABLE notes (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, size AS (length(name)), extra INT, boss INT REFERENCES notes, CHECK (" + check + "))",
+						"CREATE TABLE children (note INT REFERENCES notes ON DELETE CASCADE)",
+						"CREATE VIEW names AS SELECT name FROM notes",
+						"CREATE INDEX by_name ON notes (name)", "CREATE TRIGGER tr AFTER INSERT ON notes BEGIN UPDATE notes SET name = name; END",
+						"INSERT INTO notes (id, name, boss) VALUES (3, 'a', NULL), (7, 'b', 3), (9, 'c', NULL)", "DELETE FROM notes WHERE id = 9",
+						"INSERT INTO children VALUES (3), (7)", "ANALYZE",
+					} {
+						require.NoError(t, db.Exec(statement).Error, statement)
+					}
+					if !dry {
+						require.NoError(t, c.migrate(db.Table("notes").Migrator()))
+						dumps = append(dumps, take(t, db))
+						continue
+					}
+					before := take(t, db)
+					recorder.all = nil
+					require.NoError(t, c.migrate(db.Session(&gorm.Session{DryRun: true}).Table("notes").Migrator()))
+					script := recorder.all
+					require.Equal(t, before, take(t, db))
+					require.NoError(t, db.Connection(func(db *gorm.DB) error {
+						for _, statement := range script {
+							require.NotRegexp(t, "(?i)^SELECT ", statement)
+							require.NoError(t, db.Exec(statement).Error, statement)
+						}
+						var on bool
+						require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
+						require.True(t, on)
+						require.NoError(t, db.Raw("PRAGMA legacy_alter_table").Scan(&on).Error)
+						require.False(t, on)
+						return nil
+					}))
+					dumps = append(dumps, take(t, db))
+				}
+				require.Equal(t, dumps[0], dumps[1])
+			})
+		}
+	}
+}
+
+// Ensure that a dry run inside a transaction is refused what the transaction would be
+// refused.
+func TestMethods_dryRunInTransaction(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+	for _, statement := range owners {
+		require.NoError(t, db.Exec(statement).Error)
+	}
+	err := db.Transaction(func(tx *gorm.DB) error {
+		return tx.Session(&gorm.Session{DryRun: true}).Migrator().AlterColumn(&owner{}, "Name")
+	})
+	require.ErrorContains(t, err, "refer to it")
+}
+
 // Ensure that a constraint of the model is found, made, replaced and dropped,
 // whichever way a tool has written it.
 func TestMethods_constraints(t *testing.T) {

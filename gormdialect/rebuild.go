@@ -33,20 +33,7 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	}
 	create := interim.withName(t.schema, scratch.name)
 	fill := list.insert(scratch.sql(), t.sql())
-	if s.db.DryRun {
-		statements := []string{create, fill, "DROP TABLE " + t.sql(), "ALTER TABLE " + scratch.sql() + " RENAME TO " + quote(t.name)}
-		for _, o := range before {
-			if o.sql != "" && o.kind != "table" && o.kind != "view" && fold(o.table) == fold(t.name) && !slices.Contains(c.indexes, o.name) {
-				statement, err := o.create()
-				if err != nil {
-					return err
-				}
-				statements = append(statements, statement)
-			}
-		}
-		return s.exec(statements...)
-	}
-
+	guard = guard && !s.db.DryRun
 	statistics, err := s.statistics(t)
 	if err != nil {
 		return err
@@ -60,12 +47,9 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	if err := s.exec(create, fill); err != nil {
 		return fmt.Errorf("gormdialect: table %s cannot be rebuilt: %w", t, err)
 	}
-	made, err := readTable(s.db, scratch)
+	made, err := s.readMade(scratch, interim)
 	if err != nil {
 		return err
-	}
-	if !made.def.same(interim) {
-		return fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", t, made.def.sql, interim.sql)
 	}
 	if guard {
 		if err := s.sameContent(t, made, list); err != nil {
@@ -111,6 +95,27 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 		}
 	}
 	return nil
+}
+
+// readMade reads a table that was made by a definition. In a dry run, which has made
+// none, it is what the definition says.
+func (s *session) readMade(r relation, wanted *definition) (*table, error) {
+	if s.db.DryRun {
+		made := &table{relation: r, def: wanted}
+		for i := range wanted.columns {
+			c := column{name: wanted.columns[i].name.name()}
+			if wanted.columns[i].find(generated) != nil {
+				c.hidden = 2
+			}
+			made.columns = append(made.columns, c)
+		}
+		return made, nil
+	}
+	made, err := readTable(s.db, r)
+	if err == nil && !made.def.same(wanted) {
+		err = fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", r, made.def.sql, wanted.sql)
+	}
+	return made, err
 }
 
 // scratchName is a name that nothing in the schema or in temp has.
@@ -198,12 +203,9 @@ func (s *session) copyAgain(t, made *table, wanted *definition, keepSequence, gu
 	if err := s.exec(wanted.withName(t.schema, t.name), list.insert(t.sql(), made.sql())); err != nil {
 		return fmt.Errorf("gormdialect: table %s cannot be rebuilt: %w", t, err)
 	}
-	again, err := readTable(s.db, t.relation)
+	again, err := s.readMade(t.relation, wanted)
 	if err != nil {
 		return err
-	}
-	if !again.def.same(wanted) {
-		return fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", t, again.def.sql, wanted.sql)
 	}
 	if guard {
 		if err := s.sameContent(made, again, list); err != nil {
@@ -225,7 +227,11 @@ func (s *session) restore(t *table, c *change, before []object) error {
 		return err
 	}
 	for _, o := range before {
-		went := o.sql != "" && (o.kind == "index" || o.kind == "trigger") && !slices.Contains(after, o)
+		gone := !slices.Contains(after, o)
+		if s.db.DryRun {
+			gone = fold(o.table) == fold(t.name)
+		}
+		went := gone && o.sql != "" && (o.kind == "index" || o.kind == "trigger")
 		if !went || o.kind == "index" && slices.Contains(c.indexes, o.name) {
 			continue
 		}

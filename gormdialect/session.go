@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 )
 
 // A session is one connection on which a migration runs, as a transaction of its
@@ -32,7 +33,7 @@ type session struct {
 func (m Migrator) atomically(fn func(*session) error) error {
 	db := plain(m.DB)
 	if db.DryRun {
-		return fn(&session{db: db})
+		return dryRun(db, fn)
 	}
 	switch pool := db.Statement.ConnPool.(type) {
 	case gorm.TxCommitter:
@@ -51,6 +52,31 @@ func (m Migrator) atomically(fn func(*session) error) error {
 	}
 	defer conn.Close()
 	return onConnection(db, conn, fn)
+}
+
+// dryRun calls fn with a session that prints what it would execute, together with the
+// statements around it: without them, dropping a table would act on the rows that
+// refer to it.
+func dryRun(db *gorm.DB, fn func(*session) error) error {
+	enforced, err := setting(db, "foreign_keys")
+	if err != nil {
+		return err
+	}
+	if _, ok := db.Statement.ConnPool.(gorm.TxCommitter); ok {
+		return fn(&session{db: db, joined: true, enforced: enforced})
+	}
+	s := &session{db: db}
+	begin, end := []string{"BEGIN IMMEDIATE"}, []string{"COMMIT"}
+	if enforced {
+		begin, end = append([]string{"PRAGMA foreign_keys = OFF"}, begin...), append(end, "PRAGMA foreign_keys = ON")
+	}
+	if err := s.exec(begin...); err != nil {
+		return err
+	}
+	if err := fn(s); err != nil {
+		return err
+	}
+	return s.exec(end...)
 }
 
 // plain returns a handle without conditions, and without GORM's cache of prepared
@@ -220,7 +246,10 @@ func setting(db *gorm.DB, name string) (on bool, err error) {
 // reads when db is a dry run.
 func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
 	reader := db.Session(&gorm.Session{NewDB: true})
-	reader.DryRun = false
+	if reader.DryRun {
+		// What a dry run prints is what it does not execute.
+		reader.DryRun, reader.Logger = false, logger.Discard
+	}
 	// GORM leaves a statement without values as it is, whatever names are in it.
 	rows, err := reader.Raw(statement).Rows()
 	if err != nil {
