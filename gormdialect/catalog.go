@@ -13,6 +13,10 @@ import (
 // errNoTable is wrapped by the error for a table that does not exist.
 var errNoTable = errors.New("no such table")
 
+// errNotUnderstood is wrapped by the error for a table whose definition is not what
+// SQLite knows of it.
+var errNotUnderstood = errors.New("its CREATE TABLE was not understood")
+
 // A relation is a table or a view, as SQLite finds it by a name.
 type relation struct {
 	schema string // main, temp, or the name of an attached database
@@ -172,7 +176,7 @@ func readTable(db *gorm.DB, r relation) (*table, error) {
 		return nil, err
 	}
 	if err := t.verify(len(keys), options); err != nil {
-		return nil, fmt.Errorf("gormdialect: table %s cannot be changed: its CREATE TABLE was not understood: %w", r, err)
+		return nil, fmt.Errorf("gormdialect: table %s cannot be changed: %w: %w", r, errNotUnderstood, err)
 	}
 	return t, nil
 }

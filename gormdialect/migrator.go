@@ -65,7 +65,9 @@ func (m Migrator) change(names []tableName, build func(*table) (*change, error))
 		c, err := build(t)
 		return t, c, err
 	}
-	if _, c, err := prepare(plain(m.DB)); err != nil || c == nil {
+	// Without a lock, what is not understood may have been read before another
+	// migration in part and after it in part.
+	if _, c, err := prepare(plain(m.DB)); !errors.Is(err, errNotUnderstood) && (err != nil || c == nil) {
 		return err
 	}
 	return m.atomically(func(s *session) error {

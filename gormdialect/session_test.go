@@ -413,6 +413,29 @@ func TestSession_concurrent(t *testing.T) {
 	t.Logf("%d migrations", migrations)
 }
 
+// Ensure that another migration may commit while a table is read before the lock is
+// taken: what was read in two states is read again.
+func TestSession_changedWhileRead(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, name text)").Error)
+	require.NoError(t, db.Exec("INSERT INTO t VALUES (1, 'a')").Error)
+	pool, err := db.DB()
+	require.NoError(t, err)
+	changed := false
+	require.NoError(t, db.Callback().Row().Before("gorm:row").Register("other", func(tx *gorm.DB) {
+		if !changed && strings.Contains(tx.Statement.SQL.String(), "pragma_table_xinfo") {
+			changed = true
+			_, err := pool.Exec("ALTER TABLE t ADD COLUMN other text DEFAULT 'kept'")
+			require.NoError(t, err)
+		}
+	}))
+	require.NoError(t, db.Table("t").Migrator().AlterColumn(model("column:name;type:varchar(9)"), "name"))
+	require.True(t, changed)
+	var row string
+	require.NoError(t, db.Raw("SELECT name || ' ' || other FROM t").Row().Scan(&row))
+	require.Equal(t, "a kept", row)
+}
+
 // Ensure that a plugin which chooses a pool for each statement outside of
 // transactions, like gorm.io/plugin/dbresolver, does not tear a migration apart.
 func TestSession_plugin(t *testing.T) {
