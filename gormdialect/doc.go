@@ -44,7 +44,8 @@
 // each kept column by type and bytes, row by row, new rows of PRAGMA foreign_key_check,
 // and every index, trigger, view and other table. A difference rolls back and is an
 // error that names it. A column that gets another affinity is compared with what that
-// makes of the old value; an integer that a REAL column cannot hold is a difference.
+// makes of the old value. An integer whose digits the new column cannot hold is a
+// difference, also if it was a text: an account number of 20 digits, for example.
 //
 // A rebuild with the guard takes about twice as long as without, with a key of text in
 // a table WITHOUT ROWID three times:

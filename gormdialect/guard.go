@@ -52,7 +52,9 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 		// none.
 		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
 			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
-			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text'))")
+			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text')"+
+			// The digits of an integer may have become a REAL that has not all of them.
+			" OR typeof("+was+") = 'text' AND typeof("+is+") = 'real' AND trim("+was+", ' +-') NOT GLOB '*[^0-9]*' AND CAST("+was+" AS INTEGER) <> "+is+")")
 	}
 	var which strings.Builder
 	for i, d := range differs {

@@ -135,7 +135,8 @@ func TestGuard_columns(t *testing.T) {
 }
 
 // Ensure that a value which its column's new affinity changes is what the affinity
-// makes of it, and that an integer which a REAL column cannot hold is an error.
+// makes of it, and that an integer whose digits the new column cannot hold is an error, also
+// if it is a text.
 func TestGuard_affinity(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -146,6 +147,12 @@ func TestGuard_affinity(t *testing.T) {
 		{"integer", "text", "(12), (1.5), ('x'), (NULL), (x'31'), (9223372036854775807)", "text 12,text 1.5,text x,null ,blob 1,text 9223372036854775807"},
 		{"integer", "real", "(12), (-3)", "real 12.0,real -3.0"},
 		{"integer", "real", "(9007199254740993)", ""},
+		{"text", "integer", "('9223372036854775807'), ('-9223372036854775808'), ('1e30')", "integer 9223372036854775807,integer -9223372036854775808,real 1.0e+30"},
+		{"text", "integer", "('12345678901234567890')", ""},
+		{"text", "numeric", "(' -12345678901234567890')", ""},
+		{"text", "real", "('9007199254740993')", ""},
+		{"text", "real", "('+12345678901234567891')", ""},
+		{"text", "real", "('12'), (' -3 '), ('9007199254740992'), ('0.5')", "real 12.0,real -3.0,real 9007199254740992.0,real 0.5"},
 		{"real", "integer", "(12.0), (1.5)", "integer 12,real 1.5"},
 		{"", "text", "(12), ('12'), (x'31')", "text 12,text 12,blob 1"},
 		{"text", "blob", "(12), ('x')", "text 12,text x"},
