@@ -29,6 +29,10 @@ type fileConn struct {
 	// stale: the file is not the database any more. The connection gives way to a
 	// new one.
 	stale bool
+
+	// reused: it comes from the pool. When one that does not is refused, to be opened
+	// once more would not help, and database/sql would tell of a bad connection.
+	reused bool
 }
 
 var (
@@ -117,6 +121,10 @@ func (c *fileConn) explain(err error) error {
 		}
 		return fmt.Errorf("sqlite-mem: %s: a server has replaced the file since the transaction began; begin it again: %w", c.tool.path, e)
 	}
+	refused := e.ExtendedCode == sqlite3.ErrReadonlyCantLock // a server had it when SQLite came to write
+	if refused {
+		e.ExtendedCode = sqlite3.ErrNoExtended(sqlite3.ErrReadonly)
+	}
 	owner := c.owner
 	if by, owned, oerr := proclock.OwnerOf(c.tool.path); oerr == nil {
 		owner = nil
@@ -127,11 +135,18 @@ func (c *fileConn) explain(err error) error {
 	switch {
 	case owner != nil:
 		return newOwnedError(owner, e)
-	case c.owner != nil && c.AutoCommit():
-		c.stale = true // the server has gone, and a new connection may write
-		return driver.ErrBadConn
+	case c.owner == nil && !refused:
+		return err
 	}
-	return err
+	// The server has gone, and a new connection may write.
+	c.stale = true
+	switch {
+	case !c.AutoCommit():
+		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; begin the transaction again: %w", c.tool.path, e)
+	case !c.reused:
+		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; try again: %w", c.tool.path, errBusy)
+	}
+	return driver.ErrBadConn
 }
 
 func (c *fileConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -190,6 +205,7 @@ func (c *fileConn) IsValid() bool {
 // the server, or may now be able to, a save has replaced the file, a server has come or
 // gone.
 func (c *fileConn) ResetSession(context.Context) error {
+	c.reused = true
 	mayServe := !c.retry.IsZero() && time.Now().After(c.retry)
 	if c.stale || mayServe || c.tool.closed.Load() || c.changed() {
 		return driver.ErrBadConn

@@ -5,6 +5,7 @@ package driver_test
 import (
 	"bytes"
 	"database/sql"
+	"errors"
 	"log/slog"
 	"os"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -253,6 +255,48 @@ func TestTool_waitsWithoutLock(t *testing.T) {
 	require.Equal(t, "2", next.must("text SELECT count(*) FROM t"))
 	require.NoError(t, tx.Rollback())
 	require.NoError(t, <-waiting)
+}
+
+// Ensure that a tool's write works, or says who has the file, or that it is to be tried
+// again, also while servers come and go faster than it can ask who has refused it.
+func TestTool_serversComeAndGo(t *testing.T) {
+	path := testdb.Path(t)
+	tool := testdb.Open(t, path+"?sqlite_role=tool")
+	testdb.Exec(t, tool, "CREATE TABLE t(x)")
+	end := make(chan struct{})
+	var servers sync.WaitGroup
+	servers.Go(func() {
+		for {
+			select {
+			case <-end:
+				return
+			default:
+			}
+			lock, err := proclock.Acquire(ctx, path, proclock.Server)
+			if err == nil {
+				err = lock.Release()
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	written := 0
+	for range rounds(3000) {
+		_, err := tool.Exec("INSERT INTO t VALUES(1)")
+		if err == nil {
+			written++
+			continue
+		}
+		var owned *driver.OwnedError
+		if !errors.As(err, &owned) && (code(err) != sqlite3.ErrBusy || !strings.Contains(err.Error(), "try again")) {
+			t.Error(err)
+		}
+	}
+	close(end)
+	servers.Wait()
+	require.Equal(t, written, count(t, tool))
 }
 
 // Ensure that an option without effect under sqlite_in_memory=no is told once.

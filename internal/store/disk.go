@@ -35,10 +35,11 @@ type diskLock struct {
 
 // Errors for SQLite of a write to a file on the disk.
 var (
-	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                               // it is being recovered: try again
-	errDiskReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly}                                           // a server has it, or nothing can be written here
-	errDiskMoved    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved} // it is not the database any more
-	errDiskLock     = sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrLock}          // the lock cannot be had, for a reason that may pass
+	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                                // it is being recovered: try again
+	errDiskReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly}                                            // nothing can be written here, or a server has what is attached
+	errDiskOwned    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyCantLock} // a server has it: a tool looks again whether it has gone
+	errDiskMoved    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved}  // it is not the database any more
+	errDiskLock     = sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrLock}           // the lock cannot be had, for a reason that may pass
 )
 
 // LockDisk implements memvfs.DiskHooks.
@@ -51,10 +52,13 @@ func (d *diskLocks) LockDisk(path string, create bool) error {
 	}
 	lock, err := proclock.AcquireShared(path, create)
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
-		if owned.Role == proclock.Server {
-			return errDiskReadOnly
+		switch {
+		case owned.Role != proclock.Server:
+			return errDiskBusy
+		case create:
+			return errDiskOwned
 		}
-		return errDiskBusy
+		return errDiskReadOnly
 	}
 	if err != nil {
 		if proclock.ReadOnly(err) {
