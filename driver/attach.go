@@ -3,7 +3,13 @@
 package driver
 
 import (
+	"errors"
+	"fmt"
+
+	"github.com/mattn/go-sqlite3"
+
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -62,6 +68,23 @@ func (a *attachment) UnlockWrite() {
 
 // Cancelled implements memvfs.Hooks. Only a main database is asked.
 func (a *attachment) Cancelled() bool { return false }
+
+// DiskRefused implements memvfs.Hooks. Only a main database is told.
+func (a *attachment) DiskRefused(error) {}
+
+// DiskRefused implements memvfs.Hooks: the running statement may not write to a file on
+// the disk that is attached. SQLite's own error, which has a code only, gives way to the
+// reason. Through Raw nobody can translate it.
+func (c *conn) DiskRefused(err error) {
+	e, ok := errors.AsType[sqlite3.Error](err)
+	if !c.running || !ok || e.Code != sqlite3.ErrReadonly {
+		return // it may pass: SQLite's busy handler tries again
+	}
+	c.lockErr = fmt.Errorf("sqlite-mem: an attached file: %w", err)
+	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
+		c.lockErr = newOwnedError(owned, e)
+	}
+}
 
 // unlockEnded gives the write lock back when SQLite's transaction is over.
 func (a *attachment) unlockEnded() {

@@ -441,6 +441,11 @@ func TestAttach_served(t *testing.T) {
 	for _, q := range []string{"INSERT INTO o.u VALUES(2)", "BEGIN; INSERT INTO t(n) VALUES(7); INSERT INTO o.u VALUES(2); COMMIT", "PRAGMA o.user_version=3"} {
 		_, err = conn.ExecContext(ctx, q)
 		require.Equal(t, sqlite3.ErrReadonly, code(err), q)
+		var owned *driver.OwnedError
+		require.ErrorAs(t, err, &owned, q)
+		require.Equal(t, path, owned.Path)
+		require.Equal(t, server.cmd.Process.Pid, owned.PID)
+		require.ErrorContains(t, err, "next save would undo this change")
 		_, _ = conn.ExecContext(ctx, "ROLLBACK")
 	}
 	require.Equal(t, "0", testdb.Text(t, conn, "SELECT count(*) FROM t"))

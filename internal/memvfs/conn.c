@@ -151,6 +151,24 @@ static void giveUp(MemFile *f){
 }
 
 /*
+** The link of the connection's main database; NULL: it has none. It cannot go
+** before the caller, who is inside of a call of that connection, returns.
+*/
+static memvfs_conn *mainLink(sqlite3 *db){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  memvfs_conn *p;
+  sqlite3_mutex_enter(mutex);
+  for(p=pMainList; p && p->db!=db; p=p->pNext){}
+  sqlite3_mutex_leave(mutex);
+  return p;
+}
+
+uintptr_t memvfs_conn_handle(sqlite3 *db){
+  memvfs_conn *p = mainLink(db);
+  return p ? p->handle : 0;
+}
+
+/*
 ** A file has learnt whose it is. When that connection has a link already, by
 ** its main database, this is a store that is being attached: it gets a link of
 ** its own, and Go is told, so that the store stays while it is attached and
@@ -158,12 +176,7 @@ static void giveUp(MemFile *f){
 ** SQLITE_IOERR, and so fails the ATTACH.
 */
 void memvfsConnAttach(MemFile *f){
-  sqlite3_mutex *mutex = memvfsNamesMutex();
-  memvfs_conn *pMain, *p;
-  sqlite3_mutex_enter(mutex);
-  for(pMain=pMainList; pMain && pMain->db!=f->db; pMain=pMain->pNext){}
-  sqlite3_mutex_leave(mutex);
-  /* It cannot go before this returns: its connection is ours. */
+  memvfs_conn *pMain = mainLink(f->db), *p;
   if( pMain==0 || f->pConn ) return;
   p = memvfsMalloc(sizeof(*p));
   if( p ){

@@ -33,6 +33,10 @@ type Hooks interface {
 	// Detached tells the hooks of an attached store that it is attached no
 	// more. Its link is gone.
 	Detached()
+	// DiskRefused tells the hooks of a main database that the running statement
+	// may not write to a file on the disk that is attached: the error of
+	// [DiskHooks.LockDisk].
+	DiskRefused(err error)
 }
 
 // Conn is the engine's view of one SQLite connection to a store: its main

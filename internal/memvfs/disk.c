@@ -20,6 +20,16 @@
 #include "engine.h"
 
 /*
+** LOAD_WAITS: a load waits for those that have the file attached; no other attaches
+** it. When there is none, it waits for those that have a lock; no other gets one.
+** LOAD_RUNS: a load has the file; nobody attaches it or gets a lock.
+*/
+#define LOAD_WAITS 1
+#define LOAD_RUNS  2
+
+#define OPEN_WAIT 100  /* Milliseconds that an ATTACH waits for LOAD_WAITS to end, which lasts half as long */
+
+/*
 ** A file by its path, shared by all DiskFiles of that path. Guarded by
 ** memvfsNamesMutex, but for zPath, which is fixed.
 */
@@ -29,7 +39,7 @@ struct DiskName {
   int nFile;           /* DiskFiles of it; 0 and not loading: it goes */
   int nAttached;       /* Those that are not the main database of a tool */
   int nLocked;         /* Those that have a lock */
-  int loading;         /* A load runs: nobody gets a lock */
+  int loading;         /* LOAD_* */
   char zPath[1];       /* The absolute path; as long as it is */
 };
 
@@ -40,9 +50,11 @@ struct DiskFile {
   DiskName *pName;
   int tool;            /* The main database of a tool */
   int readOnly;        /* Opened so: it never writes, and Go is not asked */
+  sqlite3 *db;         /* From SQLITE_FCNTL_PDB */
   int eLock;           /* SQLITE_LOCK_*, as the pager has it */
   int nHold;           /* What Go has been asked for: RESERVED, and each lock of a log for writing */
-  int eMode;           /* The last journal_mode that was set; index in azMode */
+  unsigned mShared;    /* Locks of the log's shared memory that it shares: a bit each */
+  unsigned mHold;      /* Those that count in nHold */
 };
 
 /* The real file comes behind it. */
@@ -54,11 +66,17 @@ static DiskName *pNameList;      /* Guarded by memvfsNamesMutex */
 
 /* ---- Names ---- */
 
+/* The name for a path; NULL: there is none. Under the mutex. */
+static DiskName *nameFind(const char *zPath){
+  DiskName *p;
+  for(p=pNameList; p && strcmp(p->zPath, zPath)!=0; p=p->pNext){}
+  return p;
+}
+
 /* The name for a path, made if need be; NULL: out of memory. Under the mutex. */
 static DiskName *nameOf(const char *zPath){
-  DiskName *p;
+  DiskName *p = nameFind(zPath);
   size_t n = strlen(zPath);
-  for(p=pNameList; p && strcmp(p->zPath, zPath)!=0; p=p->pNext){}
   if( p==0 && (p = memvfsMalloc(sizeof(*p)+n))!=0 ){
     memcpy(p->zPath, zPath, n+1);
     p->pNext = pNameList;
@@ -76,21 +94,40 @@ static void nameRelease(DiskName *p){
   memvfsFree(p);
 }
 
-int memvfs_disk_load(const char *zPath, int begin){
+int memvfs_disk_load_begin(const char *zPath, int wait, int *pnAttached, int *pnLocked){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   DiskName *p;
-  int rc = SQLITE_OK;
+  int rc = SQLITE_NOMEM;
+  *pnAttached = *pnLocked = 0;
   sqlite3_mutex_enter(mutex);
   p = nameOf(zPath);
-  if( p==0 ){
-    rc = SQLITE_NOMEM;
-  }else{
-    if( begin && (p->nAttached || p->nLocked || p->loading) ) rc = SQLITE_BUSY;
-    else p->loading = begin;
+  if( p && p->loading==LOAD_RUNS ){
+    rc = SQLITE_MISUSE;
+  }else if( p ){
+    *pnAttached = p->nAttached;
+    *pnLocked = p->nLocked;
+    rc = p->nAttached || p->nLocked ? SQLITE_BUSY : SQLITE_OK;
+    p->loading = rc==SQLITE_OK ? LOAD_RUNS : wait ? LOAD_WAITS : 0;
     nameRelease(p);
   }
   sqlite3_mutex_leave(mutex);
   return rc;
+}
+
+void memvfs_disk_load_end(const char *zPath){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  DiskName *p;
+  sqlite3_mutex_enter(mutex);
+  if( (p = nameFind(zPath))!=0 ){
+    p->loading = 0;
+    nameRelease(p);
+  }
+  sqlite3_mutex_leave(mutex);
+}
+
+int memvfsDiskAttached(const char *zPath){
+  DiskName *p = nameFind(zPath);
+  return p && p->nAttached;
 }
 
 /* ---- The write lock ---- */
@@ -98,14 +135,14 @@ int memvfs_disk_load(const char *zPath, int begin){
 /* The file is about to be written: Go is asked, once for each transaction. */
 static int hold(DiskFile *f){
   int rc, moved = 0;
-  if( f->readOnly || hooks.xDiskLock==0 || f->nHold++ ) return SQLITE_OK;
-  rc = hooks.xDiskLock(f->pName->zPath, f->tool);
+  if( f->readOnly || f->nHold++ ) return SQLITE_OK;
+  rc = hooks.xDiskLock ? hooks.xDiskLock(f->pName->zPath, f->tool, f->db) : SQLITE_OK;
   if( rc==SQLITE_OK ){
     /* No server can come any more. One may have come and gone since the file
     ** was opened, and its save has put another file in the place of ours. */
     (void)REAL(f)->pMethods->xFileControl(REAL(f), SQLITE_FCNTL_HAS_MOVED, &moved);
     if( !moved ) return SQLITE_OK;
-    hooks.xDiskUnlock(f->pName->zPath);
+    if( hooks.xDiskUnlock ) hooks.xDiskUnlock(f->pName->zPath);
     rc = SQLITE_READONLY_DBMOVED;
   }
   f->nHold--;
@@ -113,8 +150,8 @@ static int hold(DiskFile *f){
 }
 
 static void letGo(DiskFile *f){
-  if( f->readOnly || hooks.xDiskLock==0 || --f->nHold ) return;
-  hooks.xDiskUnlock(f->pName->zPath);
+  if( f->readOnly || --f->nHold ) return;
+  if( hooks.xDiskUnlock ) hooks.xDiskUnlock(f->pName->zPath);
 }
 
 /* ---- The methods ---- */
@@ -136,12 +173,12 @@ static int dClose(sqlite3_file *pFile){
   return rc;
 }
 
-/* Notes whether the file has a lock. SQLITE_BUSY: a load runs. */
+/* Notes whether the file has a lock. SQLITE_BUSY: a load keeps it from having one. */
 static int locked(DiskFile *f, int on){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   int rc = SQLITE_OK;
   sqlite3_mutex_enter(mutex);
-  if( on && f->pName->loading ) rc = SQLITE_BUSY;
+  if( on && (f->pName->loading==LOAD_RUNS || (f->pName->loading==LOAD_WAITS && f->pName->nAttached==0)) ) rc = SQLITE_BUSY;
   else f->pName->nLocked += on ? 1 : -1;
   sqlite3_mutex_leave(mutex);
   return rc;
@@ -172,29 +209,40 @@ static int dUnlock(sqlite3_file *pFile, int eLock){
   return rc;
 }
 
+/* Locks of the shared memory of a log, which are part of its format
+** (https://sqlite.org/walformat.html#wal_locks). */
+#define SHM_WRITE 0
+#define SHM_CKPT  1
+#define SHM_READ0 3    /* The first of five */
+
 /*
-** In WAL mode the lock by which a commit or a checkpoint writes is one of these
-** (https://sqlite.org/walformat.html#wal_locks): byte 0 to write to the log,
-** byte 1 to write what is in it to the database.
+** In WAL mode a transaction writes under the lock SHM_WRITE, and a checkpoint
+** under SHM_CKPT. SQLite takes both as well to make the shared memory anew, as
+** whoever reads a file first has to. That writes neither the file nor its log,
+** and goes on beside a server, so Go is not asked: SHM_CKPT comes together with
+** the lock behind it then, and SHM_WRITE when the file has none by which it reads.
 */
-static int dShmLock(sqlite3_file *pFile, int offset, int n, int flags){
-  DiskFile *f = (DiskFile*)pFile;
-  int writes = (flags & SQLITE_SHM_EXCLUSIVE) && n==1 && offset<2;
-  int rc;
-  if( writes && (flags & SQLITE_SHM_LOCK) && (rc = hold(f))!=SQLITE_OK ) return rc;
-  rc = REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags);
-  if( writes && ((flags & SQLITE_SHM_UNLOCK) || rc!=SQLITE_OK) ) letGo(f);
-  return rc;
+static int isWrite(const DiskFile *f, int offset, int n){
+  return n==1 && (offset==SHM_CKPT || (offset==SHM_WRITE && f->mShared>=1u<<SHM_READ0));
 }
 
-/* In the order in which SQLite looks for the beginning of a name. */
-static const char *const azMode[] = { "delete", "persist", "off", "truncate", "memory", "wal" };
-#define MODE_WAL 5
-
-/* Whether the header says that the file is in WAL mode. */
-static int isWAL(DiskFile *f){
-  unsigned char a[1];
-  return REAL(f)->pMethods->xRead(REAL(f), a, 1, 18)==SQLITE_OK && a[0]==2;
+static int dShmLock(sqlite3_file *pFile, int offset, int n, int flags){
+  DiskFile *f = (DiskFile*)pFile;
+  unsigned mask = ((1u<<n)-1)<<offset;
+  int writes = flags==(SQLITE_SHM_LOCK|SQLITE_SHM_EXCLUSIVE) && isWrite(f, offset, n);
+  int rc;
+  if( writes && (rc = hold(f))!=SQLITE_OK ) return rc;
+  rc = REAL(f)->pMethods->xShmLock(REAL(f), offset, n, flags);
+  if( writes ){
+    if( rc==SQLITE_OK ) f->mHold |= mask; else letGo(f);
+  }
+  if( flags==(SQLITE_SHM_LOCK|SQLITE_SHM_SHARED) && rc==SQLITE_OK ) f->mShared |= mask;
+  if( flags==(SQLITE_SHM_UNLOCK|SQLITE_SHM_SHARED) ) f->mShared &= ~mask;
+  if( flags==(SQLITE_SHM_UNLOCK|SQLITE_SHM_EXCLUSIVE) && (f->mHold & mask) ){
+    f->mHold &= ~mask;
+    letGo(f);
+  }
+  return rc;
 }
 
 /*
@@ -202,34 +250,39 @@ static int isWAL(DiskFile *f){
 ** a server from loading it, and never keeps a lock that it does not need. As in
 ** vfs.c, the answer is what holds instead.
 */
-static int dPragma(DiskFile *f, char **azArg){
-  const char *zName = azArg[1], *zArg = azArg[2];
-  int e = 0;
-  if( zArg==0 || zArg[0]==0 ) return SQLITE_NOTFOUND;
-  if( sqlite3_stricmp(zName, "locking_mode")==0 ){
+static int dPragma(char **azArg){
+  memvfsPragmaWal(azArg);
+  if( azArg[2] && sqlite3_stricmp(azArg[1], "locking_mode")==0 ){
     azArg[0] = sqlite3_mprintf("normal");
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
-  if( sqlite3_stricmp(zName, "journal_mode")!=0 ) return SQLITE_NOTFOUND;
-  while( e<=MODE_WAL && sqlite3_strnicmp(zArg, azMode[e], (int)strlen(zArg))!=0 ) e++;
-  if( e<MODE_WAL ) f->eMode = e;
-  if( e!=MODE_WAL || isWAL(f) ) return SQLITE_NOTFOUND;
-  azArg[0] = sqlite3_mprintf("%s", azMode[f->eMode]);
-  return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
+  return SQLITE_NOTFOUND;
 }
 
 static int dFileControl(sqlite3_file *pFile, int op, void *pArg){
-  if( op==SQLITE_FCNTL_PRAGMA ){
-    int rc = dPragma((DiskFile*)pFile, pArg);
-    if( rc!=SQLITE_NOTFOUND ) return rc;
+  int rc;
+  if( op==SQLITE_FCNTL_PDB ) ((DiskFile*)pFile)->db = *(sqlite3**)pArg;
+  if( op==SQLITE_FCNTL_PRAGMA && (rc = dPragma(pArg))!=SQLITE_NOTFOUND ) return rc;
+  rc = REAL(pFile)->pMethods->xFileControl(REAL(pFile), op, pArg);
+  if( op==SQLITE_FCNTL_VFSNAME && rc==SQLITE_OK ){
+    *(char**)pArg = sqlite3_mprintf(MEMVFS_DISK_NAME "/%z", *(char**)pArg);
   }
-  return REAL(pFile)->pMethods->xFileControl(REAL(pFile), op, pArg);
+  return rc;
+}
+
+/* A pager that takes no locks (nolock=1) has asked nobody whether it may write. */
+static int dWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){
+  if( ((DiskFile*)p)->nHold==0 ) return SQLITE_READONLY;
+  return REAL(p)->pMethods->xWrite(REAL(p), pBuf, n, iOfst);
+}
+
+static int dTruncate(sqlite3_file *p, sqlite3_int64 n){
+  if( ((DiskFile*)p)->nHold==0 ) return SQLITE_READONLY;
+  return REAL(p)->pMethods->xTruncate(REAL(p), n);
 }
 
 /* The others are the real file's own. */
 static int dRead(sqlite3_file *p, void *pBuf, int n, sqlite3_int64 iOfst){ return REAL(p)->pMethods->xRead(REAL(p), pBuf, n, iOfst); }
-static int dWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){ return REAL(p)->pMethods->xWrite(REAL(p), pBuf, n, iOfst); }
-static int dTruncate(sqlite3_file *p, sqlite3_int64 n){ return REAL(p)->pMethods->xTruncate(REAL(p), n); }
 static int dSync(sqlite3_file *p, int flags){ return REAL(p)->pMethods->xSync(REAL(p), flags); }
 static int dFileSize(sqlite3_file *p, sqlite3_int64 *pn){ return REAL(p)->pMethods->xFileSize(REAL(p), pn); }
 static int dCheckReservedLock(sqlite3_file *p, int *pRes){ return REAL(p)->pMethods->xCheckReservedLock(REAL(p), pRes); }
@@ -260,18 +313,31 @@ static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
   return &aMethods[p->iVersion>=2 && p->xShmMap];
 }
 
-int memvfsDiskOpen(const char *zName, sqlite3_file *pFile, int flags, int *pOut){
+/*
+** Opens a database file. other: SQLITE_NOTFOUND if a store of that name has come
+** in between. From the moment that the file is counted, none can come.
+*/
+int memvfsDiskOpen(const char *zName, int other, sqlite3_file *pFile, int flags, int *pOut){
   DiskFile *f = (DiskFile*)pFile;
   sqlite3_mutex *mutex = memvfsNamesMutex();
-  int got = flags, rc;
+  int got = flags, i, rc;
   memset(f, 0, sizeof(*f));
   f->tool = sqlite3_uri_boolean(zName, MEMVFS_DISK_PARAM, 0);
   sqlite3_mutex_enter(mutex);
   f->pName = nameOf(zName);
+  for(i=0; f->pName && !f->tool && f->pName->loading==LOAD_WAITS && i<OPEN_WAIT; i++){
+    sqlite3_mutex_leave(mutex);
+    (void)pReal->xSleep(pReal, 1000);
+    sqlite3_mutex_enter(mutex);
+    f->pName = nameOf(zName);
+  }
   if( f->pName==0 ){
     rc = SQLITE_NOMEM;
   }else if( f->pName->loading && !f->tool ){
     rc = SQLITE_BUSY;
+  }else if( other && memvfsHasStore(zName) ){
+    rc = SQLITE_NOTFOUND;
+    nameRelease(f->pName);
   }else{
     rc = SQLITE_OK;
     f->pName->nFile++;
@@ -301,7 +367,7 @@ int memvfsDiskOpen(const char *zName, sqlite3_file *pFile, int flags, int *pOut)
 static int kOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
   (void)pVfs;
   pFile->pMethods = 0;
-  if( zName && (flags & SQLITE_OPEN_MAIN_DB) ) return memvfsDiskOpen(zName, pFile, flags, pOut);
+  if( zName && (flags & SQLITE_OPEN_MAIN_DB) ) return memvfsDiskOpen(zName, 0, pFile, flags, pOut);
   return pReal->xOpen(pReal, zName, pFile, flags, pOut);
 }
 

@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/cgo"
+	"sync"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -33,7 +35,8 @@ const DiskParam = C.MEMVFS_DISK_PARAM
 // statement, by whatever goroutine runs it, without a lock of the engine.
 type DiskHooks interface {
 	// LockDisk is called before a connection writes to the database file at path, once
-	// for each write transaction. An error that is a sqlite3.Error is what SQLite gets.
+	// for each write transaction. An error that has a sqlite3.Error in it is what SQLite
+	// gets.
 	// create: the file is the main database of a tool, and so may have a lock file.
 	LockDisk(path string, create bool) error
 
@@ -49,17 +52,49 @@ func SetDiskHooks(h DiskHooks) { diskHooks.Store(&h) }
 // Register makes both VFSs known to SQLite, if they are not. NewStore does it as well.
 func Register() error { return register() }
 
-// ErrDiskInUse is the error of BeginLoad when its context ends.
-var ErrDiskInUse = errors.New("a connection of this process has the file attached, or reads or writes it in a transaction")
+// ErrDiskInUse is wrapped by a [DiskInUseError].
+var ErrDiskInUse = errors.New("this process works on the file on the disk")
 
-// loadPoll is how often BeginLoad looks again.
-const loadPoll = time.Millisecond
+// DiskInUseError is the error of a BeginLoad that has waited in vain.
+type DiskInUseError struct {
+	Path     string // of the file
+	Attached int    // connections of this process that have it attached from the disk
+	Locked   int    // connections of this process that have a transaction of it open
+	Err      error  // of the context
+}
 
-// BeginLoad waits until no connection of this process has the file at path attached, or
-// has a lock on it: the descriptors that Go opens and closes would drop these locks.
-// Until end is called, no connection gets a lock on the file (SQLITE_BUSY, at which
-// SQLite waits). The error wraps ErrDiskInUse and that of ctx, at whose end it looks
-// for the last time.
+func (e *DiskInUseError) Error() string {
+	switch {
+	case e.Attached > 0:
+		return fmt.Sprintf("%s: %d connections of this process have it attached from the disk (ATTACH); detach it before it is opened in memory: %v", e.Path, e.Attached, e.Err)
+	case e.Locked > 0:
+		return fmt.Sprintf("%s: %d connections of this process work on the file on the disk; end their transactions before it is opened in memory: %v", e.Path, e.Locked, e.Err)
+	}
+	return fmt.Sprintf("%s: it is being loaded already: %v", e.Path, e.Err)
+}
+
+// Unwrap returns ErrDiskInUse, SQLITE_BUSY and Err.
+func (e *DiskInUseError) Unwrap() []error {
+	return []error{ErrDiskInUse, sqlite3.Error{Code: sqlite3.ErrBusy}, e.Err}
+}
+
+// How BeginLoad waits. For loadWait it keeps others from attaching the file, or from
+// beginning a transaction, so that those under way come to an end; then it lets them
+// for as long. Connections that follow each other without a gap must not keep a load
+// from beginning, nor one that stays for long keep the others from going on.
+const (
+	loadPause = time.Millisecond
+	loadWait  = 50 * time.Millisecond
+)
+
+// BeginLoad is called before the file at path is read into a store. It waits
+// until no connection of this process has the file attached from the disk, or
+// has a lock of it. From then on such connections get SQLITE_BUSY, and no new one
+// attaches it, until end is called: when the store can be opened, or has failed
+// to.
+//
+// At the end of ctx the error is a [*DiskInUseError]. BeginLoad tries at least
+// once.
 func BeginLoad(ctx context.Context, path string) (end func(), err error) {
 	if err := register(); err != nil {
 		return nil, err
@@ -69,35 +104,39 @@ func BeginLoad(ctx context.Context, path string) (end func(), err error) {
 		return nil, err
 	}
 	name := C.CString(full)
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		ended := ctx.Err()
-		switch rc := C.memvfs_disk_load(name, 1); {
-		case rc == C.SQLITE_OK:
-			return func() {
-				C.memvfs_disk_load(name, 0)
-				C.free(unsafe.Pointer(name))
-			}, nil
-		case rc != C.SQLITE_BUSY:
-			err = fmt.Errorf("memvfs: load %s: %w", full, sqlite3.ErrNo(rc))
-		case ended != nil:
-			err = fmt.Errorf("%s: %w: %w", path, ErrDiskInUse, ended)
-		}
-		if err != nil {
+	end = sync.OnceFunc(func() {
+		C.memvfs_disk_load_end(name)
+		C.free(unsafe.Pointer(name))
+	})
+	turn := time.Now() // of which the wait was last changed
+	for wait := false; ; {
+		var attached, locked C.int
+		rc := C.memvfs_disk_load_begin(name, cbool(wait), &attached, &locked)
+		switch rc {
+		case C.SQLITE_OK:
+			return end, nil
+		case C.SQLITE_BUSY, C.SQLITE_MISUSE:
+		default:
 			C.free(unsafe.Pointer(name))
-			return nil, err
+			return nil, fmt.Errorf("memvfs: load %s: %w", full, sqlite3.ErrNo(rc))
 		}
-		timer.Reset(loadPoll)
 		select {
-		case <-timer.C:
+		case <-time.After(loadPause):
 		case <-ctx.Done():
+			if rc == C.SQLITE_BUSY {
+				C.memvfs_disk_load_end(name)
+			}
+			C.free(unsafe.Pointer(name))
+			return nil, &DiskInUseError{Path: full, Attached: int(attached), Locked: int(locked), Err: ctx.Err()}
+		}
+		if time.Since(turn) >= loadWait {
+			wait, turn = !wait, time.Now()
 		}
 	}
 }
 
 //export memvfsGoDiskLock
-func memvfsGoDiskLock(path *C.char, create C.int) C.int {
+func memvfsGoDiskLock(path *C.char, create C.int, db *C.sqlite3) C.int {
 	h := diskHooks.Load()
 	if h == nil {
 		return C.SQLITE_OK
@@ -105,6 +144,9 @@ func memvfsGoDiskLock(path *C.char, create C.int) C.int {
 	err := (*h).LockDisk(C.GoString(path), create != 0)
 	if err == nil {
 		return C.SQLITE_OK
+	}
+	if conn := C.memvfs_conn_handle(db); conn != 0 {
+		cgo.Handle(conn).Value().(Hooks).DiskRefused(err)
 	}
 	var e sqlite3.Error
 	switch {

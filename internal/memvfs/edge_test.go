@@ -237,9 +237,10 @@ type attachedHooks struct {
 	h *attachHooks
 }
 
-func (a *attachedHooks) LockWrite() error { a.h.locks++; return nil }
-func (a *attachedHooks) UnlockWrite()     { a.h.unlocks++ }
-func (a *attachedHooks) Detached()        { a.h.detached++ }
+func (a *attachedHooks) LockWrite() error  { a.h.locks++; return nil }
+func (a *attachedHooks) UnlockWrite()      { a.h.unlocks++ }
+func (a *attachedHooks) Detached()         { a.h.detached++ }
+func (a *attachedHooks) DiskRefused(error) {}
 
 // Ensure that a store that is attached to a linked connection has a link of its
 // own, which asks for the lock of that store, and ends with the ATTACH; that it

@@ -261,6 +261,7 @@ void memvfsBacklog(memvfs_store*);            /* [m] */
 /* store.c */
 sqlite3_mutex *memvfsNamesMutex(void);
 int memvfsIsCompanion(const char *z);         /* No lock */
+int memvfsHasStore(const char *zName);        /* Under memvfsNamesMutex */
 int memvfsOpen(const char *zName, int64_t number, MemFile*);
 void memvfsClose(MemFile*);
 uint64_t memvfsSeen(MemFile*);                /* Epoch up to which the file sees versions */
@@ -276,10 +277,14 @@ int memvfsCommit(MemFile*);
 int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */
 void memvfsJournalOpen(sqlite3_file*, MemFile*);
 
+/* vfs.c */
+void memvfsPragmaWal(char **azArg);
+
 /* disk.c */
 int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks);
 int memvfsDiskSize(void);                     /* Bytes of its sqlite3_file */
-int memvfsDiskOpen(const char *zName, sqlite3_file*, int flags, int *pOut);
+int memvfsDiskOpen(const char *zName, int other, sqlite3_file*, int flags, int *pOut);
+int memvfsDiskAttached(const char *zPath);    /* Under memvfsNamesMutex. Opened, and no tool's main database */
 
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);

@@ -600,6 +600,7 @@ func (h *hooks) Cancelled() bool  { return h.cancelled() }
 
 func (h *hooks) Attach(any, *Conn) Hooks { return h }
 func (h *hooks) Detached()               {}
+func (h *hooks) DiskRefused(error)       {}
 
 // Ensure that a linked connection asks for the write lock when it comes to
 // write without it, tells when it is over, refuses to write when read-only,

@@ -12,10 +12,10 @@ extern void memvfsGoUnlock(uintptr_t);
 extern int memvfsGoCancelled(uintptr_t);
 extern uintptr_t memvfsGoAttach(uintptr_t, uintptr_t, memvfs_conn*);
 extern void memvfsGoDetached(uintptr_t);
-extern int memvfsGoDiskLock(char*, int);
+extern int memvfsGoDiskLock(char*, int, sqlite3*);
 extern void memvfsGoDiskUnlock(char*);
 
-static int diskLock(const char *z, int create){ return memvfsGoDiskLock((char*)z, create); }
+static int diskLock(const char *z, int create, sqlite3 *db){ return memvfsGoDiskLock((char*)z, create, db); }
 static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
 
 static int registerVFS(void){

@@ -56,8 +56,9 @@ typedef struct memvfs_hooks {
 
   /* A connection is about to write to the database file at zPath, on the disk.
   ** SQLITE_OK or an extended error code; xDiskUnlock is called when it has ended.
-  ** create: it is the main database of a tool, and has a lock file of its own. */
-  int (*xDiskLock)(const char *zPath, int create);
+  ** create: it is the main database of a tool, and has a lock file of its own.
+  ** Both may be NULL. */
+  int (*xDiskLock)(const char *zPath, int create, sqlite3 *db);
   void (*xDiskUnlock)(const char *zPath);
 } memvfs_hooks;
 
@@ -73,11 +74,18 @@ typedef struct memvfs_hooks {
 int memvfs_register(memvfs_hooks hooks);
 
 /*
-** Begins, or with begin 0 ends, a load of the database file at zPath. SQLITE_BUSY: a
-** connection of this process has it attached, or has a lock on it, or another load
-** runs. While a load runs, no connection gets a lock on the file: SQLITE_BUSY.
+** Begins a load of the database file at zPath, which is a path as
+** memvfs_full_pathname gives it. SQLITE_OK: until memvfs_disk_load_end no
+** connection of this process attaches it, and none gets a lock on it: SQLITE_BUSY.
+**
+** SQLITE_BUSY: *pnAttached connections of this process have it attached, or
+** *pnLocked have a lock on it, which is so in a transaction. Try again, or give up
+** by memvfs_disk_load_end. With wait no other attaches it until then, or gets a
+** lock on it when nobody has it attached.
+** SQLITE_MISUSE: another load has it. SQLITE_NOMEM.
 */
-int memvfs_disk_load(const char *zPath, int begin);
+int memvfs_disk_load_begin(const char *zPath, int wait, int *pnAttached, int *pnLocked);
+void memvfs_disk_load_end(const char *zPath);
 
 /* Writes the absolute path that SQLite will use for zName; a SQLite code. */
 int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
@@ -88,7 +96,8 @@ int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
 ** this VFS is an open of the store. maxBytes: the cap, 0 for none. owner:
 ** passed to the hooks; one that is not 0 has the store to itself, and opens
 ** are refused with SQLITE_BUSY, until memvfs_load_end.
-** SQLITE_MISUSE: a store of that name exists.
+** SQLITE_MISUSE: a store of that name exists. SQLITE_BUSY: the file of that name
+** is attached from the disk.
 */
 int memvfs_store_create(const char *zName, uint64_t maxBytes, uintptr_t owner, memvfs_store **ppStore);
 
@@ -214,6 +223,9 @@ int memvfs_conn_busy(memvfs_conn*);
 */
 void memvfs_conn_pin(memvfs_conn*);
 void memvfs_conn_unpin(memvfs_conn*);
+
+/* The handle of the link that the connection's main database has; 0: none. */
+uintptr_t memvfs_conn_handle(sqlite3*);
 
 /*
 ** Frees the link, of a main database or an attached store. The connection may

@@ -115,6 +115,7 @@ struct sqlite3_vfs {
 /* https://sqlite.org/c3ref/c_shm_exclusive.html */
 #define SQLITE_SHM_UNLOCK     1
 #define SQLITE_SHM_LOCK       2
+#define SQLITE_SHM_SHARED     4
 #define SQLITE_SHM_EXCLUSIVE  8
 
 /* https://sqlite.org/c3ref/c_iocap_atomic.html */

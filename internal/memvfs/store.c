@@ -98,7 +98,9 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, mem
   }
   if( pName ){
     rc = SQLITE_MISUSE;
-    if( atomic_load(&pName->pStore)==0 ){
+    if( memvfsDiskAttached(zName) ){
+      rc = SQLITE_BUSY;   /* The store would take its journal, which is on the disk, for one of its own */
+    }else if( atomic_load(&pName->pStore)==0 ){
       s->pName = pName;
       atomic_store(&pName->pStore, s);
       rc = SQLITE_OK;
@@ -146,6 +148,11 @@ int memvfs_store_destroy(memvfs_store *s){
 
 int64_t memvfs_store_number(const memvfs_store *s){
   return s->number;
+}
+
+int memvfsHasStore(const char *z){
+  Name *p = nameFind(z, (int)strlen(z));
+  return p && atomic_load(&p->pStore)!=0;
 }
 
 /*

@@ -112,13 +112,30 @@ static int fCheckReservedLock(sqlite3_file *pFile, int *pRes){
   return SQLITE_OK;
 }
 
+/* Whether that is a journal mode, or the beginning of its name, which SQLite takes for it: "o" is OFF. */
+static int isMode(const char *zArg, const char *zMode){
+  return zArg[0] && sqlite3_strnicmp(zArg, zMode, (int)strlen(zArg))==0;
+}
+
+/*
+** Makes PRAGMA journal_mode=WAL the question for the mode, as which SQLite takes
+** every word that is no mode. Without a schema it would be for all databases of
+** the connection, though only the main file hears of it.
+*/
+void memvfsPragmaWal(char **azArg){
+  if( azArg[2] && sqlite3_stricmp(azArg[1], "journal_mode")==0 && isMode(azArg[2], "wal") ){
+    memset(azArg[2], '?', strlen(azArg[2]));
+  }
+}
+
 /*
 ** Pragmas that would break what a store promises are answered here with what
 ** holds instead, as SQLite itself does for a journal mode it cannot have:
 **
 **   locking_mode   A connection that never gives its lock back would stop
 **                  every writer, and never see what others write.
-**   journal_mode   OFF would leave half a statement behind when it fails.
+**   journal_mode   OFF would leave half a statement behind when it fails. WAL is
+**                  not to be had, nor for the files of the disk attached to it.
 */
 static int fPragma(MemFile *f, char **azArg){
   const char *zName = azArg[1], *zArg = azArg[2];
@@ -127,10 +144,8 @@ static int fPragma(MemFile *f, char **azArg){
     azArg[0] = sqlite3_mprintf("normal");
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
-  /* SQLite takes the beginning of a mode's name for the mode: "o" is OFF. */
-  if( sqlite3_stricmp(zName, "journal_mode")==0 && zArg[0]
-   && sqlite3_strnicmp(zArg, "off", (int)strlen(zArg))==0
-  ){
+  memvfsPragmaWal(azArg);
+  if( sqlite3_stricmp(zName, "journal_mode")==0 && isMode(zArg, "off") ){
     azArg[0] = sqlite3_mprintf("truncate");
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
@@ -243,6 +258,26 @@ static int64_t wanted(const char *zName){
   return number ? number : -1;   /* No store has that one */
 }
 
+/*
+** Opens a file of a store. SQLITE_NOTFOUND: there is none of that name, and the
+** connection did not ask for a certain one.
+*/
+static int openStore(const char *zName, sqlite3_file *pFile, int flags, int *pOut){
+  int64_t number = wanted(zName);
+  int rc = memvfsOpen(zName, number, (MemFile*)pFile);
+  /* A connection of a store that is closed must not get the file under it. */
+  if( rc==SQLITE_NOTFOUND && number ) return SQLITE_CANTOPEN;
+  if( rc!=SQLITE_OK ) return rc;
+  if( sqlite3_uri_boolean(zName, "immutable", 0) || sqlite3_uri_boolean(zName, "nolock", 0) ){
+    /* The pager would take no lock, and so see no state: an empty file. */
+    memvfsClose((MemFile*)pFile);
+    return SQLITE_CANTOPEN;
+  }
+  if( pOut ) *pOut = flags;
+  pFile->pMethods = &fileMethods;
+  return SQLITE_OK;
+}
+
 static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
   (void)pVfs;
   /* "The only way to prevent a call to xClose following a failed
@@ -250,32 +285,23 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
   ** sqlite3_file.pMethods element to NULL" (https://sqlite.org/c3ref/io_methods.html) */
   pFile->pMethods = 0;
   if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
-    int64_t number = wanted(zName);
-    int rc = memvfsOpen(zName, number, (MemFile*)pFile);
-    if( rc==SQLITE_OK && (sqlite3_uri_boolean(zName, "immutable", 0) || sqlite3_uri_boolean(zName, "nolock", 0)) ){
-      /* The pager would take no lock, and so see no state: an empty file. */
-      memvfsClose((MemFile*)pFile);
-      rc = SQLITE_CANTOPEN;
-    }
-    if( rc==SQLITE_OK ){
-      if( pOut ) *pOut = flags;
-      pFile->pMethods = &fileMethods;
-    }
-    /* A connection of a store that is closed must not get the file under it. */
-    if( rc==SQLITE_NOTFOUND && number ) return SQLITE_CANTOPEN;
-    if( rc!=SQLITE_NOTFOUND ) return rc;
-    return memvfsDiskOpen(zName, pFile, flags, pOut);
-  }else if( zName && (flags & SQLITE_OPEN_MAIN_JOURNAL) ){
+    int rc;
+    do{
+      rc = openStore(zName, pFile, flags, pOut);
+      if( rc==SQLITE_NOTFOUND ) rc = memvfsDiskOpen(zName, 1, pFile, flags, pOut);
+    }while( rc==SQLITE_NOTFOUND );   /* A store was made, or loaded, in between */
+    return rc;
+  }
+  if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) ){
     sqlite3_file *pMain = sqlite3_database_file_object(zName);
     if( pMain->pMethods==&fileMethods ){
+      /* A store that is attached to a database on the disk can be asked for a
+      ** log in an exclusive locking mode, which fPragma() does not see. */
+      if( flags & SQLITE_OPEN_WAL ) return SQLITE_CANTOPEN;
       if( pOut ) *pOut = flags;
       memvfsJournalOpen(pFile, (MemFile*)pMain);
       return SQLITE_OK;
     }
-  }else if( zName && (flags & SQLITE_OPEN_WAL) && memvfsIsCompanion(zName) ){
-    /* A store that is attached to a database on the disk can be asked for a
-    ** log in an exclusive locking mode, which fPragma() does not see. */
-    return SQLITE_CANTOPEN;
   }
   return pDefault->xOpen(pDefault, zName, pFile, flags, pOut);
 }

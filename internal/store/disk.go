@@ -5,7 +5,9 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -23,60 +25,108 @@ func init() { memvfs.SetDiskHooks(&disk) }
 var disk = diskLocks{held: make(map[string]*diskLock)}
 
 type diskLocks struct {
-	mu   sync.Mutex           // held for the length of a system call; no lock is taken under it
+	mu   sync.Mutex           // held for some system calls; of other locks only registry.mu is taken under it
 	held map[string]*diskLock // by path; guarded by mu
 }
 
-// diskLock is a share of the lock of one file. Guarded by diskLocks.mu.
+// diskLock is this process's share of the lock of one file. Guarded by diskLocks.mu.
 type diskLock struct {
-	lock  *proclock.Lock
-	count int // write transactions that need it
+	locks  []*proclock.Lock // one; a second if the first was taken without a lock file
+	create bool             // the lock file has been made
+	count  int              // write transactions that need it
 }
 
 // Errors for SQLite of a write to a file on the disk.
 var (
-	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                                // it is being recovered: try again
+	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                                // it is being recovered, loaded or given up: try again
 	errDiskReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly}                                            // nothing can be written here, or a server has what is attached
 	errDiskOwned    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyCantLock} // a server has it: a tool looks again whether it has gone
 	errDiskMoved    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved}  // it is not the database any more
 	errDiskLock     = sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrLock}           // the lock cannot be had, for a reason that may pass
 )
 
-// LockDisk implements memvfs.DiskHooks.
+// errLogBeside is the reason of errDiskMoved.
+var errLogBeside = errors.New("a server that crashed has left its log beside the file, which is not all of the database without it; open the database, or run sqlite-mem recover")
+
+// diskError is the reason why a file cannot be written, and what SQLite is told.
+type diskError struct {
+	error
+	code sqlite3.Error
+}
+
+func (e *diskError) Unwrap() []error { return []error{e.error, e.code} }
+
+// LockDisk implements memvfs.DiskHooks. Its errors wrap a sqlite3.Error, and an
+// *proclock.OwnedError if that is the reason.
 func (d *diskLocks) LockDisk(path string, create bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l := d.held[path]; l != nil {
+	l := d.held[path]
+	if l != nil && (l.create || !create) {
 		l.count++ // no server can have come meanwhile
 		return nil
 	}
+	lock, err := share(path, create)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		l = &diskLock{}
+		d.held[path] = l
+	}
+	l.locks = append(l.locks, lock)
+	l.create = create
+	l.count++
+	return nil
+}
+
+// share takes a share of the process lock, and makes sure that the file is all of the
+// database.
+func share(path string, create bool) (*proclock.Lock, error) {
 	lock, err := proclock.AcquireShared(path, create)
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
 		switch {
-		case owned.Role != proclock.Server:
-			return errDiskBusy
+		case owned.Role != proclock.Server, owned.PID == os.Getpid() && !serves(path):
+			return nil, &diskError{owned, errDiskBusy}
 		case create:
-			return errDiskOwned
+			return nil, &diskError{owned, errDiskOwned}
 		}
-		return errDiskReadOnly
+		return nil, &diskError{owned, errDiskReadOnly}
 	}
 	if err != nil {
 		if proclock.ReadOnly(err) {
-			return errDiskReadOnly
+			return nil, &diskError{err, errDiskReadOnly}
 		}
-		return errDiskLock
+		return nil, &diskError{err, errDiskLock}
 	}
 	// A server that came and crashed since the file was opened may have left a log. What
 	// is written now would part the two.
-	if pending, err := snapshot.LogPending(path); err != nil || pending {
-		_ = lock.Release() // of a shared lock: nothing is written
-		if err != nil {
-			return errDiskLock
-		}
-		return errDiskMoved
+	pending, err := snapshot.LogPending(path)
+	if err == nil && !pending {
+		return lock, nil
 	}
-	d.held[path] = &diskLock{lock: lock, count: 1}
-	return nil
+	_ = lock.Release() // of a shared lock: nothing is written
+	if err != nil {
+		return nil, &diskError{err, errDiskLock}
+	}
+	return nil, &diskError{fmt.Errorf("%s: %w", path, errLogBeside), errDiskMoved}
+}
+
+// serves reports whether this process has the file in a store, and does not just load it
+// or give it up: then it has the process lock for a moment only.
+func serves(path string) bool {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	e := registry.entries[Options{Path: path}.key()]
+	if e == nil {
+		return false
+	}
+	select {
+	case <-e.ready:
+		return !e.closing
+	default:
+		return false
+	}
 }
 
 // UnlockDisk implements memvfs.DiskHooks.
@@ -86,7 +136,9 @@ func (d *diskLocks) UnlockDisk(path string) {
 	l := d.held[path]
 	if l.count--; l.count == 0 {
 		delete(d.held, path)
-		_ = l.lock.Release() // of a shared lock: nothing is written
+		for _, lock := range l.locks {
+			_ = lock.Release() // of a shared lock: nothing is written
+		}
 	}
 }
 

@@ -1,0 +1,125 @@
+//go:build cgo
+
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+)
+
+func diskFile(t *testing.T) string {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	return filepath.Join(dir, "disk.db")
+}
+
+func canceled() context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel()
+	return ctx
+}
+
+func lockCode(err error) (sqlite3.ErrNo, sqlite3.ErrNoExtended) {
+	var e sqlite3.Error
+	errors.As(err, &e)
+	return e.Code, e.ExtendedCode
+}
+
+// Ensure that the writers of a file share one lock while any of them writes, that
+// what is attached makes no lock file, and that a tool beside it still does.
+func TestLockDisk_shares(t *testing.T) {
+	path := diskFile(t)
+	owner := func() error {
+		// A server that comes waits while tools have a share; it does not here.
+		l, err := proclock.Acquire(canceled(), path, proclock.Server)
+		if err == nil {
+			require.NoError(t, l.Release())
+		}
+		return err
+	}
+	require.NoError(t, disk.LockDisk(path, false))
+	require.NoFileExists(t, path+".lock")
+	require.NoError(t, disk.LockDisk(path, true))
+	require.FileExists(t, path+".lock")
+	require.Error(t, owner())
+	require.NoError(t, disk.LockDisk(path, false))
+	disk.UnlockDisk(path)
+	disk.UnlockDisk(path)
+	require.Error(t, owner(), "one is left")
+	disk.UnlockDisk(path)
+	require.NoError(t, owner())
+	require.Empty(t, disk.held)
+
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				if err := disk.LockDisk(path, (g+i)%2 == 0); err != nil {
+					t.Error(err)
+					continue
+				}
+				disk.UnlockDisk(path)
+			}
+		})
+	}
+	wg.Wait()
+	require.Empty(t, disk.held)
+	require.NoError(t, owner())
+}
+
+// Ensure that a file is not written beside a server, this process's own included,
+// nor beside the log of one that crashed; that a recovery, and a store that is just
+// loaded or given up, are waited for; and that the reason is told.
+func TestLockDisk_refused(t *testing.T) {
+	opts := options(t)
+	refused := func(code sqlite3.ErrNo, ext sqlite3.ErrNoExtended) error {
+		t.Helper()
+		var last error
+		for _, create := range []bool{true, false} {
+			last = disk.LockDisk(opts.Path, create)
+			gotCode, gotExt := lockCode(last)
+			require.Equal(t, code, gotCode, "%v", last)
+			require.Equal(t, ext, gotExt, "%v", last)
+			require.Empty(t, disk.held)
+		}
+		return last
+	}
+	s := mustOpen(t, opts)
+	err := refused(sqlite3.ErrReadonly, 0)
+	var owned *proclock.OwnedError
+	require.ErrorAs(t, err, &owned)
+	require.Equal(t, os.Getpid(), owned.PID)
+	s.entry.closing = true
+	refused(sqlite3.ErrBusy, 0)
+	s.entry.closing = false
+	require.NoError(t, s.Release())
+
+	for _, role := range []proclock.Role{proclock.Recovery, proclock.Server} {
+		l, err := proclock.Acquire(ctx, opts.Path, role)
+		require.NoError(t, err)
+		refused(sqlite3.ErrBusy, 0) // it is this process's, which serves nothing
+		require.NoError(t, l.Release())
+	}
+
+	require.NoError(t, os.WriteFile(opts.Path+"-memwal", []byte("what a server has left, whatever it is"), 0o600))
+	err = refused(sqlite3.ErrReadonly, sqlite3.ErrReadonlyDbMoved)
+	require.ErrorIs(t, err, errLogBeside)
+	require.ErrorContains(t, err, opts.Path)
+	require.NoError(t, os.Remove(opts.Path+"-memwal"))
+
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	require.NoError(t, os.Mkdir(opts.Path+".lock", 0o700))
+	refused(sqlite3.ErrIoErr, sqlite3.ErrIoErrLock)
+	require.NoError(t, os.Remove(opts.Path+".lock"))
+	require.NoError(t, disk.LockDisk(opts.Path, true))
+	disk.UnlockDisk(opts.Path)
+}
