@@ -5,6 +5,7 @@ package driver
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
@@ -132,4 +133,14 @@ func (c *conn) reading() bool {
 		}
 	}
 	return c.link.Reading()
+}
+
+// explainAttach adds the reason to the error of an ATTACH with cache=shared, of which
+// the engine can tell SQLite a code only.
+func explainAttach(err error) error {
+	e, ok := err.(sqlite3.Error)
+	if !ok || e.Code != sqlite3.ErrCantOpen || !strings.Contains(e.Error(), "cache=shared") {
+		return err
+	}
+	return fmt.Errorf("sqlite-mem: ATTACH with cache=shared is refused, as SQLite does not tell the connections of a shared cache apart; leave it out, databases in memory are shared anyway: %w", e)
 }

@@ -576,3 +576,29 @@ func TestAttach_namedMemory(t *testing.T) {
 	require.Error(t, err)
 	require.NoError(t, conn.Close())
 }
+
+// Ensure that ATTACH with cache=shared is refused, with the reason, for a database in
+// memory and for a file on the disk, and in the role of a tool; and that the connection
+// works on.
+func TestAttach_sharedCache(t *testing.T) {
+	_, _, conn, inMemory := attached(t)
+	defer conn.Close()
+	disk := testdb.Path(t)
+	testdb.Exec(t, testdb.Plain(t, disk), "CREATE TABLE u(x)")
+	toolDB := testdb.Open(t, testdb.Path(t)+"?sqlite_role=tool")
+	testdb.Exec(t, toolDB, "CREATE TABLE t(x)")
+	tool, err := toolDB.Conn(ctx)
+	require.NoError(t, err)
+	defer tool.Close()
+	for _, c := range []*sql.Conn{conn, tool} {
+		for _, path := range []string{inMemory, disk} {
+			for _, query := range []string{"ATTACH ? AS x", "SELECT 1; ATTACH ? AS x"} {
+				_, err := c.ExecContext(ctx, query, "file:"+path+"?cache=shared")
+				require.Equal(t, sqlite3.ErrCantOpen, code(err), "%v", err)
+				require.ErrorContains(t, err, "cache=shared is refused")
+			}
+			testdb.Exec(t, c, "ATTACH ? AS x", "file:"+path+"?cache=private")
+			testdb.Exec(t, c, "SELECT count(*) FROM x.u; DETACH x")
+		}
+	}
+}

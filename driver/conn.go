@@ -160,6 +160,9 @@ func (c *conn) do(ctx context.Context, f func() error) error {
 	c.running = true
 	defer c.panicked()
 	err := f()
+	if err != nil {
+		err = explainAttach(err)
+	}
 	if c.elsewhere {
 		err = c.takeBack(err)
 	}

@@ -141,10 +141,11 @@
 // database, written under its own write lock, and alive while it is attached.
 // Of two transactions that would wait for each other for ever, having attached
 // each other's databases, the second is refused with SQLITE_BUSY at once. A file
-// that is not in memory is attached from the disk, and locked as SQLite does it. If
-// another process serves it, it cannot be written. While it is attached it is not
-// loaded: the load waits for _busy_timeout, then fails with SQLITE_BUSY. A named
-// database in memory is attached by its name, file:NAME?mode=memory&cache=shared.
+// that is not in memory is attached from the disk, and locked as SQLite does it. While
+// another process serves it, it can be read, and a write is refused by an [OwnedError].
+// While it is attached it is not loaded: the load waits for _busy_timeout, then fails
+// with SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in
+// memory, file:NAME?mode=memory&cache=shared, which is attached by that name.
 //
 // A transaction over several databases in memory is committed in all of them or
 // in none. On the disk each has its own file and its own log: a crash may keep

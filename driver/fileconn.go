@@ -112,7 +112,7 @@ func (c *fileConn) backup(ctx context.Context, path string) error {
 func (c *fileConn) explain(err error) error {
 	e, ok := err.(sqlite3.Error)
 	if !ok || e.Code != sqlite3.ErrReadonly {
-		return err
+		return explainAttach(err)
 	}
 	if e.ExtendedCode == sqlite3.ErrReadonlyDbMoved {
 		c.stale = true

@@ -367,6 +367,7 @@ int memvfsDiskOpen(const char *zName, int other, sqlite3_file *pFile, int flags,
 static int kOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int flags, int *pOut){
   (void)pVfs;
   pFile->pMethods = 0;
+  if( zName && (flags & SQLITE_OPEN_MAIN_DB) && memvfsSharedCache(zName) ) return SQLITE_CANTOPEN;
   if( zName && (flags & SQLITE_OPEN_MAIN_DB) ) return memvfsDiskOpen(zName, 0, pFile, flags, pOut);
   return pReal->xOpen(pReal, zName, pFile, flags, pOut);
 }

@@ -319,6 +319,25 @@ func TestDisk_nolock(t *testing.T) {
 	plain.close()
 }
 
+// Ensure that no file is opened with SQLite's shared cache, neither a store's nor
+// one of the disk, and neither as the main database nor by ATTACH.
+func TestDisk_sharedCache(t *testing.T) {
+	recordDisk(t)
+	s, path := newStore(t, 0), diskPath(t)
+	c := open(t, s)
+	tool := openDisk(t, path, "")
+	for _, name := range []string{s.Path(), path} {
+		for _, params := range []string{"cache=shared", "mode=rw&cache=shared", "cache=private&cache=shared", "cache=shared&vfs=" + DiskName} {
+			require.Equal(t, sqlite3.ErrCantOpen, code(c.try("ATTACH ? AS x", "file:"+name+"?"+params)), params)
+			require.Equal(t, sqlite3.ErrCantOpen, code(tool.try("ATTACH ? AS x", "file:"+name+"?"+params)), params)
+		}
+		c.exec("ATTACH ? AS x", "file:"+name+"?cache=private")
+		c.exec("DETACH x")
+	}
+	c.close()
+	tool.close()
+}
+
 // Ensure that a load waits until the file is attached no more and no transaction
 // has a lock of it, that while it runs nobody gets one, and that it is refused
 // with SQLITE_BUSY at the end of its context.

@@ -278,6 +278,7 @@ int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */
 void memvfsJournalOpen(sqlite3_file*, MemFile*);
 
 /* vfs.c */
+int memvfsSharedCache(const char *zName);
 void memvfsPragmaWal(char **azArg);
 
 /* disk.c */

@@ -259,6 +259,22 @@ static int64_t wanted(const char *zName){
 }
 
 /*
+** Whether the URI asks for SQLite's shared cache. Then several connections have
+** one file, and which of them writes, or waits, or is to be asked, cannot be told.
+** (SQLite does not pass SQLITE_OPEN_SHAREDCACHE on to a VFS. Of a parameter that is
+** given twice the last one counts, sqlite3_uri_parameter() finds the first.)
+*/
+int memvfsSharedCache(const char *zName){
+  const char *zKey = zName + strlen(zName) + 1;
+  while( zKey[0] ){
+    const char *zValue = zKey + strlen(zKey) + 1;
+    if( strcmp(zKey, "cache")==0 && strcmp(zValue, "shared")==0 ) return 1;
+    zKey = zValue + strlen(zValue) + 1;
+  }
+  return 0;
+}
+
+/*
 ** Opens a file of a store. SQLITE_NOTFOUND: there is none of that name, and the
 ** connection did not ask for a certain one.
 */
@@ -286,6 +302,7 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
   pFile->pMethods = 0;
   if( zName && (flags & SQLITE_OPEN_MAIN_DB) ){
     int rc;
+    if( memvfsSharedCache(zName) ) return SQLITE_CANTOPEN;
     do{
       rc = openStore(zName, pFile, flags, pOut);
       if( rc==SQLITE_NOTFOUND ) rc = memvfsDiskOpen(zName, 1, pFile, flags, pOut);
