@@ -602,3 +602,60 @@ func TestAttach_sharedCache(t *testing.T) {
 		}
 	}
 }
+
+// Ensure that a transaction begun with BEGIN IMMEDIATE reads all attached databases as of
+// one moment, while transactions change them together. (A transaction that only reads
+// sees each at a moment of its own.)
+func TestAttach_oneMoment(t *testing.T) {
+	_, _, writer, otherPath := attached(t)
+	mainPath := testdb.Text(t, writer, "SELECT file FROM pragma_database_list WHERE name='main'")
+	testdb.Exec(t, writer, "CREATE TABLE main.n(x); CREATE TABLE o.n(x); INSERT INTO main.n VALUES(0); INSERT INTO o.n VALUES(0)")
+	again := testdb.Open(t, mainPath)
+	reader, err := again.Conn(ctx)
+	require.NoError(t, err)
+	testdb.Exec(t, reader, "ATTACH ? AS o", otherPath)
+
+	stop := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			if _, err := writer.ExecContext(ctx, "BEGIN IMMEDIATE; UPDATE main.n SET x=x+1; UPDATE o.n SET x=x+1; COMMIT"); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	last := ""
+	changes := 0
+	for i := range 300 {
+		var tx *sql.Tx
+		if i%2 == 0 {
+			testdb.Exec(t, reader, "BEGIN IMMEDIATE")
+		} else {
+			tx, err = reader.BeginTx(ctx, nil)
+			require.NoError(t, err)
+		}
+		x := testdb.Text(t, reader, "SELECT x FROM main.n")
+		require.Equal(t, x, testdb.Text(t, reader, "SELECT x FROM o.n"))
+		if tx != nil {
+			require.NoError(t, tx.Commit())
+		} else {
+			testdb.Exec(t, reader, "COMMIT")
+		}
+		if x != last {
+			changes++
+		}
+		last = x
+	}
+	close(stop)
+	require.NoError(t, <-done)
+	require.Positive(t, changes)
+	require.NoError(t, reader.Close())
+	require.NoError(t, writer.Close())
+}

@@ -147,6 +147,11 @@
 // with SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in
 // memory, file:NAME?mode=memory&cache=shared, which is attached by that name.
 //
+// A statement, and a transaction that only reads, sees each attached database as of a
+// moment of its own: of a transaction that changes two, it may see the one change and
+// not the other. One that has begun with BEGIN IMMEDIATE, as BeginTx does unless it is
+// read-only or _txlock says otherwise, sees all of them as of one moment.
+//
 // A transaction over several databases in memory is committed in all of them or
 // in none. On the disk each has its own file and its own log: a crash may keep
 // the transaction in one and lose it in another, unless COMMIT had returned and
