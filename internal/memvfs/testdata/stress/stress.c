@@ -1,7 +1,7 @@
 /*
 ** The engine under sanitizers: see the script beside this file.
 **
-**   stress slab|unit|conform|model|alloc|threads SEED OPERATIONS
+**   stress slab|unit|conform|model|alloc|differ|threads SEED OPERATIONS
 */
 #include <sys/mman.h>
 #include <unistd.h>
@@ -99,11 +99,11 @@ static void noUnlock(uintptr_t h){ (void)h; }
 static int hookCancelled(uintptr_t h){ return (int)h; }
 
 int main(int argc, char **argv){
-  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled, 0, 0 };   /* Nothing is attached */
+  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled, 0, 0, 0, 0 };   /* Nothing is attached by a link, files may be written */
   uint64_t seed;
   int n;
   if( argc!=4 || (zDir = getenv("STRESS_DIR"))==0 ){
-    fprintf(stderr, "usage: STRESS_DIR=dir %s slab|unit|conform|model|alloc|threads seed operations\n", argv[0]);
+    fprintf(stderr, "usage: STRESS_DIR=dir %s slab|unit|conform|model|alloc|differ|threads seed operations\n", argv[0]);
     return 2;
   }
   seed = strtoull(argv[2], 0, 10);
@@ -121,6 +121,7 @@ int main(int argc, char **argv){
   else if( strcmp(argv[1], "conform")==0 ) conformRun();
   else if( strcmp(argv[1], "model")==0 ) modelRun(seed, n);
   else if( strcmp(argv[1], "alloc")==0 ) allocRun(seed, n);
+  else if( strcmp(argv[1], "differ")==0 ) differRun(seed, n);
   else if( strcmp(argv[1], "threads")==0 ) threadsRun(seed, n);
   else return 2;
   sqlite3_shutdown();

@@ -39,5 +39,6 @@ void conformRun(void);
 memvfs_hooks threadsHooks(void);
 void threadsRun(uint64_t seed, int nOp);
 void allocRun(uint64_t seed, int nOp);
+void differRun(uint64_t seed, int nOp);
 
 #endif

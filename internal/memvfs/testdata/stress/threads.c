@@ -102,7 +102,7 @@ static void hookDetached(uintptr_t h){
 }
 
 memvfs_hooks threadsHooks(void){
-  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled, hookAttach, hookDetached };
+  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled, hookAttach, hookDetached, 0, 0 };
   return h;
 }
 
