@@ -207,8 +207,20 @@ func TestTool_crashMeanwhile(t *testing.T) {
 			server.must("exec INSERT INTO t VALUES(1)")
 		}
 		server.kill()
+		if round > 1 { // a read finds the log as well as a write
+			require.Equal(t, 3*round+2, count(t, tool))
+		}
 		testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
 		require.Equal(t, 3*(round+1), count(t, tool))
+	}
+}
+
+// Ensure that an error speaks of the owner's next save only if that is a server.
+func TestOwnedError_nextSave(t *testing.T) {
+	for role, says := range map[proclock.Role]bool{proclock.Server: true, proclock.Recovery: false, "": false} {
+		err := driver.NewOwnedError(&proclock.OwnedError{Path: "app.db", Role: role}, sqlite3.Error{Code: sqlite3.ErrReadonly})
+		require.Equal(t, says, strings.Contains(err.Error(), "next save"), "%q: %v", role, err)
+		require.Equal(t, sqlite3.ErrReadonly, code(err))
 	}
 }
 
