@@ -46,14 +46,20 @@ func size() int {
 // run runs an operation b.N times. ns/op is throughput; the percentiles are of
 // single operations.
 func run(b *testing.B, db workload.DB, op workload.Op, goroutines int, cancellable bool, retries func() int64) {
+	runBatch(b, db, op, 1, goroutines, cancellable, retries)
+}
+
+// runBatch is run for an operation that does several in a call.
+func runBatch(b *testing.B, db workload.DB, op workload.Op, batch, goroutines int, cancellable bool, retries func() int64) {
 	b.Run(fmt.Sprintf("cancellable=%v/goroutines=%d", cancellable, goroutines), func(b *testing.B) {
 		before := retries()
 		b.ResetTimer()
-		r, err := measure.Run(db, op, measure.Load{Goroutines: goroutines, Ops: int64(b.N), Cancellable: cancellable})
+		r, err := measure.Run(db, op, measure.Load{Goroutines: goroutines, Ops: int64(b.N), Batch: batch, Cancellable: cancellable})
 		b.StopTimer()
 		if err != nil {
 			b.Fatal(err)
 		}
+		b.ReportMetric(r.NsPerOp(), "ns/op") // a batch may have made more than b.N
 		for _, p := range measure.Percentiles {
 			b.ReportMetric(float64(r.Latencies.Percentile(p.Share)), p.Unit)
 		}
@@ -66,12 +72,18 @@ func run(b *testing.B, db workload.DB, op workload.Op, goroutines int, cancellab
 func BenchmarkContenders(b *testing.B) {
 	for _, c := range contender.General() {
 		b.Run(c.Name, func(b *testing.B) {
+			if c.Worker != "" {
+				b.Skip("it needs a program of its own: see cmd/report")
+			}
 			db := open(b, c, size())
-			for _, w := range workload.All() {
+			for _, w := range db.Works() {
 				b.Run(w.Name, func(b *testing.B) {
 					for _, cancellable := range []bool{false, true} {
+						if cancellable && c.Bypass != "" {
+							continue
+						}
 						for _, goroutines := range []int{1, 2, 8, 64} {
-							run(b, db, w.Op(size()), goroutines, cancellable, db.Retries)
+							runBatch(b, db, w.Op(size()), w.Batch, goroutines, cancellable, db.Retries)
 						}
 					}
 				})
@@ -85,6 +97,34 @@ func BenchmarkContenders(b *testing.B) {
 				b.Run(w.Name, func(b *testing.B) {
 					for _, goroutines := range []int{1, 8} {
 						run(b, db, w.Op(size()), goroutines, false, db.Retries)
+					}
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkUsers is the loads of the comparison that users of SQLite in Go quote.
+func BenchmarkUsers(b *testing.B) {
+	for _, c := range contender.Compared() {
+		b.Run(c.Name, func(b *testing.B) {
+			if c.Worker != "" {
+				b.Skip("it needs a program of its own: see cmd/report")
+			}
+			db, err := c.Open(path(b))
+			require.NoError(b, err)
+			b.Cleanup(func() { require.NoError(b, db.Close()) })
+			ctx := context.Background()
+			require.NoError(b, workload.UserSchema(ctx, db))
+			require.NoError(b, workload.PrepareUsers(ctx, db))
+			for _, u := range workload.Users(workload.UserSizesOf(testing.Short()), db.Users()) {
+				b.Run(fmt.Sprintf("%s/goroutines=%d", u.Name, u.Goroutines), func(b *testing.B) {
+					for range b.N {
+						b.StopTimer()
+						require.NoError(b, u.Before(ctx, db))
+						b.StartTimer()
+						_, err := measure.Run(db, u.Op, measure.Load{Goroutines: u.Goroutines, Ops: u.Ops})
+						require.NoError(b, err)
 					}
 				})
 			}

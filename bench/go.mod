@@ -20,6 +20,11 @@ require (
 )
 
 require (
+	crawshaw.io/sqlite v0.3.2
+	zombiezen.com/go/sqlite v1.4.2
+)
+
+require (
 	codeberg.org/go-fonts/liberation v0.5.0 // indirect
 	codeberg.org/go-latex/latex v0.2.0 // indirect
 	codeberg.org/go-pdf/fpdf v0.11.1 // indirect

@@ -32,6 +32,9 @@ type Contender struct {
 	Pool       string // connections, and the lock around them
 	Safe       bool   // several connections may use one database at a time
 	Own        bool   // sqlite-mem with other options: not a peer that it has to beat
+	Bypass     string // what it is used by instead of database/sql; empty: it is behind database/sql
+	Empty      bool   // it runs no SQL: what database/sql costs by itself
+	Worker     string // the command that opens and measures it; empty: this package opens it
 	Save       string // how the state is written to a file while it is served; empty: it is not
 
 	// Interval is how often what was committed is synced behind the committers'
@@ -64,6 +67,10 @@ func All() []*Contender {
 		moderncMemory(),
 		ncrucesMemdb(),
 		ncrucesMVCC(),
+		zombiezen(),
+		crawshaw(),
+		cLoop(),
+		null(),
 	}
 }
 
@@ -71,6 +78,18 @@ func All() []*Contender {
 // another by what a crash costs, and not under most loads.
 func General() []*Contender {
 	return only(func(c *Contender) bool { return c.Name != "sqlite-mem-wal-100ms" && c.Name != "mattn-disk-wal-full" })
+}
+
+// Compared are those that are measured under the loads of workload.Users: one for
+// each way in which a driver keeps a database, as these loads are large.
+func Compared() []*Contender {
+	return only(func(c *Contender) bool {
+		switch c.Name {
+		case "sqlite-mem-wal-100ms", "sqlite-mem-wal-commit", "madmail-plain", "mattn-disk-rollback", "mattn-disk-wal-full", "mattn-disk-wal-off-mmap":
+			return false
+		}
+		return true
+	})
 }
 
 // Durable are those whose commits are compared by what a crash costs: from
@@ -122,9 +141,13 @@ const maxIdle = MaxGoroutines
 // closing connections.
 const MaxGoroutines = 64
 
-// DB is an open database of a contender. It is a workload.DB.
+// DB is an open database of a contender. It is a workload.DB, unless the contender
+// bypasses database/sql.
 type DB struct {
-	Pool *sql.DB
+	Pool *sql.DB // nil: it bypasses database/sql
+
+	bypass bypass                                        // instead of Pool
+	exec   func(ctx context.Context, query string) error // instead of a transaction of Pool; nil: that
 
 	lock    *sync.RWMutex    // nil: the contender needs none
 	busy    func(error) bool // the statement or transaction may be tried again
@@ -137,6 +160,66 @@ type DB struct {
 }
 
 var _ workload.DB = (*DB)(nil)
+
+// bypass is a database whose driver bypasses database/sql.
+type bypass interface {
+	workload.Execer
+	Connect(ctx context.Context, n int) error
+	Ints(ctx context.Context, query string, n int) ([]int64, error)
+	Works() []workload.Workload
+	Users() workload.UserOps
+	Close() error
+}
+
+// Works are the loads of workload.All, as the contender does them.
+func (d *DB) Works() []workload.Workload {
+	if d.bypass != nil {
+		return d.bypass.Works()
+	}
+	return workload.All()
+}
+
+// Users are the operations of workload.Users, as the contender does them.
+func (d *DB) Users() workload.UserOps {
+	if d.bypass != nil {
+		return d.bypass.Users()
+	}
+	return workload.SQLUsers(d)
+}
+
+// Exec runs a statement in a transaction of its own, outside of what is measured.
+func (d *DB) Exec(ctx context.Context, query string) error {
+	switch {
+	case d.bypass != nil:
+		return d.bypass.Exec(ctx, query)
+	case d.exec != nil:
+		return d.exec(ctx, query)
+	}
+	return d.Tx(ctx, func(ctx context.Context, c workload.Conn) error {
+		_, err := c.ExecContext(ctx, query)
+		return err
+	})
+}
+
+// Ints is the first row of a query, whose columns are n integers.
+func (d *DB) Ints(ctx context.Context, query string, n int) (values []int64, err error) {
+	if d.bypass != nil {
+		return d.bypass.Ints(ctx, query, n)
+	}
+	err = d.Read(ctx, func(ctx context.Context, c workload.Conn) error {
+		values, err = ints(ctx, c, query, n)
+		return err
+	})
+	return values, err
+}
+
+func ints(ctx context.Context, c workload.Conn, query string, n int) ([]int64, error) {
+	values, dest := make([]int64, n), make([]any, n)
+	for i := range dest {
+		dest[i] = &values[i]
+	}
+	return values, c.QueryRowContext(ctx, query).Scan(dest...)
+}
 
 // Retries is how often something was busy and tried again.
 func (d *DB) Retries() int64 { return d.retries.Load() }
@@ -153,6 +236,9 @@ func (d *DB) Save(ctx context.Context, path string) error {
 // Connect opens so many connections, or as many as the contender may have, so that
 // none is opened while something is measured.
 func (d *DB) Connect(ctx context.Context, n int) error {
+	if d.bypass != nil {
+		return d.bypass.Connect(ctx, n)
+	}
 	if most := d.Pool.Stats().MaxOpenConnections; most > 0 {
 		n = min(n, most)
 	}
@@ -174,6 +260,9 @@ func (d *DB) Connect(ctx context.Context, n int) error {
 
 // Close closes the pool.
 func (d *DB) Close() error {
+	if d.bypass != nil {
+		return d.bypass.Close()
+	}
 	var errs []error
 	d.stmts.Range(func(_, s any) bool {
 		errs = append(errs, s.(*sql.Stmt).Close())
@@ -236,8 +325,14 @@ func (d *DB) Tx(ctx context.Context, fn func(context.Context, workload.Conn) err
 	})
 }
 
+// errBypass is why a contender that bypasses database/sql runs only what it has of its own.
+var errBypass = errors.New("contender: it bypasses database/sql; see Works, Users and Ints")
+
 // again runs fn until it is not busy.
 func (d *DB) again(ctx context.Context, fn func() error) error {
+	if d.bypass != nil {
+		return errBypass
+	}
 	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 5*time.Millisecond) {
 		err := fn()
 		if err == nil || d.busy == nil || !d.busy(err) || ctx.Err() != nil {

@@ -3,6 +3,7 @@ package contender
 import (
 	"context"
 	"database/sql"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,12 +23,10 @@ func TestContenders(t *testing.T) {
 	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx := context.Background()
-			db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
-			require.NoError(t, err)
-			defer func() { require.NoError(t, db.Close()) }()
+			db := openHere(t, c)
 			require.NoError(t, workload.Fill(ctx, db, accounts, 10))
 			require.NoError(t, workload.Prepare(ctx, db))
-			for _, w := range workload.All() {
+			for _, w := range db.Works() {
 				ops := int64(20)
 				switch w.Name {
 				case "Deliver":
@@ -35,21 +34,130 @@ func TestContenders(t *testing.T) {
 				case "PointWrite":
 					ops = writes
 				}
-				for _, cancellable := range []bool{false, true} {
-					_, err := measure.Run(db, w.Op(accounts), measure.Load{Goroutines: 4, Ops: ops / 2, Cancellable: cancellable})
+				contexts := []bool{false, true}
+				if w.Batch > 1 {
+					ops, contexts = max(ops, int64(w.Batch)), contexts[:1]
+				} else {
+					ops /= 2
+				}
+				for _, cancellable := range contexts {
+					r, err := measure.Run(db, w.Op(accounts), measure.Load{Goroutines: 4, Ops: ops, Batch: w.Batch, Cancellable: cancellable})
 					require.NoError(t, err, w.Name)
+					require.Equal(t, ops, r.Ops, w.Name)
 				}
 			}
-			var messages, uids, used int
-			require.NoError(t, db.Read(ctx, func(ctx context.Context, conn workload.Conn) error {
-				return conn.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM messages), (SELECT sum(uid_next-1) FROM mailboxes), (SELECT sum(used) FROM accounts)").
-					Scan(&messages, &uids, &used)
-			}))
-			require.Equal(t, deliveries, messages)
-			require.Equal(t, deliveries, uids)
-			require.GreaterOrEqual(t, used, writes)
+			n, err := db.Ints(ctx, "SELECT (SELECT count(*) FROM messages), (SELECT sum(uid_next-1) FROM mailboxes), (SELECT sum(used) FROM accounts)", 3)
+			require.NoError(t, err)
+			if c.Empty {
+				require.Equal(t, []int64{0, 0, 0}, n, "it writes nothing")
+				return
+			}
+			require.EqualValues(t, deliveries, n[0])
+			require.EqualValues(t, deliveries, n[1])
+			require.GreaterOrEqual(t, n[2], int64(writes))
 			require.NoError(t, c.Rest(ctx, db.Pool))
 			t.Logf("%d retries", db.Retries())
+		})
+	}
+}
+
+// Ensure that each contender does the loads of the users with the rows that they
+// should have, in any order.
+func TestContenders_users(t *testing.T) {
+	size := workload.UserSizes{Users: 300, Writers: workload.Blog{Users: 4, Articles: 3, Comments: 2}, Bulk: workload.Blog{Users: 5, Articles: 4, Comments: 3}, Queries: 6, Rows: []int{10, 100}}
+	// want are how many users, articles and comments are there then.
+	want := map[string][3]int64{"UsersInsert": {300, 0, 0}, "UsersScan": {300, 0, 0}, "BlogInsert": {4, 12, 24}, "BlogJoin": {4, 12, 24},
+		"BulkInsert": {5, 20, 60}, "BulkJoin": {5, 20, 60}, "Query10": {10, 0, 0}, "Query100": {100, 0, 0}}
+	for _, c := range Compared() {
+		t.Run(c.Name, func(t *testing.T) {
+			ctx := context.Background()
+			db := openHere(t, c)
+			require.NoError(t, workload.UserSchema(ctx, db))
+			require.NoError(t, workload.PrepareUsers(ctx, db))
+			loads := workload.Users(size, db.Users())
+			for range 2 {
+				for _, i := range rand.Perm(len(loads)) {
+					l := loads[i]
+					require.NoError(t, l.Before(ctx, db), l.Name)
+					r, err := measure.Run(db, l.Op, measure.Load{Goroutines: l.Goroutines, Ops: l.Ops})
+					require.NoError(t, err, l.Name)
+					require.Equal(t, l.Ops, r.Ops, l.Name)
+					if c.Empty {
+						continue
+					}
+					w := want[l.Name]
+					n, err := db.Ints(ctx, `SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM articles), (SELECT count(*) FROM comments),
+						(SELECT count(*) FROM users WHERE email=printf('user%08d@example.org', id) AND created=1700000000000+id AND active=1),
+						(SELECT count(DISTINCT author) FROM articles WHERE length(body)>80 AND created=1700000000000+id), (SELECT count(DISTINCT article) FROM comments WHERE length(body)>20 AND created=1700000000000+id)`, 6)
+					require.NoError(t, err)
+					authors := min(w[0], w[1])
+					require.Equal(t, []int64{w[0], w[1], w[2], w[0], authors, w[1]}, n, l.Name)
+				}
+			}
+		})
+	}
+}
+
+// Ensure that a query with other rows than it should have is an error for each
+// kind of driver: nobody is faster by doing less.
+func TestContenders_usersMissing(t *testing.T) {
+	for _, name := range []string{Reference, "zombiezen-memdb", "C", "null"} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			c, err := Named(name)
+			require.NoError(t, err)
+			db := openHere(t, c)
+			require.NoError(t, workload.UserSchema(ctx, db))
+			require.NoError(t, db.Exec(ctx, "INSERT INTO users VALUES(1, 1, 'user00000001@example.org', 1)"))
+			ops := db.Users()
+			require.NoError(t, ops.ScanUsers(ctx, 1))
+			require.NoError(t, ops.JoinUsers(ctx, 1))
+			require.NoError(t, ops.JoinUser(ctx, 1, 1))
+			for _, err := range []error{ops.ScanUsers(ctx, 2), ops.JoinUsers(ctx, 2), ops.JoinUser(ctx, 1, 2)} {
+				require.ErrorContains(t, err, "1 rows instead of 2")
+			}
+			if !c.Empty {
+				require.NoError(t, db.Exec(ctx, "UPDATE users SET id=2"))
+				require.Error(t, ops.InsertUsers(ctx, 3), "the second is there")
+				n, err := db.Ints(ctx, "SELECT count(*), min(id) FROM users", 2)
+				require.NoError(t, err)
+				require.Equal(t, []int64{1, 2}, n, "the first was rolled back")
+				require.NoError(t, ops.InsertBlog(ctx, 3, workload.Blog{Users: 1}), "no transaction was left open")
+			}
+		})
+	}
+}
+
+// openHere opens a contender in a directory of its own, and skips the test if it
+// needs a program of its own.
+func openHere(t *testing.T, c *Contender) *DB {
+	if c.Worker != "" {
+		_, err := c.Open("here")
+		require.ErrorContains(t, err, c.Worker)
+		t.Skip("it needs a program of its own: see cmd/report")
+	}
+	db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+// Ensure that a contender behind database/sql has a pool, one that bypasses it has
+// none, and what needs a pool says so.
+func TestContenders_bypass(t *testing.T) {
+	for _, c := range All() {
+		t.Run(c.Name, func(t *testing.T) {
+			db := openHere(t, c)
+			require.Equal(t, c.Bypass == "", db.Pool != nil)
+			err := db.Read(t.Context(), func(context.Context, workload.Conn) error { return nil })
+			if c.Bypass != "" {
+				require.ErrorIs(t, err, errBypass)
+				require.Empty(t, c.Save)
+				require.Empty(t, c.MailStore)
+				require.False(t, c.HasGorm())
+			} else {
+				require.NoError(t, err)
+			}
 		})
 	}
 }
@@ -109,8 +217,8 @@ func TestContenders_described(t *testing.T) {
 		require.NotEmpty(t, c.DSN, c.Name)
 		require.NotEmpty(t, c.Durability, c.Name)
 		require.NotEmpty(t, c.Pool, c.Name)
-		for _, text := range []string{"`" + c.DSN + "`", c.Durability, c.Pool, "`" + c.MailStore + "`"} {
-			require.True(t, text == "``" || strings.Contains(string(readme), text), "%s: README.md does not say %s", c.Name, text)
+		for _, text := range []string{"`" + c.DSN + "`", c.Durability, c.Pool, "`" + c.MailStore + "`", c.Bypass} {
+			require.True(t, text == "``" || text == "" || strings.Contains(string(readme), text), "%s: README.md does not say %s", c.Name, text)
 		}
 	}
 	require.True(t, seen[Reference])

@@ -36,10 +36,13 @@ func upper(i int) time.Duration {
 }
 
 // Add counts one operation.
-func (l *Latencies) Add(d time.Duration) {
-	d = max(d, 0)
-	l.buckets[bucket(uint64(d))]++
-	l.n++
+func (l *Latencies) Add(d time.Duration) { l.AddBatch(d, 1) }
+
+// AddBatch counts n operations that took d together.
+func (l *Latencies) AddBatch(d time.Duration, n int64) {
+	d = max(d, 0) / time.Duration(n)
+	l.buckets[bucket(uint64(d))] += uint32(n)
+	l.n += n
 	l.max = max(l.max, d)
 }
 

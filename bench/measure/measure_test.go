@@ -40,6 +40,28 @@ func TestLatencies_outlier(t *testing.T) {
 	require.Equal(t, time.Hour, a.Percentile(1))
 }
 
+// Ensure that the operations of a batch count each, with their mean.
+func TestLatencies_batch(t *testing.T) {
+	var l Latencies
+	l.AddBatch(100*time.Millisecond, 100)
+	l.Add(2 * time.Millisecond)
+	require.EqualValues(t, 101, l.Count())
+	require.InEpsilon(t, float64(time.Millisecond), float64(l.Percentile(0.5)), 0.033)
+	require.Equal(t, 2*time.Millisecond, l.Percentile(1))
+}
+
+// Ensure that a run in batches counts operations and not calls, and makes as many
+// as it is told, in whole batches.
+func TestRun_batch(t *testing.T) {
+	for _, c := range []struct{ ops, calls, done int64 }{{1, 1, 10}, {10, 1, 10}, {11, 2, 20}, {100, 10, 100}} {
+		var calls atomic.Int64
+		r, err := Run(counter{}, func(context.Context, workload.DB, *rand.Rand) error { calls.Add(1); return nil }, Load{Goroutines: 3, Ops: c.ops, Batch: 10})
+		require.NoError(t, err)
+		require.Equal(t, c.calls, calls.Load(), "%d operations", c.ops)
+		require.Equal(t, c.done, r.Ops, "%d operations", c.ops)
+	}
+}
+
 // Ensure that each time is in a bucket whose end is not before it and at most 1/32
 // after it.
 func TestLatencies_buckets(t *testing.T) {

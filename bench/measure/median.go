@@ -17,17 +17,19 @@ func Median(values []float64) float64 {
 	return (v[mid-1] + v[mid]) / 2
 }
 
-// Ratio is the median of value/reference, round by round: what disturbed a round
-// disturbed both. Rounds that only one of them has are left out. It is 0 when no
-// round has both.
-func Ratio(values, reference []float64) float64 {
+// Ratio is the median of [Ratios], 0 when there are none.
+func Ratio(values, reference []float64) float64 { return Median(Ratios(values, reference)) }
+
+// Ratios are value/reference, round by round: what disturbed a round disturbed
+// both. Rounds that only one of them has are left out.
+func Ratios(values, reference []float64) []float64 {
 	var ratios []float64
 	for i := range min(len(values), len(reference)) {
 		if reference[i] > 0 && values[i] > 0 {
 			ratios = append(ratios, values[i]/reference[i])
 		}
 	}
-	return Median(ratios)
+	return ratios
 }
 
 // Spread is half the distance between the quartiles, relative to the median: how

@@ -15,6 +15,7 @@ import (
 type Load struct {
 	Goroutines  int
 	Ops         int64
+	Batch       int // operations in a call of the operation; 0 stands for 1
 	Duration    time.Duration
 	Cancellable bool // contexts that could be cancelled; they are not
 }
@@ -32,7 +33,8 @@ func (r *Result) NsPerOp() float64 {
 	return float64(r.Elapsed.Nanoseconds()) / float64(max(r.Ops, 1))
 }
 
-// Run runs op on db. Each goroutine draws the same chances in each run. The first
+// Run runs op on db. Of a batch each operation counts with the mean of the batch;
+// the last batch may exceed Ops. Each goroutine draws the same chances in each run. The first
 // error ends it.
 func Run(db workload.DB, op workload.Op, load Load) (*Result, error) {
 	ctx := context.Background()
@@ -51,13 +53,14 @@ func Run(db workload.DB, op workload.Op, load Load) (*Result, error) {
 		wg   sync.WaitGroup
 	)
 	left.Store(load.Ops)
+	batch := max(int64(load.Batch), 1)
 	mine := make([]Latencies, load.Goroutines)
 	start := time.Now()
 	for g := range load.Goroutines {
 		rnd := rand.New(rand.NewPCG(workload.Seed, uint64(g)))
 		wg.Go(func() {
 			for before := time.Now(); !stop.Load(); {
-				if load.Ops > 0 && left.Add(-1) < 0 {
+				if load.Ops > 0 && left.Add(-batch) <= -batch {
 					break
 				}
 				err := op(ctx, db, rnd)
@@ -71,7 +74,7 @@ func Run(db workload.DB, op workload.Op, load Load) (*Result, error) {
 					mu.Unlock()
 					break
 				}
-				mine[g].Add(after.Sub(before))
+				mine[g].AddBatch(after.Sub(before), batch)
 				if load.Duration > 0 && after.Sub(start) >= load.Duration {
 					break
 				}

@@ -36,7 +36,7 @@ type Message struct {
 // a transaction.
 func Gorm(g *gorm.DB) []Workload {
 	return []Workload{
-		{"GormRead", "GORM: First by number", func(accounts int) Op {
+		{Name: "GormRead", What: "GORM: First by number", Op: func(accounts int) Op {
 			return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 				id := rnd.IntN(accounts) + 1
 				return db.Read(ctx, func(ctx context.Context, _ Conn) error {
@@ -45,7 +45,7 @@ func Gorm(g *gorm.DB) []Workload {
 				})
 			}
 		}},
-		{"GormWrite", "GORM: Update of one column", func(accounts int) Op {
+		{Name: "GormWrite", What: "GORM: Update of one column", Op: func(accounts int) Op {
 			return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 				id := rnd.IntN(accounts) + 1
 				return db.Write(ctx, func(ctx context.Context, _ Conn) error {
@@ -53,7 +53,7 @@ func Gorm(g *gorm.DB) []Workload {
 				})
 			}
 		}},
-		{"GormDeliver", "GORM: the delivery of a mail in Transaction", func(accounts int) Op {
+		{Name: "GormDeliver", What: "GORM: the delivery of a mail in Transaction", Op: func(accounts int) Op {
 			return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 				address, size := fmt.Sprintf("account%d@example.org", rnd.IntN(accounts)+1), int64(1000+rnd.IntN(9000))
 				return db.Write(ctx, func(ctx context.Context, _ Conn) error {
@@ -76,7 +76,7 @@ func gormDeliver(tx *gorm.DB, address string, size int64) error {
 	if err := tx.First(&m, found.ID).Error; err != nil {
 		return err
 	}
-	if err := tx.Create(&Message{Account: found.ID, UID: m.UIDNext, Size: size, Head: head}).Error; err != nil {
+	if err := tx.Create(&Message{Account: found.ID, UID: m.UIDNext, Size: size, Head: Head}).Error; err != nil {
 		return err
 	}
 	return tx.Model(&m).Updates(map[string]any{"uid_next": gorm.Expr("uid_next+1"), "unseen": gorm.Expr("unseen+1")}).Error

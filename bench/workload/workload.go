@@ -35,6 +35,11 @@ type DB interface {
 	Prepare(ctx context.Context, queries ...string) error
 }
 
+// Execer runs a statement in a transaction of its own, outside of what is measured.
+type Execer interface {
+	Exec(ctx context.Context, query string) error
+}
+
 // schema is one statement for each call: not every driver takes several.
 var schema = []string{
 	"CREATE TABLE accounts(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, used INTEGER NOT NULL, quota INTEGER NOT NULL, filler BLOB)",
@@ -45,26 +50,22 @@ var schema = []string{
 
 // Fill makes the tables, with accounts whose rows are about 60 bytes long and
 // filler more. An account's number is its row, from 1.
-func Fill(ctx context.Context, db DB, accounts, filler int) error {
-	for _, query := range schema {
-		if err := exec(ctx, db, query); err != nil {
-			return err
-		}
+func Fill(ctx context.Context, db Execer, accounts, filler int) error {
+	if err := execAll(ctx, db, schema...); err != nil {
+		return err
 	}
 	return Grow(ctx, db, 0, accounts, filler)
 }
 
 // Grow adds accounts to those that there are.
-func Grow(ctx context.Context, db DB, from, to, filler int) error {
+func Grow(ctx context.Context, db Execer, from, to, filler int) error {
 	// Transactions of some MB keep journals and caches as small as in use.
 	step := max(1000, 16<<20/(filler+60))
 	for ; from < to; from += step {
 		end := min(from+step, to)
-		if err := exec(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
-			INSERT INTO accounts SELECT i, 'account'||i||'@example.org', 0, 1000000+i%%1000, randomblob(%d) FROM c`, from+1, end, filler)); err != nil {
-			return err
-		}
-		if err := exec(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
+		if err := execAll(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
+			INSERT INTO accounts SELECT i, 'account'||i||'@example.org', 0, 1000000+i%%1000, randomblob(%d) FROM c`, from+1, end, filler),
+			fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
 			INSERT INTO mailboxes SELECT i, 1, 0 FROM c`, from+1, end)); err != nil {
 			return err
 		}
@@ -72,11 +73,13 @@ func Grow(ctx context.Context, db DB, from, to, filler int) error {
 	return nil
 }
 
-func exec(ctx context.Context, db DB, query string) error {
-	return db.Tx(ctx, func(ctx context.Context, c Conn) error {
-		_, err := c.ExecContext(ctx, query)
-		return err
-	})
+func execAll(ctx context.Context, db Execer, queries ...string) error {
+	for _, q := range queries {
+		if err := db.Exec(ctx, q); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Op is one operation, as a goroutine of a server would do it.
@@ -87,48 +90,61 @@ type Workload struct {
 	Name string
 	What string // in words, for the report
 	Op   func(accounts int) Op
+
+	// Batch is how many operations a call of Op makes. 0 stands for 1.
+	Batch int
 }
 
 // All are the workloads, in the order of the report.
 func All() []Workload {
 	return []Workload{
-		{"PointRead", "one account by its number", pointRead},
-		{"PointWrite", "one column of one account, in a transaction of its own", pointWrite},
-		{"Mix90", "90 % point reads, 10 % point writes", mix(10)},
-		{"Mix50", "50 % point reads, 50 % point writes", mix(50)},
-		{"Deliver", "a mail is delivered: one transaction of three reads and two writes", deliver},
-		{"Scan1000", "1000 accounts in a row", scan},
-		{"Aggregate", "count, sum and maximum over all accounts", aggregate},
+		{Name: "PointRead", What: "one account by its number", Op: pointRead},
+		{Name: "PointWrite", What: "one column of one account, in a transaction of its own", Op: pointWrite},
+		{Name: "Mix90", What: "90 % point reads, 10 % point writes", Op: Mix(10, pointRead, pointWrite)},
+		{Name: "Mix50", What: "50 % point reads, 50 % point writes", Op: Mix(50, pointRead, pointWrite)},
+		{Name: "Deliver", What: "a mail is delivered: one transaction of three reads and two writes", Op: deliver},
+		{Name: "Scan1000", What: "1000 accounts in a row", Op: scan},
+		{Name: "Aggregate", What: "count, sum and maximum over all accounts", Op: aggregate},
 	}
 }
 
 // Named is the workload of that name.
 func Named(name string) Workload {
-	for _, w := range All() {
-		if w.Name == name {
-			return w
-		}
+	w, err := Find(All(), name)
+	if err != nil {
+		panic(err)
 	}
-	panic("workload: no " + name)
+	return w
 }
 
+// Find is the workload of that name among works.
+func Find(works []Workload, name string) (Workload, error) {
+	for _, w := range works {
+		if w.Name == name {
+			return w, nil
+		}
+	}
+	return Workload{}, fmt.Errorf("workload: no %q", name)
+}
+
+// The statements of the loads. [DirectAll] and the loop in C run the same ones.
 const (
-	readAccount  = "SELECT address, used FROM accounts WHERE id=?"
-	writeAccount = "UPDATE accounts SET used=used+1 WHERE id=?"
+	ReadAccount  = "SELECT address, used FROM accounts WHERE id=?"
+	WriteAccount = "UPDATE accounts SET used=used+1 WHERE id=?"
 
-	findAccount   = "SELECT id FROM accounts WHERE address=?"
-	readQuota     = "SELECT used, quota FROM accounts WHERE id=?"
-	readMailbox   = "SELECT uid_next FROM mailboxes WHERE account=?"
-	insertMessage = "INSERT INTO messages(account, uid, size, head) VALUES(?,?,?,?)"
-	updateMailbox = "UPDATE mailboxes SET uid_next=uid_next+1, unseen=unseen+1 WHERE account=?"
+	FindAccount   = "SELECT id FROM accounts WHERE address=?"
+	ReadQuota     = "SELECT used, quota FROM accounts WHERE id=?"
+	ReadMailbox   = "SELECT uid_next FROM mailboxes WHERE account=?"
+	InsertMessage = "INSERT INTO messages(account, uid, size, head) VALUES(?,?,?,?)"
+	UpdateMailbox = "UPDATE mailboxes SET uid_next=uid_next+1, unseen=unseen+1 WHERE account=?"
 
-	scanAccounts = "SELECT id, address FROM accounts WHERE id>? ORDER BY id LIMIT 1000"
-	sumAccounts  = "SELECT count(*), sum(used), max(quota) FROM accounts"
+	ScanAccounts = "SELECT id, address FROM accounts WHERE id>? ORDER BY id LIMIT 1000"
+	SumAccounts  = "SELECT count(*), sum(used), max(quota) FROM accounts"
 )
 
 // Prepare announces the statements of the transactions.
 func Prepare(ctx context.Context, db DB) error {
-	return db.Prepare(ctx, findAccount, readQuota, readMailbox, insertMessage, updateMailbox)
+	return db.Prepare(ctx, FindAccount, ReadQuota, ReadMailbox, InsertMessage, UpdateMailbox)
 }
 
 func pointRead(accounts int) Op {
@@ -137,7 +153,7 @@ func pointRead(accounts int) Op {
 		return db.Read(ctx, func(ctx context.Context, c Conn) error {
 			var address string
 			var used int64
-			return c.QueryRowContext(ctx, readAccount, id).Scan(&address, &used)
+			return c.QueryRowContext(ctx, ReadAccount, id).Scan(&address, &used)
 		})
 	}
 }
@@ -146,15 +162,16 @@ func pointWrite(accounts int) Op {
 	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 		id := rnd.IntN(accounts) + 1
 		return db.Write(ctx, func(ctx context.Context, c Conn) error {
-			_, err := c.ExecContext(ctx, writeAccount, id)
+			_, err := c.ExecContext(ctx, WriteAccount, id)
 			return err
 		})
 	}
 }
 
-func mix(writes int) func(int) Op {
+// Mix is a load of which so many operations in a hundred write.
+func Mix(writes int, read, write func(accounts int) Op) func(accounts int) Op {
 	return func(accounts int) Op {
-		read, write := pointRead(accounts), pointWrite(accounts)
+		read, write := read(accounts), write(accounts)
 		return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 			if rnd.IntN(100) < writes {
 				return write(ctx, db, rnd)
@@ -164,27 +181,27 @@ func mix(writes int) func(int) Op {
 	}
 }
 
-// head is what a mail store keeps of a message beside its body.
-const head = "From: sender@example.org\r\nTo: receiver@example.org\r\nSubject: a message of the bench\r\nMessage-ID: <12345@example.org>\r\n"
+// Head is what a mail store keeps of a message beside its body.
+const Head = "From: sender@example.org\r\nTo: receiver@example.org\r\nSubject: a message of the bench\r\nMessage-ID: <12345@example.org>\r\n"
 
 func deliver(accounts int) Op {
 	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 		address, size := fmt.Sprintf("account%d@example.org", rnd.IntN(accounts)+1), 1000+rnd.IntN(9000)
 		return db.Tx(ctx, func(ctx context.Context, c Conn) error {
 			var id, used, quota, uid int64
-			if err := c.QueryRowContext(ctx, findAccount, address).Scan(&id); err != nil {
+			if err := c.QueryRowContext(ctx, FindAccount, address).Scan(&id); err != nil {
 				return err
 			}
-			if err := c.QueryRowContext(ctx, readQuota, id).Scan(&used, &quota); err != nil {
+			if err := c.QueryRowContext(ctx, ReadQuota, id).Scan(&used, &quota); err != nil {
 				return err
 			}
-			if err := c.QueryRowContext(ctx, readMailbox, id).Scan(&uid); err != nil {
+			if err := c.QueryRowContext(ctx, ReadMailbox, id).Scan(&uid); err != nil {
 				return err
 			}
-			if _, err := c.ExecContext(ctx, insertMessage, id, uid, size, head); err != nil {
+			if _, err := c.ExecContext(ctx, InsertMessage, id, uid, size, Head); err != nil {
 				return err
 			}
-			_, err := c.ExecContext(ctx, updateMailbox, id)
+			_, err := c.ExecContext(ctx, UpdateMailbox, id)
 			return err
 		})
 	}
@@ -194,7 +211,7 @@ func scan(accounts int) Op {
 	return func(ctx context.Context, db DB, rnd *rand.Rand) error {
 		from := rnd.IntN(max(accounts-1000, 1))
 		return db.Read(ctx, func(ctx context.Context, c Conn) error {
-			rows, err := c.QueryContext(ctx, scanAccounts, from)
+			rows, err := c.QueryContext(ctx, ScanAccounts, from)
 			if err != nil {
 				return err
 			}
@@ -219,7 +236,7 @@ func aggregate(accounts int) Op {
 	return func(ctx context.Context, db DB, _ *rand.Rand) error {
 		return db.Read(ctx, func(ctx context.Context, c Conn) error {
 			var n, used, quota int64
-			if err := c.QueryRowContext(ctx, sumAccounts).Scan(&n, &used, &quota); err != nil {
+			if err := c.QueryRowContext(ctx, SumAccounts).Scan(&n, &used, &quota); err != nil {
 				return err
 			}
 			if n != int64(accounts) {

@@ -83,8 +83,12 @@ func child(o options) (err error) {
 	if err := errors.Join(workload.Fill(ctx, db, o.accounts, 0), workload.Prepare(ctx, db), db.Connect(ctx, contender.MaxGoroutines)); err != nil {
 		return err
 	}
-	op := workload.Named(o.work).Op(o.accounts)
-	load := measure.Load{Goroutines: o.goroutines, Cancellable: o.cancellable, Duration: o.time / 10}
+	work, err := workload.Find(db.Works(), o.work)
+	if err != nil {
+		return err
+	}
+	op := work.Op(o.accounts)
+	load := measure.Load{Batch: work.Batch, Goroutines: o.goroutines, Cancellable: o.cancellable, Duration: o.time / 10}
 	if _, err := measure.Run(db, op, load); err != nil { // warms up
 		return err
 	}

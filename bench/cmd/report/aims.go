@@ -70,7 +70,12 @@ func (b *builder) aims(r *results) {
 	}
 }
 
-func isPeer(c *contender.Contender) bool     { return !c.Own && c.Name != contender.Reference }
+// isPeer tells who is to be beaten: another driver, behind database/sql, that runs
+// SQL. isBeyond are those who show what remains instead.
+func isPeer(c *contender.Contender) bool {
+	return !c.Own && c.Name != contender.Reference && !isBeyond(c)
+}
+func isBeyond(c *contender.Contender) bool   { return c.Bypass != "" || c.Empty }
 func isSafePeer(c *contender.Contender) bool { return isPeer(c) && c.Safe }
 func isGoSQLite3(c *contender.Contender) bool {
 	return strings.HasPrefix(c.Name, "madmail") || strings.HasPrefix(c.Name, "mattn-")
@@ -78,16 +83,20 @@ func isGoSQLite3(c *contender.Contender) bool {
 
 // best is the fastest of some contenders, and its time divided by that of sqlite-mem;
 // 0 if none was measured.
-func (r *results) best(work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
+func best(cells []*cell, work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
 	for _, c := range contender.All() {
 		if !of(c) {
 			continue
 		}
-		if v := ratioValue(r.Cells, work, c.Name, contender.Reference, cancellable, goroutines); v > 0 && (by == "" || v < least) {
+		if v := ratioValue(cells, work, c.Name, contender.Reference, cancellable, goroutines); v > 0 && (by == "" || v < least) {
 			least, by = v, c.Name
 		}
 	}
 	return least, by
+}
+
+func (r *results) best(work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
+	return best(r.Cells, work, cancellable, goroutines, of)
 }
 
 const notMeasured = "this part was not run"

@@ -1,14 +1,21 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path"
+	"strings"
 
+	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
 // member is a worker with the name by which its figures are kept.
 type member struct {
-	*worker
+	*process
 	name string
 }
 
@@ -28,7 +35,43 @@ func newGroup(dir string, p *progress) *group {
 // add starts a worker and makes it ready. Only failures that are not the
 // contender's are returned.
 func (g *group) add(name string, requests ...request) error {
-	w, err := newWorker(g.dir)
+	return g.start(name, "", requests...)
+}
+
+// open adds a contender that does this with it, in its own worker where it has one.
+func (g *group) open(c *contender.Contender, r request) error {
+	r.Contender, r.DSN = c.Name, c.DSN
+	if c.Worker == "" {
+		return g.add(c.Name, r)
+	}
+	g.p.step("build %s", c.Worker)
+	binary, err := build(g.dir, c.Worker)
+	if err != nil {
+		g.p.failed(c.Name, err)
+		return nil
+	}
+	defer os.Remove(binary) // the process has it open
+	return g.start(c.Name, binary, r)
+}
+
+// build builds a command of this module into dir.
+func build(dir, command string) (binary string, err error) {
+	f, err := os.CreateTemp(dir, path.Base(command)+"-")
+	if err != nil {
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	out, err := exec.Command("go", "build", "-o", f.Name(), command).CombinedOutput()
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("go build %s: %w: %s", command, err, strings.ReplaceAll(string(out), dir, "DIR")), os.Remove(f.Name()))
+	}
+	return f.Name(), nil
+}
+
+func (g *group) start(name, binary string, requests ...request) error {
+	w, err := newWorker(g.dir, binary)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/worker"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
@@ -80,7 +81,7 @@ func (s *session) warm(op workload.Op, load measure.Load) ([]float64, error) {
 		if err != nil {
 			return nil, err
 		}
-		p = percentiles(&res.Latencies)
+		p = worker.Percentiles(&res.Latencies)
 	}
 	return p, nil
 }
@@ -104,5 +105,5 @@ func (s *session) pin(n int) ([]float64, error) {
 		}
 		l.Add(time.Since(start))
 	}
-	return percentiles(&l), nil
+	return worker.Percentiles(&l), nil
 }

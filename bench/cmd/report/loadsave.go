@@ -22,7 +22,7 @@ import (
 func loadsave(r *results, o options, p *progress) error {
 	for round := range o.snapshots {
 		p.step("load and save of %d MB, round %d/%d", o.loadMB, round+1, o.snapshots)
-		w, err := newWorker(o.dir)
+		w, err := newWorker(o.dir, "")
 		if err != nil {
 			return err
 		}

@@ -60,12 +60,16 @@ func readMachine(dir string) machine {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			switch d.Path {
-			case "github.com/mattn/go-sqlite3", "github.com/ncruces/go-sqlite3", "modernc.org/sqlite", "gorm.io/gorm", "gorm.io/driver/sqlite", "github.com/foxcpp/go-imap-sql":
+			case "github.com/mattn/go-sqlite3", "github.com/ncruces/go-sqlite3", "modernc.org/sqlite", "zombiezen.com/go/sqlite", "gorm.io/gorm", "gorm.io/driver/sqlite", "github.com/foxcpp/go-imap-sql":
 				m.Libraries = append(m.Libraries, d.Path+" "+d.Version)
 			}
 		}
-		slices.Sort(m.Libraries)
 	}
+	// It is in a program of its own.
+	if out, err := exec.Command("go", "list", "-m", "crawshaw.io/sqlite").Output(); err == nil {
+		m.Libraries = append(m.Libraries, strings.TrimSpace(string(out)))
+	}
+	slices.Sort(m.Libraries)
 	for _, name := range []string{contender.Reference, "mattn-memory-1conn", "modernc-memory-1conn", "ncruces-memdb"} {
 		v, err := sqliteVersion(name, dir)
 		if err != nil {

@@ -24,6 +24,7 @@ import (
 type options struct {
 	short, huge  bool
 	rounds       int
+	userRounds   int
 	cell         time.Duration
 	accounts     int
 	goroutines   []int
@@ -55,7 +56,7 @@ func main() {
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for databases, on the disk to measure (default: the system's for temporary files)")
-	flag.StringVar(&o.only, "only", "throughput,commits,mail,snapshot,loadsave,growth", "parts")
+	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,snapshot,loadsave,growth", "parts")
 	flag.StringVar(&o.contenders, "contenders", "", "names, with commas (default all; sqlite-mem always)")
 	flag.StringVar(&o.from, "from", "", "write the page again from this results.json, without measuring")
 	flag.StringVar(&workerDir, "worker", "", "for the command itself")
@@ -80,6 +81,7 @@ func (o *options) has(part string) bool { return slices.Contains(strings.Split(o
 
 func (o *options) sizes() {
 	o.goroutines, o.writers = []int{1, 2, 8, 64}, []int{1, 8, 64}
+	o.userRounds = 3
 	o.commitRounds, o.commitTime = 3, time.Second
 	o.mailUsers = mailstore.Users
 	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 5, 2*time.Second
@@ -91,6 +93,7 @@ func (o *options) sizes() {
 	if o.short {
 		o.rounds, o.cell, o.accounts = 1, 2*time.Millisecond, 2000
 		o.goroutines, o.writers = []int{1, 8}, []int{1, 8}
+		o.userRounds = 1
 		o.commitRounds, o.commitTime = 1, 10*time.Millisecond
 		o.mailUsers = 20
 		o.snapshotMB, o.snapshots, o.quiet = []int{10}, 1, 200*time.Millisecond
@@ -142,7 +145,7 @@ func run(o options) (err error) {
 // contender that fails is reported and the others go on; an error is one of the
 // bench itself.
 func measureAll(o options, p *progress, save func(*results) error) (err error) {
-	r := &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, CommitCell: o.commitTime}
+	r := &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, UserRounds: o.userRounds, CommitCell: o.commitTime}
 	r.Machine = readMachine(o.dir)
 	part := func(name string, fn func() error) {
 		if err != nil || !o.has(name) {
@@ -155,6 +158,7 @@ func measureAll(o options, p *progress, save func(*results) error) (err error) {
 		}
 	}
 	part("throughput", func() error { return throughput(r, o, p) })
+	part("users", func() error { return users(r, o, p) })
 	part("commits", func() error { return commits(r, o, p) })
 	part("mail", func() error { return mail(r, o, p) })
 	for _, mb := range o.snapshotMB {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -149,6 +150,9 @@ func page(r *results, svgs []string) string {
 	if len(r.Cells) > 0 {
 		b.throughput(r, svgs)
 	}
+	if len(r.Users) > 0 {
+		b.users(r, svgs)
+	}
 	if len(r.Commits) > 0 {
 		b.commits(r, svgs)
 	}
@@ -205,17 +209,43 @@ func (b *builder) machine(r *results) {
 func (b *builder) contenders(r *results) {
 	b.line("\n## Contenders")
 	b.line("")
-	b.line("| contender | data source name | pool | durability |")
-	b.line("|---|---|---|---|")
+	b.line("| contender | by way of | data source name | pool | durability |")
+	b.line("|---|---|---|---|---|")
 	for _, c := range contender.All() {
-		b.row(c.Name, "`"+c.DSN+"`", c.Pool, c.Durability)
+		b.row(shown(c.Name), way(c), "`"+c.DSN+"`", c.Pool, c.Durability)
 	}
+	b.line("\n† bypasses database/sql. ‡ runs no SQL: what database/sql costs by itself. Neither is a peer that the aims speak of.")
 	if len(r.Failures) > 0 {
 		b.line("\nWhat failed:\n")
 	}
 	for _, failure := range r.Failures {
 		b.line("- %s", strings.ReplaceAll(failure, "\n", " "))
 	}
+}
+
+// way is by what a contender is used.
+func way(c *contender.Contender) string {
+	switch {
+	case c.Bypass != "":
+		return c.Bypass
+	case c.Empty:
+		return "database/sql, without SQLite"
+	}
+	return "database/sql"
+}
+
+// shown is the name of a contender with the mark of what is no peer.
+func shown(name string) string {
+	c, err := contender.Named(name)
+	switch {
+	case err != nil:
+		return name // of a report that was measured when there was one
+	case c.Bypass != "":
+		return name + " †"
+	case c.Empty:
+		return name + " ‡"
+	}
+	return name
 }
 
 // what says in words what a workload does.
@@ -240,29 +270,30 @@ func many(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// overview is the table of ratios that is read first.
-func (b *builder) overview(r *results) {
-	all := goroutinesOf(r.Cells, "")
+// overview are the tables of ratios that are read first, for these numbers of
+// goroutines.
+func (b *builder) overview(cells []*cell, goroutines ...int) {
+	all := goroutinesOf(cells, "")
 	b.line("")
 	b.line("Time of each contender divided by that of sqlite-mem, medians of the rounds: above 1 sqlite-mem is faster, below 1 (**bold**) it is slower.")
 	for _, g := range all {
-		if g != 1 && g != 8 {
+		if !slices.Contains(goroutines, g) {
 			continue
 		}
 		b.line("\n### %s, background context", many(g, "goroutine"))
 		var works []string
-		for _, w := range workloadsOf(r.Cells) {
-			if r.find(w, contender.Reference, false, g) != nil {
+		for _, w := range workloadsOf(cells) {
+			if find(cells, w, contender.Reference, false, g) != nil {
 				works = append(works, w)
 			}
 		}
 		b.head(append([]string{"contender"}, works...)...)
-		for _, name := range contendersOf(r.Cells) {
-			cells := []string{name}
+		for _, name := range contendersOf(cells) {
+			row := []string{shown(name)}
 			for _, w := range works {
-				cells = append(cells, ratio(r.Cells, w, name, contender.Reference, false, g))
+				row = append(row, ratio(cells, w, name, contender.Reference, false, g))
 			}
-			b.row(cells...)
+			b.row(row...)
 		}
 	}
 }
@@ -294,9 +325,9 @@ func ratioValue(cells []*cell, work, name, reference string, cancellable bool, g
 
 // roundsFaster is in how many of the rounds that both have a contender was faster
 // than the reference.
-func (r *results) roundsFaster(work, name string, cancellable bool, goroutines int) (faster, rounds int) {
-	values := r.find(work, name, cancellable, goroutines).values(nsPerOp)
-	reference := r.find(work, contender.Reference, cancellable, goroutines).values(nsPerOp)
+func roundsFaster(cells []*cell, work, name string, cancellable bool, goroutines int) (faster, rounds int) {
+	values := find(cells, work, name, cancellable, goroutines).values(nsPerOp)
+	reference := find(cells, work, contender.Reference, cancellable, goroutines).values(nsPerOp)
 	for i := range min(len(values), len(reference)) {
 		if values[i] > 0 && reference[i] > 0 {
 			rounds++
@@ -310,8 +341,8 @@ func (r *results) roundsFaster(work, name string, cancellable bool, goroutines i
 
 func (b *builder) throughput(r *results, svgs []string) {
 	b.line("\n## Throughput and latency")
-	b.overview(r)
-	b.losses(r)
+	b.overview(r.Cells, 1, 8)
+	b.losses(r.Cells)
 	b.busy(r)
 	for _, w := range workloadsOf(r.Cells) {
 		b.line("\n### %s: %s", w, what(w))
@@ -337,7 +368,7 @@ func (b *builder) times(cells []*cell, w string, cancellable bool) {
 	}
 	b.head(head...)
 	for _, name := range contendersOf(cells) {
-		row, any := []string{name}, false
+		row, any := []string{shown(name)}, false
 		for _, g := range all {
 			text := ""
 			if found := find(cells, w, name, cancellable, g); found != nil {
@@ -383,10 +414,10 @@ func (b *builder) latencies(cells []*cell, w string) {
 
 func (b *builder) latency(c *cell, more ...string) {
 	if len(present(c.values(nsPerOp))) == 0 {
-		b.row(c.Contender, "failed: "+c.failed(), "", "", "", "")
+		b.row(shown(c.Contender), "failed: "+c.failed(), "", "", "", "")
 		return
 	}
-	row := append([]string{c.Contender}, more...)
+	row := append([]string{shown(c.Contender)}, more...)
 	for i := range measure.Percentiles {
 		row = append(row, fmt.Sprintf("%.1f", medianOf(c, percentile(i))/1e3))
 	}
@@ -454,47 +485,73 @@ func (b *builder) mail(r *results, svgs []string) {
 	}
 }
 
-// losses lists where another contender is faster.
-func (b *builder) losses(r *results) {
+// losses lists where another contender is faster: first those behind database/sql,
+// then those that bypass it or run no SQL, which show what remains.
+func (b *builder) losses(cells []*cell) {
+	b.line("\n### Where sqlite-mem is not the fastest")
+	b.lossesTo(cells, "the fastest contender behind database/sql", isPeer)
+	b.lossesTo(cells, "the fastest that bypasses database/sql (†) or runs no SQL (‡)", isBeyond)
+}
+
+func (b *builder) lossesTo(cells []*cell, who string, of func(*contender.Contender) bool) {
 	type loss struct {
 		text  string
 		ratio float64
 	}
 	var all []loss
-	cells := 0
-	for _, w := range workloadsOf(r.Cells) {
+	loads := 0
+	for _, w := range workloadsOf(cells) {
 		for _, cancellable := range []bool{false, true} {
-			for _, g := range goroutinesOf(r.Cells, w) {
-				if r.find(w, contender.Reference, cancellable, g) == nil {
+			for _, g := range goroutinesOf(cells, w) {
+				best, by := best(cells, w, cancellable, g, of)
+				if by == "" {
 					continue
 				}
-				cells++
-				best, by := r.best(w, cancellable, g, isPeer)
-				if best > 0 && best < 0.995 {
-					faster, rounds := r.roundsFaster(w, by, cancellable, g)
-					all = append(all, loss{fmt.Sprintf("| %s | %s | %d | %s | %.2f | %d of %d |", w, contextName(cancellable), g, by, best, faster, rounds), best})
+				loads++
+				if best < 0.995 {
+					faster, rounds := roundsFaster(cells, w, by, cancellable, g)
+					all = append(all, loss{fmt.Sprintf("| %s | %s | %d | %s | %.2f | %d of %d |", w, contextName(cancellable), g, shown(by), best, faster, rounds), best})
 				}
 			}
 		}
 	}
-	b.line("\n### Where sqlite-mem is not the fastest")
+	if loads == 0 {
+		return
+	}
 	b.line("")
-	b.line("%d of %d loads; the fastest contender, its time divided by that of sqlite-mem, and in how many rounds it was faster.", len(all), cells)
+	b.line("%d of %d loads; %s, its time divided by that of sqlite-mem, and in how many rounds it was faster.", len(all), loads, who)
 	if len(all) == 0 {
 		return
 	}
-	slices.SortStableFunc(all, func(a, b loss) int {
-		switch {
-		case a.ratio < b.ratio:
-			return -1
-		case a.ratio > b.ratio:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(all, func(a, b loss) int { return cmp.Compare(a.ratio, b.ratio) })
 	b.head("load", "context", "goroutines", "fastest", "ratio", "rounds")
 	for _, l := range all {
 		b.line("%s", l.text)
+	}
+}
+
+// whatUsers says in words what a load of workload.Users does, with its numbers.
+func whatUsers(r *results, name string) string {
+	for _, u := range workload.Users(workload.UserSizesOf(r.Short), nil) {
+		if u.Name == name {
+			return u.What
+		}
+	}
+	return name
+}
+
+// users is the section of the loads of workload.Users.
+func (b *builder) users(r *results, svgs []string) {
+	b.line("\n## Users, articles and comments")
+	b.line("")
+	b.line("Loads like those of the comparison that users of SQLite in Go quote, [go-sqlite-bench](https://github.com/cvilsmeier/go-sqlite-bench), with tables and statements")
+	b.line("of our own: each is done a number of times, %s. An operation is one transaction or one query with all of its rows.", many(r.UserRounds, "round"))
+	b.overview(r.Users, 1)
+	b.losses(r.Users)
+	for _, w := range workloadsOf(r.Users) {
+		b.line("\n### %s: %s", w, whatUsers(r, w))
+		b.plot(svgs, "users-"+w+".svg", w+" by goroutines")
+		b.fold("time of an operation", func() { b.times(r.Users, w, false) })
 	}
 }
 
@@ -504,7 +561,7 @@ func (b *builder) busy(r *results) {
 	b.line("")
 	b.line("Statements and transactions that were refused as busy and tried again, for each operation, where that was the most.")
 	b.head("contender", "retries/op", "load", "context", "goroutines")
-	cells := slices.Concat(r.Cells, r.Commits, r.Mail)
+	cells := slices.Concat(r.Cells, r.Users, r.Commits, r.Mail)
 	for _, name := range contendersOf(cells) {
 		var most *cell
 		retries := 0.0

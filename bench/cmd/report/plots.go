@@ -50,9 +50,7 @@ func style(name string) draw.LineStyle {
 				s.Dashes = [][]vg.Length{{vg.Points(7), vg.Points(3)}, {vg.Points(2), vg.Points(2)}, {vg.Points(7), vg.Points(2), vg.Points(2), vg.Points(2)}}[(own-1)%3]
 			default:
 				s.Color = theirs[other%len(theirs)]
-				if other >= len(theirs) {
-					s.Dashes = []vg.Length{vg.Points(5), vg.Points(3)}
-				}
+				s.Dashes = [][]vg.Length{nil, {vg.Points(5), vg.Points(3)}, {vg.Points(1), vg.Points(2)}}[other/len(theirs)%3]
 			}
 			return s
 		}
@@ -277,6 +275,11 @@ func plots(r *results, dir string) (names []string, err error) {
 	for _, w := range workloadsOf(r.Cells) {
 		draw("throughput-"+w+".svg", func(path string) error {
 			return plotThroughput(r.Cells, w, w+": "+what(w), "goroutines", path)
+		})
+	}
+	if len(goroutinesOf(r.Users, "UsersScan")) > 0 {
+		draw("users-UsersScan.svg", func(path string) error {
+			return plotThroughput(r.Users, "UsersScan", "UsersScan: "+whatUsers(r, "UsersScan"), "goroutines", path)
 		})
 	}
 	for _, w := range workloadsOf(r.Mail) {

@@ -19,6 +19,7 @@ func writeRaw(w io.Writer, r *results) error {
 	fmt.Fprintf(b, "goos: %s\ngoarch: %s\npkg: github.com/sqlite-mem/sqlite-mem/bench\ncpu: %s\n", runtime.GOOS, runtime.GOARCH, r.Machine.CPU)
 	writeCells(b, r, "", r.Cells)
 	writeCells(b, r, "Commit", r.Commits)
+	writeCells(b, r, "", r.Users)
 	writeCells(b, r, "", r.Mail)
 	for _, s := range r.Snapshots {
 		if s.Err != "" {

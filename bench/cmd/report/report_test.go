@@ -34,9 +34,10 @@ func TestMain(m *testing.M) {
 // reads.
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
-	o := options{short: true, dir: dir, only: "throughput,commits,mail,snapshot,loadsave,growth", contenders: "madmail,mattn-disk-wal-normal"}
+	o := options{short: true, dir: dir, only: "throughput,users,commits,mail,snapshot,loadsave,growth",
+		contenders: "madmail,mattn-disk-wal-normal,zombiezen-memdb,crawshaw-memory-shared,C,null"}
 	o.sizes()
-	o.rounds, o.growthMB, o.snapshotMB, o.loadMB = 2, []int{2, 4}, []int{4}, 4
+	o.rounds, o.userRounds, o.growthMB, o.snapshotMB, o.loadMB = 2, 2, []int{2, 4}, []int{4}, 4
 	p := &progress{start: time.Now()}
 	var r *results
 	parts := 0
@@ -45,12 +46,24 @@ func TestReport(t *testing.T) {
 		r = now
 		return nil
 	}))
-	require.Equal(t, 7, parts, "what was measured is saved behind each part")
+	require.Equal(t, 8, parts, "what was measured is saved behind each part")
 	require.Empty(t, r.Failures)
-	for _, c := range slices.Concat(r.Cells, r.Mail) {
+	for _, c := range slices.Concat(r.Cells, r.Users, r.Mail) {
 		require.Empty(t, c.failed(), c.Workload)
 		require.Len(t, c.Samples, 2, "%s of %s", c.Workload, c.Contender)
 	}
+	for _, c := range r.Cells {
+		known, err := contender.Named(c.Contender)
+		require.NoError(t, err)
+		require.False(t, c.Cancellable && known.Bypass != "", "%s takes no context", c.Contender)
+	}
+	for _, name := range []string{contender.Reference, "madmail", "zombiezen-memdb", "crawshaw-memory-shared", "C", "null"} {
+		require.NotNil(t, r.find("PointRead", name, false, 8), name)
+		for _, l := range []loadAt{{"UsersInsert", 1}, {"UsersScan", 2}, {"UsersScan", 4}, {"UsersScan", 8}, {"BlogInsert", 1}, {"BulkJoin", 1}, {"Query1000", 1}} {
+			require.NotNil(t, find(r.Users, l.work, name, false, l.goroutines), "%s of %s", l.work, name)
+		}
+	}
+	require.Equal(t, int64(8), find(r.Users, "UsersScan", "crawshaw-memory-shared", false, 8).Samples[0].Ops)
 	require.Len(t, r.Snapshots, 2, "sqlite-mem and madmail")
 	for _, s := range r.Snapshots {
 		require.Positive(t, s.LoadedSave)
@@ -87,7 +100,7 @@ func TestReport(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join(out, "README.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"## Aims", "its figures mean nothing", "## Contenders", "### PointRead", "### GormDeliver", "## Commits", "### MailDeliverFiles", "## A snapshot under load", "## Load and save", "## Growth",
+	for _, want := range []string{"## Aims", "its figures mean nothing", "## Contenders", "### PointRead", "### GormDeliver", "## Users, articles and comments", "### BulkJoin", "| C † |", "| null ‡ |", "| zombiezen-memdb † |", "| crawshaw-memory-shared † |", "## Commits", "### MailDeliverFiles", "## A snapshot under load", "## Load and save", "## Growth",
 		"failed: too large"} {
 		require.Contains(t, string(page), want)
 	}
@@ -123,7 +136,7 @@ func TestReport_failures(t *testing.T) {
 		require.NoError(t, g.add(name, request{Do: "open", Contender: name, Accounts: 2000}))
 	}
 	require.NoError(t, g.members[2].cmd.Process.Kill())
-	cells := measureLoads(p, g, 2, []load{{"PointRead", 1, false}}, func(string, string) bool { return true },
+	cells := measureLoads(p, g, 2, []load{{"PointRead", 1, false}}, func(string, load) bool { return true },
 		func(string) time.Duration { return time.Millisecond })
 	g.stop()
 	failed := map[string]string{}
@@ -209,6 +222,7 @@ func TestPage_losses(t *testing.T) {
 		{Workload: "PointRead", Contender: contender.Reference, Goroutines: 8, Samples: sampled(100, 1000, 110)},
 		{Workload: "PointRead", Contender: "madmail", Goroutines: 8, Samples: sampled(200, 2000, 220)},
 		{Workload: "PointRead", Contender: "mattn-memdb", Goroutines: 8, Samples: sampled(50, 500, 55)},
+		{Workload: "PointRead", Contender: "C", Goroutines: 8, Samples: sampled(10, 100, 11)},
 		{Workload: "PointRead", Contender: "ncruces-mvcc", Goroutines: 8, Samples: []sample{{Err: "broken"}, {Err: "broken"}, {Err: "broken"}}},
 	}}
 	text := page(r, nil)
@@ -216,5 +230,8 @@ func TestPage_losses(t *testing.T) {
 	require.Contains(t, text, "| mattn-memdb | **0.50** |")
 	require.Contains(t, text, "| PointRead | background | 8 | mattn-memdb | 0.50 | 3 of 3 |")
 	require.Contains(t, text, "failed: broken")
-	require.Contains(t, text, "1 of 1 loads")
+	require.Contains(t, text, "1 of 1 loads; the fastest contender behind database/sql")
+	require.Contains(t, text, "| C † | **0.10** |")
+	require.Contains(t, text, "1 of 1 loads; the fastest that bypasses database/sql")
+	require.Contains(t, text, "| PointRead | background | 8 | C † | 0.10 | 3 of 3 |")
 }

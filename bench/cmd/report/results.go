@@ -1,10 +1,6 @@
 package main
 
-import (
-	"time"
-
-	"github.com/sqlite-mem/sqlite-mem/bench/measure"
-)
+import "time"
 
 // results is all that was measured, as it is kept in results.json.
 type results struct {
@@ -14,6 +10,7 @@ type results struct {
 	Accounts int
 	Cell     time.Duration // how long each cell ran in each round
 
+	UserRounds int           // rounds of Users
 	CommitCell time.Duration // the same of Commits, or two intervals of the log
 	Took       time.Duration
 
@@ -21,6 +18,7 @@ type results struct {
 
 	Cells     []*cell // throughput
 	Commits   []*cell // point writes on a disk, by what a crash costs
+	Users     []*cell // workload.Users
 	Mail      []*cell // go-imap-sql
 	Snapshots []*snapshotRun
 	LoadSave  []*loadSaveRun
@@ -34,24 +32,6 @@ type cell struct {
 	Cancellable bool
 	Goroutines  int
 	Samples     []sample // by rounds; see patience
-}
-
-type sample struct {
-	Ops     int64
-	NsPerOp float64
-	// Nanoseconds, of single operations, as measure.Percentiles.
-	Percentiles []float64
-	Retries     float64 // for each operation
-	Err         string  `json:",omitempty"`
-}
-
-// percentiles are those of measure.Percentiles in nanoseconds.
-func percentiles(l *measure.Latencies) []float64 {
-	var v []float64
-	for _, p := range measure.Percentiles {
-		v = append(v, float64(l.Percentile(p.Share)))
-	}
-	return v
 }
 
 // values picks one figure of each sample; of a sample that failed it is 0.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 	"github.com/sqlite-mem/sqlite-mem/bench/mailstore"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/worker"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
@@ -27,17 +27,17 @@ type session struct {
 
 	db    *contender.DB    // after open
 	mail  *mailstore.Store // after mail
-	works []workload.Workload
+	loads *worker.Loads    // after either
 }
 
 func (s *session) do(r request) (any, error) {
 	switch r.Do {
-	case "open":
+	case "open", "users":
 		return nil, s.open(r)
 	case "mail":
 		return nil, s.openMail(r)
 	case "run":
-		return s.run(r)
+		return s.loads.Run(r)
 	case "save":
 		return nil, s.save()
 	case "snapshot":
@@ -54,7 +54,7 @@ func (s *session) do(r request) (any, error) {
 
 func (s *session) path() string { return filepath.Join(s.dir, "bench.db") }
 
-// open opens and fills the contender.
+// open opens the contender and fills it for its loads.
 func (s *session) open(r request) (err error) {
 	if s.contender, err = contender.Named(r.Contender); err != nil {
 		return err
@@ -67,24 +67,26 @@ func (s *session) open(r request) (err error) {
 	}
 	ctx := context.Background()
 	s.accounts = r.Accounts
-	if err := workload.Fill(ctx, s.db, r.Accounts, r.Filler); err != nil {
-		return fmt.Errorf("fill: %w", err)
+	if s.loads, err = worker.Fill(ctx, s.db, r); err != nil {
+		return err
 	}
-	if err := workload.Prepare(ctx, s.db); err != nil {
+	s.loads.DB, s.loads.Retries = s.db, s.db.Retries
+	s.loads.Rest = func() error { return s.contender.Rest(ctx, s.db.Pool) }
+	prepare := workload.Prepare
+	if r.Do == "users" {
+		prepare = workload.PrepareUsers
+	}
+	if err := prepare(ctx, s.db); err != nil {
 		return fmt.Errorf("prepare: %w", err)
 	}
-	if err := s.db.Connect(ctx, r.Connections); err != nil {
-		return fmt.Errorf("connect: %w", err)
-	}
-	s.works = workload.All()
-	if s.contender.HasGorm() {
+	if s.contender.HasGorm() && r.Do == "open" {
 		g, err := s.contender.Gorm(s.db)
 		if err != nil {
 			return err
 		}
-		s.works = append(s.works, workload.Gorm(g)...)
+		s.loads.Works = append(s.loads.Works, workload.Gorm(g)...)
 	}
-	return s.rest()
+	return s.loads.Settle()
 }
 
 // openMail opens and fills go-imap-sql on the contender.
@@ -98,14 +100,15 @@ func (s *session) openMail(r request) (err error) {
 			return err
 		}
 	}
-	s.mail, err = mailstore.Open(strings.Replace(s.contender.MailStore, "PATH", s.path(), 1), bodies, r.Users)
+	s.mail, err = mailstore.Open(strings.Replace(s.contender.MailStore, "PATH", s.path(), 1), bodies, r.MailUsers)
 	if err != nil {
 		return err
 	}
+	s.loads = &worker.Loads{Retries: s.mail.Retries, Rest: func() error { return s.contender.Rest(context.Background(), s.mail.Pool()) }}
 	for _, w := range mailstore.Workloads(r.Files) {
-		s.works = append(s.works, workload.Workload{Name: w.Name, Op: func(int) workload.Op { return w.Op(s.mail) }})
+		s.loads.Works = append(s.loads.Works, workload.Workload{Name: w.Name, Op: func(int) workload.Op { return w.Op(s.mail) }})
 	}
-	return s.rest()
+	return s.loads.Settle()
 }
 
 func (s *session) close() error {
@@ -118,52 +121,6 @@ func (s *session) close() error {
 	}
 	s.db, s.mail = nil, nil
 	return errors.Join(errs...)
-}
-
-func (s *session) retries() int64 {
-	if s.mail != nil {
-		return s.mail.Retries()
-	}
-	return s.db.Retries()
-}
-
-// rest leaves neither garbage nor pages to be written to the next in turn.
-func (s *session) rest() error {
-	runtime.GC()
-	if s.mail != nil {
-		return s.contender.Rest(context.Background(), s.mail.Pool())
-	}
-	return s.contender.Rest(context.Background(), s.db.Pool)
-}
-
-// run warms up for a tenth of the time, and measures.
-func (s *session) run(r request) (*sample, error) {
-	var op workload.Op
-	for _, w := range s.works {
-		if w.Name == r.Workload {
-			op = w.Op(s.accounts)
-		}
-	}
-	if op == nil {
-		return nil, fmt.Errorf("%s: no workload %q", s.contender.Name, r.Workload)
-	}
-	load := measure.Load{Goroutines: r.Goroutines, Duration: r.Duration, Cancellable: r.Cancellable}
-	warm := load
-	warm.Goroutines, warm.Duration = min(r.Goroutines, 8), max(r.Duration/10, time.Millisecond)
-	if _, err := measure.Run(s.db, op, warm); err != nil {
-		return nil, err
-	}
-	before := s.retries()
-	res, err := measure.Run(s.db, op, load)
-	if err != nil {
-		return nil, err
-	}
-	return &sample{
-		Ops:         res.Ops,
-		NsPerOp:     res.NsPerOp(),
-		Percentiles: percentiles(&res.Latencies),
-		Retries:     float64(s.retries()-before) / float64(res.Ops),
-	}, s.rest()
 }
 
 // filler is what fills the rows of the large databases: with it one account takes

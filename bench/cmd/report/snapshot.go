@@ -9,6 +9,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/worker"
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
@@ -72,7 +73,7 @@ func (s *session) snapshot(req request) (r *snapshotRun, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Without, r.WithoutResponse = percentiles(&tl.Statement), percentiles(&tl.Response)
+	r.Without, r.WithoutResponse = worker.Percentiles(&tl.Statement), worker.Percentiles(&tl.Response)
 
 	unix.Sync()
 	if err := measure.ResetPeak(); err != nil {
@@ -107,7 +108,7 @@ func (s *session) snapshot(req request) (r *snapshotRun, err error) {
 	}
 	r.LoadedSave = r.SaveEnd - r.SaveBegan
 	r.PeakExtra = after.Peak - before.Resident
-	r.With, r.WithResponse = percentiles(&tl.Statement), percentiles(&tl.Response)
+	r.With, r.WithResponse = worker.Percentiles(&tl.Statement), worker.Percentiles(&tl.Response)
 	r.Slot, r.Worst = tl.Slot, tl.Worst
 	unix.Sync()
 	return r, nil

@@ -23,11 +23,11 @@ const patience = 30
 
 // measureLoads runs each load on each member, round by round: what disturbs the
 // machine disturbs all alike. has tells who can do what, duration how long.
-func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name, workload string) bool, duration func(name string) time.Duration) []*cell {
+func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name string, l load) bool, duration func(name string) time.Duration) []*cell {
 	var cells []*cell // in the order of the report
 	for _, l := range loads {
 		for _, m := range g.members {
-			if has(m.name, l.workload) {
+			if has(m.name, l) {
 				cells = append(cells, &cell{Workload: l.workload, Contender: m.name, Cancellable: l.cancellable, Goroutines: l.goroutines})
 			}
 		}
@@ -66,14 +66,14 @@ func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name
 func throughput(r *results, o options, p *progress) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()
-	gorm := map[string]bool{}
+	gorm, bypass := map[string]bool{}, map[string]bool{}
 	for _, c := range contender.General() {
 		if !o.wants(c.Name) {
 			continue
 		}
 		p.step("fill %s", c.Name)
-		gorm[c.Name] = c.HasGorm()
-		if err := g.add(c.Name, request{Do: "open", Contender: c.Name, Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
+		gorm[c.Name], bypass[c.Name] = c.HasGorm(), c.Bypass != ""
+		if err := g.open(c, request{Do: "open", Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
 			return err
 		}
 	}
@@ -95,10 +95,39 @@ func throughput(r *results, o options, p *progress) error {
 		}
 	}
 	r.Cells = measureLoads(p, g, r.Rounds, loads,
-		func(name, w string) bool { return !ofGorm[w] || gorm[name] },
+		func(name string, l load) bool {
+			return (!ofGorm[l.workload] || gorm[name]) && !(l.cancellable && bypass[name])
+		},
 		func(string) time.Duration { return r.Cell })
 	return nil
 }
+
+// users fills r.Users: the loads of the comparison that users of SQLite in Go quote.
+// They are done a number of times, for as long as it takes.
+func users(r *results, o options, p *progress) error {
+	g := newGroup(o.dir, p)
+	defer g.stop()
+	for _, c := range contender.Compared() {
+		if !o.wants(c.Name) {
+			continue
+		}
+		p.step("open %s", c.Name)
+		if err := g.open(c, request{Do: "users", Short: o.short, Connections: maxReaders}); err != nil {
+			return err
+		}
+	}
+	var loads []load
+	for _, u := range workload.Users(workload.UserSizesOf(o.short), nil) {
+		loads = append(loads, load{u.Name, u.Goroutines, false})
+	}
+	r.Users = measureLoads(p, g, r.UserRounds, loads, func(string, load) bool { return true }, func(string) time.Duration { return userTime })
+	return nil
+}
+
+const (
+	maxReaders = 8               // of the loads of workload.Users
+	userTime   = 4 * time.Second // about what one of them takes at most; for patience
+)
 
 // commits fills r.Commits: point writes on a disk, by what a crash costs. An
 // interval of the log has to pass twice to be seen.
@@ -112,7 +141,7 @@ func commits(r *results, o options, p *progress) error {
 		}
 		p.step("fill %s", c.Name)
 		interval[c.Name] = c.Interval
-		if err := g.add(c.Name, request{Do: "open", Contender: c.Name, Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
+		if err := g.open(c, request{Do: "open", Accounts: r.Accounts, Connections: contender.MaxGoroutines}); err != nil {
 			return err
 		}
 	}
@@ -120,7 +149,7 @@ func commits(r *results, o options, p *progress) error {
 	for _, n := range o.writers {
 		loads = append(loads, load{"PointWrite", n, false})
 	}
-	r.Commits = measureLoads(p, g, o.commitRounds, loads, func(string, string) bool { return true },
+	r.Commits = measureLoads(p, g, o.commitRounds, loads, func(string, load) bool { return true },
 		func(name string) time.Duration {
 			if o.short {
 				return o.commitTime
@@ -148,7 +177,7 @@ func mailWith(r *results, o options, p *progress, files bool) error {
 			continue
 		}
 		p.step("fill go-imap-sql on %s", c.Name)
-		if err := g.add(c.Name, request{Do: "mail", Contender: c.Name, Users: users, Files: files}); err != nil {
+		if err := g.add(c.Name, request{Do: "mail", Contender: c.Name, MailUsers: users, Files: files}); err != nil {
 			return err
 		}
 	}
@@ -158,7 +187,7 @@ func mailWith(r *results, o options, p *progress, files bool) error {
 			loads = append(loads, load{w.Name, n, false})
 		}
 	}
-	r.Mail = append(r.Mail, measureLoads(p, g, r.Rounds, loads, func(string, string) bool { return true },
+	r.Mail = append(r.Mail, measureLoads(p, g, r.Rounds, loads, func(string, load) bool { return true },
 		func(string) time.Duration { return r.Cell })...)
 	return nil
 }

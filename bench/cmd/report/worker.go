@@ -10,42 +10,19 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/worker"
 )
 
-// request is what a worker is asked to do, as a line of JSON; it answers with one.
-type request struct {
-	Do string // a method of session
+type (
+	request = worker.Request
+	sample  = worker.Sample
+)
 
-	// open, mail
-	Contender   string
-	Accounts    int
-	Filler      int  // bytes in each row besides
-	Connections int  // that are opened before anything is measured
-	Files       bool // mail: the bodies are kept in files
-	Users       int
-
-	// run
-	Workload    string
-	Goroutines  int
-	Cancellable bool
-	Duration    time.Duration
-
-	MB      int           // loadsave: the size of the file
-	Repeats int           // loadsave: of each step, of which the median counts
-	Quiet   time.Duration // snapshot: how long the load runs without a save
-	Commits int           // growth
-	Same    int           // growth: the accounts that every size has
-}
-
-type answer struct {
-	Err    string          `json:",omitempty"`
-	Result json.RawMessage `json:",omitempty"`
-}
-
-// worker is a process of its own in which one contender is measured: its memory,
+// process is a worker, a process of its own in which one contender is measured: its memory,
 // its garbage, its crash and its standstill are nobody else's. It does one thing at
 // a time, when it is asked to, so that the contenders can take turns.
-type worker struct {
+type process struct {
 	dir  string
 	cmd  *exec.Cmd
 	in   io.WriteCloser
@@ -54,17 +31,19 @@ type worker struct {
 	dead error // every question gets this answer from now on
 }
 
-// newWorker starts a process that keeps its files in a directory below dir.
-func newWorker(dir string) (*worker, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+// newWorker starts a process that keeps its files in a directory below dir. binary
+// is its program; empty: this one.
+func newWorker(dir, binary string) (_ *process, err error) {
+	if binary == "" {
+		if binary, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
-	w := &worker{}
+	w := &process{}
 	if w.dir, err = os.MkdirTemp(dir, "worker-"); err != nil {
 		return nil, err
 	}
-	w.cmd = exec.Command(self, "-worker", w.dir)
+	w.cmd = exec.Command(binary, "-worker", w.dir)
 	w.cmd.Stderr = os.Stderr
 	if w.in, err = w.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -83,7 +62,7 @@ const limit = 5 * time.Minute
 // ask returns an error of the contender, which may be asked again, or that of a
 // worker that has ended or does not answer, which may not. Errors do not contain
 // the directory.
-func (w *worker) ask(r request, result any) error {
+func (w *process) ask(r request, result any) error {
 	if w.dead != nil {
 		return w.dead
 	}
@@ -93,7 +72,7 @@ func (w *worker) ask(r request, result any) error {
 		_ = w.cmd.Process.Kill() // fails if it has just ended, which is as well
 	})
 	defer timer.Stop()
-	var a answer
+	var a worker.Answer
 	err := w.enc.Encode(r)
 	if err == nil {
 		err = w.dec.Decode(&a)
@@ -112,7 +91,7 @@ func (w *worker) ask(r request, result any) error {
 }
 
 // stop closes the contender and ends the process.
-func (w *worker) stop() error {
+func (w *process) stop() error {
 	err := w.ask(request{Do: "close"}, nil)
 	if w.dead != nil {
 		err = nil // it was told when it died
@@ -124,25 +103,5 @@ func (w *worker) stop() error {
 
 // serve is the other side of ask.
 func serve(dir string, in io.Reader, out io.Writer) error {
-	s := &session{dir: dir}
-	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
-	for {
-		var r request
-		if err := dec.Decode(&r); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		var a answer
-		result, err := s.do(r)
-		if err == nil {
-			a.Result, err = json.Marshal(result)
-		}
-		if err != nil {
-			a = answer{Err: err.Error()}
-		}
-		if err := enc.Encode(a); err != nil {
-			return err
-		}
-	}
+	return worker.Serve(in, out, (&session{dir: dir}).do)
 }

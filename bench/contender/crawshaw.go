@@ -1,0 +1,20 @@
+package contender
+
+import "errors"
+
+// crawshaw is measured by a command of its own: its SQLite and that of go-sqlite3
+// do not link into one program. cmd/crawshaw opens it.
+func crawshaw() *Contender {
+	return &Contender{
+		Name:       "crawshaw-memory-shared",
+		DSN:        "file:PATH?mode=memory&cache=shared",
+		Durability: "none",
+		Pool:       "any number of connections behind a sync.RWMutex",
+		Safe:       true,
+		Bypass:     "its own interface",
+		Worker:     "github.com/sqlite-mem/sqlite-mem/bench/cmd/crawshaw",
+		open: func(c *Contender, _ string) (*DB, error) {
+			return nil, errors.New("it does not link beside go-sqlite3; " + c.Worker + " opens it")
+		},
+	}
+}

@@ -1,0 +1,193 @@
+// Package worker is what a worker of the report does and how it is asked to: lines
+// of JSON on its standard input, each with an answer on its standard output. It
+// imports no driver, so that a driver that does not link beside another may have a
+// worker of its own.
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/bench/measure"
+	"github.com/sqlite-mem/sqlite-mem/bench/workload"
+)
+
+// Request is what a worker is asked to do.
+type Request struct {
+	Do string // what each worker's session says
+
+	// open, users, mail
+	Contender   string
+	DSN         string // of the contender
+	Accounts    int
+	Filler      int  // bytes in each row besides
+	Connections int  // that are opened before anything is measured
+	Files       bool // mail: the bodies are kept in files
+	MailUsers   int  // mail
+	Short       bool // users: small
+
+	// run
+	Workload    string
+	Goroutines  int
+	Cancellable bool
+	Duration    time.Duration // of a load of workload.Users: none, it is done a number of times
+
+	MB      int           // loadsave: the size of the file
+	Repeats int           // loadsave: of each step, of which the median counts
+	Quiet   time.Duration // snapshot: how long the load runs without a save
+	Commits int           // growth
+	Same    int           // growth: the accounts that every size has
+}
+
+// Answer is what it answers.
+type Answer struct {
+	Err    string          `json:",omitempty"`
+	Result json.RawMessage `json:",omitempty"`
+}
+
+// Sample is the result of a run.
+type Sample struct {
+	Ops     int64
+	NsPerOp float64
+	// Nanoseconds, of single operations, as measure.Percentiles.
+	Percentiles []float64
+	Retries     float64 // for each operation
+	Err         string  `json:",omitempty"`
+}
+
+// Percentiles are those of measure.Percentiles in nanoseconds.
+func Percentiles(l *measure.Latencies) []float64 {
+	var v []float64
+	for _, p := range measure.Percentiles {
+		v = append(v, float64(l.Percentile(p.Share)))
+	}
+	return v
+}
+
+// Serve answers requests with what do returns, until in ends.
+func Serve(in io.Reader, out io.Writer, do func(Request) (any, error)) error {
+	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
+	for {
+		var r Request
+		if err := dec.Decode(&r); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		var a Answer
+		result, err := do(r)
+		if err == nil {
+			a.Result, err = json.Marshal(result)
+		}
+		if err != nil {
+			a = Answer{Err: err.Error()}
+		}
+		if err := enc.Encode(a); err != nil {
+			return err
+		}
+	}
+}
+
+// Database is an open database of any contender.
+type Database interface {
+	workload.Execer
+	Connect(ctx context.Context, n int) error
+	Works() []workload.Workload
+	Users() workload.UserOps
+}
+
+// Loads are what can be run on a database.
+type Loads struct {
+	Execer   workload.Execer     // for what precedes a load of Users
+	DB       workload.DB         // nil: the operations need none
+	Works    []workload.Workload // run for a time
+	Accounts int
+	Users    []workload.UserLoad // run a number of times
+	Retries  func() int64        // nil: there are none
+	Rest     func() error        // what has to be done behind each run, beside collecting the garbage; nil: nothing
+}
+
+// Fill fills an empty database with what the request is about, "open" or "users",
+// and opens its connections.
+func Fill(ctx context.Context, db Database, r Request) (*Loads, error) {
+	l := &Loads{Execer: db}
+	if r.Do == "users" {
+		if err := workload.UserSchema(ctx, db); err != nil {
+			return nil, fmt.Errorf("fill: %w", err)
+		}
+		l.Users = workload.Users(workload.UserSizesOf(r.Short), db.Users())
+	} else {
+		if err := workload.Fill(ctx, db, r.Accounts, r.Filler); err != nil {
+			return nil, fmt.Errorf("fill: %w", err)
+		}
+		l.Works, l.Accounts = db.Works(), r.Accounts
+	}
+	if err := db.Connect(ctx, r.Connections); err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	return l, nil
+}
+
+// Run does a load. One that runs for a time warms up for a tenth of it; one of
+// Users does what precedes it.
+func (l *Loads) Run(r Request) (*Sample, error) {
+	load := measure.Load{Goroutines: r.Goroutines, Duration: r.Duration, Cancellable: r.Cancellable}
+	op, err := l.prepare(r, &load)
+	if err != nil {
+		return nil, err
+	}
+	before := l.retries()
+	res, err := measure.Run(l.DB, op, load)
+	if err != nil {
+		return nil, err
+	}
+	return &Sample{
+		Ops:         res.Ops,
+		NsPerOp:     res.NsPerOp(),
+		Percentiles: Percentiles(&res.Latencies),
+		Retries:     float64(l.retries()-before) / float64(max(res.Ops, 1)),
+	}, l.Settle()
+}
+
+// prepare finds the operation of a load, and does what comes before it.
+func (l *Loads) prepare(r Request, load *measure.Load) (workload.Op, error) {
+	if w, err := workload.Find(l.Works, r.Workload); err == nil {
+		op := w.Op(l.Accounts)
+		load.Batch = w.Batch
+		warm := *load
+		warm.Goroutines, warm.Duration = min(r.Goroutines, 8), max(r.Duration/10, time.Millisecond)
+		_, err := measure.Run(l.DB, op, warm)
+		return op, err
+	}
+	for _, u := range l.Users {
+		if u.Name == r.Workload && u.Goroutines == r.Goroutines {
+			load.Ops, load.Duration = u.Ops, 0
+			if err := u.Before(context.Background(), l.Execer); err != nil {
+				return nil, fmt.Errorf("before it: %w", err)
+			}
+			return u.Op, l.Settle()
+		}
+	}
+	return nil, fmt.Errorf("no workload %q for %d goroutines", r.Workload, r.Goroutines)
+}
+
+func (l *Loads) retries() int64 {
+	if l.Retries == nil {
+		return 0
+	}
+	return l.Retries()
+}
+
+// Settle leaves neither garbage nor pages to be written to the next in turn.
+func (l *Loads) Settle() error {
+	runtime.GC()
+	if l.Rest == nil {
+		return nil
+	}
+	return l.Rest()
+}
