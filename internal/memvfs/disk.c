@@ -290,7 +290,10 @@ static int dSectorSize(sqlite3_file *p){ return REAL(p)->pMethods->xSectorSize(R
 static int dDeviceCharacteristics(sqlite3_file *p){ return REAL(p)->pMethods->xDeviceCharacteristics(REAL(p)); }
 static int dShmMap(sqlite3_file *p, int iPg, int pgsz, int extend, void volatile **pp){ return REAL(p)->pMethods->xShmMap(REAL(p), iPg, pgsz, extend, pp); }
 static void dShmBarrier(sqlite3_file *p){ REAL(p)->pMethods->xShmBarrier(REAL(p)); }
-static int dShmUnmap(sqlite3_file *p, int deleteFlag){ return REAL(p)->pMethods->xShmUnmap(REAL(p), deleteFlag); }
+static int dShmUnmap(sqlite3_file *p, int deleteFlag){
+  ((DiskFile*)p)->mShared = 0;
+  return REAL(p)->pMethods->xShmUnmap(REAL(p), deleteFlag);
+}
 static int dFetch(sqlite3_file *p, sqlite3_int64 iOfst, int n, void **pp){ return REAL(p)->pMethods->xFetch(REAL(p), iOfst, n, pp); }
 static int dUnfetch(sqlite3_file *p, sqlite3_int64 iOfst, void *pPage){ return REAL(p)->pMethods->xUnfetch(REAL(p), iOfst, pPage); }
 
