@@ -62,11 +62,12 @@ func (c *connector) syncOthers(ctx context.Context) error {
 	return also(err, s.Release())
 }
 
-// SyncAll makes every commit durable that this process has made, to whatever file, by
-// whatever sql.DB, also by one that is closed and could not save: by the log where
-// there is one (sqlite_wal), and else by a save, also with sqlite_sync_interval=0. It
-// is for a program that is told to end: see the package documentation. It returns all
-// errors. The end of ctx ends the wait, not what is waited for.
+// SyncAll makes every commit durable that this process has made, to whatever file and
+// by whatever sql.DB, one included that is closed and could not save. It does so by the
+// log where there is one (sqlite_wal), and else by a save, also with
+// sqlite_sync_interval=0. It is for a program that is told to end: see the package
+// documentation. It returns all errors. The end of ctx ends the wait, not what is waited
+// for.
 func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 
 // Backup writes the last commit to a new file at path, a database like any other, and
@@ -75,13 +76,17 @@ func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 // database if it was not used before. In the role of a tool it is what was saved last,
 // compacted (VACUUM INTO).
 //
-// Errors: [ErrNotOurs], [ErrClosed], one that wraps [fs.ErrExist] if there is a file at
-// path, or beside it one that would be taken for a part of the database, or if path is
-// that of a database which somebody serves, saved or not, or the name of a file beside a
-// database (its journal, log, lock, a state that is kept), or that of opening or of the
-// file system. Then there is no file at path, unless the error says that it is in place
-// and only its name may not survive a power failure. Of several backups to one path at
-// once, one is made. The end of ctx ends the backup.
+// Errors are [ErrNotOurs], [ErrClosed], and those of opening and of the file system. One
+// wraps [fs.ErrExist] if
+//
+//   - there is a file at path, or beside it one that would be taken for a part of it,
+//   - path is that of a database which somebody serves, saved or not,
+//   - path is the name of a file beside a database: its journal, log, lock, or a state
+//     that is kept.
+//
+// After an error there is no file at path, unless the error says that it is in place and
+// only its name may not survive a power failure. Of several backups to one path at once,
+// one is made. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, err := connectorOf(db)
 	if err == nil {

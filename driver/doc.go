@@ -83,12 +83,12 @@
 // A tool beside a server reads the file as it was saved last, and is refused to write
 // by an [OwnedError]: the next save would undo the change. A tool without a server
 // reads and writes the file. It has a share of the process lock for each write
-// transaction and no longer, so it keeps no server from starting; a server that
-// starts in the middle of one waits for its end, for at most _busy_timeout, and then
-// fails with SQLITE_BUSY. A connection from the pool follows: it gives way to a new
-// one when a server has come or gone, or the file was replaced. A tool first writes
-// what a crash has left in the log into the file. One that may not write reads the
-// file without it, and the log says so.
+// transaction and no longer, so it keeps no server from starting. A server that starts
+// in the middle of one waits for its end, for at most _busy_timeout. Then it fails with
+// SQLITE_BUSY. A connection from the pool follows: it gives way to a new one when a
+// server has come or gone, or the file was replaced. A tool first writes what a crash
+// has left in the log into the file. One that may not write reads the file without it,
+// and the log says so.
 //
 // A tool takes the file out of WAL mode if it can, and never puts it in: a server
 // could not load a file that an idle tool has open in WAL mode. So _journal_mode and
