@@ -15,9 +15,11 @@ type Pace struct {
 	Overdue time.Time
 }
 
+var paceClock = time.Now // a variable for the tests
+
 // low reports whether the save runs at a low priority now.
 func (p Pace) low() bool {
-	return p.Background && (p.Overdue.IsZero() || time.Now().Before(p.Overdue))
+	return p.Background && (p.Overdue.IsZero() || paceClock().Before(p.Overdue))
 }
 
 // do runs f, a part of the save, at its pace, and tells it whether that is a low priority.

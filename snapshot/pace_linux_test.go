@@ -4,6 +4,7 @@ package snapshot
 
 import (
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -64,10 +65,12 @@ func TestSave_overdue(t *testing.T) {
 	require.Equal(t, all(before+niceness), run(Pace{Background: true, Overdue: time.Now().Add(time.Hour)}, nothing))
 	require.Equal(t, all(before), run(Pace{Background: true, Overdue: time.Now().Add(-time.Hour)}, nothing))
 
-	overdue := time.Now().Add(50 * time.Millisecond)
-	prio := run(Pace{Background: true, Overdue: overdue}, func(piece int) {
+	defer func() { paceClock = time.Now }()
+	var clock atomic.Int64 // read by the thread that saves
+	paceClock = func() time.Time { return time.Unix(clock.Load(), 0) }
+	prio := run(Pace{Background: true, Overdue: time.Unix(1, 0)}, func(piece int) {
 		if piece == 3 {
-			time.Sleep(time.Until(overdue) + time.Millisecond)
+			clock.Store(1)
 		}
 	})
 	require.Equal(t, append(append([]int{}, all(before + niceness)[:4]...), all(before)[4:]...), prio)
