@@ -62,7 +62,8 @@ static int retry(void *pArg, int n){
 ** Then the lock is given back at once.
 **
 ** The handler is set here, and not for good, because PRAGMA busy_timeout sets
-** another, and reads what sqlite3_busy_handler() clears.
+** another, and reads what sqlite3_busy_handler() clears. It takes SQLite's own
+** away, so where the timeout of that is not known the lock is given back as well.
 **
 ** sqlite3_txn_state() can tell of an attached file only together with the
 ** others, as its name is not known here. So a statement that has read another
@@ -70,7 +71,7 @@ static int retry(void *pArg, int n){
 */
 void memvfsConnRefused(MemFile *f, int rc){
   memvfs_conn *p = f->pConn;
-  if( p && p->borrowed && rc==SQLITE_BUSY_SNAPSHOT
+  if( p && p->borrowed && rc==SQLITE_BUSY_SNAPSHOT && (p->pMain ? p->pMain : p)->busyTimeout>=0
    && sqlite3_txn_state(p->db, p->pMain ? 0 : "main")==SQLITE_TXN_NONE
   ){
     p->retry = 1;

@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/mattn/go-sqlite3"
@@ -340,4 +341,43 @@ func TestPin(t *testing.T) {
 	link.Unpin()
 	require.Equal(t, "0", c.text("SELECT count(*) FROM t"))
 	link.Pin() // and closed
+}
+
+// Ensure that a connection whose busy timeout is not known keeps it when its state has
+// become stale while it waited for the write lock: it waits for another writer then.
+func TestLink_keepsBusyTimeout(t *testing.T) {
+	s := newStore(t, 0)
+	other := open(t, s)
+	defer other.close()
+	other.exec("CREATE TABLE t(x)")
+	raw, err := (&sqlite3.SQLiteDriver{}).Open("file:" + s.Path() + "?vfs=" + Name + "&_busy_timeout=20000")
+	require.NoError(t, err)
+	c := &testConn{t, raw.(*sqlite3.SQLiteConn)}
+	h := &hooks{lock: func() {}, unlock: func() {}, cancelled: func() bool { return false }}
+	link, err := s.Link(c.SQLiteConn, h)
+	require.NoError(t, err)
+	first := true
+	h.lock = func() {
+		if first {
+			first = false
+			other.exec("INSERT INTO t VALUES(1)") // as whoever had the lock before
+		}
+	}
+	c.exec("INSERT INTO t VALUES(2)")
+	require.False(t, first)
+
+	other.exec("BEGIN IMMEDIATE; INSERT INTO t VALUES(3)")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		time.Sleep(50 * time.Millisecond)
+		if err := other.try("COMMIT"); err != nil {
+			t.Error(err)
+		}
+	}()
+	c.exec("INSERT INTO t VALUES(4)")
+	<-done
+	require.Equal(t, "4", c.text("SELECT count(*) FROM t"))
+	c.close()
+	link.Close()
 }

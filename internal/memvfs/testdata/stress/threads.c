@@ -11,6 +11,7 @@
 #define TOTAL ((int64_t)NACCOUNT*1000)
 #define NWRITER 2
 #define NREADER 3
+#define BUSY_MS 60000
 
 typedef struct Thread {
   pthread_t id;
@@ -28,7 +29,7 @@ static _Atomic(int) nRunning;   /* Writers that are not through */
 static sqlite3 *dbOpen(const char *zFile, const char *zSetUp){
   sqlite3 *db;
   CHECK( sqlite3_open_v2(zFile, &db, SQLITE_OPEN_READWRITE|SQLITE_OPEN_CREATE, MEMVFS_NAME)==SQLITE_OK );
-  sqlite3_busy_timeout(db, 60000);
+  sqlite3_busy_timeout(db, BUSY_MS);
   if( zSetUp && sqlite3_exec(db, zSetUp, 0, 0, 0)!=SQLITE_OK ) DIE("%s: %s", zSetUp, sqlite3_errmsg(db));
   return db;
 }
@@ -113,6 +114,7 @@ static memvfs_conn *linkTo(sqlite3 *db, uintptr_t cancelled){
   CHECK( sqlite3_file_control(db, "main", MEMVFS_FCNTL_TOKEN, &token)==SQLITE_OK );
   p = memvfs_conn_new(store, token, cancelled);
   CHECK( p );
+  p->busyTimeout = BUSY_MS;
   return p;
 }
 
