@@ -220,7 +220,7 @@ func (d *demonstration) serve(ctx context.Context) (err error) {
 	r.residentBefore, _ = resident()
 	r.peakKnown = resetPeak()
 
-	var saves saves
+	saves := newSaves()
 	db, err := d.open(d.goroutines, saves.add)
 	if err != nil {
 		return err
@@ -247,7 +247,7 @@ func (d *demonstration) serve(ctx context.Context) (err error) {
 	if err := d.workload.prepare(ctx, db, d.goroutines); err != nil {
 		return err
 	}
-	t := newTraffic(d.workload, d.goroutines, &saves)
+	t := newTraffic(d.workload, d.goroutines, saves)
 	t.db, t.screen, t.pause = db, d.screen, max(d.interval, time.Millisecond)
 	part := time.Duration(d.seconds * float64(time.Second) / 4)
 
@@ -278,8 +278,8 @@ func (d *demonstration) serve(ctx context.Context) (err error) {
 	}
 	r.times = t.total()
 	r.transactions, r.goroutines = d.workload.transactions(), d.goroutines
-	taken := saves.count // nothing saves now
-	r.snapshotTimes, r.snapshotBytes = saves.times, saves.bytes
+	taken, _, _ := saves.latest() // nothing saves now
+	r.snapshotTimes, r.snapshotBytes = saves.measured()
 	r.residentServed, r.residentPeak = resident()
 	if st, err = driver.ReadStats(db); err != nil {
 		return err
@@ -290,10 +290,11 @@ func (d *demonstration) serve(ctx context.Context) (err error) {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	if saves.count > taken {
-		r.lastSave = saves.last
+	made, took, bytes := saves.latest() // Close returned after the last event
+	if made > taken {
+		r.lastSave = took
 	}
-	r.saved = saves.size
+	r.saved = bytes
 	return nil
 }
 

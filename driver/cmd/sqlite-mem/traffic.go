@@ -109,31 +109,65 @@ type recorder struct {
 	_ [64]byte // no shared cache line
 }
 
-// saves tells of the snapshots, from driver.Config.OnSync.
+// saves tells of the snapshots, from driver.Config.OnSync. That is called on a
+// goroutine of its own, after Sync has returned: see told.
 type saves struct {
-	mu       sync.Mutex
-	count    int           // guarded by mu, as all below
-	bytes    int64         // sum
-	times    latencies     // of those that wrote
-	firstErr error         // of those that failed
-	last     time.Duration // of the last that wrote
-	size     int64         // of the last that wrote
+	mu    sync.Mutex
+	added sync.Cond     // of mu; count has grown
+	count int           // guarded by mu, as all below
+	bytes int64         // sum
+	times latencies     // of those that wrote
+	last  time.Duration // of the last that wrote
+	size  int64         // of the last that wrote
+}
+
+func newSaves() *saves {
+	s := new(saves)
+	s.added.L = &s.mu
+	return s
 }
 
 func (s *saves) add(ev driver.SyncEvent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if ev.Err != nil {
-		if s.firstErr == nil {
-			s.firstErr = ev.Err
-		}
-		return
+		return // the log tells of it, and Sync or Close returns it
 	}
 	s.count++
 	s.bytes += ev.Bytes
 	s.size = ev.Bytes
 	s.last = ev.Duration
 	s.times.add(ev.Duration)
+	s.added.Broadcast()
+}
+
+// told waits until all snapshots that db has made are added.
+func (s *saves) told(db *sql.DB) error {
+	st, err := driver.ReadStats(db)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uint64(s.count) < st.Saves {
+		s.added.Wait()
+	}
+	return nil
+}
+
+// measured returns how long the snapshots took, and their bytes.
+func (s *saves) measured() (latencies, int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.times, s.bytes
+}
+
+// latest returns how many snapshots there were, how long the last took, and its
+// bytes.
+func (s *saves) latest() (count int, took time.Duration, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count, s.last, s.size
 }
 
 func (s *saves) sums() (count int, bytes int64) {
@@ -201,10 +235,11 @@ func (t *traffic) serve(ctx context.Context, d time.Duration, p *phase) error {
 	p.took = time.Since(start)
 	p.operations = t.done() - doneBefore
 	saver.Wait()
+	toldErr := t.saves.told(t.db)
 	countAfter, bytesAfter := t.saves.sums()
 	p.snapshots, p.bytes = countAfter-countBefore, bytesAfter-bytesBefore
 
-	return errors.Join(t.firstError(), saveErr)
+	return errors.Join(t.firstError(), saveErr, toldErr)
 }
 
 // forget drops the times that were measured so far.
