@@ -481,7 +481,9 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 			return err
 		}
 		*locked = true
-		link.SetMayWrite(true)
+		if link != nil { // nil: the connection is being opened
+			link.SetMayWrite(true)
+		}
 		return nil
 	}
 	if timeout, ok := errors.AsType[*writelock.TimeoutError](err); ok {
@@ -561,8 +563,10 @@ func durably(s *store.Store, commit uint64, durable *uint64) error {
 // busyTimeout is what the connection was last told by PRAGMA busy_timeout, or
 // its configuration. SQLite itself takes a value below 1 as 0.
 func (c *conn) busyTimeout() time.Duration {
-	if ms := c.link.BusyTimeout(); ms >= 0 {
-		return time.Duration(ms) * time.Millisecond
+	if c.link != nil { // nil: the connection is being opened
+		if ms := c.link.BusyTimeout(); ms >= 0 {
+			return time.Duration(ms) * time.Millisecond
+		}
 	}
 	return c.cfg.busyTimeout()
 }

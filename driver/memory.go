@@ -18,6 +18,7 @@ type memory struct {
 	cfg   *Config
 	store *store.Store
 	uri   string // by which go-sqlite3 opens it
+	plain string // uri without auto_vacuum
 	users
 }
 
@@ -58,6 +59,9 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 	q.Set("_busy_timeout", strconv.FormatInt(cfg.busyTimeout().Milliseconds(), 10))
 	q.Set("_stmt_cache_size", strconv.Itoa(cfg.stmtCacheSize()))
 	m := &memory{cfg: cfg, store: s, uri: s.URI(q)}
+	q.Del("_auto_vacuum")
+	q.Del("_vacuum")
+	m.plain = s.URI(q)
 	m.release = s.Release
 	m.flush = func() error {
 		m.release = s.ReleaseSettled // the last to leave is counted until flush has ended
@@ -73,13 +77,22 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (target, e
 func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 	c := &conn{store: m.store, parent: m, cfg: m.cfg, loc: m.cfg.location()}
 
-	// go-sqlite3 sets auto_vacuum, which writes, before the connection is
-	// linked and can take the lock for itself.
-	if m.cfg.Params["_auto_vacuum"] != "" || m.cfg.Params["_vacuum"] != "" {
-		if err := m.store.LockWriter(ctx, m.cfg.busyTimeout(), "open a connection", &c.owner); err != nil {
+	// A new connection does not wait for a writer because its auto_vacuum would
+	// take the write lock for nothing. Where it does write, go-sqlite3 sets it
+	// before the connection is linked and can take the lock for itself.
+	uri := m.uri
+	if want, set := m.cfg.wantedAutoVacuum(); set {
+		same, writes, err := m.autoVacuumOnOpen(want)
+		switch {
+		case err != nil:
 			return nil, err
+		case same:
+			uri = m.plain
+		case writes:
+			if err := c.lock(ctx, "open a connection"); err != nil {
+				return nil, err
+			}
 		}
-		c.locked = true
 	}
 	d := &sqlite3.SQLiteDriver{Extensions: m.cfg.Extensions, ConnectHook: c.connected}
 	panicked := true
@@ -90,7 +103,7 @@ func (m *memory) connect(ctx context.Context) (driver.Conn, error) {
 			}
 		}
 	}()
-	_, err := d.Open(m.uri)
+	_, err := d.Open(uri)
 	panicked = false
 	if err != nil {
 		if c.locked {

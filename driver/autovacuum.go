@@ -1,0 +1,61 @@
+//go:build cgo
+
+package driver
+
+import (
+	"cmp"
+	"encoding/binary"
+	"strings"
+)
+
+// The values of PRAGMA auto_vacuum (https://sqlite.org/pragma.html#pragma_auto_vacuum).
+const (
+	autoVacuumNone = iota
+	autoVacuumFull
+	autoVacuumIncremental
+)
+
+// wantedAutoVacuum returns the value of _auto_vacuum, and whether it is set.
+func (c *Config) wantedAutoVacuum() (mode int, set bool) {
+	// The order is go-sqlite3's.
+	switch strings.ToLower(cmp.Or(c.Params["_vacuum"], c.Params["_auto_vacuum"])) {
+	case "":
+		return 0, false
+	case "1", "full":
+		return autoVacuumFull, true
+	case "2", "incremental":
+		return autoVacuumIncremental, true
+	}
+	return autoVacuumNone, true
+}
+
+// autoVacuumOnOpen returns what PRAGMA auto_vacuum would do on a new connection.
+// same: the database is in the mode that is wanted, so the pragma need not run.
+// writes: it takes the write lock. Otherwise it only says what a later VACUUM does.
+//
+// SQLite takes the lock for FULL and INCREMENTAL, unless the database has a
+// content and no auto_vacuum: that only a VACUUM can change.
+func (m *memory) autoVacuumOnOpen(want int) (same, writes bool, err error) {
+	p, err := m.store.Engine.Pin()
+	if err != nil {
+		return false, false, err
+	}
+	defer p.Release()
+	if p.Size() == 0 {
+		return want == autoVacuumNone, want != autoVacuumNone, nil
+	}
+	// https://sqlite.org/fileformat2.html#incremental_vacuum_settings: the largest
+	// root page is not zero in both modes, and 12 bytes on is what tells them apart.
+	var header [68]byte
+	if _, err := p.ReadAt(header[:], 0); err != nil {
+		return false, false, err
+	}
+	mode := autoVacuumNone
+	if binary.BigEndian.Uint32(header[52:]) != 0 {
+		mode = autoVacuumFull
+		if binary.BigEndian.Uint32(header[64:]) != 0 {
+			mode = autoVacuumIncremental
+		}
+	}
+	return mode == want, want != autoVacuumNone && mode != autoVacuumNone, nil
+}
