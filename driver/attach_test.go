@@ -583,6 +583,8 @@ func TestAttach_namedMemory(t *testing.T) {
 func TestAttach_sharedCache(t *testing.T) {
 	_, _, conn, inMemory := attached(t)
 	defer conn.Close()
+	require.NoError(t, driver.SyncAll(ctx)) // a tool reads what was saved
+	require.FileExists(t, inMemory)
 	disk := testdb.Path(t)
 	testdb.Exec(t, testdb.Plain(t, disk), "CREATE TABLE u(x)")
 	toolDB := testdb.Open(t, testdb.Path(t)+"?sqlite_role=tool")

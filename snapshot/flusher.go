@@ -154,12 +154,13 @@ func (f *Flusher) Soon() {
 // Recovered tells that a save has made everything durable, so that an earlier
 // failure counts no more.
 func (f *Flusher) Recovered() {
+	f.failed.Store(nil) // Also while run looks when the next attempt is due.
 	select {
 	case f.turn <- struct{}{}:
 		f.failures = 0
 		f.failed.Store(nil)
 		<-f.turn
-	default: // A flush is running, and will tell.
+	default: // A flush is running, and will tell. Or run has looked: the next attempt ends the failure.
 	}
 }
 
