@@ -90,10 +90,16 @@ void memvfsConnUnlock(MemFile *f, int wrote){
   }
 }
 
-/* Runs inside a statement, on its thread: it can stop no other. */
+/*
+** Runs inside a statement, on its thread: it can stop no other.
+**
+** SQLite also calls it behind the last instruction (vdbe_return), when the
+** statement has committed. To stop it then would make an error of what was done.
+*/
 static int progress(void *pArg){
   memvfs_conn *p = pArg;
-  return p->cancellable && hooks.xCancelled(p->handle);
+  if( !p->cancellable || (p->pRunning && !sqlite3_stmt_busy(p->pRunning)) ) return 0;
+  return hooks.xCancelled(p->handle);
 }
 
 memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){

@@ -192,6 +192,7 @@ struct memvfs_conn {
   int attaches;           /* ATTACH or DETACH was prepared */
   int autocommit;         /* sqlite3_get_autocommit, as of the last call of stmt.h */
   int *pFacts;            /* Where the authorizer notes what a statement of stmt.h does; NULL: nowhere */
+  sqlite3_stmt *pRunning; /* The statement of stmt.h that is in a step; NULL: none */
   int tell;               /* Call hooks.xUnlock at the end of every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
 };

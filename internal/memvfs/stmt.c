@@ -72,9 +72,11 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
 /* enter() comes before a call that prepares or runs a statement, left() after it. */
 static void enter(memvfs_stmt *s){
   s->pConn->pFacts = &s->facts;
+  s->pConn->pRunning = s->p;
 }
 static void left(memvfs_stmt *s){
   s->pConn->pFacts = 0;
+  s->pConn->pRunning = 0;
   s->pConn->autocommit = sqlite3_get_autocommit(s->pConn->db);
 }
 

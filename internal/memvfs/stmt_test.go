@@ -381,3 +381,40 @@ func TestLink_keepsBusyTimeout(t *testing.T) {
 	c.close()
 	link.Close()
 }
+
+// Ensure that a statement whose context ends behind its last instruction returns what
+// it has done: a commit is not told as an error, nor a transaction that has begun. One
+// that ends before is stopped.
+func TestStmt_cancelledAtItsEnd(t *testing.T) {
+	s := newStore(t, 0)
+	c := open(t, s)
+	var over func() bool
+	link, err := s.Link(c.SQLiteConn, &hooks{func() {}, func() {}, func() bool { return over() }})
+	require.NoError(t, err)
+	defer func() {
+		c.close()
+		link.Close()
+	}()
+	c.exec("CREATE TABLE t(n); INSERT INTO t VALUES(0)")
+	link.SetCancellable(true)
+	update := prepare(t, link, "UPDATE t SET n=n+1")
+	defer update.Finalize()
+	begin, rollback := prepare(t, link, "BEGIN IMMEDIATE"), prepare(t, link, "ROLLBACK")
+	defer begin.Finalize()
+	defer rollback.Finalize()
+
+	for range 10000 { // SQLite asks every 10000 instructions of a statement
+		before := s.Epoch()
+		over = func() bool { return s.Epoch() != before }
+		require.Zero(t, update.Exec(), "it has committed")
+		over = func() bool { return !link.Autocommit() }
+		require.Zero(t, begin.Exec(), "it has begun")
+		over = link.Autocommit
+		require.Zero(t, rollback.Exec(), "it has rolled back")
+	}
+	over = func() bool { return true }
+	require.Equal(t, "10000", c.text("SELECT n FROM t"))
+	endless := prepare(t, link, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c) SELECT count(*) FROM c")
+	defer endless.Finalize()
+	require.Equal(t, int(sqlite3.ErrInterrupt), endless.Exec())
+}
