@@ -27,7 +27,7 @@ type param struct {
 var params = []param{
 	{
 		"sqlite_in_memory", "bool", "yes",
-		"`no`: nothing is loaded, go-sqlite3 works on the file itself, in the role of a tool",
+		"`no`: nothing is loaded; go-sqlite3 works on the file itself, in the role of a tool",
 		func(c *Config, v string) error {
 			on, err := parseBool(v)
 			c.Direct = !on
@@ -42,7 +42,7 @@ var params = []param{
 	},
 	{
 		"sqlite_sync_interval", "duration", "20m",
-		"how often changes are written back: `30s`, `20m`, `1h`, `1d`, `1d12h`; `0`: never, not on close either",
+		"how often changes are saved: `30s`, `20m`, `1h`, `1d`, `1d12h`; `0`: never, not on close either",
 		func(c *Config, v string) (err error) {
 			c.SyncInterval, err = parseInterval(v)
 			return err
@@ -51,7 +51,7 @@ var params = []param{
 	},
 	{
 		"sqlite_wal", "off, duration, commit", "1s",
-		"what a crash can cost: commits are written to a log beside the file, at most so long after they return, or (`commit`) before they do; `off`: no log",
+		"what a crash can cost: a commit is in a log beside the file within this time, or (`commit`) before it returns; `off`: no log",
 		func(c *Config, v string) (err error) {
 			c.WAL, err = parseWAL(v)
 			return err
@@ -65,7 +65,7 @@ var params = []param{
 	},
 	{
 		"sqlite_keep", "integer", "0",
-		"how many earlier states of the file are kept beside it when it is saved: `FILE.kept-1` is the last, `FILE.kept-2` the one before",
+		"how many earlier states of the file are kept: `FILE.kept-1` is the file before the last save",
 		func(c *Config, v string) (err error) {
 			c.Keep, err = parseCount(v)
 			return err
@@ -79,7 +79,7 @@ var params = []param{
 	},
 	{
 		"sqlite_role", "auto, server, tool", "auto",
-		"who serves the database and who works on its file",
+		"whether this process serves the database from memory or works on its file",
 		func(c *Config, v string) error {
 			c.Role = Role(strings.ToLower(v))
 			if !c.Role.valid() {
@@ -91,7 +91,7 @@ var params = []param{
 	},
 	{
 		"sqlite_max_memory", "size", "0",
-		"cap on the size of the database: `512MiB`, `2GiB`, or bytes; growing past it is SQLITE_FULL; `0`: no cap",
+		"largest size of the database: `512MiB`, `2GiB`, or bytes; growing past it is SQLITE_FULL; `0`: no cap",
 		func(c *Config, v string) (err error) {
 			c.MaxMemory, err = parseSize(v)
 			return err
