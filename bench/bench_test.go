@@ -49,7 +49,7 @@ func run(b *testing.B, db workload.DB, op workload.Op, goroutines int, cancellab
 	runBatch(b, db, op, 1, goroutines, cancellable, retries)
 }
 
-// runBatch is run for an operation that does several in a call.
+// runBatch is run for an operation that makes a batch of operations in a call.
 func runBatch(b *testing.B, db workload.DB, op workload.Op, batch, goroutines int, cancellable bool, retries func() int64) {
 	b.Run(fmt.Sprintf("cancellable=%v/goroutines=%d", cancellable, goroutines), func(b *testing.B) {
 		before := retries()
@@ -59,7 +59,7 @@ func runBatch(b *testing.B, db workload.DB, op workload.Op, batch, goroutines in
 		if err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(r.NsPerOp(), "ns/op") // a batch may have made more than b.N
+		b.ReportMetric(r.NsPerOp(), "ns/op") // whole batches may make more than b.N
 		for _, p := range measure.Percentiles {
 			b.ReportMetric(float64(r.Latencies.Percentile(p.Share)), p.Unit)
 		}
@@ -67,13 +67,13 @@ func runBatch(b *testing.B, db workload.DB, op workload.Op, batch, goroutines in
 	})
 }
 
-// BenchmarkContenders runs each workload on each contender. Contenders stand one
-// behind the other here; cmd/report takes turns with them.
+// BenchmarkContenders runs each workload on each contender, one contender after the
+// other. In cmd/report they take turns.
 func BenchmarkContenders(b *testing.B) {
 	for _, c := range contender.General() {
 		b.Run(c.Name, func(b *testing.B) {
 			if c.Worker != "" {
-				b.Skip("it needs a program of its own: see cmd/report")
+				b.Skip("it runs in a program of its own: see cmd/report")
 			}
 			db := open(b, c, size())
 			for _, w := range db.Works() {
@@ -104,12 +104,13 @@ func BenchmarkContenders(b *testing.B) {
 	}
 }
 
-// BenchmarkUsers is the loads of the comparison that users of SQLite in Go quote.
+// BenchmarkUsers runs loads like those of the comparison that users of SQLite in Go
+// quote.
 func BenchmarkUsers(b *testing.B) {
 	for _, c := range contender.Compared() {
 		b.Run(c.Name, func(b *testing.B) {
 			if c.Worker != "" {
-				b.Skip("it needs a program of its own: see cmd/report")
+				b.Skip("it runs in a program of its own: see cmd/report")
 			}
 			db, err := c.Open(path(b))
 			require.NoError(b, err)
@@ -132,7 +133,7 @@ func BenchmarkUsers(b *testing.B) {
 	}
 }
 
-// BenchmarkCommits is point writes on a disk, by what a crash costs.
+// BenchmarkCommits runs point writes on a disk, by the cost of a crash.
 func BenchmarkCommits(b *testing.B) {
 	for _, c := range contender.Durable() {
 		b.Run(c.Name, func(b *testing.B) {
@@ -144,7 +145,7 @@ func BenchmarkCommits(b *testing.B) {
 	}
 }
 
-// BenchmarkMailStore is go-imap-sql.
+// BenchmarkMailStore runs go-imap-sql.
 func BenchmarkMailStore(b *testing.B) {
 	users := mailstore.Users
 	if testing.Short() {

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is used of SQLite, which go-sqlite3 links. */
+/* The functions of SQLite that are used; go-sqlite3 links them. */
 typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_stmt sqlite3_stmt;
 int sqlite3_prepare_v2(sqlite3*, const char*, int, sqlite3_stmt**, const char**);
@@ -35,8 +35,8 @@ struct cloop {
   sqlite3 *db;
   char *azText[CLOOP_N];
   sqlite3_stmt *aStmt[CLOOP_N];  /* 0: not prepared yet */
-  int64_t sum;                   /* Of what was read, so that it is read */
-  char zText[64<<10];            /* Where texts are copied to */
+  int64_t sum;                   /* Of all values, so that they are fetched */
+  char zText[64<<10];            /* The last text, copied as a program would */
 };
 
 cloop *cloop_new(uintptr_t db){
@@ -65,7 +65,7 @@ int cloop_text(cloop *p, int which, const char *z, int n){
 
 const char *cloop_error(cloop *p){ return sqlite3_errmsg(p->db); }
 
-/* The prepared statement, which is not running. */
+/* Finds or prepares a statement. It is not running. */
 static int stmt(cloop *p, int which, sqlite3_stmt **ppStmt){
   int rc = SQLITE_OK;
   if( p->aStmt[which]==0 ){
@@ -75,7 +75,7 @@ static int stmt(cloop *p, int which, sqlite3_stmt **ppStmt){
   return rc;
 }
 
-/* Numbers by chance (xorshift). */
+/* A pseudo-random number below n (xorshift). */
 static uint64_t draw(uint64_t *pSeed, uint64_t n){
   uint64_t x = *pSeed;
   x ^= x<<13;
@@ -85,7 +85,7 @@ static uint64_t draw(uint64_t *pSeed, uint64_t n){
   return x%n;
 }
 
-/* Takes all values of a row. */
+/* Fetches all values of a row. */
 static void take(cloop *p, sqlite3_stmt *s, int nCol){
   int i;
   for(i=0; i<nCol; i++){
@@ -125,7 +125,7 @@ static int runOne(cloop *p, int which){
   return rc ? rc : run(p, s, 0, 0);
 }
 
-/* The same with an integer; a query must have a row. */
+/* Runs a statement with an integer as its argument. A query must have a row. */
 static int runInt(cloop *p, int which, int64_t arg, int64_t *pFirst){
   sqlite3_stmt *s;
   int64_t n = 0;
@@ -147,7 +147,7 @@ int cloop_point_write(cloop *p, uint64_t seed, int n, int accounts){
   return rc;
 }
 
-/* Commits what succeeded and rolls back what did not. */
+/* Commits after success, rolls back after an error. */
 static int end(cloop *p, int rc){
   if( rc==SQLITE_OK ) rc = runOne(p, CLOOP_COMMIT);
   if( rc!=SQLITE_OK && !sqlite3_get_autocommit(p->db) ) runOne(p, CLOOP_ROLLBACK);
@@ -203,7 +203,7 @@ int cloop_query(cloop *p, int which, int64_t *pRows, int64_t *pFirst){
   return rc ? rc : run(p, s, pRows, pFirst);
 }
 
-/* An article or a comment. */
+/* Inserts an article or a comment. */
 static int child(cloop *p, int which, const cloop_blog *b, int64_t id, int64_t parent, const char *zBody, int nBody){
   sqlite3_stmt *s;
   int rc = stmt(p, which, &s);

@@ -23,13 +23,13 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
-// cLoop is the same statements in a loop in C on sqlite-mem's VFS: what SQLite and
-// the engine cost by themselves.
+// cLoop runs the same statements in a loop in C on sqlite-mem's VFS. It shows the cost
+// of SQLite and the engine alone.
 func cLoop() *Contender {
 	c := sqliteMem()
 	c.Name, c.MailStore, c.Save = "C", "", ""
 	c.Pool = "any number of connections; a sync.Mutex for writers"
-	c.Bypass = "a loop in C, several small operations in a call"
+	c.Bypass = "a loop in C, with several small operations in each call"
 	c.open = func(c *Contender, path string) (*DB, error) {
 		db, err := openSqliteMem(c, path)
 		if err != nil {
@@ -40,11 +40,11 @@ func cLoop() *Contender {
 	return c
 }
 
-// cLoopDB is a pool of connections with a loop on each. A connection stays taken
-// from the pool of database/sql; each call of C is made inside of its Raw.
+// cLoopDB is a pool of connections with a loop on each. It keeps each connection
+// checked out of the pool of database/sql, and calls C inside of its Raw.
 type cLoopDB struct {
 	pool   *sql.DB
-	writer sync.Mutex // of the loops; SQLite's busy handler is not in what is measured
+	writer sync.Mutex // lets one loop write at a time, so that SQLite's busy handler is not measured
 
 	mu   sync.Mutex // guards all and free
 	all  []*cLoopConn
@@ -71,7 +71,7 @@ var cLoopTexts = [C.CLOOP_N]string{
 // raw runs fn with the sqlite3* of the connection.
 func raw(conn *sql.Conn, fn func(db C.uintptr_t) error) error {
 	return conn.Raw(func(c any) error {
-		// go-sqlite3 shows its sqlite3* to nobody.
+		// go-sqlite3 does not export its sqlite3*.
 		field := reflect.ValueOf(c.(driver.RawConn).Raw()).Elem().FieldByName("db")
 		if field.Kind() != reflect.Pointer || field.IsNil() {
 			return fmt.Errorf("go-sqlite3 keeps no sqlite3* in %T.db", sqlite3.SQLiteConn{})
@@ -155,7 +155,7 @@ func (d *cLoopDB) take(ctx context.Context) (*cLoopConn, error) {
 	return c, nil
 }
 
-// run runs fn, a call of C, on a loop that nobody else uses.
+// run runs fn, a call into C, on a free loop.
 func (d *cLoopDB) run(ctx context.Context, fn func(*C.cloop) C.int) error {
 	c, err := d.take(ctx)
 	if err != nil {

@@ -1,5 +1,5 @@
 /*
-** The statements of the loads in a loop in C: what SQLite costs by itself.
+** The statements of the loads in a loop in C. They show the cost of SQLite alone.
 **
 ** Each function runs on the thread that uses the connection, and returns a
 ** result code of SQLite, SQLITE_OK for success. A failed transaction is rolled
@@ -10,7 +10,7 @@
 
 #include <stdint.h>
 
-/* Which statement: cloop_text gives each its text. */
+/* The statements. cloop_text gives each its text. */
 enum {
   CLOOP_READ_ACCOUNT, CLOOP_WRITE_ACCOUNT,
   CLOOP_FIND_ACCOUNT, CLOOP_READ_QUOTA, CLOOP_READ_MAILBOX, CLOOP_INSERT_MESSAGE, CLOOP_UPDATE_MAILBOX,
@@ -23,32 +23,34 @@ enum {
 
 typedef struct cloop cloop;
 
-/* A loop on a connection (an sqlite3*). 0: no memory. Free it before the
-** connection is closed. */
+/* Makes a loop on a connection (an sqlite3*); 0 if there is no memory. Free it
+** before the connection is closed. */
 cloop *cloop_new(uintptr_t db);
 void cloop_free(cloop*);
 
-/* The text of a statement, which is copied and prepared when it is first run. */
+/* Sets the text of a statement. It is copied, and prepared at the first run. */
 int cloop_text(cloop*, int which, const char *z, int n);
 
-/* The message of the last error, until the next call. */
+/* Returns the message of the last error. It is valid until the next call. */
 const char *cloop_error(cloop*);
 
-/* n point reads, writes or deliveries, of accounts drawn by chance. */
+/* Each makes n point reads, writes or deliveries, of accounts drawn at random. */
 int cloop_point_read(cloop*, uint64_t seed, int n, int accounts);
 int cloop_point_write(cloop*, uint64_t seed, int n, int accounts);
 int cloop_deliver(cloop*, uint64_t seed, int n, int accounts, const char *zHead, int nHead);
 
-/* A query to its end, with an integer or a text as its argument, or none. *pRows
-** is how many rows it has, *pFirst the first column of the first. */
+/* Each runs a query to its end, with an integer, a text or no argument. *pRows is
+** set to the number of rows, *pFirst to the first column of the first row. */
 int cloop_query_int(cloop*, int which, int64_t arg, int64_t *pRows);
 int cloop_query_text(cloop*, int which, const char *z, int n, int64_t *pRows);
 int cloop_query(cloop*, int which, int64_t *pRows, int64_t *pFirst);
 
-/* Users from the number first on, with articles and comments, in one transaction. */
+/* cloop_insert_blog inserts users, with articles and comments, in one
+** transaction. */
 typedef struct cloop_blog {
-  int64_t first, users, articles, comments; /* Articles of a user, comments of an article */
-  int64_t created;                          /* Plus the number: when a row was created */
+  int64_t first;                            /* Number of the first user */
+  int64_t users, articles, comments;        /* Users; articles of each; comments of each */
+  int64_t created;                          /* A row is created at this plus its number */
   const char *zArticle, *zComment;          /* Bodies */
   int nArticle, nComment;
 } cloop_blog;

@@ -1,11 +1,11 @@
-// Package contender holds the drivers that are compared: one file for each
-// family, with the data source name spelled out and the durability in words.
+// Package contender has the drivers that are compared, one file for each family. Each
+// contender spells out its data source name and says what a crash costs.
 //
-// All of them are used in the way that is fastest for them and correct for a
-// pool: statements are kept prepared, by the driver where it can and by the pool
-// where it cannot; transactions that write begin IMMEDIATE; and those that
-// answer SQLITE_BUSY or SQLITE_LOCKED to a pool get the lock that their users
-// give them. What is busy nevertheless is tried again, and counted.
+// Each is used in the way that is fastest for it and correct for a pool. Statements
+// stay prepared, by the driver if it can, otherwise by the pool. Transactions that
+// write begin IMMEDIATE. Contenders that answer SQLITE_BUSY or SQLITE_LOCKED to a pool
+// get the lock that their users give them. A busy statement or transaction is retried,
+// and the retries are counted.
 package contender
 
 import (
@@ -27,29 +27,29 @@ const Reference = "sqlite-mem"
 // Contender is one driver with one set of options.
 type Contender struct {
 	Name       string
-	DSN        string // PATH stands for a file or name of its own
+	DSN        string // PATH stands for the contender's file or name
 	Durability string // what a crash of the process or the machine costs
 	Pool       string // connections, and the lock around them
-	Safe       bool   // several connections may use one database at a time
-	Own        bool   // sqlite-mem with other options: not a peer that it has to beat
-	Bypass     string // what it is used by instead of database/sql; empty: it is behind database/sql
-	Empty      bool   // it runs no SQL: what database/sql costs by itself
+	Safe       bool   // several connections may use one database at once
+	Own        bool   // sqlite-mem with other options, not a peer
+	Bypass     string // the interface that replaces database/sql; empty: database/sql
+	Empty      bool   // it runs no SQL, and so shows the cost of database/sql alone
 	Worker     string // the command that opens and measures it; empty: this package opens it
-	Save       string // how the state is written to a file while it is served; empty: it is not
+	Save       string // how a save works while statements run; empty: it cannot save
 
-	// Interval is how often what was committed is synced behind the committers'
-	// backs; 0: it is not, or they wait for it.
+	// Interval is how often commits are synced in the background. 0: never, or each
+	// commit waits for its sync.
 	Interval time.Duration
 
-	// MailStore is the data source name that go-imap-sql is given; empty: it is not
+	// MailStore is the data source name for go-imap-sql. Empty: go-imap-sql is not
 	// measured on this contender.
 	MailStore string
 
 	open func(c *Contender, path string) (*DB, error)
-	rest func(ctx context.Context, pool *sql.DB) error // nil: it does nothing behind one's back
+	rest func(ctx context.Context, pool *sql.DB) error // nil: it does nothing in the background
 }
 
-// All are the contenders, in the order of the report.
+// All returns the contenders in the order of the report.
 func All() []*Contender {
 	return []*Contender{
 		sqliteMem(),
@@ -74,14 +74,14 @@ func All() []*Contender {
 	}
 }
 
-// General are those that are measured under each load: all but two that differ from
-// another by what a crash costs, and not under most loads.
+// General returns the contenders that run every load. It leaves out two that differ
+// from another one only in the cost of a crash.
 func General() []*Contender {
 	return only(func(c *Contender) bool { return c.Name != "sqlite-mem-wal-100ms" && c.Name != "mattn-disk-wal-full" })
 }
 
-// Compared are those that are measured under the loads of workload.Users: one for
-// each way in which a driver keeps a database, as these loads are large.
+// Compared returns the contenders that run the loads of workload.Users. These loads are
+// large, so there is one contender for each way to keep a database.
 func Compared() []*Contender {
 	return only(func(c *Contender) bool {
 		switch c.Name {
@@ -92,8 +92,8 @@ func Compared() []*Contender {
 	})
 }
 
-// Durable are those whose commits are compared by what a crash costs: from
-// everything since the last save to nothing.
+// Durable returns the contenders whose commits are compared by the cost of a crash,
+// from everything since the last save to nothing.
 func Durable() []*Contender {
 	return only(func(c *Contender) bool {
 		return c.Name == Reference || c.Own || c.Name == "mattn-disk-wal-normal" || c.Name == "mattn-disk-wal-full"
@@ -114,8 +114,8 @@ func Named(name string) (*Contender, error) {
 	return nil, fmt.Errorf("contender: no %q", name)
 }
 
-// Open opens an empty database at path, which does not exist; those that are
-// only in memory use it as a name.
+// Open opens an empty database at path, which must not exist. A contender without a
+// file uses path as a name.
 func (c *Contender) Open(path string) (*DB, error) {
 	db, err := c.open(c, path)
 	if err != nil {
@@ -124,8 +124,8 @@ func (c *Contender) Open(path string) (*DB, error) {
 	return db, nil
 }
 
-// Rest finishes what would be written later in the background, so that nobody else
-// pays for it. It takes any pool that the contender has been opened with.
+// Rest finishes writes that would happen later in the background, so that the next
+// contender does not pay for them. pool is any pool of the contender.
 func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {
 	if c.rest == nil {
 		return nil
@@ -133,11 +133,11 @@ func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {
 	return c.rest(ctx, pool)
 }
 
-// maxIdle keeps connections from being closed and opened again between
-// statements: as many as the most goroutines of a workload.
+// maxIdle keeps the pool from closing and reopening connections between statements. No
+// workload has more goroutines.
 const maxIdle = MaxGoroutines
 
-// MaxGoroutines is the most that use a contender at a time without opening and
+// MaxGoroutines is how many goroutines can use a contender at once without opening and
 // closing connections.
 const MaxGoroutines = 64
 
@@ -147,11 +147,11 @@ type DB struct {
 	Pool *sql.DB // nil: it bypasses database/sql
 
 	bypass bypass                                        // instead of Pool
-	exec   func(ctx context.Context, query string) error // instead of a transaction of Pool; nil: that
+	exec   func(ctx context.Context, query string) error // replaces a transaction of Pool; nil: Pool is used
 
 	lock    *sync.RWMutex    // nil: the contender needs none
-	busy    func(error) bool // the statement or transaction may be tried again
-	prepare bool             // the driver does not keep statements prepared: the pool has to
+	busy    func(error) bool // reports whether the statement or transaction can be retried
+	prepare bool             // the pool keeps statements prepared, because the driver does not
 	save    func(ctx context.Context, path string) error
 	close   func() error // after the pool
 
@@ -171,7 +171,7 @@ type bypass interface {
 	Close() error
 }
 
-// Works are the loads of workload.All, as the contender does them.
+// Works returns the loads of workload.All with the operations of this contender.
 func (d *DB) Works() []workload.Workload {
 	if d.bypass != nil {
 		return d.bypass.Works()
@@ -179,7 +179,7 @@ func (d *DB) Works() []workload.Workload {
 	return workload.All()
 }
 
-// Users are the operations of workload.Users, as the contender does them.
+// Users returns the operations of workload.Users for this contender.
 func (d *DB) Users() workload.UserOps {
 	if d.bypass != nil {
 		return d.bypass.Users()
@@ -187,7 +187,7 @@ func (d *DB) Users() workload.UserOps {
 	return workload.SQLUsers(d)
 }
 
-// Exec runs a statement in a transaction of its own, outside of what is measured.
+// Exec runs a statement in a transaction of its own. It is not measured.
 func (d *DB) Exec(ctx context.Context, query string) error {
 	switch {
 	case d.bypass != nil:
@@ -201,7 +201,7 @@ func (d *DB) Exec(ctx context.Context, query string) error {
 	})
 }
 
-// Ints is the first row of a query, whose columns are n integers.
+// Ints returns the first row of a query, as n integers.
 func (d *DB) Ints(ctx context.Context, query string, n int) (values []int64, err error) {
 	if d.bypass != nil {
 		return d.bypass.Ints(ctx, query, n)
@@ -221,11 +221,11 @@ func ints(ctx context.Context, c workload.Conn, query string, n int) ([]int64, e
 	return values, c.QueryRowContext(ctx, query).Scan(dest...)
 }
 
-// Retries is how often something was busy and tried again.
+// Retries returns how often a busy statement or transaction was retried.
 func (d *DB) Retries() int64 { return d.retries.Load() }
 
-// Save writes the present state to a file while statements run: to the
-// contender's own file where it has one, else to path.
+// Save writes the current state to a file while statements run: to the contender's own
+// file if it has one, else to path.
 func (d *DB) Save(ctx context.Context, path string) error {
 	if d.save == nil {
 		return errors.New("contender: it has no way to save")
@@ -233,8 +233,8 @@ func (d *DB) Save(ctx context.Context, path string) error {
 	return d.save(ctx, path)
 }
 
-// Connect opens so many connections, or as many as the contender may have, so that
-// none is opened while something is measured.
+// Connect opens n connections, or as many as the contender may have, so that no
+// measured operation opens one.
 func (d *DB) Connect(ctx context.Context, n int) error {
 	if d.bypass != nil {
 		return d.bypass.Connect(ctx, n)
@@ -275,7 +275,7 @@ func (d *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// Read runs fn, which only reads, under the lock for readers.
+// Read runs fn, which only reads, under the read lock.
 func (d *DB) Read(ctx context.Context, fn func(context.Context, workload.Conn) error) error {
 	return d.again(ctx, func() error {
 		if d.lock != nil {
@@ -286,7 +286,7 @@ func (d *DB) Read(ctx context.Context, fn func(context.Context, workload.Conn) e
 	})
 }
 
-// Write runs fn, a single statement that writes, under the lock for writers.
+// Write runs fn, a single statement that writes, under the write lock.
 func (d *DB) Write(ctx context.Context, fn func(context.Context, workload.Conn) error) error {
 	return d.again(ctx, func() error {
 		if d.lock != nil {
@@ -297,7 +297,7 @@ func (d *DB) Write(ctx context.Context, fn func(context.Context, workload.Conn) 
 	})
 }
 
-// Tx runs fn in a transaction that writes, under the lock for writers.
+// Tx runs fn in a transaction that writes, under the write lock.
 func (d *DB) Tx(ctx context.Context, fn func(context.Context, workload.Conn) error) error {
 	return d.again(ctx, func() error {
 		if d.lock != nil {
@@ -325,10 +325,11 @@ func (d *DB) Tx(ctx context.Context, fn func(context.Context, workload.Conn) err
 	})
 }
 
-// errBypass is why a contender that bypasses database/sql runs only what it has of its own.
+// errBypass: a contender that bypasses database/sql has no pool; it has Works, Users
+// and Ints of its own.
 var errBypass = errors.New("contender: it bypasses database/sql; see Works, Users and Ints")
 
-// again runs fn until it is not busy.
+// again retries fn while it is busy.
 func (d *DB) again(ctx context.Context, fn func() error) error {
 	if d.bypass != nil {
 		return errBypass

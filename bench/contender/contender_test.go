@@ -16,8 +16,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// Ensure that each contender does all of the work, from several goroutines, with no
-// error and no lost update: what is measured has to be right.
+// Ensure that each contender runs every load from several goroutines, with no error and
+// no lost update.
 func TestContenders(t *testing.T) {
 	const accounts, deliveries, writes = 2000, 200, 100
 	for _, c := range All() {
@@ -61,11 +61,11 @@ func TestContenders(t *testing.T) {
 	}
 }
 
-// Ensure that each contender does the loads of the users with the rows that they
-// should have, in any order.
+// Ensure that each contender runs the loads of users in any order, and reads and leaves
+// the right rows.
 func TestContenders_users(t *testing.T) {
 	size := workload.UserSizes{Users: 300, Writers: workload.Blog{Users: 4, Articles: 3, Comments: 2}, Bulk: workload.Blog{Users: 5, Articles: 4, Comments: 3}, Queries: 6, Rows: []int{10, 100}}
-	// want are how many users, articles and comments are there then.
+	// want has the number of users, articles and comments after each load.
 	want := map[string][3]int64{"UsersInsert": {300, 0, 0}, "UsersScan": {300, 0, 0}, "BlogInsert": {4, 12, 24}, "BlogJoin": {4, 12, 24},
 		"BulkInsert": {5, 20, 60}, "BulkJoin": {5, 20, 60}, "Query10": {10, 0, 0}, "Query100": {100, 0, 0}}
 	for _, c := range Compared() {
@@ -98,8 +98,8 @@ func TestContenders_users(t *testing.T) {
 	}
 }
 
-// Ensure that a query with other rows than it should have is an error for each
-// kind of driver: nobody is faster by doing less.
+// Ensure that a query with a wrong number of rows is an error for each kind of driver,
+// so that no driver is faster by doing less.
 func TestContenders_usersMissing(t *testing.T) {
 	for _, name := range []string{Reference, "zombiezen-memdb", "C", "null"} {
 		t.Run(name, func(t *testing.T) {
@@ -128,13 +128,13 @@ func TestContenders_usersMissing(t *testing.T) {
 	}
 }
 
-// openHere opens a contender in a directory of its own, and skips the test if it
-// needs a program of its own.
+// openHere opens a contender in a new directory. It skips the test if the contender
+// runs in a program of its own.
 func openHere(t *testing.T, c *Contender) *DB {
 	if c.Worker != "" {
 		_, err := c.Open("here")
 		require.ErrorContains(t, err, c.Worker)
-		t.Skip("it needs a program of its own: see cmd/report")
+		t.Skip("it runs in a program of its own: see cmd/report")
 	}
 	db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
 	require.NoError(t, err)
@@ -142,8 +142,8 @@ func openHere(t *testing.T, c *Contender) *DB {
 	return db
 }
 
-// Ensure that a contender behind database/sql has a pool, one that bypasses it has
-// none, and what needs a pool says so.
+// Ensure that a contender behind database/sql has a pool, that one that bypasses it has
+// none, and that an operation that needs a pool then fails.
 func TestContenders_bypass(t *testing.T) {
 	for _, c := range All() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestContenders_bypass(t *testing.T) {
 	}
 }
 
-// Ensure that what a contender saves while it is written to is a whole database.
+// Ensure that a save during writes is a whole database.
 func TestContenders_save(t *testing.T) {
 	const accounts = 3000
 	for _, c := range All() {
@@ -206,7 +206,7 @@ func TestContenders_save(t *testing.T) {
 	}
 }
 
-// Ensure that the contenders are told apart and say what they promise.
+// Ensure that each contender has its own name, and that README.md has its description.
 func TestContenders_described(t *testing.T) {
 	readme, err := os.ReadFile("../README.md")
 	require.NoError(t, err)

@@ -2,8 +2,8 @@ package contender
 
 import "errors"
 
-// crawshaw is measured by a command of its own: its SQLite and that of go-sqlite3
-// do not link into one program. cmd/crawshaw opens it.
+// crawshaw is measured by a command of its own, cmd/crawshaw: its SQLite and
+// go-sqlite3's do not link into one program.
 func crawshaw() *Contender {
 	return &Contender{
 		Name:       "crawshaw-memory-shared",
@@ -14,7 +14,7 @@ func crawshaw() *Contender {
 		Bypass:     "its own interface",
 		Worker:     "github.com/sqlite-mem/sqlite-mem/bench/cmd/crawshaw",
 		open: func(c *Contender, _ string) (*DB, error) {
-			return nil, errors.New("it does not link beside go-sqlite3; " + c.Worker + " opens it")
+			return nil, errors.New("it does not link beside go-sqlite3; use " + c.Worker + " instead")
 		},
 	}
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// HasGorm reports whether GORM has a dialect for the contender: ours, or its own
-// for go-sqlite3.
+// HasGorm reports whether there is a GORM dialect for the contender: ours, or GORM's
+// own for go-sqlite3.
 func (c *Contender) HasGorm() bool {
 	return c.Name == Reference || c.Name == "madmail" || strings.HasPrefix(c.Name, "mattn-")
 }
 
-// Gorm is GORM on the pool of db, with its defaults, silent.
+// Gorm opens GORM on the pool of db, with its defaults and without its log messages.
 func (c *Contender) Gorm(db *DB) (*gorm.DB, error) {
 	if !c.HasGorm() {
 		return nil, fmt.Errorf("contender %s: GORM has no dialect for it", c.Name)

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mattnOptions are what sqlite-mem sets for the go-sqlite3 below itself, so that
-// what is compared is the engine: cached statements, no mutex around each call of
-// a connection, a transaction that takes its lock at its beginning, and a wait of
-// up to a minute. (The third, no counting of allocated memory, is set for the
-// whole process by importing sqlite-mem.)
+// mattnOptions are the options that sqlite-mem sets for its own go-sqlite3, so that the
+// engines are compared and not the options. They are cached statements, no mutex around
+// each call, a transaction that locks at its beginning, and a wait of up to a minute.
+// One more, no counting of allocated memory, is set for the whole process by importing
+// sqlite-mem.
 const mattnOptions = "_stmt_cache_size=128&_mutex=no&_txlock=immediate&_busy_timeout=60000"
 
 func mattnBusy(err error) bool {
@@ -25,8 +25,8 @@ func mattnBusy(err error) bool {
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrBusy || e.Code == sqlite3.ErrLocked)
 }
 
-// openMattn opens the contender's DSN with at most so many connections, 0 for any
-// number, and keeps one open.
+// openMattn opens the contender's DSN and one connection. conns is the most
+// connections; 0: no limit.
 func openMattn(c *Contender, path string, conns int) (*DB, error) {
 	pool, err := sql.Open("sqlite3", strings.Replace(c.DSN, "PATH", path, 1))
 	if err != nil {
@@ -37,14 +37,14 @@ func openMattn(c *Contender, path string, conns int) (*DB, error) {
 	return &DB{Pool: pool, busy: mattnBusy}, pool.Ping()
 }
 
-// syncAll writes what the system has not written yet.
+// syncAll writes the system's dirty pages to the disk.
 func syncAll(context.Context, *sql.DB) error {
 	unix.Sync()
 	return nil
 }
 
-// openLocked opens a database that is only in memory, with a lock around it that
-// shields it from what it cannot do, and saves by VACUUM INTO.
+// openLocked opens a database without a file, with a lock around it, because it cannot
+// serve readers beside a writer. It saves by VACUUM INTO.
 func openLocked(c *Contender, path string, stopReaders bool) (*DB, error) {
 	db, err := openMattn(c, filepath.Base(path), 0)
 	if err != nil {
@@ -64,8 +64,8 @@ func openLocked(c *Contender, path string, stopReaders bool) (*DB, error) {
 	return db, nil
 }
 
-// vacuumInto is the save that is documented for Madmail: into a file beside the
-// target by the VFS of files, then renamed. It syncs nothing.
+// vacuumInto is the save that Madmail documents: VACUUM INTO a file beside the target,
+// then a rename. It syncs nothing.
 func vacuumInto(ctx context.Context, pool *sql.DB, path, vfs string) error {
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -77,24 +77,24 @@ func vacuumInto(ctx context.Context, pool *sql.DB, path, vfs string) error {
 	return os.Rename(temp, path)
 }
 
-// madmail is what Madmail had: a shared cache, and a lock that a save holds as a
-// writer. Its deadlock came from taking the lock again in what a save runs;
-// here a save takes it once.
+// madmail is Madmail's design: a shared cache, and a lock whose write side a save
+// holds. Madmail's save took the lock a second time and so deadlocked; here it takes
+// the lock once.
 func madmail() *Contender {
 	return &Contender{
 		Name:       "madmail",
 		DSN:        "file:PATH?mode=memory&cache=shared&" + mattnOptions,
-		Durability: "none at a commit; at a save (VACUUM INTO, rename) as much as the system has written, as nothing is synced",
-		Pool:       "any number of connections behind a sync.RWMutex; a save holds it as a writer",
+		Durability: "a commit is not durable; a save (VACUUM INTO, rename) is not synced, so a power failure may undo or damage it",
+		Pool:       "any number of connections behind a sync.RWMutex; a save holds its write lock",
 		Safe:       true,
 		Save:       "VACUUM INTO and rename; nothing synced",
 		open:       func(c *Contender, path string) (*DB, error) { return openLocked(c, path, true) },
 	}
 }
 
-// madmailPlain is the same with the data source name that it had, without the
-// options that sqlite-mem sets: each statement is prepared anew. It saves in the
-// same way, which is not measured again.
+// madmailPlain is madmail with its original data source name, without the options that
+// sqlite-mem sets. Each statement is prepared anew. Its save is the same and is not
+// measured again.
 func madmailPlain() *Contender {
 	c := madmail()
 	c.Name, c.DSN, c.Save = "madmail-plain", "file:PATH?mode=memory&cache=shared", ""
@@ -105,8 +105,8 @@ func mattnMemdb() *Contender {
 	return &Contender{
 		Name:       "mattn-memdb",
 		DSN:        "file:/PATH?vfs=memdb&" + mattnOptions,
-		Durability: "none at a commit; at a save (VACUUM INTO, rename) as much as the system has written, as nothing is synced",
-		Pool:       "any number of connections behind a sync.RWMutex; a save holds it as a reader",
+		Durability: "a commit is not durable; a save (VACUUM INTO, rename) is not synced, so a power failure may undo or damage it",
+		Pool:       "any number of connections behind a sync.RWMutex; a save holds its read lock",
 		Safe:       true,
 		Save:       "VACUUM INTO and rename; nothing synced",
 		open:       func(c *Contender, path string) (*DB, error) { return openLocked(c, path, false) },
@@ -118,7 +118,7 @@ func mattnMemory() *Contender {
 		Name:       "mattn-memory-1conn",
 		DSN:        ":memory:?" + mattnOptions,
 		Durability: "none",
-		Pool:       "one connection, for which the goroutines wait",
+		Pool:       "one connection; the goroutines wait for it",
 		open:       func(c *Contender, path string) (*DB, error) { return openMattn(c, path, 1) },
 	}
 }
@@ -139,7 +139,7 @@ func mattnDiskWAL() *Contender {
 	return &Contender{
 		Name:       "mattn-disk-wal-normal",
 		DSN:        "file:PATH?_journal_mode=WAL&_synchronous=NORMAL&" + mattnOptions,
-		Durability: "a crash of the process costs nothing; a power failure what was committed since the last checkpoint",
+		Durability: "a crash of the process costs nothing; a power failure costs the commits since the last checkpoint",
 		Pool:       "any number of connections; SQLite's file locks, polled",
 		Safe:       true,
 		MailStore:  "file:PATH?_stmt_cache_size=128&_mutex=no",
@@ -152,7 +152,7 @@ func mattnDiskWALFull() *Contender {
 	return &Contender{
 		Name:       "mattn-disk-wal-full",
 		DSN:        "file:PATH?_journal_mode=WAL&_synchronous=FULL&" + mattnOptions,
-		Durability: "every commit is synced, to the WAL, before it returns",
+		Durability: "every commit is synced to the WAL before it returns",
 		Pool:       "any number of connections; SQLite's file locks, polled",
 		Safe:       true,
 		open:       func(c *Contender, path string) (*DB, error) { return openMattn(c, path, 0) },

@@ -11,7 +11,7 @@ func moderncMemory() *Contender {
 		Name:       "modernc-memory-1conn",
 		DSN:        ":memory:?_txlock=immediate",
 		Durability: "none",
-		Pool:       "one connection, for which the goroutines wait",
+		Pool:       "one connection; the goroutines wait for it",
 		open: func(c *Contender, _ string) (*DB, error) {
 			pool, err := sql.Open("sqlite", c.DSN)
 			if err != nil {

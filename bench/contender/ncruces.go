@@ -44,7 +44,7 @@ func ncrucesMVCC() *Contender {
 	return &Contender{
 		Name:       "ncruces-mvcc",
 		DSN:        "file:/PATH?vfs=mvcc&_txlock=immediate&_pragma=busy_timeout(60000)",
-		Durability: "none at a commit; at a save (VACUUM INTO a file) as much as the system has written",
+		Durability: "a commit is not durable; a save (VACUUM INTO a file) is not synced, so a power failure may undo or damage it",
 		Pool:       "any number of connections; its own locks, polled",
 		Safe:       true,
 		Save:       "VACUUM INTO; nothing synced",

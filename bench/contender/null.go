@@ -8,10 +8,10 @@ import (
 	"sync/atomic"
 )
 
-// null is database/sql over a driver that does nothing: what remains of a time
-// however fast a driver is. What fills it goes to go-sqlite3. So does the first
-// query of a text on a connection: its number of rows, each as the first one, is
-// the answer from then on. What is written is dropped.
+// null is database/sql over a driver that does nothing. It shows the time that remains
+// however fast a driver is. go-sqlite3 holds the data, and answers the first query of
+// each text on a connection. From then on null returns that number of rows, each like
+// the first. Writes are dropped.
 func null() *Contender {
 	return &Contender{
 		Name:       "null",
@@ -39,7 +39,7 @@ func null() *Contender {
 // nullDriver is the driver and its connector.
 type nullDriver struct {
 	filled *sql.DB
-	age    atomic.Int64 // grows when filled may give other answers
+	age    atomic.Int64 // grows when the answers of filled may change
 }
 
 func (n *nullDriver) Connect(context.Context) (driver.Conn, error) { return &nullConn{driver: n}, nil }
@@ -52,7 +52,7 @@ type nullConn struct {
 	answers map[string]*nullAnswer
 }
 
-// nullAnswer is what a query gives: so many times the same row.
+// nullAnswer is the answer to a query: rows times the same row.
 type nullAnswer struct {
 	columns []string
 	row     []driver.Value
@@ -97,7 +97,7 @@ func (c *nullConn) QueryContext(ctx context.Context, query string, args []driver
 	return &nullRows{a, a.rows}, nil
 }
 
-// ask is how what was filled answers a query.
+// ask returns the answer of the filled database.
 func (n *nullDriver) ask(ctx context.Context, query string, args []driver.NamedValue) (a *nullAnswer, err error) {
 	var values []any
 	for _, arg := range args {

@@ -7,8 +7,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// prepared runs statements that are prepared once for each connection by
-// database/sql, for drivers that would prepare them at each call.
+// prepared runs statements that database/sql prepares once for each connection. It is
+// for drivers that would prepare them at each call.
 type prepared struct{ db *DB }
 
 var (
@@ -54,16 +54,16 @@ func (p prepared) QueryRowContext(ctx context.Context, query string, args ...any
 	return s.QueryRowContext(ctx, args...)
 }
 
-// preparedTx is the same inside a transaction. Statements that are not known yet
-// run as text: preparing them would need a second connection of the pool. The
-// workloads call [DB.Prepare] for them before they begin.
+// preparedTx is prepared inside a transaction. A statement that is not known yet runs
+// as text, because preparing it would need a second connection of the pool. The
+// workloads call [DB.Prepare] before they begin.
 type preparedTx struct {
 	db *DB
 	tx *sql.Tx
 }
 
-// Prepare prepares statements that are used in transactions. It does nothing for
-// drivers that keep statements prepared themselves.
+// Prepare prepares the statements of transactions. It does nothing for a driver that
+// keeps statements prepared itself.
 func (d *DB) Prepare(ctx context.Context, queries ...string) error {
 	if !d.prepare {
 		return nil

@@ -14,10 +14,10 @@ import (
 
 func init() { sql.Register("sqlite3", byDSN{}) }
 
-// byDSN is what "sqlite3" means in this program: go-sqlite3, or sqlite-mem for a
-// data source name that has one of its parameters. Libraries that choose their SQL
-// by the name of the driver, as go-imap-sql does, run on both in one program so.
-// A program that wants sqlite-mem alone frees the name with the linker and calls
+// byDSN is the driver "sqlite3" of this program. It is sqlite-mem for a data source
+// name with one of its parameters, else go-sqlite3. So a library that chooses its SQL
+// by the driver's name, such as go-imap-sql, runs on both in one program. A program
+// that wants only sqlite-mem frees the name with the linker and calls
 // [sqlitemem.RegisterAs].
 type byDSN struct{}
 

@@ -13,10 +13,10 @@ import (
 func sqliteMem() *Contender {
 	return &Contender{
 		Name: Reference,
-		// Without the log, as the others in memory have none.
+		// There is no log, because the others in memory have none.
 		DSN: "PATH?sqlite_sync_interval=1d&sqlite_wal=off",
-		Durability: "none at a commit; everything at a save, which is atomic and synced, every sqlite_sync_interval " +
-			"(here only when the bench asks for it). A crash leaves the last save, whole",
+		Durability: "a commit is not durable; a save is, and is atomic, every sqlite_sync_interval " +
+			"(here only on request). A crash leaves the last save, whole",
 		Pool:      "any number of connections; its own queue of writers",
 		Safe:      true,
 		Save:      "driver.Sync: page images, checked, fsync, rename, fsync of the directory",
@@ -25,13 +25,13 @@ func sqliteMem() *Contender {
 	}
 }
 
-// sqliteMemLog is sqlite-mem with a log of what is committed, synced so often. 1s is
-// the driver's default.
+// sqliteMemLog is sqlite-mem with a log. wal is the value of sqlite_wal, of which 1s is
+// the driver's default; interval is the same as a duration, 0 for commit.
 func sqliteMemLog(wal string, interval time.Duration) *Contender {
 	dsn := "PATH?sqlite_sync_interval=1d&sqlite_wal=" + wal
-	durability := "every commit is synced, to a log, before it returns; one sync serves all that wait"
+	durability := "every commit is synced to a log before it returns; one sync serves all waiting commits"
 	if interval > 0 {
-		durability = fmt.Sprintf("a crash of the process or the machine costs what was committed in the last %s: the log is synced that often", wal)
+		durability = fmt.Sprintf("a crash of the process or the machine costs the commits of the last %s: the log is synced that often", wal)
 	}
 	return &Contender{
 		Name:       Reference + "-wal-" + wal,
@@ -43,7 +43,7 @@ func sqliteMemLog(wal string, interval time.Duration) *Contender {
 		Interval:   interval,
 		MailStore:  dsn,
 		open:       openSqliteMem,
-		rest:       driver.Sync, // which leaves the log empty
+		rest:       driver.Sync, // leaves the log empty
 	}
 }
 

@@ -1,6 +1,5 @@
-// Package direct is a pool of connections for the drivers that bypass database/sql.
-// It imports none, so that a worker may import one that does not link beside
-// another.
+// Package direct is a pool of connections for drivers that bypass database/sql. It
+// imports no driver, so a worker can import one that does not link beside another.
 package direct
 
 import (
@@ -18,16 +17,16 @@ type Conn interface {
 	Close() error
 }
 
-// DB is a database of a driver that bypasses database/sql: connections that are
-// opened when there are too few, and a lock around them, for readers and for
-// writers. It is a workload.Direct.
+// DB is a database of a driver that bypasses database/sql. It is a pool that opens
+// connections when there are too few, and a lock for readers and writers around it. It
+// is a workload.Direct.
 type DB struct {
 	open func() (Conn, error)
 	lock sync.RWMutex
 
 	mu   sync.Mutex // guards all and free
 	all  []*conn
-	free []*conn // the one that was used last is the last
+	free []*conn // a stack: the last used is the last
 }
 
 var _ workload.Direct = (*DB)(nil)
@@ -66,7 +65,7 @@ func (d *DB) add() (*conn, error) {
 	return c, nil
 }
 
-// Close closes the connections, which nobody uses any more.
+// Close closes the connections. None may be in use.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -78,7 +77,7 @@ func (d *DB) Close() error {
 	return errors.Join(errs...)
 }
 
-// with runs fn on a connection that nobody else uses.
+// with runs fn on a free connection.
 func (d *DB) with(fn func(workload.DirectConn) error) error {
 	c, err := d.take()
 	if err != nil {
@@ -106,21 +105,21 @@ func (d *DB) give(c *conn) {
 	d.free = append(d.free, c)
 }
 
-// Read runs fn under the lock for readers.
+// Read runs fn under the read lock.
 func (d *DB) Read(_ context.Context, fn func(workload.DirectConn) error) error {
 	d.lock.RLock()
 	defer d.lock.RUnlock()
 	return d.with(fn)
 }
 
-// Write runs fn under the lock for writers.
+// Write runs fn under the write lock.
 func (d *DB) Write(_ context.Context, fn func(workload.DirectConn) error) error {
 	d.lock.Lock()
 	defer d.lock.Unlock()
 	return d.with(fn)
 }
 
-// Tx runs fn in a transaction, under the lock for writers.
+// Tx runs fn in a transaction, under the write lock.
 func (d *DB) Tx(ctx context.Context, fn func(workload.DirectConn) error) error {
 	return d.Write(ctx, func(c workload.DirectConn) error {
 		if _, err := row(c, "BEGIN IMMEDIATE", 0); err != nil {
@@ -146,7 +145,7 @@ func (d *DB) Exec(ctx context.Context, query string) error {
 	})
 }
 
-// Ints is the first row of a query, whose columns are n integers.
+// Ints returns the first row of a query, as n integers.
 func (d *DB) Ints(ctx context.Context, query string, n int) (values []int64, err error) {
 	err = d.Read(ctx, func(c workload.DirectConn) error {
 		values, err = row(c, query, n)
@@ -155,10 +154,10 @@ func (d *DB) Ints(ctx context.Context, query string, n int) (values []int64, err
 	return values, err
 }
 
-// Works are the loads of workload.All.
+// Works returns the loads of workload.All.
 func (d *DB) Works() []workload.Workload { return workload.DirectAll(d) }
 
-// Users are the operations of workload.Users.
+// Users returns the operations of workload.Users.
 func (d *DB) Users() workload.UserOps { return workload.DirectUsers(d) }
 
 // row runs a statement to its end and returns the first columns of its first row.
@@ -181,7 +180,7 @@ func row(c workload.DirectConn, query string, columns int) (values []int64, err 
 	}
 }
 
-// conn keeps the statements of a connection, all of them.
+// conn is a connection that keeps all its statements prepared.
 type conn struct {
 	inner Conn
 	stmts map[string]workload.DirectStmt

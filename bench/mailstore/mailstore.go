@@ -23,14 +23,15 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 
-	_ "github.com/sqlite-mem/sqlite-mem/bench/contender" // which registers "sqlite3"
+	_ "github.com/sqlite-mem/sqlite-mem/bench/contender" // registers "sqlite3"
 )
 
 const (
-	// Users is the number of accounts of the full size: half of them only read,
-	// the other half only get mail, so that what is read does not grow.
+	// Users is the number of accounts of the full size. Half of them only read, and the
+	// other half only get mail, so that the mailboxes that are read do not grow.
 	Users = 400
-	// Messages are in each mailbox that is read; a fetch is of the last of them.
+	// Messages is the number of messages in each mailbox that is read. A fetch reads
+	// the last of them.
 	Messages = 20
 	fetched  = 10
 )
@@ -42,9 +43,10 @@ type Store struct {
 	retries atomic.Int64
 }
 
-// Open opens a store in an empty database and fills it. dsn is what go-imap-sql is
-// given beside the driver name "sqlite3"; it adds parameters of its own. The bodies
-// of messages are kept in the directory, as maddy does, or in memory if there is none.
+// Open opens a store in an empty database and fills it. dsn is the data source name for
+// go-imap-sql, which adds parameters of its own, with the driver name "sqlite3". bodies
+// is the directory for the bodies of messages, as in maddy. If it is empty they are
+// kept in memory.
 func Open(dsn, bodies string, users int) (*Store, error) {
 	var store imapsql.ExternalStore = &memory{}
 	if bodies != "" {
@@ -85,10 +87,10 @@ func (s *Store) fill() error {
 // Close closes the store and its database.
 func (s *Store) Close() error { return s.backend.Close() }
 
-// Retries is how often something was busy and tried again.
+// Retries returns how often a busy operation was retried.
 func (s *Store) Retries() int64 { return s.retries.Load() }
 
-// Pool is the database.
+// Pool returns the database.
 func (s *Store) Pool() *sql.DB { return s.backend.DB }
 
 // Workload is an operation on a store.
@@ -98,17 +100,17 @@ type Workload struct {
 	Op   func(*Store) workload.Op
 }
 
-// Workloads are the operations on stores with the bodies in files, or in memory.
+// Workloads returns the operations on stores with the bodies in files, or in memory.
 func Workloads(files bool) []Workload {
 	if files {
 		return []Workload{
-			// Fetching is not among them: what is read is in the page cache.
+			// There is no fetch: the files that it reads are in the page cache.
 			{"MailDeliverFiles", "the same, with the body in a file that is synced, as maddy does", (*Store).deliverOp},
 		}
 	}
 	return []Workload{
 		{"MailFetch", "an INBOX of 20 messages is opened and the last 10 are fetched, with their bodies", (*Store).fetchOp},
-		{"MailDeliver", "a message of 2 KB is stored for a user; its body is kept in memory, so that what is measured is the database", (*Store).deliverOp},
+		{"MailDeliver", "a message of 2 KB is stored for a user; its body is kept in memory, so that only the database is measured", (*Store).deliverOp},
 	}
 }
 
@@ -133,7 +135,7 @@ func (s *Store) fetchOp() workload.Op {
 	}
 }
 
-// again runs fn until it is not busy: go-imap-sql leaves that to the server.
+// again retries fn while it is busy. go-imap-sql leaves that to the server.
 func (s *Store) again(fn func() error) error {
 	for wait := 50 * time.Microsecond; ; wait = min(2*wait, 5*time.Millisecond) {
 		err := fn()
@@ -159,8 +161,8 @@ func (s *Store) deliver(to string) error {
 
 var items = []imap.FetchItem{imap.FetchUid, imap.FetchFlags, imap.FetchEnvelope, imap.FetchRFC822Size, "BODY.PEEK[]"}
 
-// fetch opens the INBOX of a user and returns the bodies of the last messages of
-// those that it was filled with.
+// fetch opens the INBOX of a user and returns the bodies of the last messages that fill
+// stored.
 func (s *Store) fetch(name string) (bodies [][]byte, err error) {
 	u, err := s.backend.GetUser(name)
 	if err != nil {
@@ -196,7 +198,7 @@ var message = []byte("From: Sender <sender@example.org>\r\nTo: Receiver <receive
 	"Date: Tue, 24 Nov 2026 12:00:00 +0000\r\nMessage-Id: <12345@example.org>\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" +
 	string(bytes.Repeat([]byte("A line of the body, as long as lines of mail are, more or less.\r\n"), 30)))
 
-// client is a connection of a client that is told nothing.
+// client is a client's connection that drops all updates.
 type client struct{}
 
 func (client) SendUpdate(backend.Update) error { return nil }
@@ -208,7 +210,7 @@ func (silent) Println(...any)        {}
 func (silent) Debugf(string, ...any) {}
 func (silent) Debugln(...any)        {}
 
-// memory keeps bodies, so that what is measured is the database.
+// memory keeps bodies in memory, so that only the database is measured.
 type memory struct{ bodies sync.Map } // key → *object
 
 type object struct {

@@ -12,9 +12,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
 )
 
-// Ensure that go-imap-sql runs on each contender that says so, gives back what was
-// stored by several goroutines, with bodies in memory and in files, and leaves a
-// sound file: what is measured has to be right.
+// Ensure that go-imap-sql runs on each contender with a MailStore, with bodies in
+// memory and in files. It must return the messages that several goroutines stored, and
+// leave a sound file.
 func TestStore(t *testing.T) {
 	const users, deliveries = 8, 60
 	for _, c := range contender.General() {

@@ -1,5 +1,5 @@
-// Package measure runs operations and counts how long they took, and makes
-// medians and ratios of what several rounds gave.
+// Package measure runs operations, counts their latencies, and computes medians and
+// ratios over several rounds.
 package measure
 
 import (
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Latencies counts how long operations took, in buckets that are at most 1/32
-// wide, relative to the time: a percentile is right to 3 %. The greatest is
-// exact. It is used by one goroutine at a time.
+// Latencies is a histogram of latencies. Its buckets are at most 1/32 wide, relative to
+// the latency, so a percentile is right to 3 %. The maximum is exact. One goroutine at
+// a time may use it.
 type Latencies struct {
 	buckets [(maxExponent + 1) << subBits]uint32
 	n       int64
@@ -21,15 +21,15 @@ const (
 	maxExponent = 33 // the last bucket begins at about 4 minutes
 )
 
-// bucket is the number of the bucket for a time in nanoseconds: the leading 1
-// and the five bits after it.
+// bucket returns the bucket of a latency in nanoseconds: its leading 1 and the five
+// bits after it.
 func bucket(ns uint64) int {
 	exp := max(bits.Len64(ns)-subBits-1, 0)
 	i := exp<<subBits + int(ns>>exp)
 	return min(i, len(Latencies{}.buckets)-1)
 }
 
-// upper is the greatest time of a bucket.
+// upper returns the longest latency of a bucket.
 func upper(i int) time.Duration {
 	exp := max(i>>subBits-1, 0)
 	return time.Duration((uint64(i-exp<<subBits)+1)<<exp - 1)
@@ -46,7 +46,7 @@ func (l *Latencies) AddBatch(d time.Duration, n int64) {
 	l.max = max(l.max, d)
 }
 
-// Merge adds what o has counted.
+// Merge adds the counts of o.
 func (l *Latencies) Merge(o *Latencies) {
 	for i, n := range o.buckets {
 		l.buckets[i] += n
@@ -55,11 +55,11 @@ func (l *Latencies) Merge(o *Latencies) {
 	l.max = max(l.max, o.max)
 }
 
-// Count is the number of operations.
+// Count returns the number of operations.
 func (l *Latencies) Count() int64 { return l.n }
 
-// Percentile returns the time within which a share of the operations was done,
-// 0.99 for p99; 1 is the greatest, exactly. It is 0 when there were none.
+// Percentile returns the latency that a share of the operations did not exceed: 0.99 is
+// p99, and 1 is the exact maximum. It returns 0 if there were no operations.
 func (l *Latencies) Percentile(share float64) time.Duration {
 	if l.n == 0 {
 		return 0
@@ -75,7 +75,7 @@ func (l *Latencies) Percentile(share float64) time.Duration {
 	for i, n := range l.buckets {
 		if seen += int64(n); seen >= max(rank, 1) && n > 0 {
 			if i == len(l.buckets)-1 {
-				break // without an end
+				break // the last bucket has no upper end
 			}
 			return min(upper(i), l.max)
 		}
@@ -83,8 +83,7 @@ func (l *Latencies) Percentile(share float64) time.Duration {
 	return l.max
 }
 
-// Percentiles are those that are reported, with the units by which benchmarks
-// print them.
+// Percentiles are the reported percentiles, with their units in benchmarks.
 var Percentiles = []struct {
 	Share float64
 	Unit  string

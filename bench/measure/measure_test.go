@@ -13,7 +13,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// Ensure that percentiles are those of the sorted times, to the width of a bucket.
+// Ensure that percentiles are those of the sorted latencies, to the width of a bucket.
 func TestLatencies_percentile(t *testing.T) {
 	var l Latencies
 	require.Zero(t, l.Percentile(0.5))
@@ -40,7 +40,7 @@ func TestLatencies_outlier(t *testing.T) {
 	require.Equal(t, time.Hour, a.Percentile(1))
 }
 
-// Ensure that the operations of a batch count each, with their mean.
+// Ensure that each operation of a batch counts, with the mean of the batch.
 func TestLatencies_batch(t *testing.T) {
 	var l Latencies
 	l.AddBatch(100*time.Millisecond, 100)
@@ -50,8 +50,8 @@ func TestLatencies_batch(t *testing.T) {
 	require.Equal(t, 2*time.Millisecond, l.Percentile(1))
 }
 
-// Ensure that a run in batches counts operations and not calls, and makes as many
-// as it is told, in whole batches.
+// Ensure that a run in batches counts operations, not calls, and makes as many as
+// asked, in whole batches.
 func TestRun_batch(t *testing.T) {
 	for _, c := range []struct{ ops, calls, done int64 }{{1, 1, 10}, {10, 1, 10}, {11, 2, 20}, {100, 10, 100}} {
 		var calls atomic.Int64
@@ -62,8 +62,8 @@ func TestRun_batch(t *testing.T) {
 	}
 }
 
-// Ensure that each time is in a bucket whose end is not before it and at most 1/32
-// after it.
+// Ensure that the end of each latency's bucket is not below it and at most 1/32 above
+// it.
 func TestLatencies_buckets(t *testing.T) {
 	for ns := uint64(1); ns < 1<<38; ns += ns/7 + 1 {
 		end := uint64(upper(bucket(ns)))
@@ -81,11 +81,11 @@ func TestMedian(t *testing.T) {
 	}
 	values := []float64{3, 1, 2}
 	Median(values)
-	require.Equal(t, []float64{3, 1, 2}, values, "the values are left as they are")
+	require.Equal(t, []float64{3, 1, 2}, values, "the values are unchanged")
 }
 
-// Ensure that a ratio compares the rounds with each other, so that a round in which
-// all were slow does not count.
+// Ensure that a ratio compares values of the same round, so that a slow round does not
+// change it.
 func TestRatio(t *testing.T) {
 	require.Equal(t, 2.0, Ratio([]float64{20, 200, 22}, []float64{10, 100, 11}))
 	require.Equal(t, 2.0, Ratio([]float64{20, 4}, []float64{10, 0}), "a round without a reference")
@@ -107,11 +107,11 @@ func TestParseStatus(t *testing.T) {
 	require.Error(t, err)
 }
 
-// counter is a database that does nothing; the operations count.
+// counter is a database that does nothing; the operations count themselves.
 type counter struct{ workload.DB }
 
-// Ensure that a run does as many operations as it is told, and that each goroutine
-// draws the same chances in each run.
+// Ensure that a run makes as many operations as asked, and that each goroutine draws
+// the same random numbers in each run.
 func TestRun(t *testing.T) {
 	sum := func() int64 {
 		var n, drawn atomic.Int64
@@ -142,8 +142,8 @@ func TestRun_error(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 }
 
-// Ensure that an operation that others had to wait for counts in their response
-// times and not in how long they took.
+// Ensure that a slow operation counts in the response times of the operations behind
+// it, but not in their latencies.
 func TestPaced_response(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0

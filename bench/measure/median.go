@@ -2,8 +2,8 @@ package measure
 
 import "slices"
 
-// Median is the middle of the values, or the mean of the two in the middle; 0
-// when there are none.
+// Median returns the middle value, or the mean of the two in the middle. It returns 0
+// if there are no values.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -17,11 +17,11 @@ func Median(values []float64) float64 {
 	return (v[mid-1] + v[mid]) / 2
 }
 
-// Ratio is the median of [Ratios], 0 when there are none.
+// Ratio returns the median of [Ratios], or 0 if there are none.
 func Ratio(values, reference []float64) float64 { return Median(Ratios(values, reference)) }
 
-// Ratios are value/reference, round by round: what disturbed a round disturbed
-// both. Rounds that only one of them has are left out.
+// Ratios returns value/reference for each round, because a disturbance of a round
+// affects both. It leaves out rounds that only one of them has.
 func Ratios(values, reference []float64) []float64 {
 	var ratios []float64
 	for i := range min(len(values), len(reference)) {
@@ -32,8 +32,8 @@ func Ratios(values, reference []float64) []float64 {
 	return ratios
 }
 
-// Spread is half the distance between the quartiles, relative to the median: how
-// much the rounds differ. It is 0 for less than three.
+// Spread returns half the distance between the quartiles, relative to the median. It
+// tells how much the rounds differ. It returns 0 for fewer than three values.
 func Spread(values []float64) float64 {
 	if len(values) < 3 {
 		return 0

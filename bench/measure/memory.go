@@ -12,7 +12,7 @@ import (
 // Memory is the resident memory of this process in bytes.
 type Memory struct {
 	Resident int64 // VmRSS
-	Peak     int64 // VmHWM: the greatest since the start or the last ResetPeak
+	Peak     int64 // VmHWM: the peak since the start or the last ResetPeak
 }
 
 // ReadMemory reads /proc/self/status.
@@ -48,8 +48,8 @@ func parseStatus(status []byte) (m Memory, err error) {
 	return m, nil
 }
 
-// ResetPeak gives back what Go has collected and sets the peak to what is resident
-// now.
+// ResetPeak returns free memory of Go to the system and sets the peak to the memory
+// that is resident now.
 func ResetPeak() error {
 	debug.FreeOSMemory()
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // see proc_pid_clear_refs(5)

@@ -9,19 +9,19 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// Timeline is what happened while a paced load ran.
+// Timeline is the result of a paced load.
 type Timeline struct {
-	// Statement is how long the operations took. Response counts from when each
-	// should have begun: operations that had to wait for those before them, as
-	// a stopped database makes them, count with their wait.
+	// Statement has how long the operations took. Response counts from the time at
+	// which each should have begun. If a stopped database delays later operations,
+	// their wait counts.
 	Statement, Response Latencies
 
 	Slot  time.Duration
-	Worst []time.Duration // by slots of the time: the longest operation that ran in it; 0: none did
+	Worst []time.Duration // of each slot: the longest operation that ran in it; 0: none
 }
 
-// Paced runs op from several goroutines, each of which begins one every interval
-// as long as it keeps up: a server that is not saturated. It ends with ctx.
+// Paced runs op from several goroutines, like a server that is not saturated. Each
+// begins one operation every interval, as long as it keeps up. Paced ends with ctx.
 func Paced(ctx context.Context, db workload.DB, op workload.Op, goroutines int, interval, slot time.Duration) (*Timeline, error) {
 	var (
 		mu    sync.Mutex

@@ -10,32 +10,32 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// Load is how an operation is run. It ends after Ops operations or after
+// Load tells how to run an operation. The run ends after Ops operations or after
 // Duration, whichever is set.
 type Load struct {
 	Goroutines  int
 	Ops         int64
-	Batch       int // operations in a call of the operation; 0 stands for 1
+	Batch       int // operations in one call; 0 means 1
 	Duration    time.Duration
-	Cancellable bool // contexts that could be cancelled; they are not
+	Cancellable bool // use contexts that can be cancelled, but are not
 }
 
-// Result is what a run gave.
+// Result is the result of a run.
 type Result struct {
 	Ops       int64
 	Elapsed   time.Duration
 	Latencies Latencies
 }
 
-// NsPerOp is the time of the run divided by its operations: throughput, however
-// many goroutines there were.
+// NsPerOp returns the time of the run divided by the operations of all goroutines:
+// throughput.
 func (r *Result) NsPerOp() float64 {
 	return float64(r.Elapsed.Nanoseconds()) / float64(max(r.Ops, 1))
 }
 
-// Run runs op on db. Of a batch each operation counts with the mean of the batch;
-// the last batch may exceed Ops. Each goroutine draws the same chances in each run. The first
-// error ends it.
+// Run runs op on db. Each operation of a batch counts with the mean of the batch, and
+// the last batch may exceed Ops. Each goroutine draws the same random numbers in each
+// run. The first error ends the run.
 func Run(db workload.DB, op workload.Op, load Load) (*Result, error) {
 	ctx := context.Background()
 	if load.Cancellable {

@@ -1,7 +1,7 @@
-// Package worker is what a worker of the report does and how it is asked to: lines
-// of JSON on its standard input, each with an answer on its standard output. It
-// imports no driver, so that a driver that does not link beside another may have a
-// worker of its own.
+// Package worker runs the workers of the report. A worker reads requests as lines of
+// JSON from its standard input and answers each on its standard output. The package
+// imports no driver, so a driver that does not link beside another can have a worker of
+// its own.
 package worker
 
 import (
@@ -17,16 +17,16 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// Request is what a worker is asked to do.
+// Request asks a worker to do something.
 type Request struct {
-	Do string // what each worker's session says
+	Do string // a name that the worker's session knows
 
 	// open, users, mail
 	Contender   string
 	DSN         string // of the contender
 	Accounts    int
-	Filler      int  // bytes in each row besides
-	Connections int  // that are opened before anything is measured
+	Filler      int  // extra bytes in each row
+	Connections int  // opened before the first measurement
 	Files       bool // mail: the bodies are kept in files
 	MailUsers   int  // mail
 	Short       bool // users: small
@@ -35,16 +35,16 @@ type Request struct {
 	Workload    string
 	Goroutines  int
 	Cancellable bool
-	Duration    time.Duration // of a load of workload.Users: none, it is done a number of times
+	Duration    time.Duration // unused by loads of workload.Users, which run a number of times
 
 	MB      int           // loadsave: the size of the file
-	Repeats int           // loadsave: of each step, of which the median counts
+	Repeats int           // loadsave: of each step; the median counts
 	Quiet   time.Duration // snapshot: how long the load runs without a save
 	Commits int           // growth
 	Same    int           // growth: the accounts that every size has
 }
 
-// Answer is what it answers.
+// Answer is the answer of a worker.
 type Answer struct {
 	Err    string          `json:",omitempty"`
 	Result json.RawMessage `json:",omitempty"`
@@ -54,13 +54,13 @@ type Answer struct {
 type Sample struct {
 	Ops     int64
 	NsPerOp float64
-	// Nanoseconds, of single operations, as measure.Percentiles.
+	// Of single operations, in nanoseconds, as measure.Percentiles.
 	Percentiles []float64
 	Retries     float64 // for each operation
 	Err         string  `json:",omitempty"`
 }
 
-// Percentiles are those of measure.Percentiles in nanoseconds.
+// Percentiles returns the percentiles of measure.Percentiles in nanoseconds.
 func Percentiles(l *measure.Latencies) []float64 {
 	var v []float64
 	for _, p := range measure.Percentiles {
@@ -69,7 +69,7 @@ func Percentiles(l *measure.Latencies) []float64 {
 	return v
 }
 
-// Serve answers requests with what do returns, until in ends.
+// Serve answers requests with the results of do, until in ends.
 func Serve(in io.Reader, out io.Writer, do func(Request) (any, error)) error {
 	dec, enc := json.NewDecoder(in), json.NewEncoder(out)
 	for {
@@ -101,19 +101,19 @@ type Database interface {
 	Users() workload.UserOps
 }
 
-// Loads are what can be run on a database.
+// Loads are the loads that can run on a database.
 type Loads struct {
-	Execer   workload.Execer     // for what precedes a load of Users
+	Execer   workload.Execer     // prepares the tables for a load of Users
 	DB       workload.DB         // nil: the operations need none
 	Works    []workload.Workload // run for a time
 	Accounts int
 	Users    []workload.UserLoad // run a number of times
 	Retries  func() int64        // nil: there are none
-	Rest     func() error        // what has to be done behind each run, beside collecting the garbage; nil: nothing
+	Rest     func() error        // cleans up after each run, in addition to the garbage collection; nil: nothing to do
 }
 
-// Fill fills an empty database with what the request is about, "open" or "users",
-// and opens its connections.
+// Fill fills an empty database for a request, "open" or "users", and opens its
+// connections.
 func Fill(ctx context.Context, db Database, r Request) (*Loads, error) {
 	l := &Loads{Execer: db}
 	if r.Do == "users" {
@@ -133,8 +133,8 @@ func Fill(ctx context.Context, db Database, r Request) (*Loads, error) {
 	return l, nil
 }
 
-// Run does a load. One that runs for a time warms up for a tenth of it; one of
-// Users does what precedes it.
+// Run runs a load. A load that runs for a time warms up for a tenth of it. A load of
+// Users first prepares its tables.
 func (l *Loads) Run(r Request) (*Sample, error) {
 	load := measure.Load{Goroutines: r.Goroutines, Duration: r.Duration, Cancellable: r.Cancellable}
 	op, err := l.prepare(r, &load)
@@ -154,7 +154,7 @@ func (l *Loads) Run(r Request) (*Sample, error) {
 	}, l.Settle()
 }
 
-// prepare finds the operation of a load, and does what comes before it.
+// prepare finds the operation of a load and prepares its run.
 func (l *Loads) prepare(r Request, load *measure.Load) (workload.Op, error) {
 	if w, err := workload.Find(l.Works, r.Workload); err == nil {
 		op := w.Op(l.Accounts)
@@ -168,7 +168,7 @@ func (l *Loads) prepare(r Request, load *measure.Load) (workload.Op, error) {
 		if u.Name == r.Workload && u.Goroutines == r.Goroutines {
 			load.Ops, load.Duration = u.Ops, 0
 			if err := u.Before(context.Background(), l.Execer); err != nil {
-				return nil, fmt.Errorf("before it: %w", err)
+				return nil, fmt.Errorf("prepare the tables: %w", err)
 			}
 			return u.Op, l.Settle()
 		}
@@ -183,7 +183,8 @@ func (l *Loads) retries() int64 {
 	return l.Retries()
 }
 
-// Settle leaves neither garbage nor pages to be written to the next in turn.
+// Settle collects the garbage and finishes writes, so that the next in turn does not
+// pay for them.
 func (l *Loads) Settle() error {
 	runtime.GC()
 	if l.Rest == nil {

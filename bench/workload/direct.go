@@ -6,12 +6,12 @@ import (
 	"math/rand/v2"
 )
 
-// Direct is a database under test whose driver bypasses database/sql. A function
-// that is given to it may be run again when the database was busy.
+// Direct is a database under test whose driver bypasses database/sql. If the database
+// is busy, it may run a function again.
 type Direct interface {
 	// Read runs fn, which only reads, on one connection.
 	Read(ctx context.Context, fn func(DirectConn) error) error
-	// Write runs fn, which is one statement, on one connection.
+	// Write runs fn, a single statement, on one connection.
 	Write(ctx context.Context, fn func(DirectConn) error) error
 	// Tx runs fn in a transaction and commits it if fn returns nil.
 	Tx(ctx context.Context, fn func(DirectConn) error) error
@@ -19,7 +19,7 @@ type Direct interface {
 
 // DirectConn is one connection. It keeps statements prepared.
 type DirectConn interface {
-	// Stmt returns the statement of a text, which is not running.
+	// Stmt returns the statement of a text. It is not running.
 	Stmt(query string) (DirectStmt, error)
 }
 
@@ -37,8 +37,8 @@ type DirectStmt interface {
 // ofDirect are the operations of [All] on a Direct.
 type ofDirect struct{ db Direct }
 
-// DirectAll are the workloads of [All], in the same order, for a driver that
-// bypasses database/sql. Their operations ignore the DB that they are given.
+// DirectAll returns the workloads of [All], in the same order, for a driver that
+// bypasses database/sql. Their operations ignore their DB argument.
 func DirectAll(db Direct) []Workload {
 	d := ofDirect{db}
 	ops := map[string]func(int) Op{
@@ -48,8 +48,8 @@ func DirectAll(db Direct) []Workload {
 	return Replace(ops, nil)
 }
 
-// Replace are the workloads of [All] with other operations, by name, and the
-// batches of those that have some.
+// Replace returns the workloads of [All] with other operations and batches, by name. A
+// missing batch is 0.
 func Replace(ops map[string]func(int) Op, batches map[string]int) []Workload {
 	all := All()
 	for i, w := range all {
@@ -62,8 +62,7 @@ func Replace(ops map[string]func(int) Op, batches map[string]int) []Workload {
 	return all
 }
 
-// step runs a statement to its first row, which it must have, calls row, and
-// resets it.
+// step is steps for a statement that must have a row.
 func step(c DirectConn, query string, bind func(DirectStmt), row func(DirectStmt)) error {
 	n, err := steps(c, query, bind, row)
 	if err == nil && n == 0 {
@@ -72,8 +71,8 @@ func step(c DirectConn, query string, bind func(DirectStmt), row func(DirectStmt
 	return err
 }
 
-// steps runs a statement to its end, calls row with each row, and counts them.
-// bind and row may be nil.
+// steps runs a statement to its end, calls row with each row, and counts the rows. bind
+// and row may be nil.
 func steps(c DirectConn, query string, bind func(DirectStmt), row func(DirectStmt)) (n int, err error) {
 	s, err := c.Stmt(query)
 	if err != nil {
@@ -175,12 +174,12 @@ func (d ofDirect) aggregate(accounts int) Op {
 	}
 }
 
-// keep takes the values of a row, so that the compiler has to fetch them.
+// keep uses the values of a row, so that the compiler cannot leave out their fetch.
 //
 //go:noinline
 func keep(string, int64) {}
 
-// rows is the error of a query that found n rows and not as many as it should.
+// rows returns an error if a query found n rows and not want.
 func rows(n, want int, err error) error {
 	if err == nil && n != want {
 		err = fmt.Errorf("%d rows instead of %d", n, want)

@@ -23,7 +23,7 @@ type Mailbox struct {
 	Unseen  int64
 }
 
-// Message is what is kept of a message beside its body.
+// Message is a message without its body.
 type Message struct {
 	ID      int64
 	Account int64
@@ -32,8 +32,8 @@ type Message struct {
 	Head    string
 }
 
-// Gorm are the workloads by way of GORM, with its defaults: it wraps each write in
-// a transaction.
+// Gorm returns the workloads through GORM, with its defaults: it wraps each write in a
+// transaction.
 func Gorm(g *gorm.DB) []Workload {
 	return []Workload{
 		{Name: "GormRead", What: "GORM: First by number", Op: func(accounts int) Op {

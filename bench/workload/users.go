@@ -10,27 +10,27 @@ import (
 
 // UserSizes are the sizes of the loads of [Users].
 type UserSizes struct {
-	Users   int // that are inserted in one transaction
+	Users   int // inserted in one transaction
 	Writers Blog
 	Bulk    Blog
-	Queries int   // how often the same rows are read
-	Rows    []int // how many rows that are
+	Queries int   // how often each set of rows is read
+	Rows    []int // the sizes of these sets
 }
 
-// Blog is so many users, with so many articles each, with so many comments each.
+// Blog is a number of users, of articles of each user, and of comments on each article.
 type Blog struct{ Users, Articles, Comments int }
 
 func (b Blog) rows() int { return b.Users * b.Articles * b.Comments }
 
-// FullUsers are the sizes of the comparison that users of SQLite in Go quote,
-// github.com/cvilsmeier/go-sqlite-bench. The loads, their tables and their
-// statements are our own.
+// FullUsers are the sizes of github.com/cvilsmeier/go-sqlite-bench, the comparison that
+// users of SQLite in Go quote. The loads, their tables and their statements are our
+// own.
 var FullUsers = UserSizes{Users: 1_000_000, Writers: Blog{100, 20, 20}, Bulk: Blog{200, 100, 20}, Queries: 1000, Rows: []int{10, 100, 1000}}
 
-// ShortUsers show that the loads work.
+// ShortUsers are sizes that only show that the loads work.
 var ShortUsers = UserSizes{Users: 2000, Writers: Blog{5, 4, 3}, Bulk: Blog{5, 4, 3}, Queries: 10, Rows: []int{10, 100, 1000}}
 
-// UserSizesOf are [ShortUsers] or [FullUsers].
+// UserSizesOf returns [ShortUsers] or [FullUsers].
 func UserSizesOf(short bool) UserSizes {
 	if short {
 		return ShortUsers
@@ -38,8 +38,8 @@ func UserSizesOf(short bool) UserSizes {
 	return FullUsers
 }
 
-// UserOps are the operations of [Users], as a kind of driver does them. Each that
-// reads fails if there are not so many rows as wanted.
+// UserOps are the operations of [Users] for one kind of driver. A read fails if the
+// number of rows is not want.
 type UserOps interface {
 	// InsertUsers inserts users 1 to n in one transaction.
 	InsertUsers(ctx context.Context, n int) error
@@ -54,17 +54,17 @@ type UserOps interface {
 	JoinUsers(ctx context.Context, want int) error
 }
 
-// UserLoad is one of [Users]. It is done a number of times instead of for a time,
-// behind Before, which is not measured.
+// UserLoad is one of the loads of [Users]. It runs a number of times, not for a time.
+// Before runs first and is not measured.
 type UserLoad struct {
 	Name, What string
 	Goroutines int
 	Ops        int64
 	Before     func(ctx context.Context, db Execer) error
-	Op         Op // which ignores the DB
+	Op         Op // ignores the DB
 }
 
-// UserSchema makes the tables of [Users].
+// UserSchema creates the tables of [Users].
 func UserSchema(ctx context.Context, db Execer) error {
 	return execAll(ctx, db,
 		"CREATE TABLE users(id INTEGER PRIMARY KEY, created INTEGER NOT NULL, email TEXT NOT NULL, active INTEGER NOT NULL)",
@@ -93,15 +93,15 @@ func PrepareUsers(ctx context.Context, db DB) error {
 	return db.Prepare(ctx, InsertUser, InsertArticle, InsertComment)
 }
 
-// What is in the rows. Created counts milliseconds; Email has the number of the
-// user; the SQL of fillUsers and fillBlog gives the same.
+// The contents of the rows. Created counts milliseconds. Email contains the number of
+// the user. The SQL of fillUsers and fillBlog gives the same contents.
 const (
 	Created     = 1_700_000_000_000
 	ArticleBody = "An article of the bench, of about the length of a paragraph that has a little to say and says it briefly."
 	CommentBody = "A comment of the bench, which agrees."
 )
 
-// Email is the address of the user of a number.
+// Email returns the address of the user with a number.
 func Email(number int) string { return fmt.Sprintf("user%08d@example.org", number) }
 
 func clearUsers(ctx context.Context, db Execer) error {
@@ -124,10 +124,10 @@ func fillBlog(ctx context.Context, db Execer, b Blog) error {
 			INSERT INTO comments SELECT i, %d+i, (i-1)/%d+1, '%s' FROM c`, b.rows(), Created, b.Comments, CommentBody))
 }
 
-// Users are the loads, in the order of the report. They may be run in any order,
-// one at a time, all of one slice on one database.
+// Users returns the loads in the order of the report. They may run in any order, one at
+// a time. All loads of one call must run on one database.
 func Users(size UserSizes, ops UserOps) []UserLoad {
-	// content is what the tables were filled with; empty: with something else.
+	// content names the contents of the tables. Empty: unknown.
 	content := ""
 	filled := func(name string, fill func(context.Context, Execer) error) func(context.Context, Execer) error {
 		return func(ctx context.Context, db Execer) error {
@@ -151,7 +151,7 @@ func Users(size UserSizes, ops UserOps) []UserLoad {
 	withBlog := func(b Blog) func(context.Context, Execer) error {
 		return filled(fmt.Sprint(b), func(ctx context.Context, db Execer) error { return fillBlog(ctx, db, b) })
 	}
-	var next atomic.Int64 // the user whom UserTx inserts
+	var next atomic.Int64 // the number of the user that BlogInsert inserts
 	empty := func(ctx context.Context, db Execer) error {
 		content = ""
 		next.Store(0)
@@ -185,8 +185,8 @@ func Users(size UserSizes, ops UserOps) []UserLoad {
 	return all
 }
 
-// insertBlog calls insert for each user, article and comment of b, whose numbers
-// count on from those of the users before first.
+// insertBlog calls user, article and comment for each row of b. Their numbers follow
+// those of the users before first.
 func insertBlog(first int, b Blog, user, article, comment func(id, parent int) error) error {
 	for u := first; u < first+b.Users; u++ {
 		if err := user(u, 0); err != nil {
@@ -206,10 +206,10 @@ func insertBlog(first int, b Blog, user, article, comment func(id, parent int) e
 	return nil
 }
 
-// sqlUsers are the operations by way of database/sql.
+// sqlUsers are the operations through database/sql.
 type sqlUsers struct{ db DB }
 
-// SQLUsers are the operations of [Users] by way of database/sql.
+// SQLUsers returns the operations of [Users] through database/sql.
 func SQLUsers(db DB) UserOps { return sqlUsers{db} }
 
 func (s sqlUsers) InsertUsers(ctx context.Context, n int) error {
@@ -279,7 +279,7 @@ func (s sqlUsers) JoinUsers(ctx context.Context, want int) error {
 // directUsers are the operations for a driver that bypasses database/sql.
 type directUsers struct{ db Direct }
 
-// DirectUsers are the operations of [Users] for a driver that bypasses
+// DirectUsers returns the operations of [Users] for a driver that bypasses
 // database/sql.
 func DirectUsers(db Direct) UserOps { return directUsers{db} }
 

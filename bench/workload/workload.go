@@ -1,5 +1,5 @@
-// Package workload is what the contenders are measured with: a schema, its
-// contents, and operations on it, the same for each run. No driver is in sight.
+// Package workload has the loads for the contenders: a schema, its contents, and
+// operations on it, the same for each run. It imports no driver.
 package workload
 
 import (
@@ -12,7 +12,7 @@ import (
 // Accounts is the number of accounts of the full size.
 const Accounts = 100_000
 
-// Seed is the seed of everything that is drawn by chance.
+// Seed is the seed of all random numbers.
 const Seed = 20
 
 // Conn runs statements: a pool or a transaction.
@@ -22,8 +22,7 @@ type Conn interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// DB is a database under test. A function that is given to it may be run again
-// when the database was busy.
+// DB is a database under test. If the database is busy, it may run a function again.
 type DB interface {
 	// Read runs fn, which only reads and leaves no rows open.
 	Read(ctx context.Context, fn func(context.Context, Conn) error) error
@@ -31,16 +30,16 @@ type DB interface {
 	Write(ctx context.Context, fn func(context.Context, Conn) error) error
 	// Tx runs fn in a transaction and commits it if fn returns nil.
 	Tx(ctx context.Context, fn func(context.Context, Conn) error) error
-	// Prepare says which statements will be used in transactions.
+	// Prepare announces the statements of transactions.
 	Prepare(ctx context.Context, queries ...string) error
 }
 
-// Execer runs a statement in a transaction of its own, outside of what is measured.
+// Execer runs a statement in a transaction of its own. It is not measured.
 type Execer interface {
 	Exec(ctx context.Context, query string) error
 }
 
-// schema is one statement for each call: not every driver takes several.
+// schema has one statement per call, because not every driver takes several.
 var schema = []string{
 	"CREATE TABLE accounts(id INTEGER PRIMARY KEY, address TEXT NOT NULL UNIQUE, used INTEGER NOT NULL, quota INTEGER NOT NULL, filler BLOB)",
 	"CREATE TABLE mailboxes(account INTEGER PRIMARY KEY, uid_next INTEGER NOT NULL, unseen INTEGER NOT NULL)",
@@ -48,8 +47,8 @@ var schema = []string{
 	"CREATE UNIQUE INDEX messages_account ON messages(account, uid)",
 }
 
-// Fill makes the tables, with accounts whose rows are about 60 bytes long and
-// filler more. An account's number is its row, from 1.
+// Fill creates the tables and inserts accounts, whose rows have about 60 bytes and
+// filler more. An account's number is its rowid, from 1.
 func Fill(ctx context.Context, db Execer, accounts, filler int) error {
 	if err := execAll(ctx, db, schema...); err != nil {
 		return err
@@ -57,9 +56,9 @@ func Fill(ctx context.Context, db Execer, accounts, filler int) error {
 	return Grow(ctx, db, 0, accounts, filler)
 }
 
-// Grow adds accounts to those that there are.
+// Grow adds the accounts from+1 to to.
 func Grow(ctx context.Context, db Execer, from, to, filler int) error {
-	// Transactions of some MB keep journals and caches as small as in use.
+	// Transactions of some MB keep journals and caches as small as in normal use.
 	step := max(1000, 16<<20/(filler+60))
 	for ; from < to; from += step {
 		end := min(from+step, to)
@@ -82,7 +81,7 @@ func execAll(ctx context.Context, db Execer, queries ...string) error {
 	return nil
 }
 
-// Op is one operation, as a goroutine of a server would do it.
+// Op is one operation, as a goroutine of a server would run it.
 type Op func(ctx context.Context, db DB, rnd *rand.Rand) error
 
 // Workload is a kind of load.
@@ -91,11 +90,11 @@ type Workload struct {
 	What string // in words, for the report
 	Op   func(accounts int) Op
 
-	// Batch is how many operations a call of Op makes. 0 stands for 1.
+	// Batch is how many operations a call of Op makes. 0 means 1.
 	Batch int
 }
 
-// All are the workloads, in the order of the report.
+// All returns the workloads in the order of the report.
 func All() []Workload {
 	return []Workload{
 		{Name: "PointRead", What: "one account by its number", Op: pointRead},
@@ -108,7 +107,7 @@ func All() []Workload {
 	}
 }
 
-// Named is the workload of that name.
+// Named returns the workload of that name.
 func Named(name string) Workload {
 	w, err := Find(All(), name)
 	if err != nil {
@@ -117,7 +116,7 @@ func Named(name string) Workload {
 	return w
 }
 
-// Find is the workload of that name among works.
+// Find returns the workload of that name in works.
 func Find(works []Workload, name string) (Workload, error) {
 	for _, w := range works {
 		if w.Name == name {
@@ -168,7 +167,7 @@ func pointWrite(accounts int) Op {
 	}
 }
 
-// Mix is a load of which so many operations in a hundred write.
+// Mix returns a load in which writes of 100 operations write.
 func Mix(writes int, read, write func(accounts int) Op) func(accounts int) Op {
 	return func(accounts int) Op {
 		read, write := read(accounts), write(accounts)
@@ -181,7 +180,7 @@ func Mix(writes int, read, write func(accounts int) Op) func(accounts int) Op {
 	}
 }
 
-// Head is what a mail store keeps of a message beside its body.
+// Head is the part of a message that a mail store keeps beside the body.
 const Head = "From: sender@example.org\r\nTo: receiver@example.org\r\nSubject: a message of the bench\r\nMessage-ID: <12345@example.org>\r\n"
 
 func deliver(accounts int) Op {

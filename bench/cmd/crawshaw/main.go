@@ -1,6 +1,6 @@
-// Command crawshaw is the worker in which crawshaw.io/sqlite is measured. It is a
-// program of its own because that SQLite and go-sqlite3's have the same names, and
-// do not link into one. cmd/report builds it and talks to it; see package worker.
+// Command crawshaw is the worker that measures crawshaw.io/sqlite. It is a program of
+// its own, because its SQLite and go-sqlite3's have the same names and do not link into
+// one program. cmd/report builds it and talks to it; see package worker.
 package main
 
 import (

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// groups are whose code there is, in the order of the table.
+// groups are the owners of code, in the order of the table.
 var groups = []string{
 	"SQLite",
 	"sqlite-mem, engine (C)",
@@ -26,8 +26,8 @@ var groups = []string{
 	"the bench",
 }
 
-// profile is the processor time of one operation by whose code it went into, in
-// nanoseconds, and the largest functions of each.
+// profile is the processor time of one operation in nanoseconds, by the owner of the
+// code, with the functions of each.
 type profile struct {
 	total float64
 	by    map[string]float64
@@ -39,17 +39,17 @@ type function struct {
 	ns   float64
 }
 
-// definition is the beginning of a C function, as this project writes it.
+// definition matches the beginning of a C function in this project's style.
 var definition = regexp.MustCompile(`(?m)^[A-Za-z][\w *]*?[ *](\w+)\([^;]*\{$`)
 
-// engineFunctions are the functions of the C files of a directory.
+// engineFunctions returns the names of the functions in the C files of a directory.
 func engineFunctions(dir string) (map[string]bool, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.c"))
 	if err != nil {
 		return nil, err
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("no C files in %s: run it by go -C bench run ./cmd/profile", dir)
+		return nil, fmt.Errorf("no C files in %s: run this command with go -C bench run ./cmd/profile", dir)
 	}
 	names := map[string]bool{}
 	for _, f := range files {
@@ -64,12 +64,14 @@ func engineFunctions(dir string) (map[string]bool, error) {
 	return names, nil
 }
 
-// clone is what a C compiler appends to the name of a part or variant of a function.
+// clone matches the suffix that a C compiler appends to the name of a part or variant
+// of a function.
 var clone = regexp.MustCompile(`\.(part|isra|constprop|cold|lto_priv|localalias)(\.\d+)*`)
 
 var goMemory = regexp.MustCompile(`malloc|[gG][cC]|scan|sweep|mark|[hH]eap|span|mcache|mcentral|memclr|scav|greyobject|findObject|wbBuf|bulkBarrier|nextFree|newobject|makeslice|growslice`)
 
-// groupOf tells whose code a function is. kernel: it is the kernel's.
+// groupOf returns the owner of a function. kernel reports whether perf found it in the
+// kernel.
 func groupOf(dso, symbol string, kernel bool, engine map[string]bool) string {
 	switch {
 	case kernel:
@@ -101,8 +103,8 @@ func groupOf(dso, symbol string, kernel bool, engine map[string]bool) string {
 	return "SQLite"
 }
 
-// parse reads the lines of perf report, of which each is a share, a file and a
-// function, and divides the processor time of an operation accordingly.
+// parse reads the output of perf report and divides the processor time of an operation,
+// ns, accordingly. Each line has a share, a file and a function.
 func parse(report string, engine map[string]bool, ns float64) profile {
 	p := profile{total: ns, by: map[string]float64{}, most: map[string][]function{}}
 	for line := range strings.Lines(report) {
@@ -125,7 +127,7 @@ func parse(report string, engine map[string]bool, ns float64) profile {
 	return p
 }
 
-// write writes the table, and then the largest functions of each contender.
+// write writes the table, and the largest functions of each contender after it.
 func write(w io.Writer, names []string, profiles []profile) error {
 	row := func(first string, cell func(p profile) string) {
 		fmt.Fprintf(w, "| %s |", first)

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that each line of a report of perf is counted to whose code it is, and
-// that nothing of the time is lost.
+// Ensure that each line of a report of perf counts for the owner of its code, and that
+// no time is lost.
 func TestParse(t *testing.T) {
 	engine, err := engineFunctions("../../../internal/memvfs")
 	require.NoError(t, err)

@@ -1,13 +1,12 @@
-// Command profile shows whose code the processor time of a load goes into, for
-// several contenders side by side: why one is as fast as it is. It needs perf(1),
-// and the rights to use it.
+// Command profile divides the processor time of a load by the owner of the code, for
+// several contenders side by side. It needs perf(1), and the rights to use it.
 //
 //	go -C bench run ./cmd/profile -work PointRead -goroutines 1 -contenders sqlite-mem,mattn-memory-1conn
 //
-// Each contender runs in a process of its own, is filled, and then sampled for
-// -time. The table has the processor time of one operation, in nanoseconds, over
-// all threads: with several goroutines that is more than the time of the run
-// divided by the operations.
+// Each contender is filled and then sampled for -time, in a process of its own. The
+// table has the processor time of one operation in nanoseconds, over all threads.
+// With several goroutines it is more than the time of the run divided by the
+// operations.
 package main
 
 import (
@@ -37,20 +36,20 @@ type options struct {
 	time             time.Duration
 	accounts         int
 	child            string // the contender that this process runs
-	dir              string // for everything
-	binary           string // of this command, with the names of its functions
+	dir              string // of the databases and samples
+	binary           string // this command, built with the names of its functions
 }
 
 func main() {
 	var o options
-	flag.StringVar(&o.work, "work", "PointRead", "the load")
-	flag.StringVar(&o.contenders, "contenders", contender.Reference+",mattn-memory-1conn", "names, with commas")
-	flag.IntVar(&o.goroutines, "goroutines", 1, "that run it")
-	flag.BoolVar(&o.cancellable, "cancellable", false, "contexts that could be cancelled")
+	flag.StringVar(&o.work, "work", "PointRead", "name of the load")
+	flag.StringVar(&o.contenders, "contenders", contender.Reference+",mattn-memory-1conn", "names, separated by commas")
+	flag.IntVar(&o.goroutines, "goroutines", 1, "goroutines that run the load")
+	flag.BoolVar(&o.cancellable, "cancellable", false, "use contexts that can be cancelled")
 	flag.DurationVar(&o.time, "time", 5*time.Second, "how long each contender is sampled")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
-	flag.StringVar(&o.child, "child", "", "for the command itself")
-	flag.StringVar(&o.dir, "dir", "", "for the command itself")
+	flag.StringVar(&o.child, "child", "", "used by the command itself")
+	flag.StringVar(&o.dir, "dir", "", "used by the command itself")
 	flag.Parse()
 	run := parent
 	if o.child != "" {
@@ -62,13 +61,13 @@ func main() {
 	}
 }
 
-// outcome is what a child tells of its run.
+// outcome is the result of a child's run.
 type outcome struct {
 	Ops int64
 	CPU time.Duration // of the process, in the run
 }
 
-// child runs the load when a line comes in, and tells of it.
+// child runs the load when a line comes in, and prints the outcome.
 func child(o options) (err error) {
 	c, err := contender.Named(o.child)
 	if err != nil {
@@ -110,7 +109,7 @@ func child(o options) (err error) {
 		return err
 	}
 	err = json.NewEncoder(os.Stdout).Encode(outcome{Ops: r.Ops, CPU: after - before})
-	_, _ = io.Copy(io.Discard, os.Stdin) // what follows is not to be sampled
+	_, _ = io.Copy(io.Discard, os.Stdin) // waits for the end of the sampling
 	return err
 }
 
@@ -122,7 +121,7 @@ func processTime() (time.Duration, error) {
 
 func parent(o options) (err error) {
 	if _, err := exec.LookPath("perf"); err != nil {
-		return fmt.Errorf("perf is needed, of the package linux-perf or linux-tools: %w", err)
+		return fmt.Errorf("perf is missing; install the package linux-perf or linux-tools: %w", err)
 	}
 	engine, err := engineFunctions("../internal/memvfs")
 	if err != nil {
@@ -159,7 +158,7 @@ func parent(o options) (err error) {
 
 // record samples one contender.
 func record(o options, name string, engine map[string]bool) (p profile, err error) {
-	// Both end by themselves, and before long if something goes wrong.
+	// Both processes end by themselves, or by the timeout if something goes wrong.
 	ctx, cancel := context.WithTimeout(context.Background(), 2*o.time+2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, o.binary, "-child", name, "-dir", o.dir, "-work", o.work, fmt.Sprint("-goroutines=", o.goroutines),
@@ -191,7 +190,7 @@ func record(o options, name string, engine map[string]bool) (p profile, err erro
 	if err == nil {
 		err = json.NewDecoder(out).Decode(&result)
 	}
-	// It writes what it has and then reports the signal as its own end.
+	// perf writes its samples, and then reports the signal as its own error.
 	err = errors.Join(err, perf.Process.Signal(os.Interrupt))
 	_ = perf.Wait()
 	if err := errors.Join(err, in.Close(), cmd.Wait()); err != nil {

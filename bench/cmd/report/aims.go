@@ -11,20 +11,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// aim is what was set out to reach, and what was measured.
+// aim is a goal of the project, with the measured figure.
 type aim struct {
 	work, aim string
 	measured  string
 	reached   bool
-	missing   string // why nothing was measured
-	told      bool   // it is told without an aim
+	missing   string // why there is no figure
+	told      bool   // the figure is reported without a goal
 }
 
-// flat is how much slower the largest database may be than the smallest and still
-// count as equally fast: about what the processor's caches cost.
+// flat is how much slower the largest database may be than the smallest and still count
+// as equally fast. It is about the cost of misses in the processor's caches.
 const flat = 1.25
 
-// aims are those of the project, in the order in which they were set.
+// aims returns the aims of the project, in the order in which they were set.
 func (r *results) aims() []aim {
 	return []aim{
 		r.aimReading(),
@@ -49,7 +49,7 @@ func (r *results) aims() []aim {
 	}
 }
 
-// summary is the table of the aims alone, for whoever quotes the report.
+// summary returns the table of the aims alone, to be quoted.
 func summary(r *results) string {
 	b := &builder{}
 	b.aims(r)
@@ -61,7 +61,7 @@ func summary(r *results) string {
 
 func (b *builder) aims(r *results) {
 	if r.Short {
-		b.line("**This run was a short one: it shows that everything works, and its figures mean nothing.**\n")
+		b.line("**This was a short run. It shows that everything works; its figures mean nothing.**\n")
 	}
 	b.line("Medians of the rounds, ratios taken in each round. “2 x NAME” is twice as fast as NAME.")
 	b.line("\n| work | aim | measured | reached |\n|---|---|---|---|")
@@ -79,8 +79,8 @@ func (b *builder) aims(r *results) {
 	}
 }
 
-// isPeer tells who is to be beaten: another driver, behind database/sql, that runs
-// SQL. isBeyond are those who show what remains instead.
+// isPeer reports whether the aims compare with a contender: another driver, behind
+// database/sql, that runs SQL. A contender that isBeyond shows the room that remains.
 func isPeer(c *contender.Contender) bool {
 	return !c.Own && c.Name != contender.Reference && !isBeyond(c)
 }
@@ -90,8 +90,8 @@ func isGoSQLite3(c *contender.Contender) bool {
 	return strings.HasPrefix(c.Name, "madmail") || strings.HasPrefix(c.Name, "mattn-")
 }
 
-// best is the fastest of some contenders, and its time divided by that of sqlite-mem;
-// 0 if none was measured.
+// best returns the fastest of some contenders, and its time divided by that of
+// sqlite-mem. It returns 0 if none was measured.
 func best(cells []*cell, work string, cancellable bool, goroutines int, of func(*contender.Contender) bool) (least float64, by string) {
 	for _, c := range contender.All() {
 		if !of(c) {
@@ -108,7 +108,7 @@ func (r *results) best(work string, cancellable bool, goroutines int, of func(*c
 	return best(r.Cells, work, cancellable, goroutines, of)
 }
 
-// ratioSpread is how much the rounds of a ratio differ, relative to it.
+// ratioSpread returns how much the rounds of a ratio differ, relative to it.
 func ratioSpread(cells []*cell, work, name string, cancellable bool, goroutines int) float64 {
 	c, ref := find(cells, work, name, cancellable, goroutines), find(cells, work, contender.Reference, cancellable, goroutines)
 	return measure.Spread(measure.Ratios(c.values(nsPerOp), ref.values(nsPerOp)))
@@ -116,11 +116,11 @@ func ratioSpread(cells []*cell, work, name string, cancellable bool, goroutines 
 
 const notMeasured = "this part was not run"
 
-// floor is one connection that needs no lock, and can be used by nobody else.
+// floor is the contender with a single connection, which needs no lock.
 const floor = "mattn-memory-1conn"
 
-// reads tells which loads read and do nothing else, beside Aggregate, whose
-// time is SQLite's own.
+// reads reports whether a load only reads. It leaves out Aggregate, whose time is
+// SQLite's own.
 func reads(work string) bool {
 	switch work {
 	case "PointRead", "Scan1000", "UsersScan", "BlogJoin", "BulkJoin":
@@ -129,8 +129,8 @@ func reads(work string) bool {
 	return strings.HasPrefix(work, "Query")
 }
 
-// aimReading holds for each row that reads: each load, number of goroutines and
-// kind of context.
+// aimReading covers each load that reads, with each number of goroutines and each kind
+// of context.
 func (r *results) aimReading() aim {
 	a := aim{work: "every load that reads, with each number of goroutines", aim: "ahead of every contender behind database/sql, beyond the rounds' spread"}
 	var short []string
@@ -172,14 +172,14 @@ func (r *results) aimReading() aim {
 		return a
 	}
 	a.reached = len(short) == 0
-	a.measured = fmt.Sprintf("%d of %d rows; less the spread, the least is %s", rows-len(short), rows, at)
+	a.measured = fmt.Sprintf("%d of %d rows; the least, less the spread, is %s", rows-len(short), rows, at)
 	if len(short) > 1 {
-		a.measured = fmt.Sprintf("%d of %d rows; not, less the spread: %s", rows-len(short), rows, strings.Join(short, "; "))
+		a.measured = fmt.Sprintf("%d of %d rows; behind, less the spread: %s", rows-len(short), rows, strings.Join(short, "; "))
 	}
 	return a
 }
 
-// with127 is the aim for the Go that the report was measured with: from Go 1.27 on
+// with127 returns the aim for the Go version of the report. From Go 1.27 on
 // database/sql takes the values of a row from the driver without boxing them.
 func (r *results) with127(before, since float64) (float64, string) {
 	text := fmt.Sprintf("at least %g x the next behind database/sql (%g x from Go 1.27 on)", before, since)
@@ -189,7 +189,7 @@ func (r *results) with127(before, since float64) (float64, string) {
 	return before, text
 }
 
-// aimNext is an aim against the fastest of the others.
+// aimNext compares with the fastest peer.
 func (r *results) aimNext(name, work string, goroutines int, before, since float64) aim {
 	want, text := r.with127(before, since)
 	a := aim{work: name, aim: text}
@@ -351,7 +351,7 @@ func (r *results) aimSnapshot() aim {
 	return a
 }
 
-// loads are the rounds of load and save that did not fail.
+// loads returns the rounds of load and save that did not fail.
 func (r *results) loads() (runs []*loadSaveRun) {
 	for _, s := range r.LoadSave {
 		if s.Err == "" {
@@ -371,7 +371,7 @@ func (r *results) aimLoad() aim {
 	fresh := over(runs, func(s *loadSaveRun) float64 { return s.ReadFresh.Seconds() / s.Load.Seconds() })
 	cached := over(runs, func(s *loadSaveRun) float64 { return s.Read.Seconds() / s.LoadAgain.Seconds() })
 	cold := over(runs, func(s *loadSaveRun) float64 { return s.ReadCold.Seconds() / s.LoadCold.Seconds() })
-	a.measured = fmt.Sprintf("%d MB: %.2f x reading it into memory of its own, which is what counts; %.2f x reading it through a small buffer, %.2f x from the disk", runs[0].FileBytes>>20, fresh, cached, cold)
+	a.measured = fmt.Sprintf("%d MB: %.2f x reading it into fresh memory, the figure that counts; %.2f x reading it through a small buffer, %.2f x from the disk", runs[0].FileBytes>>20, fresh, cached, cold)
 	a.reached = fresh >= 0.8
 	return a
 }
@@ -430,7 +430,7 @@ func (r *results) aimGrowth() aim {
 	return a
 }
 
-// noDisk is why commits that are synced mean nothing, if they do.
+// noDisk returns why figures of synced commits mean nothing, or the empty string.
 func (r *results) noDisk() string {
 	if strings.HasPrefix(r.Machine.FileSystem, "tmpfs") {
 		return "the files were on a tmpfs, which syncs nothing"

@@ -13,14 +13,14 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// member is a worker with the name by which its figures are kept.
+// member is a worker with the name for its figures.
 type member struct {
 	*process
 	name string
 }
 
-// group are workers that take turns. One that fails to open stays in it, and
-// answers everything with that error.
+// group is a set of workers that take turns. A worker whose contender cannot be opened
+// stays in it and answers every request with that error.
 type group struct {
 	dir     string
 	members []*member
@@ -32,13 +32,14 @@ func newGroup(dir string, p *progress) *group {
 	return &group{dir: dir, rnd: rand.New(rand.NewPCG(workload.Seed, 0)), p: p}
 }
 
-// add starts a worker and makes it ready. Only failures that are not the
-// contender's are returned.
+// add starts a worker and sends it requests. A failure of the contender is reported,
+// not returned.
 func (g *group) add(name string, requests ...request) error {
 	return g.start(name, "", requests...)
 }
 
-// open adds a contender that does this with it, in its own worker where it has one.
+// open adds the worker of a contender and sends it r. The worker is the contender's own
+// program if it has one.
 func (g *group) open(c *contender.Contender, r request) error {
 	r.Contender, r.DSN = c.Name, c.DSN
 	if c.Worker == "" {
@@ -86,8 +87,8 @@ func (g *group) start(name, binary string, requests ...request) error {
 	return nil
 }
 
-// turn are the members in an order drawn by chance, so that nobody always comes
-// behind the same other.
+// turn returns the members in random order, so that none always comes after the same
+// other.
 func (g *group) turn() []*member {
 	all := make([]*member, len(g.members))
 	for i, j := range g.rnd.Perm(len(g.members)) {
@@ -96,7 +97,7 @@ func (g *group) turn() []*member {
 	return all
 }
 
-// stop closes the contenders; what fails then is reported and stops nobody else.
+// stop closes the contenders. A failure is reported, and the others are still closed.
 func (g *group) stop() {
 	for _, m := range g.members {
 		if err := m.stop(); err != nil {

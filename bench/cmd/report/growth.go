@@ -14,13 +14,12 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// grown are the contenders that are measured as they grow: those in memory for a
-// whole pool, and the floor.
+// grown are the contenders whose growth is measured: those in memory for a whole pool,
+// and the floor.
 var grown = []string{contender.Reference, "madmail", "mattn-memdb", "mattn-memory-1conn", "ncruces-mvcc"}
 
-// growth fills r.Growth for one contender: there is a database of each size at a
-// time, and they take turns, so that one size is compared with another in the same
-// moment.
+// growth fills r.Growth for one contender. Databases of all sizes are open at once and
+// take turns, so that the sizes are compared at the same time.
 func growth(r *results, o options, p *progress, name string) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()
@@ -73,7 +72,7 @@ func (s *session) growth(req request) (r *growthRun, err error) {
 	return r, err
 }
 
-// warm runs a load twice, of which the second counts.
+// warm runs a load twice. The second run counts.
 func (s *session) warm(op workload.Op, load measure.Load) ([]float64, error) {
 	var p []float64
 	for range 2 {

@@ -17,8 +17,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
-// loadsave fills r.LoadSave, each round in a process of its own: what it measures
-// is also the first load in one.
+// loadsave fills r.LoadSave. Each round has a process of its own, because the first
+// load of a process is one of the figures.
 func loadsave(r *results, o options, p *progress) error {
 	for round := range o.snapshots {
 		p.step("load and save of %d MB, round %d/%d", o.loadMB, round+1, o.snapshots)
@@ -40,7 +40,7 @@ func loadsave(r *results, o options, p *progress) error {
 	return nil
 }
 
-// loadSave times loading and saving a file, and what can be done with the file
+// loadSave times loading and saving a file, and comparable operations on the file
 // alone.
 func loadSave(dir string, req request) (*loadSaveRun, error) {
 	r := &loadSaveRun{}
@@ -152,8 +152,8 @@ func (r *loadSaveRun) run(dir string, req request) (err error) {
 	return errors.Join(err, disk.Close())
 }
 
-// timed runs fn when everything that was written before it is on the disk, so that
-// it does not wait for what others left behind.
+// timed runs fn after a sync of everything, so that fn does not wait for earlier
+// writes.
 func timed(fn func() error) (time.Duration, error) {
 	unix.Sync()
 	start := time.Now()
@@ -161,8 +161,8 @@ func timed(fn func() error) (time.Duration, error) {
 	return time.Since(start), err
 }
 
-// repeated runs fn n times, behind a preparation that is not timed, and returns the
-// median: what depends on the disk is fast or slow by turns.
+// repeated runs fn n times, each after an untimed preparation, and returns the median.
+// The speed of a disk varies.
 func repeated(n int, prepare, fn func() error) (time.Duration, error) {
 	var all []float64
 	for range n {
@@ -178,8 +178,8 @@ func repeated(n int, prepare, fn func() error) (time.Duration, error) {
 	return time.Duration(measure.Median(all)), nil
 }
 
-// copyFile is cp and fsync: 1 MiB at a time, without the reflinks and in-kernel
-// copies that would make a copy of nothing.
+// copyFile copies and syncs a file, 1 MiB at a time. It avoids reflinks and in-kernel
+// copies, which may copy no data.
 func copyFile(from, to string) error {
 	in, err := os.Open(from)
 	if err != nil {
@@ -204,8 +204,8 @@ func readFile(path string) error {
 	return err
 }
 
-// readFresh reads the file into a mapping of its own, which the system has to make
-// on the way.
+// readFresh reads the file into a new mapping, whose pages the system allocates
+// meanwhile.
 func readFresh(path string, size int64) error {
 	in, err := os.Open(path)
 	if err != nil {
@@ -220,23 +220,23 @@ func readFresh(path string, size int64) error {
 	return errors.Join(err, unix.Munmap(memory))
 }
 
-// touch has the system hand out so much memory, in huge pages where it has them, and
-// takes it back. Memory of a virtual machine that nobody has touched since it was
-// started has to be made by its host first, which takes several times as long as a
-// load does: that would be measured in the first one.
+// touch allocates size bytes of memory, in huge pages if there are any, and frees them.
+// The host of a virtual machine first has to allocate memory that was never touched
+// before. That takes several times as long as a load, and the first load would include
+// it.
 func touch(size int64) error {
 	memory, err := unix.Mmap(-1, 0, int(size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
 	if err != nil {
 		return err
 	}
-	_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // fails where there are none
+	_ = unix.Madvise(memory, unix.MADV_HUGEPAGE) // fails if there are no huge pages
 	for i := 0; i < len(memory); i += 4096 {
 		memory[i] = 1
 	}
 	return unix.Munmap(memory)
 }
 
-// evict takes the file out of the page cache.
+// evict removes the file from the page cache.
 func evict(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

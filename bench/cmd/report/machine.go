@@ -18,7 +18,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// machine is what the figures were measured on. It has no names of hosts, users or
+// machine describes the machine of the measurement. It has no names of hosts, users or
 // directories.
 type machine struct {
 	Date       string
@@ -52,7 +52,7 @@ func readMachine(dir string) machine {
 	m.MemoryMB >>= 10
 	if out, err := exec.Command("git", "-C", "..", "rev-parse", "--short", "HEAD").Output(); err == nil {
 		m.Revision = strings.TrimSpace(string(out))
-		// Files that are new to git are changes, too; results are not.
+		// Untracked files are changes, too; results are not.
 		if out, err := exec.Command("git", "-C", "..", "status", "--porcelain", "--", ".", ":!bench/results").Output(); err == nil && len(out) > 0 {
 			m.Revision += " with changes"
 		}
@@ -65,7 +65,7 @@ func readMachine(dir string) machine {
 			}
 		}
 	}
-	// It is in a program of its own.
+	// It is linked into a program of its own.
 	if out, err := exec.Command("go", "list", "-m", "crawshaw.io/sqlite").Output(); err == nil {
 		m.Libraries = append(m.Libraries, strings.TrimSpace(string(out)))
 	}
@@ -73,7 +73,7 @@ func readMachine(dir string) machine {
 	for _, name := range []string{contender.Reference, "mattn-memory-1conn", "modernc-memory-1conn", "ncruces-memdb"} {
 		v, err := sqliteVersion(name, dir)
 		if err != nil {
-			v = "unknown" // what is wrong is told where it is measured
+			v = "unknown" // the measurement reports the cause
 		}
 		m.SQLite = append(m.SQLite, name+": "+v)
 	}
@@ -100,7 +100,7 @@ func sqliteVersion(name, dir string) (version string, err error) {
 	return version, err
 }
 
-// match is the first group of a pattern in a file, or empty.
+// match returns the first group of a pattern in a file, or the empty string.
 func match(path, pattern string) string {
 	text, err := os.ReadFile(path)
 	if err != nil {

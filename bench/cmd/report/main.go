@@ -33,13 +33,13 @@ type options struct {
 	commitTime   time.Duration
 	mailUsers    int
 	snapshotMB   []int
-	snapshots    int           // rounds of them
-	quiet        time.Duration // without a save, in each
+	snapshots    int           // rounds
+	quiet        time.Duration // of each round, without a save
 	loadMB       int
-	repeats      int // of what depends on the disk
+	repeats      int // of each step that depends on the disk
 	growthMB     []int
 	growthRounds int
-	commits      int // in each of them
+	commits      int // in each round
 
 	out, dir   string
 	only, from string
@@ -49,17 +49,17 @@ type options struct {
 func main() {
 	var o options
 	var workerDir string
-	flag.BoolVar(&o.short, "short", false, "everything small and once: that it works, not how fast")
-	flag.BoolVar(&o.huge, "huge", false, "growth to 4 GiB")
-	flag.IntVar(&o.rounds, "rounds", 7, "rounds over all contenders")
-	flag.DurationVar(&o.cell, "time", 150*time.Millisecond, "how long each load runs in each round")
+	flag.BoolVar(&o.short, "short", false, "run everything once and small, to see that it works; the figures mean nothing")
+	flag.BoolVar(&o.huge, "huge", false, "measure growth up to 4 GiB")
+	flag.IntVar(&o.rounds, "rounds", 7, "number of rounds")
+	flag.DurationVar(&o.cell, "time", 150*time.Millisecond, "how long each load runs in a round")
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
-	flag.StringVar(&o.dir, "dir", "", "directory for databases, on the disk to measure (default: the system's for temporary files)")
-	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,snapshot,loadsave,growth", "parts")
-	flag.StringVar(&o.contenders, "contenders", "", "names, with commas (default all; sqlite-mem always)")
-	flag.StringVar(&o.from, "from", "", "write the page again from this results.json, without measuring")
-	flag.StringVar(&workerDir, "worker", "", "for the command itself")
+	flag.StringVar(&o.dir, "dir", "", "directory for the databases, on the disk to measure (default: the directory for temporary files)")
+	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,snapshot,loadsave,growth", "parts to run, separated by commas")
+	flag.StringVar(&o.contenders, "contenders", "", "names, separated by commas (default: all); sqlite-mem always runs")
+	flag.StringVar(&o.from, "from", "", "do not measure; write the page again from this results.json")
+	flag.StringVar(&workerDir, "worker", "", "used by the command itself")
 	flag.Parse()
 	var err error
 	if workerDir != "" {
@@ -129,8 +129,8 @@ func run(o options) (err error) {
 	signal.Notify(interrupted, os.Interrupt, unix.SIGTERM)
 	go func() {
 		<-interrupted
-		fmt.Fprintln(os.Stderr, "report: interrupted; the parts that were finished are in", o.out)
-		_ = os.RemoveAll(o.dir) // as far as the workers let it; they end when this process has
+		fmt.Fprintln(os.Stderr, "report: interrupted; the finished parts are in", o.out)
+		_ = os.RemoveAll(o.dir) // the workers may still add files; they end after this process
 		os.Exit(1)
 	}()
 	p := &progress{start: time.Now()}
@@ -141,9 +141,9 @@ func run(o options) (err error) {
 	return nil
 }
 
-// measureAll runs the parts, and calls save behind each with what there is by then. A
-// contender that fails is reported and the others go on; an error is one of the
-// bench itself.
+// measureAll runs the parts, and calls save after each with the results so far. A
+// contender that fails is reported, and the others go on. An error is one of the bench
+// itself.
 func measureAll(o options, p *progress, save func(*results) error) (err error) {
 	r := &results{Short: o.short, Rounds: o.rounds, Accounts: o.accounts, Cell: o.cell, UserRounds: o.userRounds, CommitCell: o.commitTime}
 	r.Machine = readMachine(o.dir)
@@ -173,7 +173,7 @@ func measureAll(o options, p *progress, save func(*results) error) (err error) {
 	return err
 }
 
-// progress tells on the standard error how far it is, and keeps what failed.
+// progress writes the progress to the standard error, and collects failures.
 type progress struct {
 	start    time.Time
 	failures []string

@@ -50,13 +50,13 @@ func medianOf(c *cell, pick func(sample) float64) float64 {
 	return measure.Median(present(c.values(pick)))
 }
 
-// present leaves out the rounds that failed.
+// present leaves out failed rounds.
 func present(values []float64) []float64 {
 	return slices.DeleteFunc(values, func(v float64) bool { return v == 0 })
 }
 
-// goroutinesOf are those that a workload was measured with, any of them if it is
-// empty.
+// goroutinesOf returns the numbers of goroutines of a workload, or of all workloads if
+// work is empty.
 func goroutinesOf(cells []*cell, work string) []int {
 	var all []int
 	for _, c := range cells {
@@ -78,7 +78,7 @@ func workloadsOf(cells []*cell) []string {
 	return all
 }
 
-// contendersOf are in the order of the report.
+// contendersOf returns the contenders of cells in the order of the report.
 func contendersOf(cells []*cell) []string {
 	var all []string
 	for _, c := range contender.All() {
@@ -100,7 +100,7 @@ func (r *results) growthSizes() []int {
 	return all
 }
 
-// growthOf are the rounds that did not fail.
+// growthOf returns the rounds that did not fail.
 func (r *results) growthOf(name string, mb int) []*growthRun {
 	var all []*growthRun
 	for _, g := range r.Growth {
@@ -129,7 +129,7 @@ func (b *builder) line(format string, args ...any) { fmt.Fprintf(b, format+"\n",
 
 func (b *builder) row(cells ...string) { b.line("| %s |", strings.Join(cells, " | ")) }
 
-// head writes the head of a table whose columns behind the first are numbers.
+// head writes the head of a table. All columns but the first are numbers.
 func (b *builder) head(cells ...string) {
 	b.line("")
 	b.row(cells...)
@@ -140,7 +140,7 @@ func page(r *results, svgs []string) string {
 	b := &builder{}
 	b.line("# sqlite-mem and its peers, %s", r.Machine.Date)
 	b.line("")
-	b.line("Written by `cmd/report`; what is measured and how is in [bench/README.md](../../README.md). Every round is in [raw.txt](raw.txt), for")
+	b.line("Written by `cmd/report`. [bench/README.md](../../README.md) describes the loads and the method. Every round is in [raw.txt](raw.txt), for")
 	b.line("benchstat, and in [results.json](results.json).")
 	b.machine(r)
 	b.line("\n## Aims")
@@ -177,7 +177,7 @@ func (b *builder) plot(svgs []string, name, title string) {
 	}
 }
 
-// fold hides what fn writes behind a title.
+// fold hides the output of fn behind a title.
 func (b *builder) fold(title string, fn func()) {
 	b.line("\n<details><summary>%s</summary>", title)
 	fn()
@@ -209,21 +209,21 @@ func (b *builder) machine(r *results) {
 func (b *builder) contenders(r *results) {
 	b.line("\n## Contenders")
 	b.line("")
-	b.line("| contender | by way of | data source name | pool | durability |")
+	b.line("| contender | interface | data source name | pool | durability |")
 	b.line("|---|---|---|---|---|")
 	for _, c := range contender.All() {
 		b.row(shown(c.Name), way(c), "`"+c.DSN+"`", c.Pool, c.Durability)
 	}
-	b.line("\n† bypasses database/sql. ‡ runs no SQL: what database/sql costs by itself. Neither is a peer that the aims speak of.")
+	b.line("\n† bypasses database/sql. ‡ runs no SQL, and shows the cost of database/sql alone. The aims compare with neither.")
 	if len(r.Failures) > 0 {
-		b.line("\nWhat failed:\n")
+		b.line("\nFailures:\n")
 	}
 	for _, failure := range r.Failures {
 		b.line("- %s", strings.ReplaceAll(failure, "\n", " "))
 	}
 }
 
-// way is by what a contender is used.
+// way returns the interface of a contender.
 func way(c *contender.Contender) string {
 	switch {
 	case c.Bypass != "":
@@ -234,12 +234,12 @@ func way(c *contender.Contender) string {
 	return "database/sql"
 }
 
-// shown is the name of a contender with the mark of what is no peer.
+// shown returns the name of a contender, with its mark if it is not a peer.
 func shown(name string) string {
 	c, err := contender.Named(name)
 	switch {
 	case err != nil:
-		return name // of a report that was measured when there was one
+		return name // an older report has a contender that is gone
 	case c.Bypass != "":
 		return name + " †"
 	case c.Empty:
@@ -248,7 +248,7 @@ func shown(name string) string {
 	return name
 }
 
-// what says in words what a workload does.
+// what describes a workload in words.
 func what(name string) string {
 	for _, w := range slices.Concat(workload.All(), workload.Gorm(nil)) {
 		if w.Name == name {
@@ -270,12 +270,11 @@ func many(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// overview are the tables of ratios that are read first, for these numbers of
-// goroutines.
+// overview writes the tables of ratios for some numbers of goroutines. They come first.
 func (b *builder) overview(cells []*cell, goroutines ...int) {
 	all := goroutinesOf(cells, "")
 	b.line("")
-	b.line("Time of each contender divided by that of sqlite-mem, medians of the rounds: above 1 sqlite-mem is faster, below 1 (**bold**) it is slower.")
+	b.line("Time of each contender divided by that of sqlite-mem, median of the rounds. Above 1 sqlite-mem is faster, below 1 (**bold**) it is slower.")
 	for _, g := range all {
 		if !slices.Contains(goroutines, g) {
 			continue
@@ -298,7 +297,7 @@ func (b *builder) overview(cells []*cell, goroutines ...int) {
 	}
 }
 
-// ratio is ratioValue for the page.
+// ratio formats ratioValue for the page.
 func ratio(cells []*cell, work, name, reference string, cancellable bool, goroutines int) string {
 	v := ratioValue(cells, work, name, reference, cancellable, goroutines)
 	switch {
@@ -313,8 +312,8 @@ func ratio(cells []*cell, work, name, reference string, cancellable bool, gorout
 	return fmt.Sprintf("%.2f", v)
 }
 
-// ratioValue is the median over the rounds of a contender's time divided by the
-// reference's: how many times as fast the reference is.
+// ratioValue returns the median over the rounds of a contender's time divided by the
+// reference's. It tells how many times as fast the reference is.
 func ratioValue(cells []*cell, work, name, reference string, cancellable bool, goroutines int) float64 {
 	c, ref := find(cells, work, name, cancellable, goroutines), find(cells, work, reference, cancellable, goroutines)
 	if c == nil || ref == nil {
@@ -323,8 +322,8 @@ func ratioValue(cells []*cell, work, name, reference string, cancellable bool, g
 	return measure.Ratio(c.values(nsPerOp), ref.values(nsPerOp))
 }
 
-// roundsFaster is in how many of the rounds that both have a contender was faster
-// than the reference.
+// roundsFaster returns in how many of their common rounds a contender was faster than
+// the reference.
 func roundsFaster(cells []*cell, work, name string, cancellable bool, goroutines int) (faster, rounds int) {
 	values := find(cells, work, name, cancellable, goroutines).values(nsPerOp)
 	reference := find(cells, work, contender.Reference, cancellable, goroutines).values(nsPerOp)
@@ -355,13 +354,13 @@ func (b *builder) throughput(r *results, svgs []string) {
 	}
 }
 
-// times is the table of throughput of one workload.
+// times writes the table of throughput of one workload.
 func (b *builder) times(cells []*cell, w string, cancellable bool) {
 	all := slices.DeleteFunc(goroutinesOf(cells, w), func(g int) bool { return find(cells, w, contender.Reference, cancellable, g) == nil })
 	if len(all) == 0 {
 		return
 	}
-	b.line("\nNanoseconds for each operation (time of the run by operations), %s context; ± half the distance of the quartiles; in brackets the ratio to sqlite-mem", contextName(cancellable))
+	b.line("\nNanoseconds per operation (time of the run divided by operations), %s context; ± half the distance of the quartiles; in brackets the ratio to sqlite-mem", contextName(cancellable))
 	head := []string{"contender"}
 	for _, g := range all {
 		head = append(head, many(g, "goroutine"))
@@ -394,7 +393,7 @@ func contextName(cancellable bool) string {
 	return "background"
 }
 
-// latencies are the tables of percentiles of one workload.
+// latencies writes the tables of percentiles of one workload.
 func (b *builder) latencies(cells []*cell, w string) {
 	for _, cancellable := range []bool{false, true} {
 		for _, g := range goroutinesOf(cells, w) {
@@ -430,11 +429,11 @@ func (b *builder) latency(c *cell, more ...string) {
 	b.row(append(row, fmt.Sprintf("%.4g", measure.Median(retries)))...)
 }
 
-// commits is the section of durable writes.
+// commits writes the section on durable commits.
 func (b *builder) commits(r *results, svgs []string) {
-	b.line("\n## Commits, by what a crash costs")
+	b.line("\n## Commits, by the cost of a crash")
 	b.line("")
-	b.line("Point writes, each a commit, by 1 to 64 writers, with the files on %s. The data source names are above; what a crash costs:", r.Machine.FileSystem)
+	b.line("Point writes, each a commit, by 1 to 64 writers, with the files on %s. The data source names are above. The cost of a crash:", r.Machine.FileSystem)
 	b.line("")
 	for _, name := range contendersOf(r.Commits) {
 		if c, err := contender.Named(name); err == nil {
@@ -445,7 +444,7 @@ func (b *builder) commits(r *results, svgs []string) {
 	for _, g := range goroutinesOf(r.Commits, "") {
 		b.line("\n### %s", many(g, "writer"))
 		b.line("")
-		b.line("Throughput, and how many times that of go-sqlite3 (WAL, synchronous=FULL) and of sqlite-mem without a log it is; latencies in microseconds.")
+		b.line("Throughput, also as a multiple of go-sqlite3 (WAL, synchronous=FULL) and of sqlite-mem without a log. Latencies in microseconds.")
 		b.head("contender", "commits / s", "x WAL+FULL", "x off", "p50", "p99", "p99.9", "max", "retries/op")
 		for _, name := range contendersOf(r.Commits) {
 			found := find(r.Commits, "PointWrite", name, false, g)
@@ -461,10 +460,10 @@ func (b *builder) commits(r *results, svgs []string) {
 	}
 }
 
-// durable is the contender that the log with synced commits is compared with.
+// durable is the peer of the log with sqlite_wal=commit.
 const durable = "mattn-disk-wal-full"
 
-// times is how many times the throughput of another a contender has.
+// times returns the throughput of a contender as a multiple of another's.
 func times(cells []*cell, other, name string, writers int) string {
 	if v := ratioValue(cells, "PointWrite", other, name, false, writers); v > 0 {
 		return fmt.Sprintf("%.2f", v)
@@ -472,11 +471,11 @@ func times(cells []*cell, other, name string, writers int) string {
 	return ""
 }
 
-// mail is the section of go-imap-sql.
+// mail writes the section on go-imap-sql.
 func (b *builder) mail(r *results, svgs []string) {
 	b.line("\n## go-imap-sql, the mail store of maddy and Madmail")
 	b.line("")
-	b.line("The same library on both, by the driver name `sqlite3`; it adds to each data source name what bench/README.md says.")
+	b.line("The same library on both, by the driver name `sqlite3`. bench/README.md lists the parameters that it adds to each data source name.")
 	for _, w := range workloadsOf(r.Mail) {
 		b.line("\n### %s: %s", w, what(w))
 		b.times(r.Mail, w, false)
@@ -485,8 +484,9 @@ func (b *builder) mail(r *results, svgs []string) {
 	}
 }
 
-// losses lists where another contender is faster: first those behind database/sql,
-// then those that bypass it or run no SQL, which show what remains.
+// losses lists the loads in which another contender is faster. Contenders behind
+// database/sql come first. Those that bypass it or run no SQL show the room that
+// remains.
 func (b *builder) losses(cells []*cell) {
 	b.line("\n### Where sqlite-mem is not the fastest")
 	b.lossesTo(cells, "the fastest contender behind database/sql", isPeer)
@@ -530,7 +530,7 @@ func (b *builder) lossesTo(cells []*cell, who string, of func(*contender.Contend
 	}
 }
 
-// whatUsers says in words what a load of workload.Users does, with its numbers.
+// whatUsers describes a load of workload.Users in words, with its numbers.
 func whatUsers(r *results, name string) string {
 	for _, u := range workload.Users(workload.UserSizesOf(r.Short), nil) {
 		if u.Name == name {
@@ -540,12 +540,12 @@ func whatUsers(r *results, name string) string {
 	return name
 }
 
-// users is the section of the loads of workload.Users.
+// users writes the section on the loads of workload.Users.
 func (b *builder) users(r *results, svgs []string) {
 	b.line("\n## Users, articles and comments")
 	b.line("")
 	b.line("Loads like those of the comparison that users of SQLite in Go quote, [go-sqlite-bench](https://github.com/cvilsmeier/go-sqlite-bench), with tables and statements")
-	b.line("of our own: each is done a number of times, %s. An operation is one transaction or one query with all of its rows.", many(r.UserRounds, "round"))
+	b.line("of our own. Each runs a number of times, in %s. An operation is one transaction, or one query with all of its rows.", many(r.UserRounds, "round"))
 	b.overview(r.Users, 1)
 	b.losses(r.Users)
 	for _, w := range workloadsOf(r.Users) {
@@ -555,11 +555,11 @@ func (b *builder) users(r *results, svgs []string) {
 	}
 }
 
-// busy lists who had to be asked again.
+// busy lists the contenders with retries.
 func (b *builder) busy(r *results) {
-	b.line("\n### Who was busy")
+	b.line("\n### Retries")
 	b.line("")
-	b.line("Statements and transactions that were refused as busy and tried again, for each operation, where that was the most.")
+	b.line("Retries of busy statements and transactions per operation, for the load with the most.")
 	b.head("contender", "retries/op", "load", "context", "goroutines")
 	cells := slices.Concat(r.Cells, r.Users, r.Commits, r.Mail)
 	for _, name := range contendersOf(cells) {
@@ -584,7 +584,7 @@ func ms(ns float64) string { return fmt.Sprintf("%.2f", ns/1e6) }
 
 func mb(bytes float64) string { return fmt.Sprintf("%.0f", bytes/(1<<20)) }
 
-// over is the median over runs of a figure.
+// over returns the median of a figure over runs.
 func over[T any](runs []T, pick func(T) float64) float64 {
 	var v []float64
 	for _, r := range runs {
@@ -596,9 +596,9 @@ func over[T any](runs []T, pick func(T) float64) float64 {
 func (b *builder) snapshots(r *results) {
 	b.line("\n## A snapshot under load")
 	b.line("")
-	b.line("Four goroutines, each of which begins a statement every 500 µs, one in ten of which writes; each contender in a process of its own. Medians of")
-	b.line("the rounds. “Statement” is how long it took; “response” counts from when it should have begun, so that a database that stands still is seen in")
-	b.line("all that it held up.")
+	b.line("Each of four goroutines begins a statement every 500 µs, one in ten a write. Each contender has a process of its own. Medians of the")
+	b.line("rounds. “Statement” is how long a statement took. “Response” counts from the time at which it should have begun, so a standstill shows in")
+	b.line("every statement that it delayed.")
 	for _, size := range r.snapshotSizes() {
 		b.line("\n### A snapshot of %d MB", size)
 		b.line("\n![latency through a snapshot of %d MB](snapshot-%dMB.svg)", size, size)
@@ -633,7 +633,7 @@ func (b *builder) snapshots(r *results) {
 				b.row(cells...)
 			}
 		}
-		b.head("contender", "how it saves", "save under load, s", "save at rest, s", "data, MB", "resident / data", "peak beyond resident while saving, MB")
+		b.head("contender", "how it saves", "save under load, s", "save at rest, s", "data, MB", "resident / data", "peak over resident during a save, MB")
 		for _, c := range contender.All() {
 			runs, _ := r.snapshotsOf(c.Name, size)
 			if len(runs) == 0 {
@@ -670,9 +670,9 @@ func (r *results) snapshotsOf(name string, size int) (runs []*snapshotRun, faile
 func (b *builder) loadSave(r *results) {
 	b.line("\n## Load and save")
 	b.line("")
-	b.line("sqlite-mem beside what can be done with the file alone, which is in the page cache unless it says otherwise; nothing else runs. Load is `sql.Open` and the first statement,")
-	b.line("its check of the file included; save is `driver.Sync` after one row was changed: all pages, checked, fsync, rename. “Again”: in a process that")
-	b.line("has had that memory before.")
+	b.line("sqlite-mem beside operations on the file alone. The file is in the page cache unless a row says otherwise. Nothing else runs. Load is `sql.Open` and the first")
+	b.line("statement, with the check of the file. Save is `driver.Sync` after a change of one row: all pages, checked, fsync, rename. “Again”: in a process that")
+	b.line("has had the memory before.")
 	for _, s := range r.LoadSave {
 		if s.Err != "" {
 			b.line("\nRound %d failed: %s", s.Round+1, s.Err)
@@ -693,7 +693,7 @@ func (b *builder) loadSave(r *results) {
 				return b.Seconds() / a.Seconds()
 			})))
 		}
-		ratio("load to reading the file into fresh memory, which a load needs too", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
+		ratio("load to reading the file into fresh memory, as a load does", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Load, s.ReadFresh })
 		ratio("load again to reading the file through a buffer", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadAgain, s.Read })
 		ratio("load again to reading the file through a buffer, both from the disk", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.LoadCold, s.ReadCold })
 		ratio("save to cp and fsync", func(s *loadSaveRun) (time.Duration, time.Duration) { return s.Save, s.Copy })
@@ -707,9 +707,9 @@ func (b *builder) loadSave(r *results) {
 func (b *builder) growth(r *results, svgs []string) {
 	b.line("\n## Growth")
 	b.line("")
-	b.line("Databases of each size, each in a process of its own, which take turns. Commit: a point write by one goroutine, anywhere, and then among as many accounts")
-	b.line("as the smallest database has: what differs between the two is how much of what a statement touches is in the processor's caches. Pin: a read-only transaction")
-	b.line("of one read, where the contender has such snapshots. “x” is the median over the rounds of the median time divided by that of the smallest size.")
+	b.line("Databases of all sizes take turns, each in a process of its own. Commit: a point write by one goroutine, first anywhere, then among as many accounts as the")
+	b.line("smallest database has. The two differ in how much of the touched data is in the processor's caches. Pin: a read-only transaction of one read, if the")
+	b.line("contender has such snapshots. “x” is the median over the rounds of the median time divided by that of the smallest size.")
 	b.head("contender", "size, MB", "commit, µs: p50", "x", "p99", "max", "same accounts: p50", "x", "pin, µs: p50", "x", "p99", "resident / size")
 	commit, same, pin := growthRun.commit, growthRun.same, growthRun.pin
 	for _, name := range grown {
@@ -746,8 +746,8 @@ func (b *builder) growth(r *results, svgs []string) {
 	}
 }
 
-// grew is the median over the rounds of the median time at a size divided by that at
-// the smallest.
+// grew returns the median over the rounds of the median time at a size divided by that
+// at the smallest size.
 func (r *results) grew(name string, size int, pick func(growthRun) []float64) float64 {
 	at := func(mb int) []float64 {
 		var v []float64 // by rounds

@@ -26,8 +26,8 @@ const (
 	legendWidth = 6 * vg.Centimeter
 )
 
-// ours is the colour of sqlite-mem; the others' are those of Okabe and Ito, which the
-// colour-blind can tell apart.
+// ours is the colour of sqlite-mem. theirs are the colours of Okabe and Ito, which
+// colour-blind people can tell apart.
 var (
 	ours   = color.RGBA{0xD5, 0x5E, 0x00, 0xFF}
 	theirs = []color.Color{
@@ -36,7 +36,7 @@ var (
 	}
 )
 
-// style is the line of a contender, the same in each plot.
+// style returns the line style of a contender. It is the same in each plot.
 func style(name string) draw.LineStyle {
 	own, other := 0, 0
 	for _, c := range contender.All() {
@@ -96,7 +96,7 @@ func (c *chart) line(name string, xys plotter.XYs, points bool) error {
 		return err
 	}
 	line.LineStyle = style(name)
-	if !points { // many of them: what is thick would hide the others
+	if !points { // thick lines would hide each other
 		line.Width = vg.Points(1.2)
 	}
 	c.Add(line)
@@ -114,7 +114,7 @@ func (c *chart) line(name string, xys plotter.XYs, points bool) error {
 	return nil
 }
 
-// save writes the chart, with fonts that a reader without the first has, too.
+// save writes the chart. It adds fonts for readers who do not have Liberation Sans.
 func (c *chart) save(path string) error {
 	canvas := vgsvg.New(plotWidth, plotHeight)
 	all := draw.New(canvas)
@@ -128,7 +128,7 @@ func (c *chart) save(path string) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// logY makes the vertical axis logarithmic, from a round number to another.
+// logY makes the vertical axis logarithmic, between two round numbers.
 func (c *chart) logY() {
 	c.Y.Scale = plot.LogScale{}
 	c.Y.Tick.Marker = plot.TickerFunc(ticks125)
@@ -144,7 +144,7 @@ func (c *chart) logY() {
 	c.Y.Min, c.Y.Max = low, high
 }
 
-// ticks125 are at 1, 2 and 5 of each decade.
+// ticks125 returns ticks at 1, 2 and 5 of each decade.
 func ticks125(least, most float64) (ticks []plot.Tick) {
 	for decade := math.Floor(math.Log10(least)); decade <= math.Ceil(math.Log10(most)); decade++ {
 		for _, digit := range []float64{1, 2, 5} {
@@ -167,7 +167,7 @@ func number(v float64) string {
 	return strconv.FormatFloat(v, 'g', 3, 64)
 }
 
-// plotThroughput draws operations a second by goroutines, at even distances.
+// plotThroughput draws operations per second by goroutines, at even distances.
 func plotThroughput(cells []*cell, work, title, x, path string) error {
 	c := newChart(title, x, "operations / s")
 	goroutines := goroutinesOf(cells, work)
@@ -196,8 +196,8 @@ func plotThroughput(cells []*cell, work, title, x, path string) error {
 	return c.save(path)
 }
 
-// plotTimeline draws the worst statement of each slot through a snapshot, in the
-// round whose worst is the median of the contender's rounds.
+// plotTimeline draws the longest statement of each slot during a save. It picks the
+// round with the median maximum.
 func plotTimeline(r *results, mb int, path string) error {
 	c := newChart("The longest statement that ran in each 20 ms, through a save of "+strconv.Itoa(mb)+" MB", "seconds since the save began (triangle: its end)", "milliseconds")
 	var marks []plot.Plotter
@@ -229,7 +229,7 @@ func plotTimeline(r *results, mb int, path string) error {
 	return c.save(path)
 }
 
-// plotGrowth draws a figure of each size of the database.
+// plotGrowth draws a figure by the size of the database.
 func plotGrowth(r *results, title, y string, log bool, pick func(*growthRun) float64, path string) error {
 	c := newChart(title, "size of the database in MB", y)
 	c.X.Min, c.X.Max = math.Inf(1), math.Inf(-1)
@@ -259,7 +259,7 @@ func plotGrowth(r *results, title, y string, log bool, pick func(*growthRun) flo
 	return c.save(path)
 }
 
-// plots draws everything that was measured and returns the names of the files.
+// plots draws all results and returns the names of the files.
 func plots(r *results, dir string) (names []string, err error) {
 	draw := func(name string, fn func(path string) error) {
 		if err != nil {
@@ -289,7 +289,7 @@ func plots(r *results, dir string) (names []string, err error) {
 	}
 	if len(r.Commits) > 0 {
 		draw("commits.svg", func(path string) error {
-			return plotThroughput(r.Commits, "PointWrite", "Commits, by what a crash costs", "writers", path)
+			return plotThroughput(r.Commits, "PointWrite", "Commits, by the cost of a crash", "writers", path)
 		})
 	}
 	for _, mb := range r.snapshotSizes() {

@@ -86,7 +86,7 @@ type namedTime struct {
 	took time.Duration
 }
 
-// times are the steps of a run in the order of the page.
+// times returns the steps of a run in the order of the page.
 func (r *loadSaveRun) times() []namedTime {
 	return []namedTime{
 		{"read the file", r.Read},

@@ -17,7 +17,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 )
 
-// TestMain lets the test's binary be a worker, as the command's is.
+// TestMain lets the test binary be a worker, like the command.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "-worker" {
 		if err := serve(os.Args[2], os.Stdin, os.Stdout); err != nil {
@@ -29,9 +29,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Ensure that a report of everything, small, has its tables and plots, says nothing
-// about where it was made, and that each line of raw.txt is one that benchstat
-// reads.
+// Ensure that a small report of everything has its tables and plots, and no name of
+// this machine. Each line of raw.txt must be one that benchstat reads.
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	o := options{short: true, dir: dir, only: "throughput,users,commits,mail,snapshot,loadsave,growth",
@@ -46,7 +45,7 @@ func TestReport(t *testing.T) {
 		r = now
 		return nil
 	}))
-	require.Equal(t, 8, parts, "what was measured is saved behind each part")
+	require.Equal(t, 8, parts, "the results are saved after each part")
 	require.Empty(t, r.Failures)
 	for _, c := range slices.Concat(r.Cells, r.Users, r.Mail) {
 		require.Empty(t, c.failed(), c.Workload)
@@ -126,8 +125,8 @@ func TestReport(t *testing.T) {
 	require.Equal(t, r, &again, "the page can be written again")
 }
 
-// Ensure that a contender that cannot be opened, and a worker that dies or hangs, are
-// reported and hold up nobody else.
+// Ensure that a contender that cannot be opened and a worker that dies are reported,
+// and that the others go on.
 func TestReport_failures(t *testing.T) {
 	dir := t.TempDir()
 	p := &progress{start: time.Now()}
@@ -153,13 +152,13 @@ func TestReport_failures(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// Ensure that an aim counts as reached when the figures reach it and not when they
-// are a little short of it, and that what was not measured does not count.
+// Ensure that an aim counts as reached if the figures reach it, not if they are a
+// little short, and not if it was not measured.
 func TestAims(t *testing.T) {
 	sampled := func(work, name string, cancellable bool, goroutines int, ns float64) *cell {
 		return &cell{Workload: work, Contender: name, Cancellable: cancellable, Goroutines: goroutines, Samples: []sample{{NsPerOp: ns, Percentiles: []float64{ns, ns, ns, ns}}}}
 	}
-	// measured is what is just enough for each aim, with sqlite-mem's time being x.
+	// measured returns results that just reach each aim if x is 1. x scales sqlite-mem's times.
 	measured := func(x float64) *results {
 		r := &results{Machine: machine{FileSystem: "ext4"}}
 		for _, l := range []struct {
@@ -220,8 +219,8 @@ func TestAims(t *testing.T) {
 	require.Contains(t, summary(r), "a tmpfs, which syncs nothing | not measured |")
 }
 
-// Ensure that being ahead counts only beyond the rounds' spread, and so does being
-// behind through GORM.
+// Ensure that a lead counts only if it exceeds the rounds' spread, and so does a lag
+// through GORM.
 func TestAims_spread(t *testing.T) {
 	cells := func(work string, values ...float64) []*cell {
 		ours, theirs := &cell{Workload: work, Contender: contender.Reference, Goroutines: 1}, &cell{Workload: work, Contender: "madmail", Goroutines: 1}
@@ -244,7 +243,8 @@ func TestAims_spread(t *testing.T) {
 	}
 }
 
-// Ensure that the page tells who was faster, by the ratio of each round.
+// Ensure that the page lists the contenders that were faster, by the ratios of the
+// rounds.
 func TestPage_losses(t *testing.T) {
 	sampled := func(values ...float64) (all []sample) {
 		for _, v := range values {

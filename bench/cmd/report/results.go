@@ -2,22 +2,22 @@ package main
 
 import "time"
 
-// results is all that was measured, as it is kept in results.json.
+// results has all results of a report, as results.json stores them.
 type results struct {
 	Machine  machine
-	Short    bool // it shows that the bench works, and no figures
+	Short    bool // a run that only shows that the bench works
 	Rounds   int
 	Accounts int
 	Cell     time.Duration // how long each cell ran in each round
 
 	UserRounds int           // rounds of Users
-	CommitCell time.Duration // the same of Commits, or two intervals of the log
+	CommitCell time.Duration // the same for Commits, or two intervals of the log if that is longer
 	Took       time.Duration
 
 	Failures []string // "contender: error"
 
 	Cells     []*cell // throughput
-	Commits   []*cell // point writes on a disk, by what a crash costs
+	Commits   []*cell // point writes on a disk, by the cost of a crash
 	Users     []*cell // workload.Users
 	Mail      []*cell // go-imap-sql
 	Snapshots []*snapshotRun
@@ -34,7 +34,7 @@ type cell struct {
 	Samples     []sample // by rounds; see patience
 }
 
-// values picks one figure of each sample; of a sample that failed it is 0.
+// values returns one figure of each sample, or 0 for a failed sample.
 func (c *cell) values(pick func(sample) float64) []float64 {
 	v := make([]float64, len(c.Samples))
 	for i, s := range c.Samples {
@@ -51,7 +51,7 @@ func percentile(i int) func(sample) float64 {
 	return func(s sample) float64 { return s.Percentiles[i] }
 }
 
-// failed is the error of the first round that has one.
+// failed returns the error of the first failed round, or the empty string.
 func (c *cell) failed() string {
 	for _, s := range c.Samples {
 		if s.Err != "" {
@@ -65,8 +65,7 @@ func (r *results) find(workload, contender string, cancellable bool, goroutines 
 	return find(r.Cells, workload, contender, cancellable, goroutines)
 }
 
-// snapshotRun is one round of a contender: a paced load without a save, then the
-// same with one.
+// snapshotRun is one round of a contender: a paced load without a save, then with one.
 type snapshotRun struct {
 	Contender string
 	MB        int
@@ -74,21 +73,21 @@ type snapshotRun struct {
 	Err       string `json:",omitempty"`
 
 	DataBytes  int64 // size of the database
-	Resident   int64 // beyond what the process had before there was one
-	PeakExtra  int64 // beyond what was resident before the save
+	Resident   int64 // over the process before it opened the database
+	PeakExtra  int64 // over the resident memory before the save
 	QuietSave  time.Duration
 	LoadedSave time.Duration
 
-	Without, With                 []float64 // statements: nanoseconds, as measure.Percentiles
-	WithoutResponse, WithResponse []float64 // the same with the wait for those before
+	Without, With                 []float64 // of statements, in nanoseconds, as measure.Percentiles
+	WithoutResponse, WithResponse []float64 // the same, with the wait for earlier statements
 
 	Slot               time.Duration
 	Worst              []time.Duration // of the run with a save, by slots
 	SaveBegan, SaveEnd time.Duration
 }
 
-// loadSaveRun is one round of loading and saving a file, and of what can be had
-// without a database.
+// loadSaveRun is one round of loading and saving a file, and of comparable operations
+// on the file alone.
 type loadSaveRun struct {
 	MB    int
 	Round int
@@ -96,14 +95,14 @@ type loadSaveRun struct {
 
 	FileBytes         int64
 	Copy              time.Duration // cp and fsync
-	Read              time.Duration // the file read once through, from the page cache
-	ReadFresh         time.Duration // the same into memory that the process has not had before
-	ReadCold          time.Duration // the same as Read, but from the disk
-	Load, LoadAgain   time.Duration // sql.Open and the first statement; the second time in the same process
-	LoadCold          time.Duration // the same as LoadAgain, but from the disk
-	Save              time.Duration // driver.Sync after one row was changed
+	Read              time.Duration // reads the file once, from the page cache
+	ReadFresh         time.Duration // the same, into fresh memory
+	ReadCold          time.Duration // Read from the disk
+	Load, LoadAgain   time.Duration // sql.Open and the first statement; again in the same process
+	LoadCold          time.Duration // LoadAgain from the disk
+	Save              time.Duration // driver.Sync after a change of one row
 	Vacuum            time.Duration // VACUUM INTO of the file by go-sqlite3, and fsync
-	Resident          int64         // after the first load, beyond what the process had before
+	Resident          int64         // after the first load, over the process before it
 	ResidentAfterSave int64
 }
 
@@ -115,8 +114,8 @@ type growthRun struct {
 	Err       string `json:",omitempty"`
 
 	DataBytes int64
-	Resident  int64     // beyond what the process had before there was a database
-	Commit    []float64 // point writes, one goroutine: nanoseconds, as measure.Percentiles
+	Resident  int64     // over the process before it opened the database
+	Commit    []float64 // point writes by one goroutine, in nanoseconds, as measure.Percentiles
 	Same      []float64 // the same, among as many accounts as the smallest database has
 	Pin       []float64 // BeginTx(ReadOnly), one read, Rollback; nil: the contender has no such snapshots
 }

@@ -17,17 +17,17 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// session is a worker's side: one contender, opened once.
+// session is the state of a worker: one contender, opened once.
 type session struct {
 	dir       string
 	contender *contender.Contender
 	accounts  int
-	base      int64         // resident before there was a database
-	quietSave time.Duration // after save
+	base      int64         // resident memory before the database was opened
+	quietSave time.Duration // set by save
 
-	db    *contender.DB    // after open
-	mail  *mailstore.Store // after mail
-	loads *worker.Loads    // after either
+	db    *contender.DB    // set by open
+	mail  *mailstore.Store // set by openMail
+	loads *worker.Loads    // set by either
 }
 
 func (s *session) do(r request) (any, error) {
@@ -49,7 +49,7 @@ func (s *session) do(r request) (any, error) {
 	case "close":
 		return nil, s.close()
 	}
-	return nil, fmt.Errorf("a worker cannot do %q", r.Do)
+	return nil, fmt.Errorf("a worker has no request %q", r.Do)
 }
 
 func (s *session) path() string { return filepath.Join(s.dir, "bench.db") }
@@ -123,11 +123,11 @@ func (s *session) close() error {
 	return errors.Join(errs...)
 }
 
-// filler is what fills the rows of the large databases: with it one account takes
-// about a page.
+// filler is the extra bytes in each row of the large databases. With it one account
+// takes about a page.
 const filler = 2900
 
-// accountsFor is how many accounts with filler make so many MB.
+// accountsFor returns how many accounts with filler make a database of mb MB.
 func accountsFor(mb int) int { return mb << 20 / 4230 }
 
 func (s *session) dataBytes() (n int64, err error) {
@@ -137,8 +137,8 @@ func (s *session) dataBytes() (n int64, err error) {
 	return n, err
 }
 
-// resident is what this process has in memory, after Go has given back what it
-// does not need.
+// resident returns the resident memory of this process, after Go has returned free
+// memory to the system.
 func resident() (int64, error) {
 	debug.FreeOSMemory()
 	m, err := measure.ReadMemory()
@@ -151,7 +151,8 @@ func (s *session) change() error {
 	return err
 }
 
-// save saves twice, each time after a change: the first warms up, the second is timed.
+// save saves twice, each time after a change. The first save warms up, the second is
+// timed.
 func (s *session) save() (err error) {
 	save := func() error { return s.db.Save(context.Background(), s.path()) }
 	if err := errors.Join(s.change(), save(), s.change()); err != nil {

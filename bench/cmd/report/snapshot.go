@@ -13,15 +13,15 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// The paced load: four goroutines, each of which begins a statement every 500 µs,
-// one in ten a write.
+// The paced load: each of four goroutines begins a statement every 500 µs, one in ten a
+// write.
 const (
 	pacedGoroutines = 4
 	pacedInterval   = 500 * time.Microsecond
 	pacedSlot       = 20 * time.Millisecond
 )
 
-// snapshots fills r.Snapshots: the contenders that can save take turns.
+// snapshots fills r.Snapshots. The contenders that can save take turns.
 func snapshots(r *results, o options, p *progress, mb int) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()

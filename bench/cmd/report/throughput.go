@@ -9,20 +9,22 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// load is what all members of a group do in turn.
+// load is a load that the members of a group run in turn.
 type load struct {
 	workload    string
 	goroutines  int
 	cancellable bool
 }
 
-// patience is how many times the duration of a load a contender may need for it over
-// all rounds: 64 goroutines that wait for a disk, or for the only connection, take
-// much longer than they are meant to. It is not asked again then, but at least twice.
+// patience limits the time of a contender for one load over all rounds, as a multiple
+// of the load's duration. 64 goroutines that wait for a disk, or for the only
+// connection, exceed their duration by far. A contender over the limit skips the later
+// rounds, but runs at least two.
 const patience = 30
 
-// measureLoads runs each load on each member, round by round: what disturbs the
-// machine disturbs all alike. has tells who can do what, duration how long.
+// measureLoads runs each load on each member, round by round, so that a disturbance of
+// the machine affects all alike. has reports whether a member can run a load. duration
+// returns how long it runs.
 func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name string, l load) bool, duration func(name string) time.Duration) []*cell {
 	var cells []*cell // in the order of the report
 	for _, l := range loads {
@@ -102,8 +104,8 @@ func throughput(r *results, o options, p *progress) error {
 	return nil
 }
 
-// users fills r.Users: the loads of the comparison that users of SQLite in Go quote.
-// They are done a number of times, for as long as it takes.
+// users fills r.Users: loads like those of the comparison that users of SQLite in Go
+// quote. They run a number of times, not for a time.
 func users(r *results, o options, p *progress) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()
@@ -125,12 +127,12 @@ func users(r *results, o options, p *progress) error {
 }
 
 const (
-	maxReaders = 8               // of the loads of workload.Users
-	userTime   = 4 * time.Second // about what one of them takes at most; for patience
+	maxReaders = 8               // the most goroutines of workload.Users
+	userTime   = 4 * time.Second // about the longest of these loads, for patience
 )
 
-// commits fills r.Commits: point writes on a disk, by what a crash costs. An
-// interval of the log has to pass twice to be seen.
+// commits fills r.Commits: point writes on a disk, by the cost of a crash. Each runs
+// for at least two intervals of the log, so that the log's cost is measured.
 func commits(r *results, o options, p *progress) error {
 	g := newGroup(o.dir, p)
 	defer g.stop()

@@ -19,20 +19,20 @@ type (
 	sample  = worker.Sample
 )
 
-// process is a worker, a process of its own in which one contender is measured: its memory,
-// its garbage, its crash and its standstill are nobody else's. It does one thing at
-// a time, when it is asked to, so that the contenders can take turns.
+// process is a worker: a process of its own that measures one contender. So its memory,
+// its garbage, its crash and its standstill do not affect the others. It does one thing
+// at a time, on request, so that the contenders can take turns.
 type process struct {
 	dir  string
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	enc  *json.Encoder
 	dec  *json.Decoder
-	dead error // every question gets this answer from now on
+	dead error // if set, every request returns it
 }
 
-// newWorker starts a process that keeps its files in a directory below dir. binary
-// is its program; empty: this one.
+// newWorker starts a process that keeps its files in a directory below dir. binary is
+// its program. Empty: this program.
 func newWorker(dir, binary string) (_ *process, err error) {
 	if binary == "" {
 		if binary, err = os.Executable(); err != nil {
@@ -56,12 +56,12 @@ func newWorker(dir, binary string) (_ *process, err error) {
 	return w, w.cmd.Start()
 }
 
-// limit is how long a worker may take for an answer before it counts as hanging.
+// limit is how long a worker may take for an answer before it is killed.
 const limit = 5 * time.Minute
 
-// ask returns an error of the contender, which may be asked again, or that of a
-// worker that has ended or does not answer, which may not. Errors do not contain
-// the directory.
+// ask sends a request and reads the answer into result. After an error of the
+// contender, the worker can be asked again. After the worker has ended or exceeded the
+// limit, every later request fails as well. Errors do not contain the directory.
 func (w *process) ask(r request, result any) error {
 	if w.dead != nil {
 		return w.dead
@@ -69,7 +69,7 @@ func (w *process) ask(r request, result any) error {
 	var late atomic.Bool
 	timer := time.AfterFunc(limit, func() {
 		late.Store(true)
-		_ = w.cmd.Process.Kill() // fails if it has just ended, which is as well
+		_ = w.cmd.Process.Kill() // fails if it has just ended
 	})
 	defer timer.Stop()
 	var a worker.Answer
@@ -94,14 +94,14 @@ func (w *process) ask(r request, result any) error {
 func (w *process) stop() error {
 	err := w.ask(request{Do: "close"}, nil)
 	if w.dead != nil {
-		err = nil // it was told when it died
+		err = nil // it was reported before
 	}
 	_ = w.in.Close()
-	_ = w.cmd.Wait() // fails if it was killed or waited for before
+	_ = w.cmd.Wait() // fails if it was killed, or waited for before
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// serve is the other side of ask.
+// serve is the worker's side of ask.
 func serve(dir string, in io.Reader, out io.Writer) error {
 	return worker.Serve(in, out, (&session{dir: dir}).do)
 }
