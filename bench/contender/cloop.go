@@ -179,7 +179,7 @@ func (d *cLoopDB) write(ctx context.Context, fn func(*C.cloop) C.int) error {
 	return d.run(ctx, fn)
 }
 
-// rows runs a query in C that must have so many rows.
+// rows runs a query in C that must have want rows.
 func (d *cLoopDB) rows(ctx context.Context, want int, fn func(loop *C.cloop, n *C.int64_t) C.int) error {
 	var n C.int64_t
 	if err := d.run(ctx, func(loop *C.cloop) C.int { return fn(loop, &n) }); err != nil {
@@ -202,8 +202,8 @@ func (d *cLoopDB) Ints(ctx context.Context, query string, n int) ([]int64, error
 	return ints(ctx, d.pool, query, n)
 }
 
-// The operations that one call of C makes, so that calling it is little of what is
-// measured.
+// The operations in one call of C. They are so many that the cost of the call hardly
+// counts.
 const (
 	cLoopBatch    = 100
 	cLoopDelivers = 20
@@ -224,7 +224,7 @@ func (d *cLoopDB) Works() []workload.Workload {
 	write := small(d.write, func(loop *C.cloop, seed C.uint64_t, accounts C.int) C.int {
 		return C.cloop_point_write(loop, seed, cLoopBatch, accounts)
 	})
-	head := C.CString(workload.Head) // for as long as the process lives
+	head := C.CString(workload.Head) // never freed: it lives as long as the process
 	deliver := small(d.write, func(loop *C.cloop, seed C.uint64_t, accounts C.int) C.int {
 		return C.cloop_deliver(loop, seed, cLoopDelivers, accounts, head, C.int(len(workload.Head)))
 	})

@@ -27,7 +27,7 @@ type session struct {
 
 	db    *contender.DB    // set by open
 	mail  *mailstore.Store // set by openMail
-	loads *worker.Loads    // set by either
+	loads *worker.Loads    // set by open or openMail
 }
 
 func (s *session) do(r request) (any, error) {
