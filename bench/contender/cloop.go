@@ -89,7 +89,7 @@ func (d *cLoopDB) add(ctx context.Context) (*cLoopConn, error) {
 	c := &cLoopConn{conn: conn}
 	err = raw(conn, func(db C.uintptr_t) error {
 		if c.loop = C.cloop_new(db); c.loop == nil {
-			return errors.New("no memory")
+			return errors.New("out of memory")
 		}
 		for which, text := range cLoopTexts {
 			z := C.CString(text)

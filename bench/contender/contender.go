@@ -111,7 +111,7 @@ func Named(name string) (*Contender, error) {
 			return c, nil
 		}
 	}
-	return nil, fmt.Errorf("contender: no %q", name)
+	return nil, fmt.Errorf("contender: there is no %q", name)
 }
 
 // Open opens an empty database at path, which must not exist. A contender without a
@@ -228,7 +228,7 @@ func (d *DB) Retries() int64 { return d.retries.Load() }
 // file if it has one, else to path.
 func (d *DB) Save(ctx context.Context, path string) error {
 	if d.save == nil {
-		return errors.New("contender: it has no way to save")
+		return errors.New("contender: it cannot save")
 	}
 	return d.save(ctx, path)
 }
@@ -327,7 +327,7 @@ func (d *DB) Tx(ctx context.Context, fn func(context.Context, workload.Conn) err
 
 // errBypass: a contender that bypasses database/sql has no pool; it has Works, Users
 // and Ints of its own.
-var errBypass = errors.New("contender: it bypasses database/sql; see Works, Users and Ints")
+var errBypass = errors.New("contender: it bypasses database/sql; use Works, Users or Ints")
 
 // again retries fn while it is busy.
 func (d *DB) again(ctx context.Context, fn func() error) error {

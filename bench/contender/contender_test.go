@@ -16,6 +16,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
+// openHere opens a contender in a new directory. It skips the test if the contender
+// runs in a program of its own.
+func openHere(t *testing.T, c *Contender) *DB {
+	if c.Worker != "" {
+		_, err := c.Open("here")
+		require.ErrorContains(t, err, c.Worker)
+		t.Skip("it runs in a program of its own: see cmd/report")
+	}
+	db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
 // Ensure that each contender runs every load from several goroutines, with no error and
 // no lost update.
 func TestContenders(t *testing.T) {
@@ -126,20 +140,6 @@ func TestContenders_usersMissing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// openHere opens a contender in a new directory. It skips the test if the contender
-// runs in a program of its own.
-func openHere(t *testing.T, c *Contender) *DB {
-	if c.Worker != "" {
-		_, err := c.Open("here")
-		require.ErrorContains(t, err, c.Worker)
-		t.Skip("it runs in a program of its own: see cmd/report")
-	}
-	db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	return db
 }
 
 // Ensure that a contender behind database/sql has a pool, that one that bypasses it has

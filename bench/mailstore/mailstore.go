@@ -128,7 +128,7 @@ func (s *Store) fetchOp() workload.Op {
 		return s.again(func() error {
 			bodies, err := s.fetch(from)
 			if err == nil && (len(bodies) != fetched || len(bodies[0]) != len(message)) {
-				err = fmt.Errorf("mailstore: %d messages of %s", len(bodies), from)
+				err = fmt.Errorf("mailstore: a fetch of %s returned %d messages, or a wrong body", from, len(bodies))
 			}
 			return err
 		})

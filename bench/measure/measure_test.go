@@ -72,6 +72,7 @@ func TestLatencies_buckets(t *testing.T) {
 	}
 }
 
+// Ensure that the median is that of the sorted values, and that the values keep their order.
 func TestMedian(t *testing.T) {
 	for _, c := range []struct {
 		values []float64
@@ -93,12 +94,14 @@ func TestRatio(t *testing.T) {
 	require.Zero(t, Ratio(nil, []float64{1}))
 }
 
+// Ensure that the spread is relative to the median, and 0 for too few or equal values.
 func TestSpread(t *testing.T) {
 	require.Zero(t, Spread([]float64{1, 100}))
 	require.Zero(t, Spread([]float64{5, 5, 5}))
 	require.InDelta(t, 0.25, Spread([]float64{1, 2, 3}), 0.1)
 }
 
+// Ensure that the sizes of /proc/self/status are read as bytes, and that a missing one is an error.
 func TestParseStatus(t *testing.T) {
 	m, err := parseStatus([]byte("Name:\tx\nVmPeak:\t  9000 kB\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n"))
 	require.NoError(t, err)

@@ -66,7 +66,7 @@ func Replace(ops map[string]func(int) Op, batches map[string]int) []Workload {
 func step(c DirectConn, query string, bind func(DirectStmt), row func(DirectStmt)) error {
 	n, err := steps(c, query, bind, row)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("no row: %s", query)
+		err = fmt.Errorf("the query has no row: %s", query)
 	}
 	return err
 }

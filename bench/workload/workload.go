@@ -123,7 +123,7 @@ func Find(works []Workload, name string) (Workload, error) {
 			return w, nil
 		}
 	}
-	return Workload{}, fmt.Errorf("workload: no %q", name)
+	return Workload{}, fmt.Errorf("workload: there is no %q", name)
 }
 
 // The statements of the loads. [DirectAll] and the loop in C run the same ones.
@@ -239,7 +239,7 @@ func aggregate(accounts int) Op {
 				return err
 			}
 			if n != int64(accounts) {
-				return fmt.Errorf("%d accounts of %d", n, accounts)
+				return fmt.Errorf("found %d accounts instead of %d", n, accounts)
 			}
 			return nil
 		})

@@ -415,7 +415,7 @@ func (r *results) aimGrowth() aim {
 	same := r.grew(contender.Reference, largest, growthRun.same)
 	pin := r.grew(contender.Reference, largest, growthRun.pin)
 	if min(commit, same, pin) == 0 {
-		a.missing = "it failed"
+		a.missing = "the run failed"
 		return a
 	}
 	a.measured = fmt.Sprintf("%d MB against %d MB: commit %.2f x the time among the same accounts and %.2f x anywhere, pin %.2f x (up to %.2f counts as flat)",
