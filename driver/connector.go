@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -199,7 +200,7 @@ func openTarget(ctx context.Context, cfg *Config, now target) (target, error) {
 	if cfg.memory() {
 		return openMemory(ctx, cfg, cfg.memoryOptions(cfg.logger()))
 	}
-	path, err := snapshot.Resolve(cfg.Path)
+	path, err := osfile.Resolve(cfg.Path)
 	if err != nil {
 		return nil, openErr(cfg.Path, err)
 	}

@@ -11,6 +11,8 @@ import (
 	"io/fs"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -50,7 +52,7 @@ func (c *connector) syncOthers(ctx context.Context) error {
 	if err != nil || role == RoleTool || c.cfg.Direct {
 		return err
 	}
-	path, err := snapshot.Resolve(c.cfg.Path)
+	path, err := osfile.Resolve(c.cfg.Path)
 	if err != nil {
 		return openErr(c.cfg.Path, err)
 	}
@@ -107,12 +109,12 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 // this one included, or the name of a file beside it. The database need not be there yet;
 // the first save would find the backup.
 func notServed(path string) error {
-	target, err := snapshot.Resolve(path)
+	target, err := osfile.Resolve(path)
 	if err != nil {
 		return nil // the backup will tell
 	}
 	names := []string{target}
-	if db, is := snapshot.DatabaseOf(target); is {
+	if db, is := image.DatabaseOf(target); is {
 		names = append(names, db)
 	}
 	for _, name := range names {

@@ -14,8 +14,8 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // fileConn is a connection to the file. It is go-sqlite3's own but for the
@@ -100,7 +100,7 @@ func pragma(c *sqlite3.SQLiteConn, query string) (string, error) {
 func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
 
 func (c *fileConn) backup(ctx context.Context, path string) error {
-	return snapshot.BackupFrom(ctx, path, func(name string) error {
+	return image.BackupFrom(ctx, path, func(name string) error {
 		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
 		return err
 	})
@@ -239,7 +239,7 @@ func (c *fileConn) changed() bool {
 		return false
 	}
 	// A server that came and went meanwhile may have left a log.
-	pending, err := snapshot.LogPending(c.tool.path)
+	pending, err := image.LogPending(c.tool.path)
 	return err != nil || pending && !c.readOnly
 }
 

@@ -17,9 +17,9 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // tool is the target of a connector that works on the file itself.
@@ -86,7 +86,7 @@ func (t *tool) look(ctx context.Context) (facts, error) {
 		f.readOnly = true
 	}
 	if f.owner == nil {
-		pending, err := snapshot.LogPending(t.path)
+		pending, err := image.LogPending(t.path)
 		if err == nil && pending && f.readOnly {
 			t.report("it is only read, and the log that a crash has left beside it is not: what it shows may be old; open it for writing once, or run sqlite-mem recover " + t.path)
 		}
@@ -146,10 +146,10 @@ func (t *tool) fold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = snapshot.RemoveLeftovers(t.path)
+	_, err = image.RemoveLeftovers(t.path)
 	if err == nil {
-		var rec snapshot.Recovery
-		rec, err = snapshot.FoldLog(ctx, t.path, t.cfg.Keep)
+		var rec image.Recovery
+		rec, err = image.FoldLog(ctx, t.path, t.cfg.Keep)
 		if rec.Transactions > 0 {
 			t.cfg.logger().Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", t.path,
 				"transactions", rec.Transactions, "torn", rec.Torn)

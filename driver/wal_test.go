@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // count is the number of rows in t.
@@ -42,7 +42,7 @@ func TestWAL_commit(t *testing.T) {
 			require.Equal(t, n, count(t, after), how+params)
 			require.Equal(t, "ok", testdb.Text(t, after, "PRAGMA integrity_check"))
 			require.NoError(t, after.Close())
-			pending, err := snapshot.LogPending(to)
+			pending, err := image.LogPending(to)
 			require.NoError(t, err)
 			require.False(t, pending, how+params)
 			plain, err := sql.Open("sqlite3", to)

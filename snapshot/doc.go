@@ -1,75 +1,47 @@
-// Package snapshot moves a database between its file and memory: [File.Open]
-// reads the file, [File.Save] puts a new state in its place, [File.Flush] writes
-// what was committed since to a log; [Loop] and [Flusher] decide when. [Backup] writes
-// a state somewhere else.
+// Package snapshot holds what a program can do with the file of a database by itself,
+// and the errors and events that the driver gives it.
 //
-// It knows neither database/sql nor the engine that holds the database; both
-// ends are given to it as an [Image] and a [Sink].
+//   - [Check] checks the structure of a database that is open.
+//   - [InspectLog] tells what the log beside a file holds.
+//   - [Recover] writes such a log into the file, or moves it aside.
+//   - [BackupFrom] makes a new database file that is whole or not there.
 //
-// # Why page images
-//
-// A save does not use VACUUM INTO. The engine pins a committed state in
-// constant time and hands out its pages, so a save writes these pages, byte
-// for byte what readers see. VACUUM INTO would run SQL: every collation and
-// function that the schema uses would have to be registered on the saving
-// connection, the schema would be created anew, and it costs several times the
-// CPU. A page image needs no SQL, and its page numbers are those that a log of
-// later changes refers to. The price: the file is not compacted. As with plain
-// SQLite, free pages stay in it until somebody runs VACUUM.
+// A program that uses the driver needs none of these: the driver loads, saves, logs and
+// recovers by itself, and driver.Backup copies a database that is served. What the
+// driver returns and reports is described here: [Error] and the errors that it wraps,
+// [ForeignChangeError], and [Event].
 //
 // # What is on disk
 //
-// The file is at every instant a whole database: the old one until the rename
-// of [File.Save], the new one after it. Whatever fails, and wherever the process
-// is killed, it is one of the two.
+// The file is at every instant a whole database that any SQLite opens. A save writes a
+// new file beside it, syncs and checks that, and renames it over the old one. So the
+// file is the old state until the rename and the new one after it, wherever the process
+// is killed and whatever fails.
 //
-//	state                                   target     beside it
-//	Save returned nil                       new        nothing of ours
-//	Save failed before the rename           old        nothing of ours
-//	Save failed, and removing failed too    old        a temporary file, named in the error
-//	Save failed after the rename            new (*)    nothing of ours
-//	Save found a foreign change             untouched  our state, under the name in the error
-//	killed during Save                      old or new perhaps temporary files
+//	name                                     what it is
+//	FILE                                     the database, as it was saved last
+//	FILE-memwal                              the log: what was committed since
+//	FILE-memwal-new                          the next log, for the moment of a save
+//	FILE.kept-1, FILE.kept-2 …               earlier states (sqlite_keep), newest first
+//	FILE.kept-new                            the state that is being replaced, for the moment of a save
+//	FILE.lock                                tells which process owns the database
+//	FILE.sqlite-mem-20260102T030405Z         our state, when somebody else had changed FILE
+//	FILE-memwal.aside-…, FILE.aside-…        what Recover has moved aside or copied
+//	.FILE.sqlite-mem-0123456789abcdef.tmp    a file that is being written, or a crash has left
 //
-// Beside it there is also the log, if there is one (<file>-memwal), and while it
-// is being replaced a second (<file>-memwal-new): see [File]. And there are the
-// states that are kept (<file>.kept-1 and so on): see [File.Keep].
-//
-// (*) The directory could not be synced: the new file is in place, but a power
-// failure may bring the old one back. The next successful save makes it good.
-//
-// Temporary files are called .<base>.sqlite-mem-<16 hex digits>.tmp and stand
-// beside the file <base>, since a rename works only within one file system.
-// [RemoveLeftovers] removes those of a process that was killed.
+// The log is in the format of SQLite's own write-ahead log. Its salts are a hash of
+// FILE, so a log belongs to that very state of the file and to no other. Renamed to
+// FILE-wal, it is what SQLite itself reads. The next owner removes temporary files
+// that a crash has left.
 //
 // # Other programs
 //
-// While a process serves a database from memory, the file is only a copy of
-// it. What another program writes into the file would be wiped out by the next
-// save, so Save makes sure that the file is still the one that was loaded or
-// saved last, and gives way otherwise: see [ForeignChangeError]. The check and
-// the rename are two steps; a program that commits in the microseconds between
-// them is not seen, and one that keeps the old file open goes on writing into
-// a file that has no name any more. Nothing but that program's respect for the
-// process lock can help there.
+// While a process serves a database from memory, the file is only a copy of it. A save
+// would wipe out what another program writes into the file meanwhile. So a save first
+// makes sure that the file is still the one that was loaded or saved last, and gives
+// way otherwise: see [ForeignChangeError].
 //
-// # Locks of this process
-//
-// POSIX drops all of a process's locks on a file when the process closes any
-// descriptor of that file. So this package must not open and close a database file while
-// a SQLite connection of this process may have a lock on it. Where it opens one:
-//
-//   - [File.Open], [FoldLog] and [Recover] open and close it. Their caller makes sure that
-//     no connection of this process has the file open. The connection that they open
-//     themselves is closed before their descriptors.
-//   - [File.Save], [File.Flush] and [File.Check] do not open it. They look at it through
-//     the descriptor that Open or the Save before has left open. Save closes it when the
-//     file has been replaced, and nobody finds the old one any more. (On Windows, where
-//     closing drops no locks of others, they open it.)
-//   - [File.Close] closes that descriptor, or leaves it to [File.CloseLater].
-//   - [InspectLog] opens and closes it: it is for a program that does nothing else.
-//   - States that are kept are opened by the first Save after a crash, if one was set aside
-//     then.
-//
-// New files, which nobody else knows yet, are opened by all.
+// The check and the rename are two steps. A program that commits in the microseconds
+// between them is not seen. One that keeps the old file open goes on writing into a
+// file that has no name any more. Only its respect for the process lock can help there.
 package snapshot

@@ -1,125 +1,87 @@
 package snapshot
 
 import (
-	"errors"
-	"fmt"
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
+	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Errors of File.Open and Check, wrapped in an [*Error]. The file has not been
-// written to.
+// Errors of opening a database, of [Check] and of [Recover]. They are wrapped in an
+// [*Error]. The file has not been written to.
 var (
-	// ErrNotADatabase: the file does not begin like a SQLite database, or like
-	// one of a later format than this library knows.
-	ErrNotADatabase = errors.New("not a SQLite database")
+	// ErrNotADatabase: the file does not begin like a SQLite database, or its format is
+	// later than this library knows.
+	ErrNotADatabase = sqlitefile.ErrNotADatabase
 
-	// ErrNotAFile: there is a directory, a device or the like. For a directory the
-	// error wraps syscall.EISDIR, too.
-	ErrNotAFile = errors.New("not a regular file")
+	// ErrNotAFile: the path is a directory, a device or the like. For a directory the
+	// error wraps syscall.EISDIR as well.
+	ErrNotAFile = osfile.ErrNotAFile
 
-	// ErrReadOnly: this process may not write to the file: its permissions, a
-	// read-only file system. The cause is wrapped as well.
-	ErrReadOnly = errors.New("the file is read-only")
+	// ErrReadOnly: this process may not write to the file, by its permissions or because
+	// the file system is read-only. The error wraps the cause as well.
+	ErrReadOnly = osfile.ErrReadOnly
 
-	// ErrMountPoint: the file itself is a mount point, as containers bind a single
-	// file. No new file can take its place.
-	ErrMountPoint = errors.New("the file is a mount point, so that no save can replace it; mount the directory that it is in instead")
+	// ErrMountPoint: the file itself is a mount point, as containers bind a single file.
+	// No save could replace it. Mount its directory instead.
+	ErrMountPoint = osfile.ErrMountPoint
 
-	// ErrTruncated: the file is shorter than its header says, or does not end
-	// on a page boundary.
-	ErrTruncated = errors.New("database file is truncated")
+	// ErrTruncated: the file is shorter than its header says, or does not end on a page
+	// boundary.
+	ErrTruncated = sqlitefile.ErrTruncated
 
 	// ErrCorrupt: the structure of the database is damaged.
-	ErrCorrupt = errors.New("database is corrupt")
+	ErrCorrupt = sqlitefile.ErrCorrupt
 
-	// ErrSideFile: a -wal or -journal stands beside the file, or where the
-	// file is missing, that does not belong to it, or whose format SQLite does
-	// not know. SQLite would replay or delete it, or cannot; what is wanted is
-	// for a human to say.
-	ErrSideFile = errors.New("the -wal or -journal does not belong to this database")
+	// ErrSideFile: beside the file, or where it is missing, there is a -wal or -journal
+	// that does not belong to it, or whose format SQLite does not know. SQLite would
+	// replay it, delete it, or fail. A person has to decide which of the two is wanted.
+	ErrSideFile = sqlitefile.ErrSideFile
 
-	// ErrLogDamaged: the log beside the file, <file>-memwal, is damaged before
-	// its end, so that not all that is in it can be had.
-	ErrLogDamaged = errors.New("the log is damaged")
+	// ErrLogDamaged: the log, FILE-memwal, is damaged before its end, so transactions
+	// are lost that were promised to be durable. [Recover] saves what is before the damage.
+	ErrLogDamaged = pagelog.ErrDamaged
 
-	// ErrLogBase: the log beside the file belongs to another state of it:
-	// somebody has changed the file, or restored an older one.
-	ErrLogBase = errors.New("the log does not belong to this database file")
+	// ErrLogBase: the log, FILE-memwal, belongs to another state of the file. Somebody has
+	// changed the file, or restored an older one. [Recover] moves the log aside.
+	ErrLogBase = pagelog.ErrBase
 
-	// ErrBusy: another program held the file for longer than Open waits, or
-	// wrote to it meanwhile.
-	ErrBusy = errors.New("another program is using the database file")
+	// ErrBusy: another program held the file for longer than the open waits, or wrote to
+	// it meanwhile.
+	ErrBusy = sqlitefile.ErrBusy
 )
 
-// ErrNotOwner is wrapped by what [File.Owned] returns when another process may own the
-// database.
-var ErrNotOwner = errors.New("another process owns the database")
+// Error tells which operation on which file failed. Its fields:
+//
+//	Op   string // "load", "check", "save", "back up to", "log", "watch", "recover", "inspect the log" or "remove leftovers"
+//	Path string // as the caller gave it; empty for a check
+//	Err  error  // the cause, which Unwrap returns
+//
+// After an error of "load", "check" or "inspect the log" nothing has been written. After
+// one of "save" the file is the old one, or the new one is in place but a power failure
+// may still undo that; the text says so. After one of "log", "watch" or "remove
+// leftovers" the file is as it was. For the others see [Recover] and [BackupFrom].
+type Error = image.Error
 
-// ErrClosed is returned by [Loop.Sync] and [Flusher.Wait] after Close has begun.
-var ErrClosed = errors.New("sqlite-mem: the database is being closed")
+// ForeignChangeError is the error of a save that finds that the file is not the one that
+// this process loaded or saved last, or that another program is using it. The save leaves
+// the file alone and keeps the state in memory beside it. Its fields:
+//
+//	Path    string // the file, symbolic links resolved
+//	Reason  string // what was found, in words
+//	SavedAs string // the file that holds the state in memory; empty if that failed too
+//	Err     error  // nil when SavedAs is on the disk, else what went wrong with it; Unwrap returns it
+//
+// Each save looks again. When the cause is gone, the next save succeeds.
+type ForeignChangeError = image.ForeignChangeError
 
-// Error tells which operation on which file failed.
-type Error struct {
-	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log" or "remove leftovers"
-	Path string // as the caller gave it; empty for a check
-	Err  error
-}
-
-func (e *Error) Error() string {
-	if e.Path == "" {
-		return fmt.Sprintf("sqlite-mem: %s: %v", e.Op, e.Err)
-	}
-	return fmt.Sprintf("sqlite-mem: %s %s: %v", e.Op, e.Path, e.Err)
-}
-
-func (e *Error) Unwrap() error { return e.Err }
-
-// ForeignChangeError is returned by [File.Save] when the file is not the one that
-// this process loaded or saved last, or when another program is using it. The
-// file has been left alone and the state in memory kept beside it.
-type ForeignChangeError struct {
-	Path   string // the file, symbolic links resolved
-	Reason string // what was found, in words
-
-	// SavedAs is the file that holds the state in memory, synced to disk; it
-	// is empty if that failed too (see Err).
-	SavedAs string
-
-	// copy is for the next save, so that one copy is kept and not one for
-	// each attempt.
-	copy sideCopy
-
-	logged bool // there is a log, which belongs to the file as it was
-
-	// Err is nil when the copy is on disk, and else what went wrong with it.
-	Err error
-}
-
-func (e *ForeignChangeError) Error() string {
-	s := fmt.Sprintf("sqlite-mem: save %s: %s; the file was left alone", e.Path, e.Reason)
-	switch {
-	case e.SavedAs == "":
-		return s + fmt.Sprintf(", and the state in memory could NOT be saved beside it: %v", e.Err)
-	case e.Err != nil:
-		s += fmt.Sprintf(" and the state in memory saved as %s, which a power failure may still undo: %v", e.SavedAs, e.Err)
-	default:
-		s += fmt.Sprintf(" and the state in memory saved as %s", e.SavedAs)
-	}
-	s += fmt.Sprintf("; to resolve it, stop this program, keep the one of the two files that is wanted as %s, ", e.Path)
-	if e.logged {
-		s += fmt.Sprintf("run: sqlite-mem recover %s, ", e.Path)
-	}
-	return s + "and start again"
-}
-
-// Unwrap returns Err, which is nil when the copy is on disk.
-func (e *ForeignChangeError) Unwrap() error { return e.Err }
-
-// sideCopy is a copy of the state in memory that a foreign change has forced.
-// The zero value means that there is none.
-type sideCopy struct {
-	pinned         // as written: a copy that somebody has edited since is not replaced
-	path    string // absolute
-	version uint64 // Image.Version of the state it holds
-
-	unsynced bool // it may be gone after a power failure
-}
+// Event is one attempt to save. The driver gives it to the OnSync function. Its fields:
+//
+//	Start    time.Time     // when the attempt began
+//	Duration time.Duration // how long it took
+//	Bytes    int64         // length of the file that was written; 0 after a failure
+//	Err      error         // nil after success
+//	Failures int           // failed attempts in a row, with this one; 0 after success
+//	Awaited  bool          // a Sync or Close waited for it, and gets Err too
+type Event = schedule.Event

@@ -13,9 +13,9 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 func init() { memvfs.SetDiskHooks(&disk) }
@@ -101,7 +101,7 @@ func share(path string, create bool) (*proclock.Lock, error) {
 	}
 	// A server that came and crashed since the file was opened may have left a log. What
 	// is written now would part the two.
-	pending, err := snapshot.LogPending(path)
+	pending, err := image.LogPending(path)
 	if err == nil && !pending {
 		return lock, nil
 	}

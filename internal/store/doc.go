@@ -9,8 +9,8 @@
 //     order: LockWriter finds the circles
 //  2. registry.mu    the path → entry map and every entry's refs; never held
 //     across I/O
-//  3. the turn of the snapshot.Flusher, across a flush and a save that it
-//     needs; then the mutex of the snapshot.File, across I/O, which a save takes
+//  3. the turn of the schedule.Flusher, across a flush and a save that it
+//     needs; then the mutex of the image.File, across I/O, which a save takes
 //     without the turn
 //  4. Store.mu       the fields below it; never held across I/O or SQL
 //  5. waits          see LockWriter; held for a look at who waits for whom

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
+	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
 )
 
 // events calls Options.OnSync: on a goroutine of its own, one event after the
@@ -17,22 +17,22 @@ import (
 // The queue has no bound: an event is some 100 bytes, and saves are an interval
 // or a retry apart.
 type events struct {
-	call func(snapshot.Event) // may be nil; never changed
+	call func(schedule.Event) // may be nil; never changed
 
 	mu      sync.Mutex
-	queue   []snapshot.Event // guarded by mu
+	queue   []schedule.Event // guarded by mu
 	running bool             // guarded by mu; a goroutine delivers
 	drained sync.Cond        // of mu; running has become false
 }
 
-func newEvents(call func(snapshot.Event)) *events {
+func newEvents(call func(schedule.Event)) *events {
 	e := &events{call: call}
 	e.drained.L = &e.mu
 	return e
 }
 
 // add queues an event. It does not wait.
-func (e *events) add(ev snapshot.Event) {
+func (e *events) add(ev schedule.Event) {
 	if e.call == nil {
 		return
 	}

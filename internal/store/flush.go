@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
 )
 
 // logMin is the size in bytes below which a log never asks for a save. It is
@@ -29,7 +30,7 @@ func (s *Store) Committed(epoch uint64) error {
 	if s.file.Durable() >= epoch {
 		return nil
 	}
-	err := snapshot.ErrClosed
+	err := schedule.ErrClosed
 	if flusher != nil {
 		err = flusher.Wait()
 	}
@@ -147,7 +148,7 @@ func (s *Store) flush() error {
 	s.mu.Lock()
 	loop := s.loop
 	s.mu.Unlock()
-	if err == snapshot.ErrNeedsSave {
+	if err == image.ErrNeedsSave {
 		return s.flushBySave(loop)
 	}
 	if err == nil && s.file.LogSize() > max(logMin, s.Engine.Stats().Size) {
@@ -157,15 +158,15 @@ func (s *Store) flush() error {
 }
 
 // flushBySave makes durable by a save what no log can tell.
-func (s *Store) flushBySave(loop *snapshot.Loop) error {
+func (s *Store) flushBySave(loop *schedule.Loop) error {
 	_, err := loop.Sync(context.Background())
-	if err == snapshot.ErrClosed {
+	if err == schedule.ErrClosed {
 		err = loop.Close(context.Background()) // its last save covers it
 	}
 	return err
 }
 
-func (s *Store) onFlush(ev snapshot.FlushEvent) {
+func (s *Store) onFlush(ev schedule.FlushEvent) {
 	s.mu.Lock()
 	failedBefore := s.flushes.LastError != nil
 	if ev.Err == nil {

@@ -16,9 +16,9 @@ import (
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // Ensure that a server whose lock file is removed has it again, and that one which loses
@@ -46,7 +46,7 @@ func TestSave_lockLost(t *testing.T) {
 	require.NoError(t, err)
 	exec(t, s, "INSERT INTO t VALUES(2)")
 	_, err = s.Sync(ctx)
-	var foreign *snapshot.ForeignChangeError
+	var foreign *image.ForeignChangeError
 	require.ErrorAs(t, err, &foreign)
 	require.Contains(t, foreign.Reason, "another process owns the database")
 	require.FileExists(t, foreign.SavedAs)

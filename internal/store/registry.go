@@ -46,7 +46,7 @@ type entry struct {
 //
 // Errors: *proclock.OwnedError when another process has the file,
 // proclock.ErrUnavailable when the lock cannot be made, those of
-// snapshot.File.Open and snapshot.Check, and ErrOptions when the store is open with
+// image.File.Open and image.Check, and ErrOptions when the store is open with
 // other options. Nothing was changed on disk then, but that what a crashed
 // program left (a hot journal, a -wal, temporary files of ours) may have been
 // cleared up.

@@ -18,26 +18,28 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
 	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // Options say what a store is and how it is kept. Two opens of one file in a
 // process must agree on all but the functions.
 type Options struct {
-	Path string // of the file, as snapshot.Resolve gives it; empty: in memory only
+	Path string // of the file, as osfile.Resolve gives it; empty: in memory only
 	Name string // of a database in memory only: those of one name are one
 
 	SyncInterval time.Duration // between two saves; 0: none by itself
 	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
-	Keep         int           // states that the file had before that are kept; see snapshot.File.Keep
+	Keep         int           // states that the file had before that are kept; see image.File.Keep
 	MaxMemory    int64         // cap on the size in bytes; 0: none
 	LockTimeout  time.Duration // longest wait for others that use the file; 0: none
 
 	Logger *slog.Logger         // not nil
-	OnSync func(snapshot.Event) // may be nil; told of every attempt to save, see events
+	OnSync func(schedule.Event) // may be nil; told of every attempt to save, see events
 }
 
 func (o Options) key() string {
@@ -92,16 +94,16 @@ type Store struct {
 	// alone; atomic for those who ask whether there is something to save.
 	saved atomic.Uint64
 
-	file   *snapshot.File // nil in memory only
-	events *events        // of OnSync
-	begun  Start          // set by load
+	file   *image.File // nil in memory only
+	events *events     // of OnSync
+	begun  Start       // set by load
 
 	// flusher is nil without a log, or after stop. Stored under mu; atomic for
 	// every commit.
-	flusher atomic.Pointer[snapshot.Flusher]
+	flusher atomic.Pointer[schedule.Flusher]
 
 	mu      sync.Mutex
-	loop    *snapshot.Loop // guarded by mu; nil in memory only, or after stop
+	loop    *schedule.Loop // guarded by mu; nil in memory only, or after stop
 	saves   SaveStats      // guarded by mu
 	flushes FlushStats     // guarded by mu
 	logged  bool           // guarded by mu; the log says that saves fail
@@ -159,14 +161,14 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		}
 		defer end()
 		// Before the lock was ours, somebody may have put a link there.
-		target, err := snapshot.Resolve(path)
+		target, err := osfile.Resolve(path)
 		if err == nil && target != path {
 			err = fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target)
 		}
 		if err != nil {
 			return s, err
 		}
-		if _, err = snapshot.RemoveLeftovers(path); err != nil {
+		if _, err = image.RemoveLeftovers(path); err != nil {
 			return s, err
 		}
 	}
@@ -179,7 +181,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		return s, nil
 	}
 	_, s.begun.Unclean = s.lock.Previous()
-	s.file = snapshot.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
+	s.file = image.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
 	s.file.Keep = opts.Keep
 	s.file.Wait = opts.LockTimeout
 	s.file.Owned = s.owned
@@ -231,7 +233,7 @@ func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func()
 	return lock, end, nil
 }
 
-// owned is snapshot.File.Owned: it makes sure that this process still owns the file.
+// owned is image.File.Owned: it makes sure that this process still owns the file.
 // Somebody may have removed or replaced the lock file. If another process has the file,
 // MayWrite refuses writers from then on: what they commit could never be saved.
 func (s *Store) owned() error {
@@ -243,7 +245,7 @@ func (s *Store) owned() error {
 	if !errors.Is(err, proclock.ErrLost) {
 		return err
 	}
-	err = fmt.Errorf("%w: %w", snapshot.ErrNotOwner, err)
+	err = fmt.Errorf("%w: %w", image.ErrNotOwner, err)
 	if s.lost.Swap(&err) == nil {
 		s.opts.Logger.Error("sqlite-mem: the process lock is lost; writers are refused", "path", s.opts.Path, "error", err)
 	}
@@ -262,7 +264,7 @@ func (s *Store) check() error {
 	conn := c.(*sqlite3.SQLiteConn)
 	_, err = conn.Exec("PRAGMA main.mmap_size=1", nil)
 	if err == nil {
-		err = snapshot.Check(conn)
+		err = image.Check(conn)
 	}
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return fmt.Errorf("%s: %w", s.opts.Path, err)
@@ -288,10 +290,10 @@ func (s *Store) URI(params url.Values) string {
 	return u.String()
 }
 
-// source lets a snapshot.File look at the engine.
+// source lets a image.File look at the engine.
 type source struct{ *memvfs.Store }
 
-func (e source) Pin() (snapshot.Image, error) {
+func (e source) Pin() (image.Image, error) {
 	img, err := e.Store.Pin()
 	if err != nil {
 		return nil, err
@@ -299,7 +301,7 @@ func (e source) Pin() (snapshot.Image, error) {
 	return img, nil
 }
 
-func (e source) PinChanges(pages []uint64) (snapshot.Image, []uint64, bool, error) {
+func (e source) PinChanges(pages []uint64) (image.Image, []uint64, bool, error) {
 	img, pages, all, err := e.Store.PinChanges(pages)
 	if err != nil {
 		return nil, pages, false, err
@@ -319,7 +321,7 @@ func (s *Store) watch() {
 	s.mu.Unlock()
 	switch {
 	case err == nil:
-	case errors.Is(err, snapshot.ErrNeedsSave):
+	case errors.Is(err, image.ErrNeedsSave):
 		loop.Soon()
 	case err.Error() != told:
 		s.opts.Logger.Error("sqlite-mem: the file or what is beside it was changed", "path", s.opts.Path, "error", err)
@@ -336,7 +338,7 @@ func (s *Store) start() {
 	if s.loop != nil {
 		return
 	}
-	s.loop = snapshot.NewLoop(snapshot.LoopConfig{
+	s.loop = schedule.NewLoop(schedule.LoopConfig{
 		Interval: s.opts.SyncInterval,
 		Save:     s.save,
 		Changed:  func() bool { return s.Unsaved() > 0 },
@@ -344,7 +346,7 @@ func (s *Store) start() {
 		OnEvent:  s.onEvent,
 	})
 	if s.opts.WAL != WALOff {
-		s.flusher.Store(snapshot.NewFlusher(snapshot.FlusherConfig{
+		s.flusher.Store(schedule.NewFlusher(schedule.FlusherConfig{
 			Interval: max(s.opts.WAL, 0),
 			Flush:    s.flush,
 			Pending:  func() bool { return s.Unlogged() > 0 },
@@ -408,7 +410,7 @@ var beforeSave = func(*Store) {}
 // neither readers nor writers notice.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	beforeSave(s)
-	pace := snapshot.Pace{Background: !awaited}
+	pace := image.Pace{Background: !awaited}
 	if s.opts.SyncInterval > 0 {
 		pace.Overdue = time.Now().Add(s.opts.SyncInterval)
 	}
@@ -427,7 +429,7 @@ func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	return saved.Bytes, err
 }
 
-func (s *Store) onEvent(ev snapshot.Event) {
+func (s *Store) onEvent(ev schedule.Event) {
 	s.mu.Lock()
 	recovered := ev.Err == nil && s.logged
 	if ev.Err == nil || !ev.Awaited {
@@ -464,7 +466,7 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 	loop := s.loop
 	s.mu.Unlock()
 	if loop == nil {
-		return 0, snapshot.ErrClosed
+		return 0, schedule.ErrClosed
 	}
 	return loop.Sync(ctx)
 }
@@ -476,7 +478,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	err = snapshot.Backup(ctx, path, img)
+	err = image.Backup(ctx, path, img)
 	img.Release()
 	s.Engine.Drain()
 	return err

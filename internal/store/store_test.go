@@ -19,10 +19,12 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -95,7 +97,7 @@ func TestOpen_loadFails(t *testing.T) {
 	opts := options(t)
 	require.NoError(t, os.WriteFile(opts.Path, []byte(strings.Repeat("no database ", 100)), 0o600))
 	_, err := Open(ctx, opts)
-	require.ErrorIs(t, err, snapshot.ErrNotADatabase)
+	require.ErrorIs(t, err, sqlitefile.ErrNotADatabase)
 	require.Zero(t, Count())
 	_, owned, err := proclock.OwnerOf(opts.Path)
 	require.NoError(t, err)
@@ -160,8 +162,8 @@ func TestSave_logged(t *testing.T) {
 	opts := options(t)
 	var log strings.Builder
 	opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	events := make(chan snapshot.Event, 10)
-	opts.OnSync = func(e snapshot.Event) { events <- e }
+	events := make(chan schedule.Event, 10)
+	opts.OnSync = func(e schedule.Event) { events <- e }
 	opts.SyncInterval = 10 * time.Millisecond
 	s := mustOpen(t, opts)
 	dir := filepath.Dir(opts.Path)
@@ -260,7 +262,7 @@ func TestOnSync_order(t *testing.T) {
 	opts := options(t)
 	var got []time.Time
 	first := make(chan struct{})
-	opts.OnSync = func(e snapshot.Event) {
+	opts.OnSync = func(e schedule.Event) {
 		if len(got) == 0 {
 			<-first
 		}
@@ -294,8 +296,8 @@ func TestOnSync_release(t *testing.T) {
 		}
 		<-both
 	}
-	a.OnSync = func(e snapshot.Event) { meet(); done <- sb.Release() }
-	b.OnSync = func(e snapshot.Event) { meet(); done <- sa.Release() }
+	a.OnSync = func(e schedule.Event) { meet(); done <- sb.Release() }
+	b.OnSync = func(e schedule.Event) { meet(); done <- sa.Release() }
 	sa, sb = mustOpen(t, a), mustOpen(t, b)
 	for _, s := range []*Store{sa, sb} {
 		exec(t, s, "CREATE TABLE t(x)")
@@ -546,7 +548,7 @@ func TestOwned_lost(t *testing.T) {
 	require.NoError(t, s.MayWrite(), "not noticed yet")
 	exec(t, s, "CREATE TABLE u(x)")
 	_, err = s.Sync(ctx)
-	var foreign *snapshot.ForeignChangeError
+	var foreign *image.ForeignChangeError
 	require.ErrorAs(t, err, &foreign)
 	require.ErrorContains(t, err, "the process lock is lost")
 	require.ErrorIs(t, s.MayWrite(), proclock.ErrLost)

@@ -12,12 +12,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// resolve is snapshot.Resolve with errors that name the file.
+// resolve is osfile.Resolve with errors that name the file.
 func resolve(name string) (string, error) {
-	path, err := snapshot.Resolve(name)
+	path, err := osfile.Resolve(name)
 	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
 		err = fmt.Errorf("%s: %w", name, err)
 	}

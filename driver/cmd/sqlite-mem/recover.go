@@ -4,12 +4,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 
-	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -43,17 +41,9 @@ server has the file.
 	},
 }
 
-func recoverLog(ctx context.Context, name string, stdout io.Writer) (err error) {
+func recoverLog(ctx context.Context, name string, stdout io.Writer) error {
 	path, err := resolve(name)
 	if err != nil {
-		return err
-	}
-	lock, err := proclock.Acquire(ctx, path, proclock.Recovery)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Release()) }()
-	if _, err := snapshot.RemoveLeftovers(path); err != nil {
 		return err
 	}
 	rec, err := snapshot.Recover(ctx, path)

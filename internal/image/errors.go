@@ -1,0 +1,67 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNotOwner is wrapped by what [File.Owned] returns when another process may own the
+// database.
+var ErrNotOwner = errors.New("another process owns the database")
+
+// Error tells which operation on which file failed.
+type Error struct {
+	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log" or "remove leftovers"
+	Path string // as the caller gave it; empty for a check
+	Err  error
+}
+
+func (e *Error) Error() string {
+	if e.Path == "" {
+		return fmt.Sprintf("sqlite-mem: %s: %v", e.Op, e.Err)
+	}
+	return fmt.Sprintf("sqlite-mem: %s %s: %v", e.Op, e.Path, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// ForeignChangeError is returned by [File.Save] when the file is not the one that
+// this process loaded or saved last, or when another program is using it. The
+// file has been left alone and the state in memory kept beside it.
+type ForeignChangeError struct {
+	Path   string // the file, symbolic links resolved
+	Reason string // what was found, in words
+
+	// SavedAs is the file that holds the state in memory, synced to disk; it
+	// is empty if that failed too (see Err).
+	SavedAs string
+
+	// copy is for the next save, so that one copy is kept and not one for
+	// each attempt.
+	copy sideCopy
+
+	logged bool // there is a log, which belongs to the file as it was
+
+	// Err is nil when the copy is on disk, and else what went wrong with it.
+	Err error
+}
+
+func (e *ForeignChangeError) Error() string {
+	s := fmt.Sprintf("sqlite-mem: save %s: %s; the file was left alone", e.Path, e.Reason)
+	switch {
+	case e.SavedAs == "":
+		return s + fmt.Sprintf(", and the state in memory could NOT be saved beside it: %v", e.Err)
+	case e.Err != nil:
+		s += fmt.Sprintf(" and the state in memory saved as %s, which a power failure may still undo: %v", e.SavedAs, e.Err)
+	default:
+		s += fmt.Sprintf(" and the state in memory saved as %s", e.SavedAs)
+	}
+	s += fmt.Sprintf("; to resolve it, stop this program, keep the one of the two files that is wanted as %s, ", e.Path)
+	if e.logged {
+		s += fmt.Sprintf("run: sqlite-mem recover %s, ", e.Path)
+	}
+	return s + "and start again"
+}
+
+// Unwrap returns Err, which is nil when the copy is on disk.
+func (e *ForeignChangeError) Unwrap() error { return e.Err }

@@ -1,0 +1,206 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
+)
+
+// held is a database file under SQLite's lock: recovered, nothing left in a
+// journal or -wal, and nobody else can write to it. POSIX drops the lock when
+// any descriptor of the file is closed, so f is closed last.
+type held struct {
+	f      osfile.File
+	shared bool             // f is for somebody else to close
+	db     *sqlitefile.Conn // nil once closed
+
+	header sqlitefile.Header // zero if size is 0
+	size   int64             // of the file, in bytes
+
+	log     *pagelog.Log // whose pages stand for those of the file; nil: none
+	logFile osfile.File  // nil without log
+}
+
+func (h *held) closeSQLite() error {
+	if h.db == nil {
+		return nil
+	}
+	// The transaction has written nothing; closing ends it, and deletes the
+	// -wal and -shm in WAL mode.
+	err := h.db.Close()
+	h.db = nil
+	return err
+}
+
+func (h *held) closeLog() error {
+	f := h.logFile
+	h.logFile = nil
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+func (h *held) close() error {
+	err := errors.Join(h.closeSQLite(), h.closeLog())
+	if h.shared {
+		return err
+	}
+	return errors.Join(err, h.f.Close())
+}
+
+// acquire is tryAcquire, waiting while the file is busy.
+func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*held, error) {
+	for {
+		h, err := l.tryAcquire(path, nil)
+		if err == nil || !errors.Is(err, sqlitefile.ErrBusy) {
+			return h, err
+		}
+		if time.Now().After(deadline) {
+			return nil, err
+		}
+		if err := sleep(ctx, l.poll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// tryAcquire takes SQLite's lock on the file, which f is; nil: it is opened. It is opened
+// for writing first: that decides whether this process may write, and where a file system
+// makes a copy of a file that is written to (overlayfs), that copy is what is read.
+func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
+	h := &held{f: f, shared: f != nil}
+	if f == nil {
+		if h.f, err = osfile.OpenForWriting(l.fs, path); err != nil {
+			return nil, err
+		}
+	}
+	var w sqlitefile.WAL
+	defer func() {
+		if w.Foreign && sqlitefile.IsCantOpen(err) {
+			err = fmt.Errorf("%w: %s-wal has a format that this SQLite does not know: %w", sqlitefile.ErrSideFile, path, err)
+		}
+		if err != nil {
+			err = errors.Join(err, h.close())
+		}
+	}()
+
+	// A -wal with anything in it puts SQLite into WAL mode whatever the header
+	// says.
+	if w, err = sqlitefile.ReadWAL(l.fs, path); err != nil {
+		return nil, err
+	}
+	isWAL := w.Open
+	var head [sqlitefile.HeaderSize]byte
+	if n, err := h.f.ReadAt(head[:], 0); err != nil && err != io.EOF {
+		return nil, err
+	} else if n > sqlitefile.OffReadVersion {
+		isWAL = isWAL || head[sqlitefile.OffReadVersion] == 2
+	}
+
+	// mode=rw: never create. FULL, because what is recovered must be on the
+	// disk before its journal is gone. We do the waiting.
+	params := "mode=rw&_busy_timeout=0&_synchronous=FULL"
+	if isWAL {
+		// In WAL mode everybody who has the file open holds a shared lock, so
+		// an exclusive one is proof that nobody else has, and lasts from the
+		// recovery to the end of the copy. In rollback mode, where readers
+		// do no harm, a reserved lock is enough: no need to wait for them.
+		params += "&_locking_mode=EXCLUSIVE"
+
+		// In this locking mode SQLite leaves a journal where it is that it can
+		// make nothing of, and every save would take it for a transaction of
+		// another program. Without, it deletes it. Whether it can is not to be
+		// seen from the first bytes: the sizes in its header may be nonsense.
+		if j, err := sqlitefile.ReadJournal(l.fs, path); err != nil {
+			return nil, err
+		} else if j.Live {
+			if err := readOnce(path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if h.db, err = sqlitefile.Open(path, params); err != nil {
+		return nil, err
+	}
+	// The first read recovers.
+	if _, err := h.db.QueryInt("PRAGMA schema_version"); err != nil {
+		return nil, err
+	}
+	if isWAL {
+		busy, err := h.db.QueryInt("PRAGMA wal_checkpoint(TRUNCATE)")
+		if err != nil {
+			return nil, err
+		}
+		if busy != 0 {
+			return nil, fmt.Errorf("%w: its -wal cannot be emptied", sqlitefile.ErrBusy)
+		}
+	}
+	info, err := h.f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if h.size = info.Size(); h.size == 0 {
+		return h, nil // BEGIN IMMEDIATE would create a header
+	}
+	if err = h.db.Exec("BEGIN IMMEDIATE"); err != nil {
+		return nil, err
+	}
+
+	// From here on nobody else writes. What could have changed before?
+	now, err := l.fs.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !os.SameFile(info, now) {
+		return nil, fmt.Errorf("%w: it was replaced while it was opened", sqlitefile.ErrBusy)
+	}
+	if w, err = sqlitefile.ReadWAL(l.fs, path); err != nil {
+		return nil, err
+	}
+	if w.Frames || w.Open && !isWAL {
+		return nil, fmt.Errorf("%w: it has %s-wal open", sqlitefile.ErrBusy, path)
+	}
+	h.size = now.Size()
+	n, err := h.f.ReadAt(head[:], 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	if h.header, err = sqlitefile.ParseHeader(head[:n], h.size); err != nil {
+		return nil, err
+	}
+	if h.header.WAL && !isWAL {
+		return nil, fmt.Errorf("%w: it has just changed the journal mode", sqlitefile.ErrBusy)
+	}
+	return h, nil
+}
+
+// readOnce opens the file and reads from it, as any program might, for what
+// SQLite does first.
+func readOnce(path string) error {
+	d, err := sqlitefile.Open(path, "mode=rw&_busy_timeout=0&_synchronous=FULL")
+	if err != nil {
+		return err
+	}
+	_, err = d.QueryInt("PRAGMA schema_version")
+	return errors.Join(err, d.Close())
+}
+
+// sleep waits for d, or for the end of ctx, whose error it returns.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

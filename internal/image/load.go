@@ -1,0 +1,116 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
+)
+
+const (
+	// loadWait is how long Open waits for another program to let go of the file,
+	// unless it is told otherwise: as long as go-sqlite3 does by default.
+	loadWait = 5 * time.Second
+
+	// loadPoll is how often it looks again.
+	loadPoll = 50 * time.Millisecond
+
+	// loadRun is how many bytes are read at a time, at most: a multiple of
+	// every page size, large enough to keep a disk busy, small enough that
+	// the end of a context is seen soon.
+	loadRun = 4 << 20
+
+	// lockByte is the offset of the bytes that SQLite locks. The page with
+	// them is never used.
+	lockByte = 1 << 30
+)
+
+type loader struct {
+	fs   osfile.FS
+	wait time.Duration // for another program to let go
+	poll time.Duration // between two looks
+}
+
+// loaded is what load has found.
+type loaded struct {
+	sqlitefile.Pinned              // the file, zero if there is none
+	base              imageInfo    // of the file; its hash only if it was asked for, or there is a log
+	log               *pagelog.Log // that was laid over it; nil: none
+}
+
+// load reads the database file at path, which is resolved, and the log that
+// belongs to it, into sink. Who calls it owns the process lock: what a crash
+// has left of a log is completed or cleared away.
+func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (loaded, error) {
+	deadline := time.Now().Add(l.wait)
+	kind, err := l.judge(ctx, path, deadline)
+	if err != nil {
+		return loaded{}, err
+	}
+	if kind != sound {
+		// A log cannot belong to a file without pages, so if there is one this
+		// says so, or clears it away if it is empty.
+		found := loaded{base: imageInfo{hash: pagelog.HashOfNothing}}
+		if found.log, err = pagelog.Pick(l.fs, path, found.base.hash); err != nil {
+			return loaded{}, err
+		}
+		if kind == empty {
+			// SQLite has nothing to recover, and would create a header only to
+			// hold a lock on the file.
+			found.Pinned, err = l.openEmpty(path)
+		}
+		return found, err
+	}
+	h, err := l.acquire(ctx, path, deadline)
+	if err != nil {
+		return loaded{}, err
+	}
+	found := loaded{base: imageInfo{size: h.size, pageSize: h.header.PageSize}}
+	found.log, err = h.openLog(ctx, l.fs, path)
+	if err == nil {
+		found.ID, found.base.hash, err = h.copyTo(ctx, sink, hash)
+	}
+	// SQLite goes first: closing our descriptor of the file would drop the
+	// lock under which SQLite cleans up.
+	if err := errors.Join(err, h.closeSQLite(), h.closeLog()); err != nil {
+		return loaded{}, errors.Join(err, h.close())
+	}
+	// Nobody could write until SQLite was closed. If somebody has written
+	// since, say so now and not at the first save.
+	d, err := sqlitefile.Pinned{ID: found.ID, File: h.f}.Changed(l.fs, path)
+	if err == nil && d != "" {
+		err = fmt.Errorf("%w: %s while it was loaded", sqlitefile.ErrBusy, d)
+	}
+	var w sqlitefile.WAL
+	if err == nil {
+		w, err = sqlitefile.ReadWAL(l.fs, path)
+	}
+	if err == nil && w.Frames {
+		err = fmt.Errorf("%w: it has written %s-wal while it was loaded", sqlitefile.ErrBusy, path)
+	}
+	if err != nil {
+		return loaded{}, errors.Join(err, h.close())
+	}
+	found.Pinned, err = sqlitefile.Pin(h.f, found.ID)
+	return found, err
+}
+
+// openEmpty pins a file that has no bytes.
+func (l loader) openEmpty(path string) (sqlitefile.Pinned, error) {
+	f, err := osfile.OpenForWriting(l.fs, path)
+	if err != nil {
+		return sqlitefile.Pinned{}, err
+	}
+	id, err := sqlitefile.IdentifyOpen(f)
+	if err == nil && id.Size() > 0 {
+		err = fmt.Errorf("%w: it has written to it while it was loaded", sqlitefile.ErrBusy)
+	}
+	if err != nil {
+		return sqlitefile.Pinned{}, errors.Join(err, f.Close())
+	}
+	return sqlitefile.Pin(f, id)
+}

@@ -1,0 +1,31 @@
+package image
+
+import (
+	"context"
+	"flag"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
+)
+
+// long is how long the tests that can go on do, beyond what they do anyway.
+var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on")
+
+func TestMain(m *testing.M) {
+	crash.Main()
+	realSaveRun, saveRun = saveRun, 1<<20 // so that files of some MB are written in several pieces
+	goleak.VerifyTestMain(m)
+}
+
+// realSaveRun is saveRun outside of the tests.
+var realSaveRun int
+
+var bg = context.Background()
+
+// again reports whether a test that began at start goes on after round rounds.
+func again(start time.Time, round, rounds int) bool {
+	return round < rounds || time.Since(start) < *long
+}

@@ -1,0 +1,17 @@
+package osfile
+
+import (
+	"errors"
+	"runtime"
+	"syscall"
+)
+
+// NoRoom reports whether a write has failed because the disk, a quota, or the largest
+// file there may be is full.
+func NoRoom(err error) bool {
+	if runtime.GOOS == "windows" {
+		const handleDiskFull, diskFull = syscall.Errno(39), syscall.Errno(112)
+		return errors.Is(err, handleDiskFull) || errors.Is(err, diskFull)
+	}
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}

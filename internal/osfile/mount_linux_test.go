@@ -1,0 +1,15 @@
+package osfile
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Ensure that a name in the table of mounts is read as it is.
+func TestMountedOn(t *testing.T) {
+	require.Equal(t, "/a b\tc\nd\\e", mountedOn(`36 35 98:0 /m /a\040b\011c\012d\134e rw,noatime master:1 - ext3 /dev/root rw`))
+	require.Empty(t, mountedOn("36 35"))
+	require.True(t, inMountinfo("/proc"))
+	require.False(t, inMountinfo("/not/there"))
+}

@@ -1,0 +1,55 @@
+//go:build unix
+
+package osfile
+
+import (
+	"os"
+	"syscall"
+)
+
+// CopyOwner gives f the owner, group and permissions of like, as far as this
+// process may. Where the group cannot be kept, f gets no more for its group
+// than like gives to everybody: the bits were meant for other people.
+//
+// Some file systems refuse any change of permissions (vfat, CIFS, some FUSE ones). That
+// is an error only if f lets somebody do what like does not.
+func CopyOwner(f File, like os.FileInfo) error {
+	perm := like.Mode().Perm()
+	now, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	want, ok := like.Sys().(*syscall.Stat_t)
+	if ok {
+		if have, ok := now.Sys().(*syscall.Stat_t); ok {
+			// A process without privileges may at most change the group, to
+			// one that it is in. Both failures are expected.
+			if have.Uid != want.Uid {
+				_ = f.Chown(int(want.Uid), -1)
+			}
+			if have.Gid != want.Gid && f.Chown(-1, int(want.Gid)) != nil {
+				perm &^= 0o070
+				perm |= perm & 0o007 << 3
+				perm &= like.Mode().Perm()
+			}
+		}
+	}
+	if now.Mode().Perm() == perm {
+		return nil
+	}
+	if err := f.Chmod(perm); err != nil && now.Mode().Perm()&^perm != 0 {
+		return err
+	}
+	return nil
+}
+
+// Links is the number of names of a file; 0: not known.
+func Links(info os.FileInfo) int {
+	if info == nil {
+		return 0
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return int(st.Nlink)
+	}
+	return 0
+}

@@ -1,0 +1,8 @@
+//go:build !linux && !windows
+
+package osfile
+
+import "errors"
+
+// renameNew does not work: there is no portable call.
+func renameNew(from, to string) error { return errors.ErrUnsupported }

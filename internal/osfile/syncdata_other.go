@@ -1,0 +1,5 @@
+//go:build !linux
+
+package osfile
+
+func (f osFile) SyncData() error { return f.Sync() }

@@ -1,0 +1,51 @@
+package pagelog
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
+)
+
+func Pending(fsx osfile.FS, target string) (bool, error) {
+	for _, name := range []string{Name(target), NewName(target)} {
+		some, err := hasTransaction(fsx, name)
+		if some || err != nil {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
+// hasTransaction reports whether there is a log of that name, unless it is sure that no
+// transaction is in it.
+func hasTransaction(fsx osfile.FS, name string) (_ bool, err error) {
+	info, err := fsx.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil {
+		err = osfile.Regular(name, info)
+	}
+	if err != nil {
+		return true, err
+	}
+	f, err := fsx.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return true, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	var b [sqlitefile.WALHeaderSize + FrameSize]byte
+	n, err := f.ReadAt(b[:], 0)
+	if err != nil && err != io.EOF {
+		return true, err
+	}
+	// A whole header, and behind it nothing, or the zeros that are written ahead.
+	_, ok := ParseHeader(b[:min(n, sqlitefile.WALHeaderSize)])
+	return !ok || ParseFrame(append(b[sqlitefile.WALHeaderSize:n], make([]byte, FrameSize)...)) != (frame{}), nil
+}

@@ -1,0 +1,67 @@
+package pagelog
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+)
+
+// ErrDamaged: the log beside the file, <file>-memwal, is damaged before
+// its end, so that not all that is in it can be had.
+var ErrDamaged = errors.New("the log is damaged")
+
+// ErrBase: the log beside the file belongs to another state of it:
+// somebody has changed the file, or restored an older one.
+var ErrBase = errors.New("the log does not belong to this database file")
+
+// Pick finds the log that belongs to the database at path, whose file has
+// that hash; nil: there is none. It completes or clears away what a crash has
+// interrupted. What is there, and what it means (see File.publishLocked):
+//
+//	the log fits                      it is meant; a new log was not finished
+//	it does not, but a new log fits   the file was replaced, and the crash came
+//	                                  before the new log had the log's name
+//	only a new log, that does not     the crash came before the file was
+//	                                  replaced, and there was no log yet
+//	only a log, that does not         somebody has changed the file, or put
+//	                                  another in its place: refused, unless
+//	                                  the log is empty
+func Pick(fsx osfile.FS, path string, hash BaseHash) (*Log, error) {
+	log, logErr := Read(fsx, Name(path))
+	if logErr != nil && !errors.Is(logErr, ErrDamaged) {
+		return nil, logErr
+	}
+	if logErr != nil && log != nil && log.Head.Base == hash {
+		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
+	}
+	if log != nil && log.Head.Base == hash {
+		return log, removeFile(fsx, NewName(path))
+	}
+	next, err := Read(fsx, NewName(path))
+	switch {
+	case err != nil && !errors.Is(err, ErrDamaged):
+		return nil, err
+	case logErr != nil && log == nil && (err != nil || next == nil || next.Head.Base != hash || next.Commits == 0 || next.Torn > 0):
+		// Its header cannot be read. Only a new log that fits and is whole has
+		// all that may be in it.
+		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
+	case err == nil && next != nil && next.Head.Base == hash:
+		if err := fsx.Rename(next.Name, Name(path)); err != nil {
+			return nil, err
+		}
+		next.Name = Name(path)
+		return next, fsx.SyncDir(filepath.Dir(path))
+	case log == nil || logErr == nil && log.Commits == 0:
+		if log == nil && next == nil && err == nil {
+			return nil, nil
+		}
+		return nil, Remove(fsx, path)
+	}
+	return nil, fmt.Errorf("%w: %s holds changes to another state of %s; %s", ErrBase, log.Name, path, logHint(path))
+}
+
+func logHint(path string) string {
+	return fmt.Sprintf("put the database back to which it belongs, or run: sqlite-mem recover %s", path)
+}

@@ -1,0 +1,276 @@
+package schedule
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Backoff after a failed flush, as after a failed save.
+const (
+	flushBackoffFirst = 50 * time.Millisecond
+	flushBackoffMax   = 5 * time.Second
+)
+
+// flushYields is how often who flushes lets others run first. Alone it costs
+// nothing to speak of.
+const flushYields = 4
+
+// FlusherConfig says what a [Flusher] does and when. Flush and Pending are
+// required. All functions are called one at a time, from any goroutine.
+type FlusherConfig struct {
+	// Interval is the least time between the starts of two flushes that Soon asks
+	// for; 0: only Wait and failures ask for one.
+	Interval time.Duration
+
+	// Flush makes every commit made before the call durable.
+	Flush func() error
+
+	// Pending reports whether there is something to flush.
+	Pending func() bool
+
+	// OnEvent, if not nil, is told of every attempt, before those who wait for
+	// it are.
+	OnEvent func(FlushEvent)
+}
+
+// FlushEvent is one attempt to flush.
+type FlushEvent struct {
+	Start    time.Time     // when the attempt began
+	Duration time.Duration // how long it took
+	Err      error         // nil after success
+	Failures int           // failed attempts in a row, this one included; 0 after success
+}
+
+// Flusher flushes a log. With an interval it does so at the leading edge: the first
+// commit after a quiet interval is flushed at once, and what follows when the
+// interval is over. So a crash costs at most an interval and the length of a flush,
+// and a quiet database wakes nobody. For those who Wait it flushes as many commits
+// together as have come while the flush before ran. After a failure it tries again
+// by itself, at first after 50 ms, then after twice as long each time, at most 5
+// seconds (or the interval, if that is shorter) apart.
+//
+// Its methods may be called from any goroutine. It is in use until Close.
+type Flusher struct {
+	cfg  FlusherConfig
+	wake chan struct{} // capacity 1: soon or closing is set, or failures has become 1
+	done chan struct{} // closed when the goroutine has ended; then closeErr is set
+
+	closeErr error // written before done is closed, read after
+
+	// failed is the error of the last flush, nil if it worked. Stored with turn
+	// held; atomic for those who ask.
+	failed atomic.Pointer[error]
+
+	// soon is set by Soon, and cleared before the flush that answers it. Atomic,
+	// as every commit calls Soon.
+	soon atomic.Bool
+
+	// turn, of capacity 1, is a lock: whoever has sent to it flushes, for as long as
+	// that takes, and may use the fields below. It is taken before mu.
+	turn     chan struct{}
+	failures int       // failed attempts in a row
+	began    time.Time // when the last attempt began; zero: there was none
+	ended    time.Time // when it ended
+
+	// mu guards the fields below. It is held for a few instructions.
+	mu      sync.Mutex
+	pending *flushBatch // the next batch, which can still be joined; nil: there is none
+	closing bool
+	waits   sync.WaitGroup // calls of Wait; none is added once closing is set
+}
+
+// flushBatch is a set of commits that share a flush.
+type flushBatch struct {
+	done chan struct{} // closed when err is set
+	err  error
+}
+
+// NewFlusher starts a flusher.
+func NewFlusher(cfg FlusherConfig) *Flusher {
+	f := &Flusher{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), turn: make(chan struct{}, 1)}
+	go f.run()
+	return f
+}
+
+// Wait returns when a flush has ended that began after the call, with its
+// error. It heeds no context: what it waits for is committed already. After
+// Close has begun it returns [ErrClosed].
+//
+// Who comes first flushes for all who come until it begins, in its own
+// goroutine: to wake another one would take as long as many a disk.
+func (f *Flusher) Wait() error {
+	f.mu.Lock()
+	if f.closing {
+		f.mu.Unlock()
+		return ErrClosed
+	}
+	f.waits.Add(1)
+	defer f.waits.Done()
+	b := f.pending
+	first := b == nil
+	if first {
+		b = &flushBatch{done: make(chan struct{})}
+		f.pending = b
+	}
+	f.mu.Unlock()
+	if !first {
+		<-b.done
+		return b.err
+	}
+
+	f.turn <- struct{}{}
+	// The flush before has just set free those who waited for it. Let them
+	// commit again, and be in this one.
+	for range flushYields {
+		runtime.Gosched()
+	}
+	f.mu.Lock()
+	f.pending = nil
+	f.mu.Unlock()
+	// OnEvent may end in code of the user's that panics, and who recovers from it
+	// goes on: nobody may wait for ever.
+	defer func() {
+		<-f.turn
+		close(b.done)
+	}()
+	f.attemptLocked(&b.err)
+	return b.err
+}
+
+var errPanicked = errors.New("sqlite-mem: the flush of the log panicked")
+
+// Soon asks for a flush of what was committed, as soon as the interval allows. After
+// a failure it asks for the next attempt: without an interval that is 50 ms after
+// the last. It does not wait.
+func (f *Flusher) Soon() {
+	if !f.soon.Load() && !f.soon.Swap(true) {
+		signal(f.wake)
+	}
+}
+
+// Recovered tells that a save has made everything durable, so that an earlier
+// failure counts no more.
+func (f *Flusher) Recovered() {
+	f.failed.Store(nil) // Also while run looks when the next attempt is due.
+	select {
+	case f.turn <- struct{}{}:
+		f.failures = 0
+		f.failed.Store(nil)
+		<-f.turn
+	default: // A flush is running, and will tell. Or run has looked: the next attempt ends the failure.
+	}
+}
+
+// Failed is the error of the last flush, nil if it worked.
+func (f *Flusher) Failed() error {
+	if err := f.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Close ends the flusher with a last flush, if there is something to flush, and
+// returns its error. Who waits is served.
+func (f *Flusher) Close() error {
+	f.mu.Lock()
+	f.closing = true
+	f.mu.Unlock()
+	f.waits.Wait()
+	signal(f.wake)
+	<-f.done
+	return f.closeErr
+}
+
+// run flushes when Soon asks for it, and after failures.
+func (f *Flusher) run() {
+	defer close(f.done)
+	timer := newAlarm()
+	defer timer.Stop()
+	for {
+		if due, ok := f.due(); ok {
+			timer.Reset(time.Until(due))
+		} else {
+			timer.Stop()
+		}
+		ticked := false
+		select {
+		case <-timer.C:
+			ticked = true
+		case <-f.wake:
+		}
+		f.mu.Lock()
+		closing := f.closing
+		f.mu.Unlock()
+		if !ticked && !closing {
+			continue // Something has happened that may change when it is due.
+		}
+		f.soon.Store(false) // What is committed from here on asks again.
+		f.turn <- struct{}{}
+		var err error
+		if f.cfg.Pending() {
+			f.attemptLocked(&err)
+		} else if f.failures > 0 { // a save has made all durable
+			f.failures = 0
+			f.failed.Store(nil)
+		}
+		<-f.turn
+		if closing {
+			f.closeErr = err
+			return
+		}
+	}
+}
+
+// due tells when the next attempt is to begin, if there is to be one.
+func (f *Flusher) due() (time.Time, bool) {
+	f.turn <- struct{}{}
+	defer func() { <-f.turn }()
+	soon := f.soon.Load()
+	switch {
+	case f.failures > 0 && soon && f.cfg.Interval == 0:
+		return f.ended.Add(flushBackoffFirst), true
+	case f.failures > 0:
+		return f.ended.Add(f.backoff(f.failures)), true
+	case soon && f.cfg.Interval > 0:
+		return f.began.Add(f.cfg.Interval), true
+	}
+	return time.Time{}, false
+}
+
+// attemptLocked flushes once, stores the error, and tells of it. A panic of Flush
+// is a failure, and goes on.
+func (f *Flusher) attemptLocked(err *error) {
+	e := FlushEvent{Start: time.Now(), Err: errPanicked}
+	f.began = e.Start
+	defer func() {
+		*err = e.Err
+		f.ended = time.Now()
+		e.Duration = f.ended.Sub(e.Start)
+		if e.Err == nil {
+			f.failures = 0
+			f.failed.Store(nil)
+		} else {
+			f.failures++
+			f.failed.Store(&e.Err)
+			if f.failures == 1 {
+				signal(f.wake)
+			}
+		}
+		e.Failures = f.failures
+		if f.cfg.OnEvent != nil {
+			f.cfg.OnEvent(e)
+		}
+	}()
+	e.Err = f.cfg.Flush()
+}
+
+func (f *Flusher) backoff(failures int) time.Duration {
+	limit := flushBackoffMax
+	if f.cfg.Interval > 0 {
+		limit = min(limit, f.cfg.Interval)
+	}
+	return backoff(failures, flushBackoffFirst, limit)
+}

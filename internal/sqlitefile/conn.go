@@ -1,0 +1,121 @@
+//go:build cgo
+
+package sqlitefile
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// Conn is a SQLite connection to a file on the disk.
+type Conn struct{ conn *sqlite3.SQLiteConn }
+
+// Open opens path, which must exist, with the URI parameters given.
+func Open(path, params string) (*Conn, error) {
+	c, err := (&sqlite3.SQLiteDriver{}).Open(URI(path) + "?" + params)
+	if err != nil {
+		return nil, classify(err)
+	}
+	return &Conn{c.(*sqlite3.SQLiteConn)}, nil
+}
+
+func (d *Conn) Close() error { return classify(d.conn.Close()) }
+
+func (d *Conn) Exec(query string) error {
+	_, err := d.conn.Exec(query, nil)
+	return classify(err)
+}
+
+// QueryInt returns the first column of the first row.
+func (d *Conn) QueryInt(query string) (int64, error) {
+	rows, err := d.conn.Query(query, nil)
+	if err != nil {
+		return 0, classify(err)
+	}
+	dest := make([]driver.Value, len(rows.Columns()))
+	err = rows.Next(dest)
+	err = errors.Join(classify(err), classify(rows.Close()))
+	if err != nil {
+		return 0, err
+	}
+	n, ok := dest[0].(int64)
+	if !ok {
+		return 0, fmt.Errorf("%s: not an integer: %v", query, dest[0])
+	}
+	return n, nil
+}
+
+// URI returns path, which is absolute, as SQLite reads it in a URI. What
+// is not plainly harmless is percent-encoded, byte by byte.
+func URI(path string) string {
+	const hex = "0123456789abcdef"
+	path = filepath.ToSlash(path)
+	var b strings.Builder
+	b.WriteString("file://")
+	if !strings.HasPrefix(path, "/") {
+		b.WriteByte('/') // C:/ on Windows
+	}
+	for i := range len(path) {
+		switch c := path[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("/-_.~:", c) >= 0:
+			b.WriteByte(c)
+		default:
+			b.WriteByte('%')
+			b.WriteByte(hex[c>>4])
+			b.WriteByte(hex[c&15])
+		}
+	}
+	return b.String()
+}
+
+// classify wraps an error of SQLite in ours of the same meaning. The
+// sqlite3.Error stays within reach of errors.As.
+func classify(err error) error {
+	var e sqlite3.Error
+	if err == nil || !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code {
+	case sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrProtocol:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case sqlite3.ErrNotADB:
+		return fmt.Errorf("%w: %w", ErrNotADatabase, err)
+	case sqlite3.ErrCorrupt:
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+func IsCantOpen(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && e.Code == sqlite3.ErrCantOpen
+}
+
+// Find returns the first row that is wanted, of one text column, and leaves
+// the rest unread.
+func (d *Conn) Find(query string, wanted func(string) bool) (string, error) {
+	rows, err := d.conn.Query(query, nil)
+	if err != nil {
+		return "", classify(err)
+	}
+	dest := make([]driver.Value, len(rows.Columns()))
+	found := ""
+	for found == "" {
+		if err = rows.Next(dest); err != nil {
+			break
+		}
+		if s := fmt.Sprint(dest[0]); wanted(s) {
+			found = s
+		}
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return found, errors.Join(classify(err), classify(rows.Close()))
+}

@@ -1,0 +1,83 @@
+package sqlitefile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// HeaderSize is the length of the database header in bytes
+// (https://sqlite.org/fileformat2.html#the_database_header).
+const HeaderSize = 100
+
+const magic = "SQLite format 3\x00"
+
+// Offsets in the header.
+const (
+	OffWriteVersion  = 18 // 1: rollback journal, 2: WAL
+	OffReadVersion   = 19
+	offReserved      = 20
+	offFractions     = 21 // three bytes, always 64, 32, 32
+	OffChangeCounter = 24
+	offPageCount     = 28 // valid only if the next equals the change counter
+	offSchemaFormat  = 44 // 1 to 4, or 0 while there is no schema
+	OffValidFor      = 92
+)
+
+// Header is what we need to know of a database header.
+type Header struct {
+	PageSize int
+	pages    int64 // of the database, which the file may exceed
+	counter  uint32
+	WAL      bool // the file says WAL mode
+}
+
+func (h Header) Size() int64 { return h.pages * int64(h.PageSize) }
+
+// ParseHeader judges the first bytes of a file of size bytes, which is over 0.
+// b holds the first headerSize bytes, or all of them if there are fewer.
+func ParseHeader(b []byte, size int64) (Header, error) {
+	var h Header
+	if n := min(len(b), len(magic)); string(b[:n]) != magic[:n] {
+		return h, ErrNotADatabase
+	}
+	if len(b) < HeaderSize {
+		return h, fmt.Errorf("%w: %d bytes, less than a header", ErrTruncated, size)
+	}
+	// 1 in these two bytes stands for 65536.
+	h.PageSize = int(b[16])<<8 | int(b[17])<<16
+	if !ValidPageSize(h.PageSize) {
+		return h, fmt.Errorf("%w: page size %d", ErrNotADatabase, binary.BigEndian.Uint16(b[16:]))
+	}
+	// SQLite opens a file of a later write version read-only and refuses one
+	// of a later read version. We rewrite both bytes, so we refuse either.
+	if b[OffWriteVersion] > 2 || b[OffReadVersion] > 2 {
+		return h, fmt.Errorf("%w: file format version %d/%d is later than this library knows",
+			ErrNotADatabase, b[OffWriteVersion], b[OffReadVersion])
+	}
+	if n := binary.BigEndian.Uint32(b[offSchemaFormat:]); n > 4 {
+		return h, fmt.Errorf("%w: schema format %d is later than this library knows", ErrNotADatabase, n)
+	}
+	if !bytes.Equal(b[offFractions:offFractions+3], []byte{64, 32, 32}) || h.PageSize-int(b[offReserved]) < 480 {
+		return h, fmt.Errorf("%w: bad payload fractions or reserved space", ErrNotADatabase)
+	}
+	h.WAL = b[OffReadVersion] == 2
+	h.counter = binary.BigEndian.Uint32(b[OffChangeCounter:])
+
+	ps := int64(h.PageSize)
+	if size%ps != 0 {
+		return h, fmt.Errorf("%w: %d bytes are not a whole number of pages of %d", ErrTruncated, size, ps)
+	}
+	h.pages = size / ps
+	if n := int64(binary.BigEndian.Uint32(b[offPageCount:])); n != 0 && binary.BigEndian.Uint32(b[OffValidFor:]) == h.counter {
+		if n > h.pages {
+			return h, fmt.Errorf("%w: %d of %d pages", ErrTruncated, h.pages, n)
+		}
+		// SQLite ignores what follows the last page: space that was
+		// allocated ahead, or left by a crash.
+		h.pages = n
+	}
+	return h, nil
+}
+
+func ValidPageSize(n int) bool { return n >= 512 && n <= 65536 && n&(n-1) == 0 }

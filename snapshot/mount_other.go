@@ -1,6 +1,0 @@
-//go:build !linux
-
-package snapshot
-
-// isMountPoint says no: elsewhere nothing is mounted on single files.
-func isMountPoint(string) (bool, error) { return false, nil }

@@ -1,8 +1,0 @@
-//go:build !linux && !windows
-
-package snapshot
-
-import "errors"
-
-// renameNew does not work: there is no portable call.
-func renameNew(from, to string) error { return errors.ErrUnsupported }
