@@ -15,8 +15,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// median calls each of some functions in turn, several times, and returns the
-// median of the time that each took.
+// median calls the functions in turn, several times, and returns the median time of
+// each.
 func median(rounds int, run ...func() time.Duration) []time.Duration {
 	times := make([][]time.Duration, len(run))
 	for range rounds {
@@ -32,8 +32,7 @@ func median(rounds int, run ...func() time.Duration) []time.Duration {
 	return medians
 }
 
-// BenchmarkGuard rebuilds a table with the guard and without, and reports how much
-// longer it takes with it.
+// BenchmarkGuard rebuilds a table with the guard and without, and reports the ratio.
 func BenchmarkGuard(b *testing.B) {
 	for _, rows := range []int{1_000, 100_000} {
 		for _, kind := range []struct{ name, table, values string }{
@@ -81,10 +80,8 @@ func BenchmarkGuard(b *testing.B) {
 	}
 }
 
-// BenchmarkIdleConns writes with 64 goroutines, whose connections wait for each
-// other, through a pool that keeps as many idle connections as this package sets,
-// and through one that keeps the 2 of database/sql, and reports how much longer it
-// takes there.
+// BenchmarkIdleConns writes with 64 goroutines. It compares a pool that keeps
+// MaxIdleConns with one that keeps the 2 of database/sql, and reports the ratio.
 func BenchmarkIdleConns(b *testing.B) {
 	write := func(idle int) func() time.Duration {
 		db, err := gorm.Open(gormdialect.Open(":memory:"), quiet())

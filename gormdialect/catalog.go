@@ -13,11 +13,11 @@ import (
 // errNoTable is wrapped by the error for a table that does not exist.
 var errNoTable = errors.New("no such table")
 
-// errNotUnderstood is wrapped by the error for a table whose definition is not what
-// SQLite knows of it.
+// errNotUnderstood is wrapped by the error for a table whose parsed CREATE TABLE
+// disagrees with SQLite's PRAGMAs.
 var errNotUnderstood = errors.New("its CREATE TABLE was not understood")
 
-// A relation is a table or a view, as SQLite finds it by a name.
+// A relation is a table or a view.
 type relation struct {
 	schema string // main, temp, or the name of an attached database
 	name   string
@@ -31,20 +31,20 @@ func (r relation) String() string {
 	return r.schema + "." + r.name
 }
 
-// sql is the name in a statement.
+// sql returns the qualified name for a statement.
 func (r relation) sql() string { return quote(r.schema) + "." + quote(r.name) }
 
-// args is the name as the arguments of a table-valued PRAGMA.
+// args returns the name as the arguments of a table-valued PRAGMA.
 func (r relation) args() string { return stringLiteral(r.name) + ", " + stringLiteral(r.schema) }
 
-// catalog is the table of schema in which SQLite keeps what it knows of a database.
+// catalog returns the name of sqlite_master in a schema.
 func catalog(schema string) string { return quote(schema) + ".sqlite_master" }
 
-// A tableName is one of the ways to read the name of a table.
+// A tableName is one reading of a table's name. An empty schema means any.
 type tableName struct{ schema, name string }
 
-// tableNames are the ways to read the name of a table, most likely first: as it is,
-// without its quotes, and as a schema and a name with a point between them.
+// tableNames returns the readings of a table's name, most likely first: as it stands,
+// without its quotes, and as schema.name.
 func tableNames(ref string) []tableName {
 	names := []tableName{{name: ref}}
 	tokens, err := tokenize(ref)
@@ -58,9 +58,8 @@ func tableNames(ref string) []tableName {
 	return names
 }
 
-// find returns the relation that the first of names means that means any. An
-// unqualified name is looked for where SQLite does: in temp, in main, then in what
-// is attached.
+// find returns the relation of the first reading in names that exists. It looks for an
+// unqualified name in SQLite's order: temp, main, attached databases.
 func find(db *gorm.DB, names []tableName) (relation, error) {
 	for _, n := range names {
 		statement := `SELECT l.schema, l.name, l.type FROM pragma_table_list(` + stringLiteral(n.name) + `) AS l
@@ -81,7 +80,7 @@ func find(db *gorm.DB, names []tableName) (relation, error) {
 	return relation{}, fmt.Errorf("gormdialect: %w: %s", errNoTable, names[0].name)
 }
 
-// A table is what SQLite knows of a table, and the text that made it.
+// A table is an ordinary table, as SQLite describes it, with its parsed CREATE TABLE.
 type table struct {
 	relation
 	columns []column
@@ -95,14 +94,14 @@ type column struct {
 	dataType string
 	notNull  bool
 	value    sql.NullString // the default, as SQL
-	key      int            // place in the primary key, from 1
+	key      int            // position in the primary key, from 1; 0 outside of it
 	hidden   int            // 0: an ordinary column; 1: of a virtual table; 2, 3: generated
 }
 
 // stored reports whether the column's values are written by INSERT.
 func (c column) stored() bool { return c.hidden == 0 }
 
-// column finds a column by its name, or returns nil.
+// column returns the column of a name, or nil.
 func (t *table) column(name string) *column { return findColumn(t.columns, name) }
 
 func findColumn(columns []column, name string) *column {
@@ -114,7 +113,7 @@ func findColumn(columns []column, name string) *column {
 	return nil
 }
 
-// columnsOf reads the columns of a table or a view.
+// columnsOf returns the columns of a table or a view.
 func columnsOf(db *gorm.DB, r relation) (columns []column, err error) {
 	err = query(db, `SELECT name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(`+r.args()+`) ORDER BY cid`, func(rows *sql.Rows) error {
 		var c column
@@ -127,7 +126,16 @@ func columnsOf(db *gorm.DB, r relation) (columns []column, err error) {
 	return columns, err
 }
 
-// definitionOf reads the CREATE TABLE of a table.
+// structureOf returns the columns and the indexes of a table or a view.
+func structureOf(db *gorm.DB, r relation) (columns []column, indexes []index, err error) {
+	if columns, err = columnsOf(db, r); err != nil {
+		return nil, nil, err
+	}
+	indexes, err = indexesOf(db, r)
+	return columns, indexes, err
+}
+
+// definitionOf parses the CREATE TABLE of a table.
 func definitionOf(db *gorm.DB, r relation) (*definition, error) {
 	texts, err := queryStrings(db, `SELECT sql FROM `+catalog(r.schema)+` WHERE type = 'table' AND name = `+stringLiteral(r.name)+` COLLATE NOCASE AND sql IS NOT NULL`)
 	if err != nil {
@@ -147,8 +155,8 @@ func definitionOf(db *gorm.DB, r relation) (*definition, error) {
 	return def, nil
 }
 
-// readTable reads a table that can be changed. What the text of its CREATE TABLE
-// says has to be what SQLite says of it.
+// readTable reads a table that is to be changed. It is an error if the parsed CREATE
+// TABLE disagrees with SQLite's PRAGMAs.
 func readTable(db *gorm.DB, r relation) (*table, error) {
 	if r.kind == "view" {
 		return nil, fmt.Errorf("gormdialect: %s is a view: only a table can be changed", r)
@@ -157,11 +165,7 @@ func readTable(db *gorm.DB, r relation) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	columns, err := columnsOf(db, r)
-	if err != nil {
-		return nil, err
-	}
-	indexes, err := indexesOf(db, r)
+	columns, indexes, err := structureOf(db, r)
 	if err != nil {
 		return nil, err
 	}
@@ -181,29 +185,29 @@ func readTable(db *gorm.DB, r relation) (*table, error) {
 	return t, nil
 }
 
-// verify compares the definition with what SQLite knows.
+// verify compares the parsed definition with the PRAGMAs.
 func (t *table) verify(foreignKeys int, options []string) error {
 	if len(t.columns) != len(t.def.columns) {
-		return fmt.Errorf("it seems to have %d columns and has %d", len(t.def.columns), len(t.columns))
+		return fmt.Errorf("its text has %d columns, and SQLite reports %d", len(t.def.columns), len(t.columns))
 	}
 	key := t.def.primaryKey()
 	for i, c := range t.columns {
 		d := &t.def.columns[i]
 		inKey := slices.ContainsFunc(key, func(name string) bool { return fold(name) == fold(c.name) })
-		notNullKey := c.key > 0 && c.notNull && len(options) > 0 // also without saying so
+		notNullKey := c.key > 0 && c.notNull && len(options) > 0 // NOT NULL is implied
 		switch {
 		case d.name.name() != c.name:
-			return fmt.Errorf("column %d seems to be %s and is %s", i+1, d.name.name(), c.name)
+			return fmt.Errorf("column %d is %s in its text, and SQLite reports %s", i+1, d.name.name(), c.name)
 		case !sameType(d.dataType, c.dataType):
-			return fmt.Errorf("the type of column %s is %s", c.name, c.dataType)
+			return fmt.Errorf("column %s has another type in its text than SQLite reports: %s", c.name, c.dataType)
 		case inKey != (c.key > 0):
-			return fmt.Errorf("column %s: part of the primary key: %t", c.name, c.key > 0)
+			return fmt.Errorf("column %s is in the primary key in its text: %t, SQLite reports %t", c.name, inKey, c.key > 0)
 		case (d.find(notNull) != nil) != c.notNull && !notNullKey:
-			return fmt.Errorf("column %s: NOT NULL: %t", c.name, c.notNull)
+			return fmt.Errorf("column %s is NOT NULL in its text: %t, SQLite reports %t", c.name, !c.notNull, c.notNull)
 		case (d.find(generated) != nil) != (c.hidden == 2 || c.hidden == 3):
-			return fmt.Errorf("column %s: generated: %t", c.name, c.hidden > 1)
+			return fmt.Errorf("column %s is generated in its text: %t, SQLite reports %t", c.name, c.hidden <= 1, c.hidden > 1)
 		case (d.find(defaultValue) != nil) != c.value.Valid && d.find(generated) == nil:
-			return fmt.Errorf("column %s: has a default: %t", c.name, c.value.Valid)
+			return fmt.Errorf("column %s has a default in its text: %t, SQLite reports %t", c.name, !c.value.Valid, c.value.Valid)
 		}
 	}
 	found := 0
@@ -214,18 +218,18 @@ func (t *table) verify(foreignKeys int, options []string) error {
 		return true
 	})
 	if found != foreignKeys {
-		return fmt.Errorf("it seems to have %d foreign keys and has %d", found, foreignKeys)
+		return fmt.Errorf("its text has %d foreign keys, and SQLite reports %d", found, foreignKeys)
 	}
 	for _, option := range []string{"WITHOUT", "STRICT"} {
-		if t.def.hasOption(option) != slices.Contains(options, option) {
-			return fmt.Errorf("%s: %t", option, slices.Contains(options, option))
+		if has := t.def.hasOption(option); has != slices.Contains(options, option) {
+			return fmt.Errorf("option %s is in its text: %t, SQLite reports %t", option, has, !has)
 		}
 	}
 	return nil
 }
 
-// sameType compares the type in a definition with that of PRAGMA table_xinfo, which
-// has lost the quotes if it was one word in quotes.
+// sameType compares the type in a definition with that of PRAGMA table_xinfo. The
+// PRAGMA removes the quotes from a type that is one word in quotes.
 func sameType(tokens []token, dataType string) bool {
 	if len(tokens) == 1 && fold(tokens[0].name()) == fold(dataType) {
 		return true
@@ -245,19 +249,19 @@ func sameType(tokens []token, dataType string) bool {
 // A reference is a foreign key.
 type reference struct {
 	id      int
-	child   string // the table that has it
-	parent  string
+	child   string   // the table that has the foreign key
+	parent  string   // the table that it refers to
 	columns []string // of the child
-	toKey   bool     // it names no columns of the parent: it refers to the primary key
+	toKey   bool     // it names no columns of the parent, so it refers to the primary key
 }
 
-// foreignKeysOf reads the foreign keys of a table.
+// foreignKeysOf returns the foreign keys of a table.
 func foreignKeysOf(db *gorm.DB, r relation) ([]reference, error) {
 	return references(db, `SELECT `+stringLiteral(r.name)+`, id, "table", "from", "to" IS NULL FROM pragma_foreign_key_list(`+r.args()+`) ORDER BY id, seq`)
 }
 
-// referencesTo reads the foreign keys that refer to a table, its own included. Both
-// tables are always in one database.
+// referencesTo returns the foreign keys that refer to a table, its own included. A
+// foreign key never refers to another schema.
 func referencesTo(db *gorm.DB, r relation) ([]reference, error) {
 	return references(db, `SELECT m.name, f.id, f."table", f."from", f."to" IS NULL FROM `+catalog(r.schema)+` AS m
 		JOIN pragma_foreign_key_list(m.name, `+stringLiteral(r.schema)+`) AS f
@@ -281,23 +285,23 @@ func references(db *gorm.DB, statement string) (list []reference, err error) {
 	return list, err
 }
 
-// An index is a row of PRAGMA index_list, with its columns.
+// An index is a row of PRAGMA index_list and the columns of its key.
 type index struct {
 	name    string
 	unique  bool
 	origin  string // c: CREATE INDEX, u: UNIQUE, pk: PRIMARY KEY
 	partial bool
 	columns []indexColumn
-	sql     string // of CREATE INDEX
+	sql     string // its CREATE INDEX; "" for the index of a constraint
 }
 
-// An indexColumn is a column or an expression of an index's key.
+// An indexColumn is a column or an expression in the key of an index.
 type indexColumn struct {
 	name      string // "" for an expression
 	collation string
 }
 
-// indexesOf reads the indexes of a table, in the order of PRAGMA index_list.
+// indexesOf returns the indexes of a table, in the order of PRAGMA index_list.
 func indexesOf(db *gorm.DB, r relation) (indexes []index, err error) {
 	err = query(db, `SELECT l.name, l."unique", l.origin, l.partial, coalesce(m.sql, '') FROM pragma_index_list(`+r.args()+`) AS l
 		LEFT JOIN `+catalog(r.schema)+` AS m ON m.type = 'index' AND m.name = l.name ORDER BY l.seq`, func(rows *sql.Rows) error {
@@ -328,7 +332,7 @@ func indexesOf(db *gorm.DB, r relation) (indexes []index, err error) {
 	return indexes, nil
 }
 
-// An object is a row of a catalog: a table, an index, a trigger or a view.
+// An object is a row of sqlite_master: a table, an index, a trigger or a view.
 type object struct {
 	schema string
 	kind   string
@@ -339,8 +343,8 @@ type object struct {
 
 func (o object) String() string { return o.kind + " " + o.name }
 
-// objectsOf reads the catalog of a schema and that of temp, whose triggers can be
-// on the tables of any. They are in the order in which they were made.
+// objectsOf returns the objects of a schema and of temp, in the order of their
+// creation. A trigger in temp can be on a table of any schema.
 func objectsOf(db *gorm.DB, schema string) (objects []object, err error) {
 	for _, schema := range []string{schema, "temp"} {
 		err = query(db, `SELECT type, name, tbl_name, coalesce(sql, '') FROM `+catalog(schema)+` ORDER BY rowid`, func(rows *sql.Rows) error {
@@ -358,8 +362,8 @@ func objectsOf(db *gorm.DB, schema string) (objects []object, err error) {
 	return objects, nil
 }
 
-// create is the statement that makes an index or a trigger again in its schema:
-// SQLite keeps it without.
+// create returns the statement that creates an index or a trigger again in its schema.
+// sqlite_master has the statement without the schema.
 func (o object) create() (string, error) {
 	tokens, err := tokenize(o.sql)
 	if err != nil {

@@ -5,22 +5,23 @@ import (
 	"fmt"
 )
 
-// A change is what a migration does to a table.
+// A change is the change of one table by a migration.
 type change struct {
-	// sql is the CREATE TABLE that the table is to have, under its present name.
+	// sql is the CREATE TABLE that is wanted, with the table's present name.
 	sql string
 
-	// alter does the same without a new table, if there is such a way. It may fail.
+	// alter makes the same change by ALTER TABLE. It is nil if no ALTER TABLE could
+	// make it. SQLite may refuse it.
 	alter []string
 
-	// dropped is the column that goes, "" for none.
+	// dropped is the column to drop, or "".
 	dropped string
 
-	// indexes are the indexes that go with it.
+	// indexes are the indexes to drop with the column.
 	indexes []string
 }
 
-// apply changes a table: by ALTER TABLE where SQLite can, else by a new table.
+// apply changes a table by ALTER TABLE, or by a rebuild where SQLite cannot alter it.
 func (s *session) apply(t *table, c *change, guard bool) error {
 	wanted, err := parseDefinition(c.sql)
 	if err != nil {
@@ -42,7 +43,7 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	if len(c.alter) == 0 || altered != nil {
 		err := s.rebuild(t, c, wanted, guard)
 		if err != nil && altered != nil {
-			return fmt.Errorf("%w (and by ALTER TABLE: %w)", err, altered)
+			return fmt.Errorf("%w (ALTER TABLE was tried first: %w)", err, altered)
 		}
 		if err != nil {
 			return err
@@ -50,14 +51,14 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	}
 	for _, use := range uses {
 		if err := s.compile(use); err != nil {
-			return fmt.Errorf("gormdialect: table %s is not changed: a view or a trigger would not work any more: %s: %w", t, use, err)
+			return fmt.Errorf("gormdialect: table %s is not changed: a view or a trigger would no longer work: %s: %w; drop it first", t, use, err)
 		}
 	}
 	return nil
 }
 
-// alter changes a table by ALTER TABLE. If that fails or does anything else than
-// what is wanted, nothing is changed.
+// alter changes a table by ALTER TABLE. If that fails, or the result is not the wanted
+// definition, alter undoes it and returns an error.
 func (s *session) alter(t *table, c *change, wanted *definition) error {
 	if s.db.DryRun {
 		return s.exec(c.alter...)
@@ -75,7 +76,7 @@ func (s *session) alter(t *table, c *change, wanted *definition) error {
 			return err
 		}
 		if !after.def.same(wanted) {
-			return fmt.Errorf("gormdialect: SQLite made %s of table %s", after.def.sql, t)
+			return fmt.Errorf("gormdialect: ALTER TABLE turned table %s into %s", t, after.def.sql)
 		}
 		return s.sameObjects(t, c, before)
 	})

@@ -13,7 +13,7 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// columnName is the column of a model's field, given by the name of either.
+// columnName returns the column of a model's field. name is the field or the column.
 func columnName(stmt *gorm.Statement, name string) string {
 	if stmt.Schema != nil {
 		if field := stmt.Schema.LookUpField(name); field != nil {
@@ -23,10 +23,10 @@ func columnName(stmt *gorm.Statement, name string) string {
 	return name
 }
 
-// fieldOf is the field of a model, given by its name or that of its column.
+// fieldOf returns the field of a model. name is the field or its column.
 func fieldOf(stmt *gorm.Statement, name string) (*schema.Field, error) {
 	if stmt.Schema == nil {
-		return nil, fmt.Errorf("gormdialect: column %s of table %s: the model is needed, a table's name does not tell what the column is to be", name, stmt.Table)
+		return nil, fmt.Errorf("gormdialect: column %s of table %s: the model is needed; a table's name does not define a column", name, stmt.Table)
 	}
 	field := stmt.Schema.LookUpField(name)
 	if field == nil || field.DBName == "" {
@@ -35,8 +35,8 @@ func fieldOf(stmt *gorm.Statement, name string) (*schema.Field, error) {
 	return field, nil
 }
 
-// HasColumn reports whether a table or a view has a column, given by its name or
-// that of the model's field.
+// HasColumn reports whether a table or a view has a column. name is the column or the
+// model's field.
 func (m Migrator) HasColumn(value any, name string) bool {
 	var columns []column
 	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
@@ -54,8 +54,8 @@ func (m Migrator) HasColumn(value any, name string) bool {
 	return findColumn(columns, name) != nil
 }
 
-// AddColumn adds a field's column, by a new table where ALTER TABLE cannot: a
-// default that is computed, a column that is unique.
+// AddColumn adds the column of a field. It rebuilds the table where ALTER TABLE cannot
+// add it: for a computed default or a unique column.
 func (m Migrator) AddColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
@@ -80,7 +80,7 @@ func (m Migrator) AddColumn(value any, name string) error {
 			}
 			sql := definition
 			if field.Unique && len(t.def.constraints) == 0 {
-				// Behind all columns.
+				// A table constraint follows all columns.
 				sql += "," + m.uniqueConstraint(stmt, field)
 			}
 			edits := []edit{t.def.appendColumn(sql)}
@@ -90,14 +90,13 @@ func (m Migrator) AddColumn(value any, name string) error {
 			return &change{sql: apply(t.def.sql, edits)}, nil
 		})
 		if err != nil && altered != nil {
-			return fmt.Errorf("%w (and by ALTER TABLE: %w)", err, altered)
+			return fmt.Errorf("%w (ALTER TABLE was tried first: %w)", err, altered)
 		}
 		return err
 	})
 }
 
-// uniqueConstraint is the text of the constraint that GORM makes for a unique
-// field.
+// uniqueConstraint returns the constraint that GORM makes for a unique field, as SQL.
 func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) string {
 	for _, c := range stmt.Schema.ParseUniqueConstraints() {
 		if c.Field == field {
@@ -107,10 +106,9 @@ func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) st
 	return "UNIQUE (" + backquote(field.DBName) + ")"
 }
 
-// DropColumn drops a column, and with it the indexes and the constraints that it is
-// part of. A constraint that other columns are part of, too, is an error, and so
-// are a generated column, a trigger and a view that name the column: they have to
-// be dropped first.
+// DropColumn drops a column, and with it the indexes that use it and the constraints
+// on it alone. It is an error if a trigger or a view uses the column, or if a CHECK or
+// a generated column uses it and others. Drop those first.
 func (m Migrator) DropColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		name := columnName(stmt, name)
@@ -124,7 +122,7 @@ func dropColumn(t *table, name string) (*change, error) {
 		return nil, fmt.Errorf("gormdialect: table %s has no column %s", t, name)
 	}
 	if len(t.columns) == 1 {
-		return nil, fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: there are no other columns", col.name, t)
+		return nil, fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: there are no other columns; drop the table", col.name, t)
 	}
 	c := &change{dropped: col.name}
 	var err error
@@ -179,8 +177,7 @@ func dropColumn(t *table, name string) (*change, error) {
 	return c, nil
 }
 
-// involves reports whether a constraint is about a column, and whether about no
-// other.
+// involves reports whether a constraint uses a column, and whether it uses no other.
 func involves(def *definition, c *constraint, column string) (alone, involved bool) {
 	about := map[string]bool{}
 	switch c.kind {
@@ -199,8 +196,7 @@ func involves(def *definition, c *constraint, column string) (alone, involved bo
 	return len(about) == 1, about[fold(column)]
 }
 
-// inExpression reports whether an expression of an index or its WHERE names a
-// column.
+// inExpression reports whether an expression or the WHERE of an index uses a column.
 func inExpression(def *definition, i index, column string) (bool, error) {
 	if !i.partial && !slices.ContainsFunc(i.columns, func(c indexColumn) bool { return c.name == "" }) {
 		return false, nil
@@ -213,9 +209,9 @@ func inExpression(def *definition, i index, column string) (bool, error) {
 	return def.mentions(tokens[min(on+2, len(tokens)):])[fold(column)], nil
 }
 
-// AlterColumn gives a column the type, the NOT NULL and the DEFAULT of the model's
-// field, and what else the field's type says. All else that the column has it
-// keeps. A primary key that becomes an INTEGER is the rowid from then on.
+// AlterColumn gives a column the type, NOT NULL, DEFAULT and further constraints of
+// the model's field. The column keeps its other constraints. A primary key whose type
+// becomes INTEGER is an alias of the rowid from then on.
 func (m Migrator) AlterColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
@@ -279,7 +275,7 @@ func alterColumn(t *table, name, full string) (*change, error) {
 			continue
 		case primaryKey:
 			if is == nil && info.key > 0 {
-				continue // of the table
+				continue // the key is a table constraint
 			}
 			autoIncrement := func(c *constraint) bool {
 				return slices.ContainsFunc(c.tokens, func(t token) bool { return t.is("AUTOINCREMENT") })
@@ -322,7 +318,7 @@ func alterColumn(t *table, name, full string) (*change, error) {
 	return c, nil
 }
 
-// RenameColumn renames a column, and what names it in indexes, triggers and views.
+// RenameColumn renames a column, also in indexes, triggers and views.
 func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		r, err := find(plain(m.DB), names(value, stmt))
@@ -341,8 +337,8 @@ func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	})
 }
 
-// MigrateColumnUnique makes or drops the UNIQUE constraint of a column, as the
-// field says. One that GORM did not make stays.
+// MigrateColumnUnique creates or drops the UNIQUE constraint of a column, as the field
+// says. It drops only a constraint with the name that GORM gives one.
 func (m Migrator) MigrateColumnUnique(value any, field *schema.Field, columnType gorm.ColumnType) error {
 	unique, ok := columnType.Unique()
 	if !ok || field.PrimaryKey || unique == field.Unique {
@@ -360,22 +356,18 @@ func (m Migrator) MigrateColumnUnique(value any, field *schema.Field, columnType
 	})
 }
 
-// ColumnTypes returns the columns of a table or a view, as SQLite knows them.
+// ColumnTypes returns the columns of a table or a view.
 func (m Migrator) ColumnTypes(value any) ([]gorm.ColumnType, error) {
 	db := plain(m.DB)
 	r, err := m.tableOf(value)
 	if err != nil {
 		return nil, err
 	}
-	columns, err := columnsOf(db, r)
+	columns, indexes, err := structureOf(db, r)
 	if err != nil {
 		return nil, err
 	}
-	indexes, err := indexesOf(db, r)
-	if err != nil {
-		return nil, err
-	}
-	// SQLite knows some types in upper case only.
+	// PRAGMA table_xinfo writes some types in upper case. The text has them as written.
 	var def *definition
 	if r.kind == "table" {
 		if def, err = definitionOf(db, r); err != nil || len(def.columns) != len(columns) {
@@ -383,9 +375,7 @@ func (m Migrator) ColumnTypes(value any) ([]gorm.ColumnType, error) {
 		}
 	}
 	scanTypes := map[string]*sql.ColumnType{}
-	reader := db.Session(&gorm.Session{NewDB: true})
-	reader.DryRun = false
-	rows, err := reader.Raw("SELECT * FROM " + r.sql() + " LIMIT 1").Rows()
+	rows, err := reader(db).Raw("SELECT * FROM " + r.sql() + " LIMIT 1").Rows()
 	if err != nil {
 		return nil, err
 	}
@@ -434,7 +424,7 @@ func (m Migrator) ColumnTypes(value any) ([]gorm.ColumnType, error) {
 	return columnTypes, nil
 }
 
-// splitType cuts a declared type into its name and the numbers in parentheses.
+// splitType splits a declared type into its name and the numbers in parentheses.
 func splitType(dataType string) (name string, numbers []int64) {
 	tokens, err := tokenize(dataType)
 	if err != nil {
@@ -455,8 +445,7 @@ func splitType(dataType string) (name string, numbers []int64) {
 	return strings.Join(words, " "), numbers
 }
 
-// defaultOf is the value of a default: of a string what is in the quotes, of
-// anything else the SQL.
+// defaultOf returns a default: a string without its quotes, anything else as SQL.
 func defaultOf(sql string) string {
 	tokens, err := tokenize(sql)
 	if err == nil && len(tokens) == 1 && (tokens[0].kind == text || tokens[0].kind == quoted) {

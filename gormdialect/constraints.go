@@ -10,8 +10,9 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// guess is a constraint of a model, nil if it has none of that name, its name in
-// the database, and the table that it is on, which may be another model's.
+// guess returns a constraint of a model, its name in the database and its table, which
+// may be that of another model. The constraint is nil if the model has none of that
+// name.
 func (m Migrator) guess(value any, stmt *gorm.Statement, name string) (schema.ConstraintInterface, string, []tableName) {
 	found, on := m.GuessConstraintInterfaceAndTable(stmt, name)
 	if found == nil {
@@ -23,7 +24,7 @@ func (m Migrator) guess(value any, stmt *gorm.Statement, name string) (schema.Co
 	return found, found.GetName(), tableNames(on)
 }
 
-// build is the text of a model's constraint.
+// build returns a model's constraint as SQL.
 func (m Migrator) build(c schema.ConstraintInterface) string {
 	stmt := &gorm.Statement{DB: m.DB, Clauses: map[string]clause.Clause{}}
 	sql, vars := c.Build()
@@ -34,9 +35,8 @@ func (m Migrator) build(c schema.ConstraintInterface) string {
 	return stmt.SQL.String()
 }
 
-// HasConstraint reports whether a table has a constraint of a name, its own or that
-// of one of its columns. The constraint of a model can also be given by the name of
-// its field.
+// HasConstraint reports whether a table has a table constraint or a column constraint
+// of a name. name may also be the field of a model that has the constraint.
 func (m Migrator) HasConstraint(value any, name string) (has bool) {
 	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		_, name, names := m.guess(value, stmt, name)
@@ -58,8 +58,8 @@ func (m Migrator) HasConstraint(value any, name string) (has bool) {
 	return has
 }
 
-// CreateConstraint adds a constraint of the model. It takes the place of another
-// one of its name.
+// CreateConstraint adds a constraint of the model. It replaces a constraint of the
+// same name.
 func (m Migrator) CreateConstraint(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		found, name, names := m.guess(value, stmt, name)
@@ -93,8 +93,8 @@ func createConstraint(t *table, sql string) (*change, error) {
 	}
 }
 
-// DropConstraint drops a constraint of a table or of one of its columns. One of the
-// model's that is in the table without a name is found by what it says.
+// DropConstraint drops a table constraint or a column constraint. If no constraint has
+// the name, it drops an unnamed one that equals the model's.
 func (m Migrator) DropConstraint(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		found, name, names := m.guess(value, stmt, name)
@@ -128,7 +128,7 @@ func dropConstraint(t *table, name string, says *constraint) (*change, error) {
 	return c, nil
 }
 
-// says reports whether two constraints ask for the same, in whatever words.
+// says reports whether two constraints are equal in effect.
 func (c *constraint) says(o *constraint) bool {
 	equal := func(a, b string) bool { return fold(a) == fold(b) }
 	switch {

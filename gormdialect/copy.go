@@ -5,21 +5,21 @@ import (
 	"strings"
 )
 
-// A copyPlan is the columns that are copied to a new table.
+// A copyPlan lists the columns to copy from an old table to a new one.
 type copyPlan struct {
-	columns []string // of the new table, and of the old one under the same names
+	columns []string // in both tables, under the same names
 
-	// from and to are the names of the rowid in the old and the new table, if it is
-	// not one of the columns.
+	// from and to name the rowid in the old and the new table. They are empty if the
+	// rowid is one of the columns.
 	from, to string
 
-	// byPosition: the rowids of one of the tables have no name, because columns
-	// have all three of them. Rows keep their order then.
+	// byPosition is true if the rowid of one table has no name, because columns have
+	// all three names. The rows then keep their order, but not their rowids.
 	byPosition bool
 }
 
-// copyList plans the copy of t's rows. Generated columns are computed anew, and
-// columns that t has not get their defaults.
+// copyList plans the copy of t's rows. SQLite computes generated columns again, and
+// columns that t does not have get their defaults.
 func copyList(t *table, wanted *definition) (*copyPlan, error) {
 	list := &copyPlan{}
 	for i := range wanted.columns {
@@ -29,9 +29,9 @@ func copyList(t *table, wanted *definition) (*copyPlan, error) {
 		switch {
 		case old == nil || !old.stored() && computed:
 		case old.stored() && computed:
-			return nil, fmt.Errorf("gormdialect: column %s of table %s cannot become a generated one: its values would be lost", old.name, t)
+			return nil, fmt.Errorf("gormdialect: column %s of table %s cannot become a generated column: its values would be lost; drop it first", old.name, t)
 		case !old.stored():
-			return nil, fmt.Errorf("gormdialect: column %s of table %s is generated and cannot become an ordinary one", old.name, t)
+			return nil, fmt.Errorf("gormdialect: column %s of table %s is generated and cannot become an ordinary column; drop it first", old.name, t)
 		default:
 			list.columns = append(list.columns, old.name)
 		}
@@ -53,7 +53,7 @@ func copyList(t *table, wanted *definition) (*copyPlan, error) {
 	return list, nil
 }
 
-// rowidName is a name for the rowid that no column has, or "".
+// rowidName returns a name of the rowid that no column has, or "".
 func rowidName(d *definition) string {
 	for _, name := range []string{"rowid", "_rowid_", "oid"} {
 		if d.column(name) == nil {
@@ -63,8 +63,8 @@ func rowidName(d *definition) string {
 	return ""
 }
 
-// insert is the statement that copies the rows. What conflicts is an error,
-// whatever the constraints of the new table say.
+// insert returns the statement that copies the rows. OR ABORT makes a conflict an
+// error, also where a constraint of the new table has another ON CONFLICT.
 func (l *copyPlan) insert(to, from string) string {
 	var into, values []string
 	if !l.byPosition && l.from != "" {
@@ -73,6 +73,6 @@ func (l *copyPlan) insert(to, from string) string {
 	for _, c := range l.columns {
 		into, values = append(into, quote(c)), append(values, quote(c))
 	}
-	// Without an index the rows come in the order of their rowids.
+	// NOT INDEXED reads the rows in the order of their rowids.
 	return "INSERT OR ABORT INTO " + to + " (" + strings.Join(into, ", ") + ") SELECT " + strings.Join(values, ", ") + " FROM " + from + " NOT INDEXED"
 }

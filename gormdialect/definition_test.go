@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that SQL is cut where SQLite cuts it: quotes of four kinds, comments of
-// two, numbers, blobs, letters of any script.
+// Ensure that SQL is split into tokens as SQLite does: four kinds of quotes, two kinds
+// of comments, numbers, blobs, letters of any script.
 func TestTokenize(t *testing.T) {
 	for sql, want := range map[string][]string{
 		"a b":                           {"a", "b"},
@@ -49,8 +49,7 @@ func TestTokenize(t *testing.T) {
 	}
 }
 
-// Ensure that a name is read from whatever quotes it is in, and compared like
-// SQLite does.
+// Ensure that a name is read from any quotes, and compared as SQLite compares it.
 func TestToken_name(t *testing.T) {
 	for sql, want := range map[string]string{
 		"a": "a", `"a""b"`: `a"b`, "`a``b`": "a`b", "[a\"b]": `a"b`, "'a''b'": "a'b", `""`: "", "[]": "",
@@ -64,8 +63,8 @@ func TestToken_name(t *testing.T) {
 	require.NotEqual(t, fold("\xff"), fold("\xfe"))
 }
 
-// Ensure that each part of a CREATE TABLE is found, with its name and its extent,
-// whatever else is in the text.
+// Ensure that each part of a CREATE TABLE is found, with its name and its place in the
+// text.
 func TestParseDefinition(t *testing.T) {
 	sql := "CREATE TABLE \"a b\" /* (x */ (\n" +
 		"  id INTEGER PRIMARY KEY ASC ON CONFLICT ABORT AUTOINCREMENT, -- the key, (\n" +
@@ -125,8 +124,7 @@ func TestParseDefinition(t *testing.T) {
 	require.Equal(t, "CREATE TABLE \"main\".\"n\"\"w\""+sql[len("CREATE TABLE \"a b\""):], d.withName("main", `n"w`))
 }
 
-// Ensure that text which is no CREATE TABLE of SQLite's is refused, and read to no
-// end other than its own.
+// Ensure that a text that is no CREATE TABLE of SQLite is an error.
 func TestParseDefinition_refused(t *testing.T) {
 	for _, sql := range []string{
 		"", "CREATE", "CREATE TABLE", "CREATE TABLE t", "CREATE TABLE t (", "CREATE TABLE t (a", "CREATE TABLE t (a,", "CREATE TABLE t (a))x(",
@@ -136,13 +134,13 @@ func TestParseDefinition_refused(t *testing.T) {
 	} {
 		d, err := parseDefinition(sql)
 		if err == nil {
-			require.NotEmpty(t, d.options, "%s: only what follows the parentheses is left to SQLite", sql)
+			require.NotEmpty(t, d.options, "%s: the parser may leave only the options to SQLite", sql)
 		}
 	}
 }
 
-// Ensure that what is removed takes one comma with it, and leaves comments and all
-// else as it stands.
+// Ensure that removing a column or a constraint removes one comma, and leaves comments
+// and the rest of the text as they are.
 func TestDefinition_remove(t *testing.T) {
 	for _, c := range []struct{ sql, column, constraint, want string }{
 		{"CREATE TABLE t (a, b -- of b\n, c)", "b", "", "CREATE TABLE t (a  -- of b\n, c)"},
@@ -172,8 +170,8 @@ func TestDefinition_remove(t *testing.T) {
 	}
 }
 
-// Ensure that only INTEGER PRIMARY KEY is taken for the rowid, with the exceptions
-// that SQLite makes.
+// Ensure that only INTEGER PRIMARY KEY is an alias of the rowid, with SQLite's
+// exceptions.
 func TestDefinition_rowidAlias(t *testing.T) {
 	for sql, want := range map[string]string{
 		"CREATE TABLE t (a INTEGER PRIMARY KEY)":                     "a",
@@ -194,8 +192,8 @@ func TestDefinition_rowidAlias(t *testing.T) {
 	}
 }
 
-// FuzzParseDefinition ensures that any text is read to an end, and that what is
-// read lies in the text.
+// FuzzParseDefinition ensures that parsing any text ends, and that every part lies in
+// the text.
 func FuzzParseDefinition(f *testing.F) {
 	f.Add("CREATE TABLE t (a INT DEFAULT (1), UNIQUE (a) CHECK (a > 0)) STRICT")
 	f.Add("CREATE TABLE [t] (a REFERENCES b ON DELETE SET NULL NOT DEFERRABLE, -- \n 'c' AS (1))")

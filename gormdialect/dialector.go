@@ -12,26 +12,26 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
-// Config is what [New] opens. Either DSN or Conn is needed.
+// Config configures [New]. Set either DSN or Conn.
 type Config struct {
-	// DriverName is the database/sql driver. "": driver.Name. A name given to
-	// driver.RegisterAs works as well.
+	// DriverName is the name of the database/sql driver, such as one given to
+	// driver.RegisterAs. "" means driver.Name.
 	DriverName string
 
-	// DSN is the data source name, as in the documentation of package driver.
+	// DSN is the data source name. Package driver documents it.
 	DSN string
 
-	// Conn is an open pool, such as sql.OpenDB of a driver.NewConnector; then
-	// DriverName and DSN are not used.
+	// Conn is an open pool, such as sql.OpenDB of a driver.NewConnector. If it is
+	// set, DriverName and DSN are not used.
 	Conn gorm.ConnPool
 
-	// WithoutRebuildGuard lets a migration commit a table that it made anew without
-	// comparing it with the old one. false: they are compared, which takes about as
-	// long again as the rebuild alone. See the package documentation.
+	// WithoutRebuildGuard lets a migration commit a rebuilt table without comparing
+	// it with the old one. The comparison roughly doubles the time of a rebuild. See
+	// "The guard" in the package documentation.
 	WithoutRebuildGuard bool
 }
 
-// Dialector is GORM's dialect for sqlite-mem. [Open] and [New] make one.
+// Dialector is GORM's dialect for sqlite-mem. [Open] and [New] return one.
 type Dialector struct {
 	sqlite.Dialector
 
@@ -44,11 +44,11 @@ var (
 	_ gorm.ErrorTranslator               = (*Dialector)(nil)
 )
 
-// Open is the dialect for the database of a data source name. The database is
-// opened by gorm.Open, which returns the errors.
+// Open returns a dialector for the database that dsn names. gorm.Open opens the
+// database and returns its errors.
 func Open(dsn string) gorm.Dialector { return New(Config{DSN: dsn}) }
 
-// New is the dialect for a configuration.
+// New returns a dialector for a configuration.
 func New(config Config) gorm.Dialector {
 	if config.DriverName == "" {
 		config.DriverName = driver.Name
@@ -59,11 +59,11 @@ func New(config Config) gorm.Dialector {
 	}
 }
 
-// MaxIdleConns is how many connections a pool that this package opens keeps while
-// nobody uses them. A pool of the caller's own (Config.Conn) is left as it is.
+// MaxIdleConns is the number of idle connections that a pool opened by this package
+// keeps. A pool given as Config.Conn keeps its own limit.
 const MaxIdleConns = 64
 
-// Initialize opens the pool, if the configuration has none. gorm.Open calls it.
+// Initialize opens the pool, unless the configuration has one. gorm.Open calls it.
 func (d *Dialector) Initialize(db *gorm.DB) error {
 	official := d.Dialector
 	if official.Conn == nil {
@@ -77,9 +77,9 @@ func (d *Dialector) Initialize(db *gorm.DB) error {
 	return official.Initialize(db) // after an error gorm.Open closes the pool
 }
 
-// DataTypeOf is the type of a field's column. An integer in a key of several
-// columns is an integer only: PRIMARY KEY AUTOINCREMENT would make it the whole
-// key.
+// DataTypeOf returns the column type of a field. An integer in a key of several
+// columns is a plain integer, because PRIMARY KEY AUTOINCREMENT would make it the
+// whole key.
 func (d *Dialector) DataTypeOf(field *schema.Field) string {
 	if field.AutoIncrement && inCompositeKey(field) {
 		switch field.DataType {
@@ -106,9 +106,9 @@ func (d *Dialector) Migrator(db *gorm.DB) gorm.Migrator {
 	}
 }
 
-// Sync writes what has changed to the file; when it returns nil, every commit made
-// before the call is on the disk. It is driver.Sync, with its errors, for the pool
-// below db. A transaction that db may be is not part of it before it commits.
+// Sync saves the database to its file. When it returns nil, every commit made before
+// the call is durable. It calls driver.Sync for the pool of db, and returns its
+// errors. If db is an open transaction, its changes are not saved.
 func Sync(ctx context.Context, db *gorm.DB) error {
 	pool, err := db.DB()
 	if err != nil {
@@ -117,8 +117,8 @@ func Sync(ctx context.Context, db *gorm.DB) error {
 	return driver.Sync(ctx, pool)
 }
 
-// Stats returns the counters of the database below db. It is driver.ReadStats, with
-// its errors.
+// Stats returns the counters of the database of db. It calls driver.ReadStats, and
+// returns its errors.
 func Stats(db *gorm.DB) (driver.Stats, error) {
 	pool, err := db.DB()
 	if err != nil {

@@ -14,14 +14,14 @@ import (
 	"gorm.io/gorm"
 )
 
-// A dump is all that a program can see of a database, read without the code under
-// test.
+// A dump is everything that a program can see of a database. It is read without the
+// code under test.
 type dump struct {
-	schema []string            // of everything
-	rows   map[string][]string // of each table: rowid, and each column's type and bytes
-	cols   map[string][]string // of each table: its columns, as in rows
-	facts  map[string][]string // of each table: what the PRAGMAs tell
-	other  []string            // sequences, statistics
+	schema []string            // indexes, triggers and views
+	rows   map[string][]string // table → rows: the rowid, and each column's type and bytes
+	cols   map[string][]string // table → columns, in the order of rows
+	facts  map[string][]string // table → the answers of the PRAGMAs
+	other  []string            // sequences, statistics, statements that compile or not
 }
 
 func take(t *testing.T, db *gorm.DB) *dump {
@@ -87,7 +87,7 @@ func take(t *testing.T, db *gorm.DB) *dump {
 			d.facts[name] = append(d.facts[name], strs("SELECT 'index', l.\"unique\", l.origin, l.partial, group_concat(coalesce(x.name, '?') || ' ' || x.\"desc\" || ' ' || x.coll) FROM pragma_index_list("+lit+") AS l JOIN pragma_index_xinfo("+one+") AS x WHERE x.\"key\" AND l.name = "+one)...)
 		}
 	}
-	// Whether what names the tables can still be compiled.
+	// Views and triggers show in the statements that compile.
 	var statements []string
 	for _, view := range strs("SELECT name FROM sqlite_master WHERE type = 'view'") {
 		statements = append(statements, "SELECT * FROM "+ident(view)+" LIMIT 0")
@@ -104,7 +104,7 @@ func take(t *testing.T, db *gorm.DB) *dump {
 	}
 	for other, query := range map[string]string{
 		"sqlite_sequence": "SELECT 'sequence', name, seq FROM sqlite_sequence ORDER BY 2, 3",
-		// The number of a constraint's index may change.
+		// The number in the name of a constraint's index may change.
 		"sqlite_stat1": "SELECT 'stat', tbl, CASE WHEN idx LIKE 'sqlite_autoindex%' THEN rtrim(idx, '0123456789') ELSE idx END, stat FROM sqlite_stat1 ORDER BY 2, 3, 4",
 	} {
 		if len(strs("SELECT 1 FROM sqlite_master WHERE name = '"+other+"'")) > 0 {
@@ -118,7 +118,7 @@ func take(t *testing.T, db *gorm.DB) *dump {
 
 func ident(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// column is the values of one column, or of the rowid.
+// column returns the values of one column, or of the rowid.
 func (d *dump) column(table, name string) (values []string) {
 	n := slices.Index(d.cols[table], name)
 	for _, row := range d.rows[table] {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,17 +14,17 @@ import (
 	"gorm.io/gorm"
 )
 
-// A generator makes a schema, its rows and its migrations from a seed.
+// A generator generates a schema, its rows and its migrations from a seed.
 type generator struct {
 	*rand.Rand
-	n int // names made
+	n int // number of names generated
 }
 
 func pick[T any](g *generator, of ...T) T { return of[g.IntN(len(of))] }
 
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
 
-// name is one that is hard to read in a text: it begins or ends like a keyword, has
+// name returns a name that is hard to parse: it begins or ends like a keyword, or has
 // spaces, quotes or another script.
 func (g *generator) name() string {
 	g.n++
@@ -36,7 +35,7 @@ func (g *generator) name() string {
 
 var bare = regexp.MustCompile(`^[\pL_][\pL\pN_$]*$`)
 
-// quoted is a name as some tool would write it.
+// quoted returns a name as some tool would write it, in quotes or without.
 func (g *generator) quoted(name string) string {
 	for {
 		switch g.IntN(4) {
@@ -56,7 +55,7 @@ func (g *generator) quoted(name string) string {
 	}
 }
 
-// space is white space, or a comment that looks like SQL.
+// space returns white space, or a comment that looks like SQL.
 func (g *generator) space() string {
 	if g.chance(85) {
 		return pick(g, " ", "\t", "\n", "  ", "\r\n ")
@@ -78,25 +77,24 @@ func (g *generator) join(parts ...string) string {
 	return out.String()
 }
 
-// A schema is a table that is migrated, and what is around it.
+// A randomTable is a table to migrate.
 type randomTable struct {
 	name    string
 	columns []*randomColumn
 	strict  bool
 	without bool
-	rowid   string // a name for the rowid, or ""
+	rowid   string // a name of the rowid, or ""
 
-	// keeps are parts of the CREATE TABLE that a migration of other columns must
-	// leave.
+	// keeps are the parts of the CREATE TABLE that a migration of other columns keeps.
 	keeps []keep
-	// constraints are the names of constraints that can be dropped.
+	// constraints names the constraints that can be dropped.
 	constraints []string
 }
 
 type keep struct {
 	text    string
-	columns []string // that are in it
-	name    string   // of the constraint
+	columns []string // the columns that text mentions
+	name    string   // the name of the constraint
 }
 
 type randomColumn struct {
@@ -116,7 +114,7 @@ func (t *randomTable) column(name string) *randomColumn {
 	return nil
 }
 
-// table makes a table and the statements for it.
+// table generates a table and its CREATE TABLE.
 func (g *generator) table() (*randomTable, []string) {
 	t := &randomTable{name: g.name(), strict: g.chance(15)}
 	for strings.Contains(t.name, ".") {
@@ -285,7 +283,7 @@ func (g *generator) table() (*randomTable, []string) {
 	return t, []string{create}
 }
 
-// around makes what names a table: indexes, triggers, views, other tables.
+// around generates indexes, triggers and views that name a table.
 func (g *generator) around(t *randomTable) (statements []string) {
 	table := g.quoted(t.name)
 	for range g.IntN(4) {
@@ -330,7 +328,7 @@ func (g *generator) around(t *randomTable) (statements []string) {
 	return statements
 }
 
-// value is a value of any kind, often one that another equals by some collation.
+// value returns a value of any type, often one that equals another in some collation.
 func (g *generator) value() any {
 	switch g.IntN(10) {
 	case 0:
@@ -363,11 +361,11 @@ func sqlOf(value any) string {
 	case []byte:
 		return fmt.Sprintf("x'%x'", v)
 	}
-	// Also what has a NUL in it.
+	// The text may have a NUL.
 	return fmt.Sprintf("CAST(x'%x' AS TEXT)", value)
 }
 
-// fill inserts rows, as many as the constraints let in.
+// fill inserts rows. The constraints may refuse some.
 func (g *generator) fill(db *gorm.DB, t *randomTable) {
 	for range g.IntN(25) {
 		var into, values []string
@@ -402,31 +400,22 @@ func (g *generator) fill(db *gorm.DB, t *randomTable) {
 	}
 }
 
-// An operation is a migration, and what it may change.
+// An operation is a migration and the changes that it may make.
 type operation struct {
 	name    string
 	run     func(db *gorm.DB) error
-	altered string // a column that gets the type to
-	maybe   bool   // or keeps its own, as GORM sees fit
-	to      string
-	dropped string // a column
-	added   string // a column
-	renamed [2]string
-	without string // a constraint's name
-	with    string // a constraint's text
-	done    func() // when it is done
+	altered string    // the column whose type changes
+	to      string    // the new type of altered
+	maybe   bool      // GORM may also keep the type of altered
+	dropped string    // the column to drop
+	added   string    // the column to add
+	renamed [2]string // the old and the new name of a column
+	without string    // the name of the constraint to drop
+	with    string    // the text of the constraint to add
+	done    func()    // records the change in the randomTable
 }
 
-// model makes a type with one field for each tag.
-func model(tags ...string) any {
-	var fields []reflect.StructField
-	for i, tag := range tags {
-		fields = append(fields, reflect.StructField{Name: fmt.Sprintf("F%d", i), Type: reflect.TypeFor[string](), Tag: reflect.StructTag("gorm:" + strconv.Quote(tag))})
-	}
-	return reflect.New(reflect.StructOf(fields)).Interface()
-}
-
-// columnTag names a column in a tag, in which a semicolon would end it.
+// columnTag names a column in a tag. It escapes semicolons, which end a part of a tag.
 func columnTag(name string) string { return "column:" + strings.ReplaceAll(name, ";", `\;`) }
 
 func (g *generator) operation(table *randomTable) operation {

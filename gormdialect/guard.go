@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// sameContent is an error if a row of the old table is not in the new one, with the
-// same value in each column by type and bytes, or if the new one has more rows. A
-// column that has another affinity is compared with what that makes of the old
-// value.
+// sameContent returns an error unless both tables have the same rows, with the same
+// value in each column by type and bytes. In a column that has another affinity, it
+// expects the old value converted to that affinity.
 func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	var counts [2]int64
 	err := query(s.db, "SELECT (SELECT count(*) FROM "+old.sql()+"), (SELECT count(*) FROM "+made.sql()+")", func(rows *sql.Rows) error {
@@ -32,7 +31,7 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	changed := func(o, c *column) bool {
 		return o != nil && affinity(o.dataType, strict) != affinity(c.dataType, strict)
 	}
-	// What is computed from a column that changes may change with it.
+	// A generated column may change with a column that it is computed from.
 	computedChange := slices.ContainsFunc(made.columns, func(c column) bool { return changed(old.column(c.name), &c) })
 	for i := range made.columns {
 		c, o := &made.columns[i], old.column(made.columns[i].name)
@@ -48,19 +47,20 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 			differs = append(differs, "(typeof("+was+") <> typeof("+is+") OR +"+was+" IS NOT +"+is+" COLLATE BINARY)")
 			continue
 		}
-		// A comparison gives the left side's affinity to the right side, which has
-		// none.
+		// The unary + removes the affinity of the old column. The comparison then
+		// applies the new column's affinity to the old value.
 		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
 			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
 			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text')"+
-			// The digits of an integer may have become a REAL that has not all of them.
+			// A REAL may have lost digits of an integer.
 			" OR typeof("+was+") = 'text' AND typeof("+is+") = 'real' AND trim("+was+", ' +-') NOT GLOB '*[^0-9]*' AND CAST("+was+" AS INTEGER) <> "+is+")")
 	}
 	var which strings.Builder
 	for i, d := range differs {
 		fmt.Fprintf(&which, " WHEN %s THEN %s", d, stringLiteral(names[i]))
 	}
-	// Not "a OR b": SQLite allows a thousand of them, and two thousand columns.
+	// A chain of OR would exceed SQLite's limit of 1000 for the depth of an expression:
+	// a table may have 2000 columns.
 	found, err := queryStrings(s.db, "SELECT differs FROM (SELECT CASE"+which.String()+" END AS differs FROM "+pairs.from+") WHERE differs IS NOT NULL LIMIT 1")
 	if err != nil {
 		return err
@@ -71,11 +71,11 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	return nil
 }
 
-// A pairing is how the rows of the old table, o, find theirs in the new one, n.
+// A pairing joins each row of the old table, o, to its row of the new one, n.
 type pairing struct {
-	from      string
-	missing   string // a condition: o has no n
-	positions bool   // columns are named v0, v1 and so on, as in the new table
+	from      string // the FROM clause
+	missing   string // the condition that o has no n
+	positions bool   // columns are named v0, v1 and so on, by their number in the new table
 }
 
 func (s *session) pairs(old, made *table, list *copyPlan) (*pairing, error) {
@@ -93,7 +93,7 @@ func (s *session) pairs(old, made *table, list *copyPlan) (*pairing, error) {
 		}
 		var on []string
 		for _, c := range indexes[n].columns {
-			// By the key's collation it is found, by its bytes it is the one.
+			// The index finds a row by the key's collation. The bytes decide.
 			is, was := "n."+quote(c.name), "+o."+quote(c.name)
 			on = append(on, is+" = "+was+" COLLATE BINARY")
 			if fold(c.collation) != "binary" {
@@ -122,7 +122,7 @@ func (s *session) pairs(old, made *table, list *copyPlan) (*pairing, error) {
 	}
 }
 
-// affinity is the affinity of a declared type, by the rules of
+// affinity returns the affinity of a declared type, by the rules of
 // https://sqlite.org/datatype3.html#determination_of_column_affinity
 func affinity(dataType string, strict bool) string {
 	dataType = fold(dataType)
@@ -142,8 +142,8 @@ func affinity(dataType string, strict bool) string {
 	return "NUMERIC"
 }
 
-// violations counts the rows that PRAGMA foreign_key_check reports of a table and
-// of those that refer to it.
+// violations counts the rows that PRAGMA foreign_key_check reports for a table and for
+// the tables that refer to it.
 func (s *session) violations(r relation) (map[string]int, error) {
 	references, err := referencesTo(s.db, r)
 	if err != nil {
@@ -160,7 +160,7 @@ func (s *session) violations(r relation) (map[string]int, error) {
 		checked := relation{schema: r.schema, name: name}
 		rows, err := queryStrings(s.db, `SELECT "table" || coalesce(' ' || rowid, '') || ' refers to ' || parent FROM pragma_foreign_key_check(`+checked.args()+`)`)
 		if err != nil {
-			// The parent has no such unique key. It may have been so before.
+			// The parent has no matching unique key, which may be so before the rebuild, too.
 			if !strings.Contains(err.Error(), "foreign key mismatch") {
 				return nil, err
 			}
@@ -173,15 +173,15 @@ func (s *session) violations(r relation) (map[string]int, error) {
 	return found, nil
 }
 
-// sameObjects is an error if an index, a trigger, a view or another table is not as
-// it was, but for the table itself and what is to go with a column.
+// sameObjects returns an error if an index, a trigger, a view or another table has
+// changed. It ignores the table itself and the indexes that go with a dropped column.
 func (s *session) sameObjects(t *table, c *change, before []object) error {
 	after, err := objectsOf(s.db, t.schema)
 	if err != nil {
 		return err
 	}
 	relevant := func(o object) bool {
-		return o.sql != "" && o.name != "sqlite_sequence" && // which comes with the first AUTOINCREMENT
+		return o.sql != "" && o.name != "sqlite_sequence" && // SQLite creates it with the first AUTOINCREMENT
 			!(o.schema == t.schema && o.kind == "table" && o.name == t.name) &&
 			!(o.schema == t.schema && o.kind == "index" && slices.Contains(c.indexes, o.name))
 	}

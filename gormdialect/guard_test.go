@@ -13,9 +13,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// tamper executes a statement on the migration's connection behind the first
-// statement of a migration that begins like another. The returned function tells
-// whether it did.
+// tamper executes a statement on the migration's connection, after the migration's
+// first statement with the prefix behind. done reports whether it did.
 func tamper(t *testing.T, db *gorm.DB, behind, statement string) (done func() bool) {
 	t.Helper()
 	n := 0
@@ -29,8 +28,8 @@ func tamper(t *testing.T, db *gorm.DB, behind, statement string) (done func() bo
 	return func() bool { return n > 0 }
 }
 
-// Ensure that a rebuild which would lose or change anything is rolled back with an
-// error that names it, and that it is the guard that sees it.
+// Ensure that the guard rolls back a rebuild that would lose or change anything, with an
+// error that names it. Without the guard the rebuild commits.
 func TestGuard_differences(t *testing.T) {
 	type row struct {
 		Age int `gorm:"type:bigint"`
@@ -94,9 +93,7 @@ func TestGuard_differences(t *testing.T) {
 					statements[3] = "INSERT INTO t (id, name, age, num, data) VALUES (1, 'a', 1, 1.5, '1'), (2, 'b', 2, 12, 2), (3, 'c', 3, '', NULL)"
 					planted = strings.Replace(planted, "(name, age) VALUES (", "(id, name, age) VALUES (4, ", 1)
 				}
-				for _, statement := range statements {
-					require.NoError(t, db.Exec(statement).Error)
-				}
+				setup(t, db, statements...)
 				before := take(t, db)
 				done := tamper(t, db, c.behind, planted)
 				column := "Age"
@@ -117,8 +114,8 @@ func TestGuard_differences(t *testing.T) {
 	}
 }
 
-// Ensure that a table with as many columns as SQLite allows is compared, its last
-// column, too.
+// Ensure that the guard compares every column of a table with as many columns as SQLite
+// allows.
 func TestGuard_columns(t *testing.T) {
 	const count = 2000
 	columns := make([]string, count)
@@ -134,9 +131,8 @@ func TestGuard_columns(t *testing.T) {
 	require.True(t, done())
 }
 
-// Ensure that a value which its column's new affinity changes is what the affinity
-// makes of it, and that an integer whose digits the new column cannot hold is an error, also
-// if it is a text.
+// Ensure that a value may change as its column's new affinity converts it. An integer
+// whose digits the new column cannot hold is an error, also if it is a text.
 func TestGuard_affinity(t *testing.T) {
 	for _, c := range []struct {
 		from, to string
@@ -175,7 +171,7 @@ func TestGuard_affinity(t *testing.T) {
 	}
 }
 
-// Ensure that a generated column may change with the column that it is computed from.
+// Ensure that a generated column may change with a column that it is computed from.
 func TestGuard_generated(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, v integer, k AS (typeof(v)), s AS (v || '') STORED)").Error)
@@ -186,9 +182,8 @@ func TestGuard_generated(t *testing.T) {
 	require.Equal(t, "text1,text2", got)
 }
 
-// Ensure that a new foreign key which rows violate is an error, that rows which
-// violated one before do not matter, and that a key which has no parent before and
-// after is no hindrance.
+// Ensure that a new foreign key that rows violate is an error. Rows that violated one
+// before are not, and neither is a foreign key without a parent table.
 func TestGuard_foreignKeys(t *testing.T) {
 	type owner struct {
 		ID   uint
@@ -201,13 +196,11 @@ func TestGuard_foreignKeys(t *testing.T) {
 	}
 	for _, on := range []string{"0", "1"} {
 		db := open(t, gormdialect.Open(file(t)+"?_foreign_keys="+on), quiet())
-		for _, statement := range []string{
+		setup(t, db,
 			"CREATE TABLE owners (id integer PRIMARY KEY, name text)", "CREATE TABLE things (chip text PRIMARY KEY, owner_id integer, other int REFERENCES nowhere)",
 			"PRAGMA foreign_keys = OFF",
 			"INSERT INTO owners VALUES (1, 'a')", "INSERT INTO things VALUES ('x', 1, NULL), ('y', 9, 5)",
-		} {
-			require.NoError(t, db.Exec(statement).Error)
-		}
+		)
 		require.NoError(t, db.Exec("PRAGMA foreign_keys = "+on).Error)
 		before := take(t, db)
 		m := db.Table("things").Migrator()
@@ -223,8 +216,8 @@ func TestGuard_foreignKeys(t *testing.T) {
 	}
 }
 
-// Ensure that without the guard, too, rows which conflict in the new table are an
-// error, whatever its constraints say of conflicts.
+// Ensure that rows which conflict in the new table are an error also without the guard,
+// and with any ON CONFLICT.
 func TestGuard_conflicts(t *testing.T) {
 	for _, conflict := range []string{"REPLACE", "IGNORE", "ROLLBACK", "FAIL"} {
 		db := open(t, gormdialect.New(gormdialect.Config{DSN: file(t), WithoutRebuildGuard: true}), quiet())

@@ -13,7 +13,8 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// indexName is the name of a model's index, given by it or by the name of a field.
+// indexName returns the name of a model's index. name is the index or one of its
+// fields.
 func indexName(stmt *gorm.Statement, name string) string {
 	if stmt.Schema != nil {
 		if idx := stmt.Schema.LookIndex(name); idx != nil {
@@ -23,7 +24,7 @@ func indexName(stmt *gorm.Statement, name string) string {
 	return name
 }
 
-// BuildIndexOptions is the columns and expressions of a model's index, as SQL.
+// BuildIndexOptions returns the columns and expressions of a model's index, as SQL.
 func (m Migrator) BuildIndexOptions(opts []schema.IndexOption, stmt *gorm.Statement) (results []any) {
 	for _, opt := range opts {
 		str := stmt.Quote(opt.DBName)
@@ -41,11 +42,11 @@ func (m Migrator) BuildIndexOptions(opts []schema.IndexOption, stmt *gorm.Statem
 	return results
 }
 
-// CreateIndex makes an index of the model.
+// CreateIndex creates an index of the model.
 func (m Migrator) CreateIndex(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		if stmt.Schema == nil {
-			return fmt.Errorf("gormdialect: index %s of table %s: the model is needed, a table's name does not tell what the index is to be", name, stmt.Table)
+			return fmt.Errorf("gormdialect: index %s of table %s: the model is needed; a table's name does not define an index", name, stmt.Table)
 		}
 		idx := stmt.Schema.LookIndex(name)
 		if idx == nil {
@@ -94,7 +95,7 @@ func (m Migrator) HasIndex(value any, name string) bool {
 // errNoIndex is wrapped by the error for an index that does not exist.
 var errNoIndex = errors.New("no such index")
 
-// index finds an index of a table.
+// index returns a table and its index of a name.
 func (m Migrator) index(value any, name string) (r relation, found index, err error) {
 	err = m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		name := indexName(stmt, name)
@@ -115,7 +116,7 @@ func (m Migrator) index(value any, name string) (r relation, found index, err er
 	return r, found, err
 }
 
-// RenameIndex makes an index anew under another name.
+// RenameIndex creates an index again under another name.
 func (m Migrator) RenameIndex(value any, oldName, newName string) error {
 	r, found, err := m.index(value, oldName)
 	if err != nil {
@@ -147,8 +148,8 @@ func (m Migrator) DropIndex(value any, name string) error {
 	return m.exec("DROP INDEX " + relation{schema: r.schema, name: found.name}.sql())
 }
 
-// GetIndexes returns the indexes of a table, but for those of UNIQUE constraints.
-// An expression stands among the columns as its SQL.
+// GetIndexes returns the indexes of a table, without those of UNIQUE constraints. The
+// columns of an index include its expressions, as SQL.
 func (m Migrator) GetIndexes(value any) ([]gorm.Index, error) {
 	r, err := m.tableOf(value)
 	if err != nil {
@@ -182,7 +183,7 @@ func (m Migrator) GetIndexes(value any) ([]gorm.Index, error) {
 	return indexes, nil
 }
 
-// expressionsOf is the SQL of each part of the key of an index.
+// expressionsOf returns each column and expression in the key of an index, as SQL.
 func expressionsOf(sql string) (parts []string) {
 	tokens, err := tokenize(sql)
 	if err != nil {

@@ -12,13 +12,13 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// Migrator is GORM's migrator for this dialect. It asks SQLite what a table is made
-// of, and changes it by ALTER TABLE where SQLite can. Else it rebuilds the table as
-// https://sqlite.org/lang_altertable.html#otheralter says. Each method either does
-// what it is called for or returns an error, with everything as it was before.
+// Migrator is GORM's migrator for this dialect. It changes a table by ALTER TABLE
+// where SQLite can. Otherwise it rebuilds the table as
+// https://sqlite.org/lang_altertable.html#otheralter describes. Each method either
+// does its work or returns an error and changes nothing.
 //
-// Tables are given as a model or by name, with quotes or without, and with a schema
-// or without.
+// A table is given as a model or by its name. The name may be in quotes and may have a
+// schema.
 type Migrator struct {
 	migrator.Migrator
 
@@ -31,7 +31,7 @@ var (
 	_ migrator.BuildIndexOptionsInterface = Migrator{}
 )
 
-// names are the ways to read the table that a method was called for.
+// names returns the readings of the table that a method was called with.
 func names(value any, stmt *gorm.Statement) []tableName {
 	var names []tableName
 	if _, ok := value.(string); !ok && stmt.TableExpr != nil {
@@ -40,7 +40,7 @@ func names(value any, stmt *gorm.Statement) []tableName {
 	return append(names, tableNames(stmt.Table)...)
 }
 
-// tableOf finds the table that a method was called for.
+// tableOf returns the table that a method was called with.
 func (m Migrator) tableOf(value any) (r relation, err error) {
 	err = m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		r, err = find(plain(m.DB), names(value, stmt))
@@ -49,9 +49,8 @@ func (m Migrator) tableOf(value any) (r relation, err error) {
 	return r, err
 }
 
-// change changes a table to what build makes of it. build is called twice: first to
-// see whether there is anything to do, which takes no lock. It returns nil if there
-// is not.
+// change changes a table as build says. build returns nil if there is nothing to do.
+// It is called first without the write lock, and again with it if there is a change.
 func (m Migrator) change(names []tableName, build func(*table) (*change, error)) error {
 	prepare := func(db *gorm.DB) (*table, *change, error) {
 		r, err := find(db, names)
@@ -65,8 +64,8 @@ func (m Migrator) change(names []tableName, build func(*table) (*change, error))
 		c, err := build(t)
 		return t, c, err
 	}
-	// Without a lock, what is not understood may have been read before another
-	// migration in part and after it in part.
+	// Without the lock, another migration may commit between two of our queries. A
+	// table that was not understood is therefore read again with the lock.
 	if _, c, err := prepare(plain(m.DB)); !errors.Is(err, errNotUnderstood) && (err != nil || c == nil) {
 		return err
 	}
@@ -79,34 +78,34 @@ func (m Migrator) change(names []tableName, build func(*table) (*change, error))
 	})
 }
 
-// FullDataTypeOf is the type of a field, with NOT NULL and DEFAULT.
+// FullDataTypeOf returns the type of a field, with NOT NULL and DEFAULT.
 func (m Migrator) FullDataTypeOf(field *schema.Field) clause.Expr {
 	expr := m.Migrator.FullDataTypeOf(field)
 	if field.AutoIncrement && inCompositeKey(field) && !field.NotNull {
-		// SQLite makes numbers only for a key of one column. Without a number there
-		// is an error, not a NULL.
+		// SQLite numbers only a key of one column. NOT NULL makes a missing number an
+		// error.
 		expr.SQL += " NOT NULL"
 	}
 	return expr
 }
 
-// CurrentDatabase is the name of the main schema: main.
+// CurrentDatabase returns the name of the main schema: main.
 func (m Migrator) CurrentDatabase() (name string) {
 	err := query(plain(m.DB), "SELECT name FROM pragma_database_list WHERE seq = 0", func(rows *sql.Rows) error { return rows.Scan(&name) })
 	m.report(err)
 	return name
 }
 
-// report logs an error that a method has no way to return.
+// report logs an error of a method that cannot return one.
 func (m Migrator) report(err error) {
 	if err != nil {
 		m.DB.Logger.Error(m.DB.Statement.Context, "%v", err)
 	}
 }
 
-// HasTable reports whether there is a table. A view is none. A table of an attached
-// database has to be named with its schema: CREATE TABLE makes a table in main, also
-// when an attached database has one of that name.
+// HasTable reports whether a table exists. A view is not a table. A table of an
+// attached database counts only if value names its schema, because CREATE TABLE would
+// create the table in main.
 func (m Migrator) HasTable(value any) (has bool) {
 	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		names := names(value, stmt)
@@ -124,16 +123,14 @@ func (m Migrator) HasTable(value any) (has bool) {
 	return has
 }
 
-// GetTables returns the names of all tables of the main schema, those of SQLite's
-// own included.
+// GetTables returns the names of all tables of the main schema, including SQLite's own.
 func (m Migrator) GetTables() ([]string, error) {
 	return queryStrings(plain(m.DB), "SELECT name FROM sqlite_master WHERE type = 'table'")
 }
 
-// DropTable drops tables with their indexes and triggers, all or none. A table that
-// does not exist is passed over. Rows of other tables that refer to them stay as
-// they are. Inside a transaction with foreign keys on that is not possible: if
-// there are such rows, it is an error.
+// DropTable drops all the tables, with their indexes and triggers, or none. It skips a
+// table that does not exist. Rows of other tables that refer to a dropped table stay
+// as they are. Inside a transaction with foreign keys on, such rows are an error.
 func (m Migrator) DropTable(values ...any) error {
 	var all [][]tableName
 	for _, value := range m.ReorderModels(values, false) {
@@ -180,8 +177,8 @@ func (m Migrator) DropTable(values ...any) error {
 	})
 }
 
-// childrenFirst orders tables so that dropping one does not act on the rows of
-// another, as far as there is such an order.
+// childrenFirst sorts tables so that a table comes before the tables it refers to.
+// Dropping one then does not act on the rows of another. A cycle has no such order.
 func (s *session) childrenFirst(tables []relation) error {
 	if !s.enforced {
 		return nil
@@ -218,8 +215,7 @@ func (s *session) childrenFirst(tables []relation) error {
 	return nil
 }
 
-// RenameTable renames a table, and what names it in indexes, triggers, views and
-// foreign keys.
+// RenameTable renames a table, also in indexes, triggers, views and foreign keys.
 func (m Migrator) RenameTable(oldName, newName any) error {
 	r, err := m.tableOf(oldName)
 	if err != nil {

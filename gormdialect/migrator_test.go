@@ -3,17 +3,14 @@
 package gormdialect_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-	"gorm.io/gorm"
 )
 
-// Ensure that the migrator's methods do what they are called, for any pool size:
-// tables, columns, indexes, constraints.
+// Ensure that a model can be migrated step by step, method by method, with any size of
+// the pool.
 func TestMigrator(t *testing.T) {
 	for _, conns := range []int{1, 0} {
 		t.Run(fmt.Sprintf("conns=%d", conns), func(t *testing.T) {
@@ -79,9 +76,8 @@ func TestMigrator(t *testing.T) {
 	}
 }
 
-// Ensure that a migration which replaces a table loses no row that refers to it, no
-// index and no trigger, and leaves foreign keys enforced, whatever connections the
-// pool hands out.
+// Ensure that a rebuild loses no row that refers to the table, no index and no trigger.
+// Foreign keys stay enforced, with any limits of the pool.
 func TestMigrator_rebuildLosesNothing(t *testing.T) {
 	for _, pool := range []struct {
 		name                string
@@ -161,56 +157,4 @@ func TestMigrator_rebuildLosesNothing(t *testing.T) {
 			require.EqualValues(t, 2, pets)
 		})
 	}
-}
-
-// changed has columns of User and Pet with other types, which takes a new table.
-type changed struct {
-	ID     uint
-	Age    float64
-	UserID int64 `gorm:"type:bigint"`
-}
-
-// Ensure that foreign keys are on again after a migration whose context ended in
-// the middle of it.
-func TestMigrator_cancelled(t *testing.T) {
-	db := migrated(t, quiet())
-	resize(t, db, 1)
-	ctx, cancel := context.WithCancel(t.Context())
-	require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("cancel", func(tx *gorm.DB) {
-		if len(tx.Statement.SQL.String()) > 6 && tx.Statement.SQL.String()[:6] == "CREATE" {
-			cancel()
-		}
-	}))
-	require.ErrorIs(t, db.WithContext(ctx).Table("users").Migrator().AlterColumn(&changed{}, "Age"), context.Canceled)
-	var on bool
-	require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
-	require.True(t, on)
-}
-
-// Ensure that a connection on which foreign keys cannot be switched on again is not
-// used any more.
-func TestMigrator_discarded(t *testing.T) {
-	db := migrated(t, quiet())
-	resize(t, db, 1)
-	require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("fail", func(tx *gorm.DB) {
-		if tx.Statement.SQL.String() == "PRAGMA foreign_keys = ON" {
-			tx.AddError(errors.New("no"))
-		}
-	}))
-	require.NoError(t, db.Table("users").Migrator().AlterColumn(&changed{}, "Age"))
-	require.Error(t, db.Create(&Pet{Chip: "c", UserID: 999}).Error, "foreign keys are enforced")
-}
-
-// Ensure that inside a transaction, where foreign keys cannot be switched off, a
-// table that others refer to is not replaced, and any other is.
-func TestMigrator_inTransaction(t *testing.T) {
-	db := migrated(t, quiet())
-	require.NoError(t, db.Create(&User{Name: "alice", Pets: []Pet{{Chip: "a"}}}).Error)
-	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-		require.ErrorContains(t, tx.Table("users").Migrator().AlterColumn(&changed{}, "Age"), "rows of pets refer to it")
-		return tx.Table("pets").Migrator().AlterColumn(&changed{}, "UserID")
-	}))
-	var user User
-	require.NoError(t, db.Preload("Pets").Take(&user).Error)
-	require.Len(t, user.Pets, 1)
 }

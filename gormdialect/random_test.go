@@ -21,12 +21,12 @@ import (
 )
 
 var (
-	long = flag.Duration("long", 3*time.Second, "how long TestRandom goes on")
-	seed = flag.Uint64("seed", 0, "the only seed that TestRandom tries; 0: many")
+	long = flag.Duration("long", 3*time.Second, "how long TestRandom runs")
+	seed = flag.Uint64("seed", 0, "the only seed that TestRandom tries; 0 means many")
 )
 
-// Ensure that what TestRandom has found stays mended. (A seed would not do: it means
-// something else when the generator changes.)
+// Ensure that the mistakes which TestRandom has found stay fixed. They are written out,
+// because a seed means something else when the generator changes.
 func TestRandom_found(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -104,8 +104,8 @@ func TestRandom_found(t *testing.T) {
 	}
 }
 
-// Ensure that a random migration of a random schema changes what it is to change
-// and nothing else, or is an error and changes nothing.
+// Ensure that a random migration of a random schema makes its change and no other, or
+// is an error and changes nothing.
 func TestRandom(t *testing.T) {
 	counts := map[string]int{}
 	run := func(seed uint64) {
@@ -127,9 +127,9 @@ func TestRandom(t *testing.T) {
 	require.Greater(t, counts["done"], counts["refused"]/2, "most migrations are refused: %v", counts)
 }
 
-// refusals are errors that an operation may end with: something was in its way that
-// it must not remove, or the new rule does not hold for the rows. An error of the
-// guard is none of them, but for an integer that a real cannot hold.
+// refusals are the errors that an operation may return, as regular expressions. Either
+// something is in its way that it must not remove, or the rows violate a new rule. An
+// error of the guard is never one, except for an integer that a real cannot hold.
 var refusals = map[string][]string{
 	"": {
 		"(UNIQUE|NOT NULL|CHECK|FOREIGN KEY) constraint failed", "datatype mismatch", "cannot store", "rows of .* refer to it",
@@ -141,22 +141,22 @@ var refusals = map[string][]string{
 	},
 	"AutoMigrate":    {"cannot have a default", "unknown datatype"},
 	"AddColumn":      {"unknown datatype"},
-	"DropColumn":     {"drop that first", "there are no other columns", "would not work any more", "PRIMARY KEY missing"},
+	"DropColumn":     {"drop that first", "there are no other columns", "would no longer work", "PRIMARY KEY missing"},
 	"DropConstraint": {"has no constraint", "PRIMARY KEY missing"},
-	// By SQLite alone.
+	// SQLite does this one alone.
 	"RenameColumn": {"error in (view|trigger|index|table)", "cannot rename from rowid alias"},
 }
 
 // mayRefuse reports whether an error is one of the refusals of an operation.
 func mayRefuse(op operation, err error) bool {
-	// Why ALTER TABLE alone could not do it does not count.
-	text, _, _ := strings.Cut(err.Error(), " (and by ALTER TABLE: ")
+	// The error of ALTER TABLE, which was tried first, does not count.
+	text, _, _ := strings.Cut(err.Error(), " (ALTER TABLE was tried first: ")
 	patterns := slices.Concat(refusals[""], refusals[strings.Fields(op.name)[0]])
 	switch {
 	case op.to == "real":
-		patterns = append(patterns, "(a row|column .*) would not be as before") // also a part of the key
+		patterns = append(patterns, "(a row|column .*) would not be as before") // a row if the column is in the key
 	case strings.HasPrefix(op.to, "int"):
-		patterns = append(patterns, "a row would not be as before") // NULL in what becomes the rowid
+		patterns = append(patterns, "a row would not be as before") // NULL in a column that becomes the rowid
 	}
 	return slices.ContainsFunc(patterns, func(p string) bool { return regexp.MustCompile("(?s)" + p).MatchString(text) })
 }
@@ -241,8 +241,7 @@ func randomMigrations(t *testing.T, seed uint64, counts map[string]int) {
 	}
 }
 
-// compare makes sure that an operation has changed what it is to change and nothing
-// else.
+// compare requires that an operation has made its change and no other.
 func compare(t *testing.T, table *randomTable, before, after *dump, op operation, context, beforeSQL, afterSQL string) {
 	t.Helper()
 	context += "\nnow " + afterSQL
@@ -254,7 +253,7 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 	}
 	require.Len(t, after.rows, len(before.rows), context)
 
-	// Rows: rowids, and each column that stays.
+	// Rows: the rowids, and each column that remains.
 	require.Equal(t, len(before.rows[table.name]), len(after.rows[table.name]), "%s: rows", context)
 	wantColumns := slices.DeleteFunc(slices.Clone(before.cols[table.name]), func(c string) bool { return c == op.dropped && op.dropped != "" })
 	if n := slices.Index(wantColumns, op.renamed[0]); n > 0 {
@@ -265,8 +264,8 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 	}
 	require.Equal(t, wantColumns, after.cols[table.name], context)
 	want, got := make([][]string, len(before.rows[table.name])), make([][]string, len(before.rows[table.name]))
-	// A key that becomes an INTEGER is the rowid; GORM makes that of type:int, too.
-	// Rows whose rowid has no name are in the order of their texts.
+	// A key that becomes an INTEGER is the rowid. GORM turns type:int into integer. Rows
+	// whose rowid has no name are sorted by their text.
 	unnamed := slices.Contains(before.column(table.name, "<rowid>"), "-") || slices.Contains(after.column(table.name, "<rowid>"), "-")
 	reordered := unnamed || op.altered != "" && strings.HasPrefix(op.to, "int")
 	for _, c := range before.cols[table.name] {
@@ -306,7 +305,7 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 		}
 	}
 
-	// What is in the text of the table.
+	// The text of CREATE TABLE.
 	for _, k := range table.keeps {
 		touched := op.dropped != "" && slices.Contains(k.columns, op.dropped) || op.renamed[0] != "" && slices.Contains(k.columns, op.renamed[0]) ||
 			op.without != "" && k.name == op.without
@@ -321,7 +320,7 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 		require.NotEqual(t, beforeSQL, afterSQL, context)
 	}
 
-	// What the PRAGMAs tell of it.
+	// The answers of the PRAGMAs.
 	if op.renamed[0] == "" {
 		for _, f := range before.facts[table.name] {
 			kind := strings.SplitN(f, " | ", 2)[0]
@@ -330,7 +329,7 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 				continue
 			}
 			if op.dropped != "" && (kind == "column" || strings.Contains(f, " | c | ")) {
-				continue // its place in the key may have changed; a CREATE INDEX is compared above
+				continue // its position in the key may change; indexes are compared above
 			}
 			require.Contains(t, after.facts[table.name], f, context)
 		}
@@ -341,9 +340,9 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 		if strings.HasPrefix(o, "works true") {
 			require.Contains(t, after.other, o, context)
 		} else if strings.HasPrefix(o, "works") {
-			continue // it may be mended
+			continue // the operation may repair it
 		} else if strings.HasPrefix(o, "sequence") {
-			// The key may be what goes.
+			// The sequence goes with the key.
 			if op.without == "" && (table.column(op.dropped) == nil || !table.column(op.dropped).key) {
 				require.Contains(t, after.other, o, context)
 			}
@@ -353,12 +352,12 @@ func compare(t *testing.T, table *randomTable, before, after *dump, op operation
 	}
 }
 
-// unquoted is a text without the marks of which names can have two.
+// unquoted returns a text without the quotes that names may double.
 func unquoted(s string) string {
 	return strings.NewReplacer(`""`, `"`, "``", "`", "[", "", "]", "").Replace(s)
 }
 
-// convert is what SQLite makes of values in a column of a type.
+// convert returns values as SQLite converts them for a column of a type.
 func convert(t *testing.T, values []string, to string, strict bool) (out []string) {
 	t.Helper()
 	pool, err := sql.Open("sqlite3", ":memory:")

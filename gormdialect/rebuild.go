@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// rebuild makes a table anew, as https://sqlite.org/lang_altertable.html#otheralter
-// says: a new table, the rows, the old table dropped, the new one renamed, and all
-// that went with the old one made again.
+// rebuild replaces a table as https://sqlite.org/lang_altertable.html#otheralter
+// describes. It creates a new table, copies the rows, drops the old table and renames
+// the new one. It then creates the indexes and triggers of the old table again.
 func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) error {
 	if err := s.mayDrop(t.relation, "rebuilt", nil); err != nil {
 		return err
@@ -22,8 +22,8 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	if err != nil {
 		return err
 	}
-	// A CHECK may name its table. A rename would not change it there, so such a table is
-	// copied once more instead.
+	// A CHECK may qualify a column with the table's name. A rename would not change
+	// the name there, so such a table is copied twice.
 	interim := wanted
 	edits := wanted.qualifiers(t.name, scratch.name)
 	if len(edits) > 0 {
@@ -97,8 +97,8 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	return nil
 }
 
-// readMade reads a table that was made by a definition. In a dry run, which has made
-// none, it is what the definition says.
+// readMade reads a table that was just created, and checks it against its definition.
+// A dry run has created none; it gets a table made up from the definition.
 func (s *session) readMade(r relation, wanted *definition) (*table, error) {
 	if s.db.DryRun {
 		made := &table{relation: r, def: wanted}
@@ -113,12 +113,12 @@ func (s *session) readMade(r relation, wanted *definition) (*table, error) {
 	}
 	made, err := readTable(s.db, r)
 	if err == nil && !made.def.same(wanted) {
-		err = fmt.Errorf("gormdialect: table %s: SQLite made %s of %s", r, made.def.sql, wanted.sql)
+		err = fmt.Errorf("gormdialect: table %s: SQLite turned %s into %s", r, wanted.sql, made.def.sql)
 	}
 	return made, err
 }
 
-// scratchName is a name that nothing in the schema or in temp has.
+// scratchName returns a table name that no object of the schema or of temp has.
 func scratchName(name string, objects []object) string {
 	for scratch := name + "__new"; ; scratch += "_" {
 		if !slices.ContainsFunc(objects, func(o object) bool { return fold(o.name) == fold(scratch) }) {
@@ -127,9 +127,9 @@ func scratchName(name string, objects []object) string {
 	}
 }
 
-// mayDrop is an error if a table cannot be dropped without an effect on the rows of
-// others, but for those that are dropped with it. Only while foreign keys are
-// enforced there is any.
+// mayDrop returns an error if dropping a table would act on rows of other tables.
+// Tables that are dropped with it do not count. Without enforced foreign keys,
+// dropping a table never acts on other rows.
 func (s *session) mayDrop(r relation, what string, with []relation) error {
 	if !s.enforced {
 		return nil
@@ -152,24 +152,24 @@ func (s *session) mayDrop(r relation, what string, with []relation) error {
 			return err
 		}
 		if len(found) > 0 {
-			return fmt.Errorf("gormdialect: table %s cannot be %s inside a transaction with foreign keys on: rows of %s refer to it, and dropping it would act on them; "+
+			return fmt.Errorf("gormdialect: table %s cannot be %s inside a transaction with foreign keys on: rows of %s refer to it, and dropping it would change them; "+
 				"migrate outside of the transaction, or with PRAGMA foreign_keys = OFF before it begins", r, what, child)
 		}
 	}
 	return nil
 }
 
-// copySequence gives one AUTOINCREMENT table the last key of another.
+// copySequence copies the sequence of one AUTOINCREMENT table to another.
 func (s *session) copySequence(schema, from, to string) error {
 	sequence := quote(schema) + ".sqlite_sequence"
 	return s.exec("DELETE FROM "+sequence+" WHERE name = "+stringLiteral(to),
 		"INSERT INTO "+sequence+" (name, seq) SELECT "+stringLiteral(to)+", seq FROM "+sequence+" WHERE name = "+stringLiteral(from))
 }
 
-// takeName gives the new table the name of the old one, which is gone.
+// takeName renames the new table to the name of the old one, which is dropped.
 func (s *session) takeName(t, made *table) error {
-	// While this is on, SQLite renames the table and does not look at the triggers
-	// and views that name it: they mean the new table as they meant the old one.
+	// With legacy_alter_table on, a rename leaves triggers and views alone. They name
+	// the old table, and so mean the new one after the rename.
 	legacy, err := setting(s.db, "legacy_alter_table")
 	if err != nil {
 		return err
@@ -192,9 +192,9 @@ func (s *session) takeName(t, made *table) error {
 	return nil
 }
 
-// copyAgain does without a rename. In the caller's transaction, which may be over at
-// any time, the setting that a rename needs could not be undone then and would stay
-// with the connection.
+// copyAgain replaces the rename by a second copy. A rename needs legacy_alter_table
+// on. The caller's transaction may end at any time, and nothing could then switch the
+// setting off again on its connection.
 func (s *session) copyAgain(t, made *table, wanted *definition, keepSequence, guard bool) error {
 	list, err := copyList(made, wanted)
 	if err != nil {
@@ -220,7 +220,7 @@ func (s *session) copyAgain(t, made *table, wanted *definition, keepSequence, gu
 	return s.exec("DROP TABLE " + made.sql())
 }
 
-// restore makes the indexes and triggers again that went with the old table.
+// restore creates the indexes and triggers of the old table again.
 func (s *session) restore(t *table, c *change, before []object) error {
 	after, err := objectsOf(s.db, t.schema)
 	if err != nil {
@@ -240,7 +240,7 @@ func (s *session) restore(t *table, c *change, before []object) error {
 			err = s.exec(statement)
 		}
 		if err != nil {
-			return fmt.Errorf("gormdialect: table %s is not rebuilt: its %s cannot be made again: %w", t, o, err)
+			return fmt.Errorf("gormdialect: table %s is not rebuilt: its %s cannot be created again: %w", t, o, err)
 		}
 	}
 	return nil

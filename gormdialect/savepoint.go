@@ -2,14 +2,13 @@ package gormdialect
 
 import "gorm.io/gorm"
 
-// SavePoint marks a point in the transaction tx, to which [Dialector.RollbackTo] goes
-// back. GORM calls it for nested transactions and for DB.SavePoint, and reports
-// its error.
+// SavePoint begins a savepoint of the transaction tx. GORM calls it for nested
+// transactions and for DB.SavePoint, and reports its error.
 func (*Dialector) SavePoint(tx *gorm.DB, name string) error {
 	return control(tx, "SAVEPOINT "+quote(name))
 }
 
-// RollbackTo undoes what tx has done since the point was marked. The point stays.
+// RollbackTo rolls tx back to a savepoint. The savepoint stays.
 func (*Dialector) RollbackTo(tx *gorm.DB, name string) error {
 	return control(tx, "ROLLBACK TO SAVEPOINT "+quote(name))
 }

@@ -12,24 +12,23 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-// A session is one connection on which a migration runs, as a transaction of its
-// own or as a part of the caller's. A migration that fails leaves nothing.
+// A session is a migration on one connection: a transaction of its own, or a savepoint
+// of the caller's. A migration that fails is rolled back.
 type session struct {
 	db *gorm.DB
 
-	// joined is true in the caller's transaction. The migration is a savepoint of
-	// it.
+	// joined is true if the migration is a savepoint of the caller's transaction.
 	joined bool
 
-	// enforced is true if foreign keys are enforced and stay so: the setting cannot
-	// be changed inside a transaction.
+	// enforced is true if foreign keys are enforced. Only a joined session can have
+	// that, because the setting cannot be changed inside a transaction.
 	enforced bool
 
-	// legacyAlter is true while PRAGMA legacy_alter_table is switched on.
+	// legacyAlter is true while this session has PRAGMA legacy_alter_table on.
 	legacyAlter bool
 }
 
-// atomically calls fn with a session, and undoes what fn did if it fails.
+// atomically calls fn with a session. If fn fails, its changes are rolled back.
 func (m Migrator) atomically(fn func(*session) error) error {
 	db := plain(m.DB)
 	if db.DryRun {
@@ -43,7 +42,7 @@ func (m Migrator) atomically(fn func(*session) error) error {
 	}
 	pool, err := db.DB()
 	if err != nil {
-		// A pool of the caller's own, which cannot be asked for a connection.
+		// The pool is not an sql.DB and cannot hand out a connection.
 		return db.Transaction(func(tx *gorm.DB) error { return inSavepoint(plain(tx), fn) })
 	}
 	conn, err := pool.Conn(db.Statement.Context)
@@ -54,9 +53,9 @@ func (m Migrator) atomically(fn func(*session) error) error {
 	return onConnection(db, conn, fn)
 }
 
-// dryRun calls fn with a session that prints what it would execute, together with the
-// statements around it: without them, dropping a table would act on the rows that
-// refer to it.
+// dryRun calls fn with a session that prints its statements. It also prints BEGIN,
+// COMMIT and the switch of foreign keys: without that, DROP TABLE in the script would
+// act on the rows that refer to the table.
 func dryRun(db *gorm.DB, fn func(*session) error) error {
 	enforced, err := setting(db, "foreign_keys")
 	if err != nil {
@@ -79,8 +78,8 @@ func dryRun(db *gorm.DB, fn func(*session) error) error {
 	return s.exec(end...)
 }
 
-// plain returns a handle without conditions, and without GORM's cache of prepared
-// statements: the migrator's statements run once.
+// plain returns a handle without conditions and without GORM's cache of prepared
+// statements, because the migrator's statements run once.
 func plain(db *gorm.DB) *gorm.DB {
 	pool := db.Statement.ConnPool
 	switch prepared := pool.(type) {
@@ -92,18 +91,19 @@ func plain(db *gorm.DB) *gorm.DB {
 	return on(db, pool)
 }
 
-// on returns a handle on another connection or pool.
+// on returns a handle of db that uses pool.
 func on(db *gorm.DB, pool gorm.ConnPool) *gorm.DB {
-	// A context makes GORM copy the statement, which is changed then.
+	// Session copies the statement only if it is given a context.
 	db = db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context})
 	db.Statement.ConnPool = pool
 	return db
 }
 
-// A pinned is a connection whose transaction is begun and ended by SQL. A *sql.Tx
-// would not do: when its context ends, it is rolled back by another goroutine, and a
-// setting changed meanwhile would fall into the transaction, where it has no effect.
-// It is a gorm.TxCommitter, which GORM's plugins send nowhere else.
+// A pinned is a connection whose transaction is begun and ended by SQL. A *sql.Tx will
+// not do: when its context ends, another goroutine rolls it back. PRAGMA foreign_keys
+// = ON might run before that rollback, and inside a transaction it has no effect.
+//
+// A pinned is a gorm.TxCommitter, so that GORM's plugins leave it alone.
 type pinned struct{ *sql.Conn }
 
 func (p pinned) Commit() error {
@@ -116,9 +116,9 @@ func (p pinned) Rollback() error {
 	return err
 }
 
-// onConnection runs fn on a connection that nobody else uses, in a transaction of
-// its own, with foreign keys off: dropping a table must not act on the rows that
-// refer to it. The settings are as before when it returns.
+// onConnection runs fn on conn in a transaction of its own. Foreign keys are off, so
+// that dropping a table does not act on the rows that refer to it. onConnection
+// restores the settings before it returns, or discards the connection.
 func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	ctx, pool := db.Statement.Context, pinned{conn}
 	db = on(db, pool)
@@ -128,8 +128,8 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	}
 	s := &session{db: db}
 	defer func() {
-		// Also when the context is over. A connection on which it fails must not go
-		// back to the pool.
+		// The settings are restored even if the context has ended. A connection on
+		// which that fails must not return to the pool.
 		back := db.Session(&gorm.Session{NewDB: true, Context: context.WithoutCancel(ctx)})
 		var errs []error
 		if enforced {
@@ -152,7 +152,7 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 		if s.enforced, err = setting(db, "foreign_keys"); err != nil {
 			return err
 		}
-		if s.enforced { // in a transaction that began as text: BEGIN
+		if s.enforced { // the caller has executed BEGIN on this connection
 			enforced = false
 			return inSavepoint(db, fn)
 		}
@@ -166,7 +166,7 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	done := false
 	defer func() {
 		if !done {
-			pool.Rollback() // SQLite may have done so already
+			pool.Rollback() // an error means that SQLite has rolled back already
 		}
 	}()
 	if err := fn(s); err != nil {
@@ -182,7 +182,7 @@ func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	return nil
 }
 
-// inSavepoint runs fn in a savepoint of the transaction that db is.
+// inSavepoint runs fn in a savepoint of db, which is a transaction.
 func inSavepoint(db *gorm.DB, fn func(*session) error) (err error) {
 	enforced, err := setting(db, "foreign_keys")
 	if err != nil {
@@ -193,10 +193,10 @@ func inSavepoint(db *gorm.DB, fn func(*session) error) (err error) {
 }
 
 // errNotUndone is wrapped by the error of a savepoint that could not be rolled back.
-// Nothing may be executed after it: SQLite may have ended the transaction.
+// No statement may follow, because SQLite may have ended the transaction.
 var errNotUndone = errors.New("cannot undo the failed migration; roll back the transaction")
 
-// savepoint undoes what fn did if it returns an error or panics.
+// savepoint calls fn in a savepoint, and rolls back to it if fn fails or panics.
 func (s *session) savepoint(name string, fn func() error) (err error) {
 	if err := s.exec("SAVEPOINT " + name); err != nil {
 		return err
@@ -211,7 +211,7 @@ func (s *session) savepoint(name string, fn func() error) (err error) {
 		if undo == nil {
 			undo = control(back, "RELEASE "+name)
 		}
-		// A transaction that is over is undone, and whatever follows fails.
+		// A transaction that has ended is rolled back, and its statements fail.
 		if undo != nil && !errors.Is(undo, sql.ErrTxDone) {
 			err = errors.Join(err, fmt.Errorf("gormdialect: %w: %w", errNotUndone, undo))
 		}
@@ -226,7 +226,7 @@ func (s *session) savepoint(name string, fn func() error) (err error) {
 	return nil
 }
 
-// exec executes statements.
+// exec executes statements in order, up to the first error.
 func (s *session) exec(statements ...string) error {
 	for _, statement := range statements {
 		if err := s.db.Exec(statement).Error; err != nil {
@@ -236,22 +236,26 @@ func (s *session) exec(statements ...string) error {
 	return nil
 }
 
-// setting reads a PRAGMA that is on or off.
+// setting returns the value of a boolean PRAGMA.
 func setting(db *gorm.DB, name string) (on bool, err error) {
 	err = query(db, "PRAGMA "+name, func(rows *sql.Rows) error { return rows.Scan(&on) })
 	return on, err
 }
 
-// query calls scan for each row of a statement that has no parameters. It also
-// reads when db is a dry run.
-func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
-	reader := db.Session(&gorm.Session{NewDB: true})
-	if reader.DryRun {
-		// What a dry run prints is what it does not execute.
-		reader.DryRun, reader.Logger = false, logger.Discard
+// reader returns a handle that executes queries, also in a dry run.
+func reader(db *gorm.DB) *gorm.DB {
+	handle := db.Session(&gorm.Session{NewDB: true})
+	if handle.DryRun {
+		// A dry run prints only the statements that it does not execute.
+		handle.DryRun, handle.Logger = false, logger.Discard
 	}
-	// GORM leaves a statement without values as it is, whatever names are in it.
-	rows, err := reader.Raw(statement).Rows()
+	return handle
+}
+
+// query calls scan for each row of a statement without parameters.
+func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
+	// GORM does not look for placeholders in a statement without values.
+	rows, err := reader(db).Raw(statement).Rows()
 	if err != nil {
 		return err
 	}
@@ -264,7 +268,7 @@ func query(db *gorm.DB, statement string, scan func(*sql.Rows) error) error {
 	return rows.Err()
 }
 
-// queryStrings reads the rows of a statement with one column, which has no NULL.
+// queryStrings returns the only column of a query's rows. The column has no NULL.
 func queryStrings(db *gorm.DB, statement string) (values []string, err error) {
 	err = query(db, statement, func(rows *sql.Rows) error {
 		var value string

@@ -19,48 +19,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 )
 
-// ways are the ways in which a program may come to call the migrator.
-var ways = []struct {
-	name string
-	tx   bool // inside a transaction
-	run  func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error
-}{
-	{"pool", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return fn(db) }},
-	{"Connection", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return db.Connection(fn) }},
-	{"session", false, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
-		return fn(db.Session(&gorm.Session{PrepareStmt: true, Context: context.Background()}))
-	}},
-	{"Transaction", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error { return db.Transaction(fn) }},
-	{"nested", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
-		return db.Transaction(func(tx *gorm.DB) error { return tx.Transaction(fn) })
-	}},
-	{"prepared transaction", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
-		return db.Session(&gorm.Session{PrepareStmt: true}).Transaction(fn)
-	}},
-	{"no nesting", true, func(_ *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
-		return db.Session(&gorm.Session{DisableNestedTransaction: true}).Transaction(fn)
-	}},
-	{"error not returned", true, func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) (err error) {
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-			err = fn(tx)
-			return nil
-		}))
-		return err
-	}},
-	{"BEGIN", true, func(t *testing.T, db *gorm.DB, fn func(db *gorm.DB) error) error {
-		return db.Connection(func(db *gorm.DB) error {
-			db = db.Session(&gorm.Session{NewDB: true})
-			require.NoError(t, db.Exec("BEGIN").Error)
-			err := fn(db)
-			require.NoError(t, db.Exec("COMMIT").Error, "the transaction is still open, whatever the migration did")
-			return err
-		})
-	}},
-}
-
-// Ensure that rows which refer to a table survive its rebuild by any ON DELETE, or
-// that the rebuild is refused before any change, in whatever way the migrator is
-// called.
+// Ensure that rows which refer to a table survive its rebuild with any ON DELETE, or
+// that the rebuild is refused before any change.
 func TestSession_referred(t *testing.T) {
 	type owner struct {
 		ID   uint
@@ -73,14 +33,12 @@ func TestSession_referred(t *testing.T) {
 					t.Run(fmt.Sprintf("%s/%s/enforced=%t/conns=%d", action, way.name, on, conns), func(t *testing.T) {
 						db := open(t, gormdialect.Open(fmt.Sprintf("%s?_foreign_keys=%t", file(t), on)), quiet())
 						resize(t, db, conns)
-						for _, statement := range []string{
+						setup(t, db,
 							"CREATE TABLE owners (id integer PRIMARY KEY AUTOINCREMENT, name text, boss integer REFERENCES owners)",
-							"CREATE TABLE things (chip text PRIMARY KEY, owner_id integer DEFAULT 1 REFERENCES owners ON DELETE " + action + ")",
-							"CREATE TABLE empty (owner_id integer NOT NULL REFERENCES owners ON DELETE " + action + ")",
+							"CREATE TABLE things (chip text PRIMARY KEY, owner_id integer DEFAULT 1 REFERENCES owners ON DELETE "+action+")",
+							"CREATE TABLE empty (owner_id integer NOT NULL REFERENCES owners ON DELETE "+action+")",
 							"INSERT INTO owners VALUES (1, 'a', NULL), (2, 'b', NULL)", "INSERT INTO things VALUES ('x', 2), ('y', 2), ('z', NULL)",
-						} {
-							require.NoError(t, db.Exec(statement).Error)
-						}
+						)
 						before := take(t, db)
 						err := way.run(t, db, func(db *gorm.DB) error { return db.Table("owners").Migrator().AlterColumn(&owner{}, "Name") })
 						after := take(t, db)
@@ -102,8 +60,8 @@ func TestSession_referred(t *testing.T) {
 	}
 }
 
-// Ensure that rows of a table that refer to other rows of it survive, or that the
-// rebuild is refused.
+// Ensure that rows which refer to rows of the same table survive its rebuild, or that
+// the rebuild is refused.
 func TestSession_selfReferred(t *testing.T) {
 	type node struct {
 		ID   uint
@@ -126,8 +84,8 @@ func TestSession_selfReferred(t *testing.T) {
 	}
 }
 
-// Ensure that a pool which is no sql.DB, and a connection and a transaction of the
-// caller's own, are migrated as well.
+// Ensure that a migration runs on every kind of Config.Conn: a pool that is no sql.DB,
+// a connection, a transaction.
 func TestSession_pools(t *testing.T) {
 	type owner struct {
 		ID   uint
@@ -177,7 +135,7 @@ func TestSession_pools(t *testing.T) {
 	}
 }
 
-// wrapped is a pool that only does what GORM asks of one.
+// wrapped is a pool with only the methods that GORM needs.
 type wrapped struct{ pool *sql.DB }
 
 func (w wrapped) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -200,9 +158,8 @@ func (w wrapped) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPoo
 	return w.pool.BeginTx(ctx, opts)
 }
 
-// Ensure that a migration which fails at any of its statements changes nothing: not
-// the database, not the settings of the connection, not what the caller's
-// transaction did before.
+// Ensure that a migration which fails at any statement changes nothing: neither the
+// database, nor the connection's settings, nor earlier work of the caller's transaction.
 func TestSession_everyStatementFails(t *testing.T) {
 	type owner struct {
 		ID   uint
@@ -210,7 +167,7 @@ func TestSession_everyStatementFails(t *testing.T) {
 	}
 	for _, migration := range []struct {
 		name string
-		// tolerant: a statement that fails may have another way to do the same.
+		// tolerant is true if the migration has another way when a statement fails.
 		tolerant bool
 		run      func(db *gorm.DB) error
 	}{
@@ -235,9 +192,7 @@ func TestSession_everyStatementFails(t *testing.T) {
 					"CREATE TRIGGER tr AFTER INSERT ON owners BEGIN SELECT 1; END", "CREATE VIEW v AS SELECT * FROM owners", "CREATE VIEW broken AS SELECT 1 FROM nowhere",
 				}
 				reset := func() {
-					for _, statement := range statements {
-						require.NoError(t, db.Exec(statement).Error)
-					}
+					setup(t, db, statements...)
 				}
 				reset()
 				before := take(t, db)
@@ -262,11 +217,7 @@ func TestSession_everyStatementFails(t *testing.T) {
 					reached := n
 					fail = 0
 					after := take(t, db)
-					var on, legacy bool
-					require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
-					require.NoError(t, db.Raw("PRAGMA legacy_alter_table").Scan(&legacy).Error)
-					require.True(t, on, "after statement %d", point)
-					require.False(t, legacy, "after statement %d", point)
+					requireSettings(t, db, true, "after statement %d", point)
 					if err == nil {
 						// The last question is whether foreign keys are on again.
 						require.True(t, migration.tolerant || reached < point || failed == "PRAGMA foreign_keys", "statement %d: %s", point, failed)
@@ -289,31 +240,28 @@ func TestSession_everyStatementFails(t *testing.T) {
 	}
 }
 
-// Ensure that the statements of a migration do not stay in GORM's cache of prepared
-// statements.
+// Ensure that a migration leaves no statement in GORM's cache of prepared statements.
 func TestSession_prepared(t *testing.T) {
 	config := quiet()
 	config.PrepareStmt = true
 	db := open(t, gormdialect.Open(file(t)), config)
-	for _, statement := range owners {
-		require.NoError(t, db.Exec(statement).Error)
-	}
+	setup(t, db, owners...)
 	cache := db.ConnPool.(*gorm.PreparedStmtDB).Stmts
 	before := len(cache.Keys())
 	require.NotZero(t, before)
-	for _, run := range []func(fn func(db *gorm.DB) error) error{func(fn func(db *gorm.DB) error) error { return fn(db) }, func(fn func(db *gorm.DB) error) error { return db.Transaction(fn) }} {
-		require.NoError(t, run(func(db *gorm.DB) error {
+	for _, run := range outsideAndInside {
+		require.NoError(t, run(db, func(db *gorm.DB) error {
 			return db.Table("things").Migrator().AlterColumn(model("column:owner_id;type:bigint"), "owner_id")
 		}))
-		require.NoError(t, run(func(db *gorm.DB) error {
+		require.NoError(t, run(db, func(db *gorm.DB) error {
 			return db.Table("things").Migrator().AlterColumn(model("column:owner_id;type:int"), "owner_id")
 		}))
 	}
 	require.Len(t, cache.Keys(), before)
 }
 
-// Ensure that a migration whose context ends behind any of its statements changes
-// nothing or is done, and leaves the connection as it was.
+// Ensure that a migration whose context ends after any statement is complete or changes
+// nothing, and restores the connection's settings.
 func TestSession_cancelledAnywhere(t *testing.T) {
 	for _, way := range ways {
 		if way.name == "BEGIN" || way.name == "error not returned" {
@@ -322,9 +270,7 @@ func TestSession_cancelledAnywhere(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
 			resize(t, db, 1)
-			for _, statement := range []string{owners[0], "INSERT INTO owners (name) VALUES ('a'), ('b')", "CREATE INDEX i ON owners (name)", "CREATE VIEW v AS SELECT * FROM owners"} {
-				require.NoError(t, db.Exec(statement).Error)
-			}
+			setup(t, db, owners[0], "INSERT INTO owners (name) VALUES ('a'), ('b')", "CREATE INDEX i ON owners (name)", "CREATE VIEW v AS SELECT * FROM owners")
 			end, n := 0, 0
 			var cancel context.CancelFunc
 			hook := func(*gorm.DB) {
@@ -347,11 +293,7 @@ func TestSession_cancelledAnywhere(t *testing.T) {
 				end = 0
 				cancel()
 				after := take(t, db)
-				var on, legacy bool
-				require.NoError(t, db.Raw("PRAGMA foreign_keys").Scan(&on).Error)
-				require.NoError(t, db.Raw("PRAGMA legacy_alter_table").Scan(&legacy).Error)
-				require.True(t, on, "after statement %d", point)
-				require.False(t, legacy, "after statement %d", point)
+				requireSettings(t, db, true, "after statement %d", point)
 				require.Equal(t, before.rows, after.rows)
 				require.Equal(t, before.schema, after.schema)
 				if err != nil {
@@ -371,8 +313,7 @@ func TestSession_cancelledAnywhere(t *testing.T) {
 	}
 }
 
-// Ensure that a table which is rebuilt again and again beside others who write to it
-// loses nothing of what they write.
+// Ensure that repeated rebuilds of a table lose no write of other connections.
 func TestSession_concurrent(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
 	require.NoError(t, db.Exec("CREATE TABLE counters (id integer PRIMARY KEY, n integer, note text)").Error)
@@ -413,8 +354,8 @@ func TestSession_concurrent(t *testing.T) {
 	t.Logf("%d migrations", migrations)
 }
 
-// Ensure that another migration may commit while a table is read before the lock is
-// taken: what was read in two states is read again.
+// Ensure that another migration may commit while a table is read without the write
+// lock. The table is then read again.
 func TestSession_changedWhileRead(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	require.NoError(t, db.Exec("CREATE TABLE t (id integer PRIMARY KEY, name text)").Error)
@@ -436,13 +377,11 @@ func TestSession_changedWhileRead(t *testing.T) {
 	require.Equal(t, "a kept", row)
 }
 
-// Ensure that a plugin which chooses a pool for each statement outside of
-// transactions, like gorm.io/plugin/dbresolver, does not tear a migration apart.
+// Ensure that a migration stays on its connection with a plugin that chooses a pool for
+// each statement, like gorm.io/plugin/dbresolver.
 func TestSession_plugin(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
-	for _, statement := range owners {
-		require.NoError(t, db.Exec(statement).Error)
-	}
+	setup(t, db, owners...)
 	pool, err := db.DB()
 	require.NoError(t, err)
 	sent := 0
@@ -465,4 +404,25 @@ func TestSession_plugin(t *testing.T) {
 		require.Equal(t, before.rows, take(t, db).rows)
 	}
 	require.NotZero(t, sent)
+}
+
+// changed gives columns of User and Pet other types, which needs a rebuild.
+type changed struct {
+	ID     uint
+	Age    float64
+	UserID int64 `gorm:"type:bigint"`
+}
+
+// Ensure that a connection on which foreign keys cannot be switched on again is
+// discarded.
+func TestSession_discarded(t *testing.T) {
+	db := migrated(t, quiet())
+	resize(t, db, 1)
+	require.NoError(t, db.Callback().Raw().Before("gorm:raw").Register("fail", func(tx *gorm.DB) {
+		if tx.Statement.SQL.String() == "PRAGMA foreign_keys = ON" {
+			tx.AddError(errors.New("no"))
+		}
+	}))
+	require.NoError(t, db.Table("users").Migrator().AlterColumn(&changed{}, "Age"))
+	require.Error(t, db.Create(&Pet{Chip: "c", UserID: 999}).Error, "foreign keys are enforced")
 }

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// A statistic is a row of what ANALYZE has found out.
+// A statistic is a row of sqlite_stat1 or sqlite_stat4, which ANALYZE writes.
 type statistic struct {
 	catalog string         // sqlite_stat1 or sqlite_stat4
-	index   sql.NullString // NULL in what is about the table alone
-	row     string         // the values that follow the table's name and the index
+	index   sql.NullString // NULL in a row about the table itself
+	row     string         // the values after the table and the index, as SQL
 }
 
-// statistics reads what ANALYZE has found out about a table. It goes with the
-// table.
+// statistics reads the statistics of a table. DROP TABLE deletes them.
 func (s *session) statistics(t *table) (found []statistic, err error) {
 	for _, name := range []string{"sqlite_stat1", "sqlite_stat4"} {
 		r, err := find(s.db, []tableName{{t.schema, name}})
@@ -29,7 +28,7 @@ func (s *session) statistics(t *table) (found []statistic, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(columns) < 3 { // tbl, idx and others
+		if len(columns) < 3 { // not tbl, idx and more
 			continue
 		}
 		var values []string
@@ -51,8 +50,8 @@ func (s *session) statistics(t *table) (found []statistic, err error) {
 	return found, nil
 }
 
-// restoreStatistics writes back what statistics has read, but for indexes that are
-// gone. The index of a constraint may have another number in its name than before.
+// restoreStatistics writes the statistics of a rebuilt table, except those of dropped
+// indexes. The name of a constraint's index may have another number than before.
 func (s *session) restoreStatistics(t *table, statistics []statistic) error {
 	if len(statistics) == 0 {
 		return nil
@@ -87,5 +86,5 @@ func (s *session) restoreStatistics(t *table, statistics []statistic) error {
 			return err
 		}
 	}
-	return s.exec("ANALYZE " + quote(t.schema) + ".sqlite_master") // reads them
+	return s.exec("ANALYZE " + quote(t.schema) + ".sqlite_master") // loads the statistics
 }

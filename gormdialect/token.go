@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// A token is a piece of SQL that means something: no space and no comment.
+// A token is a token of SQL. Spaces and comments are not tokens.
 type token struct {
 	kind       tokenKind
-	start, end int    // where it is in the SQL
-	text       string // as it is written there
+	start, end int    // byte offsets in the SQL
+	text       string // the SQL between them
 }
 
 type tokenKind uint8
@@ -17,13 +17,13 @@ type tokenKind uint8
 const (
 	word    tokenKind = iota // an identifier or a keyword without quotes
 	quoted                   // an identifier in "", `` or []
-	text                     // a string in '', which SQLite takes for a name in some places
+	text                     // a string in ''; SQLite accepts it as a name in some places
 	literal                  // a number or a blob
-	mark                     // one character of anything else
+	mark                     // any other character
 )
 
-// tokenize cuts SQL the way SQLite does: its four kinds of quotes, its two kinds of
-// comments, its idea of white space and of a letter.
+// tokenize splits SQL into tokens as SQLite does. It knows SQLite's four kinds of
+// quotes, two kinds of comments, white space and letters.
 func tokenize(sql string) ([]token, error) {
 	var tokens []token
 	for i := 0; i < len(sql); {
@@ -84,8 +84,8 @@ func tokenize(sql string) ([]token, error) {
 	return tokens, nil
 }
 
-// quoteEnd is the offset behind what is quoted from start on, or -1. A quote that
-// is doubled does not end it; a bracket cannot be doubled.
+// quoteEnd returns the offset after the quoted text that begins at start, or -1. A
+// doubled quote does not end the text. A bracket cannot be doubled.
 func quoteEnd(sql string, start int) int {
 	closing := sql[start]
 	if closing == '[' {
@@ -112,28 +112,28 @@ func isSpace(c byte) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// isWord reports whether c can be in an identifier without quotes. Every byte of a
-// character that is not ASCII can.
+// isWord reports whether c can be part of an identifier without quotes. Every byte of
+// a character outside of ASCII can.
 func isWord(c byte) bool {
 	return isDigit(c) || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_' || c == '$' || c >= 0x80
 }
 
-// isExponent reports whether number ends where the sign of an exponent may stand.
+// isExponent reports whether the sign of an exponent may follow number.
 func isExponent(number string) bool {
 	last := number[len(number)-1]
 	return (last == 'e' || last == 'E') && !strings.HasPrefix(number, "0x") && !strings.HasPrefix(number, "0X")
 }
 
-// is reports whether the token is a keyword, given in upper case.
+// is reports whether the token is a keyword.
 func (t token) is(keyword string) bool { return t.kind == word && fold(t.text) == fold(keyword) }
 
-// isMark reports whether the token is a character such as a parenthesis.
+// isMark reports whether the token is a mark, such as a parenthesis.
 func (t token) isMark(c string) bool { return t.kind == mark && t.text == c }
 
-// isName reports whether the token can be a name where SQLite expects one.
+// isName reports whether SQLite accepts the token as a name.
 func (t token) isName() bool { return t.kind == word || t.kind == quoted || t.kind == text }
 
-// name is the identifier or string without its quotes.
+// name returns an identifier or string without its quotes.
 func (t token) name() string {
 	if t.kind != quoted && t.kind != text {
 		return t.text
@@ -146,8 +146,8 @@ func (t token) name() string {
 	return strings.ReplaceAll(inner, q+q, q)
 }
 
-// same reports whether two tokens mean the same to SQLite. Quotes count: "x" can be
-// a string where x cannot.
+// same reports whether two tokens mean the same to SQLite. Quotes count, because "x"
+// can be a string and x cannot.
 func (t token) same(o token) bool {
 	if t.kind == word || t.kind == literal {
 		return t.kind == o.kind && fold(t.text) == fold(o.text)
@@ -167,8 +167,8 @@ func sameTokens(a, b []token) bool {
 	return true
 }
 
-// fold is a name as SQLite compares it: without regard to the case of ASCII
-// letters, and of no others.
+// fold returns a name in the form in which SQLite compares it: ASCII letters in lower
+// case, all others as they are.
 func fold(name string) string {
 	folded := []byte(name)
 	for i, c := range folded {
@@ -179,11 +179,11 @@ func fold(name string) string {
 	return string(folded)
 }
 
-// quote makes an identifier of any name.
+// quote returns a name as an identifier.
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// backquote makes an identifier in the quotes that GORM uses.
+// backquote returns a name as an identifier in the quotes that GORM uses.
 func backquote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
-// stringLiteral makes a string of any text.
+// stringLiteral returns a text as a string of SQL.
 func stringLiteral(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -10,7 +10,7 @@ import (
 	"gorm.io/gorm"
 )
 
-// translations are the errors of SQLite that GORM has a name for.
+// translations maps errors of SQLite to GORM's errors.
 var translations = map[sqlite3.ErrNoExtended]error{
 	sqlite3.ErrConstraintPrimaryKey: gorm.ErrDuplicatedKey,
 	sqlite3.ErrConstraintUnique:     gorm.ErrDuplicatedKey,
@@ -19,10 +19,10 @@ var translations = map[sqlite3.ErrNoExtended]error{
 	sqlite3.ErrConstraintCheck:      gorm.ErrCheckConstraintViolated,
 }
 
-// Translate returns an error that is both GORM's and err, for errors.Is and
-// errors.As: gorm.ErrDuplicatedKey, gorm.ErrForeignKeyViolated or
-// gorm.ErrCheckConstraintViolated. Other errors are returned as they are. GORM
-// calls it when gorm.Config.TranslateError is set.
+// Translate wraps an error of a constraint in GORM's error for it:
+// gorm.ErrDuplicatedKey, gorm.ErrForeignKeyViolated or
+// gorm.ErrCheckConstraintViolated. errors.Is and errors.As find both errors. Translate
+// returns other errors unchanged. GORM calls it if gorm.Config.TranslateError is set.
 func (*Dialector) Translate(err error) error {
 	var sqliteErr sqlite3.Error
 	if !errors.As(err, &sqliteErr) {

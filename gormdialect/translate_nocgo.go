@@ -2,5 +2,5 @@
 
 package gormdialect
 
-// Translate returns err: without cgo there is no SQLite whose errors it could be.
+// Translate returns err. Without cgo there is no SQLite, and so none of its errors.
 func (*Dialector) Translate(err error) error { return err }

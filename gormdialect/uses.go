@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// usesWithout is an error if something names a column that is to go. Else it returns
-// statements that use the views and triggers there are, and can be compiled. They
-// have to be so without the column: "SELECT *" names none and may yet need it.
+// usesWithout returns an error if a view, a trigger or another table names a column
+// that is to be dropped. Otherwise it returns statements that use the views and
+// triggers and that compile now. They must still compile without the column, because
+// "SELECT *" uses a column and does not name it.
 func (s *session) usesWithout(t *table, column string) (uses []string, err error) {
 	objects, err := objectsOf(s.db, t.schema)
 	if err != nil {
@@ -63,7 +64,7 @@ func (s *session) usesWithout(t *table, column string) (uses []string, err error
 	return uses, nil
 }
 
-// compile compiles a statement and does not run it.
+// compile prepares a statement and does not run it.
 func (s *session) compile(statement string) error {
 	stmt, err := s.db.Statement.ConnPool.PrepareContext(s.db.Statement.Context, statement)
 	if err != nil {
@@ -72,10 +73,10 @@ func (s *session) compile(statement string) error {
 	return stmt.Close()
 }
 
-// notNamed is an error if a trigger, a view or another table names a column. SQLite
-// is asked by a rename, which is undone: it writes the new name wherever the column
-// is meant. The name alone would not do: "x" may be a string, or turn into one when
-// the column is gone.
+// notNamed returns an error if a trigger, a view or another table names a column. It
+// renames the column in a savepoint: SQLite then writes the new name wherever the
+// column is meant. A search for the name would not do: "x" may be a string, or become
+// one when the column is dropped.
 func (s *session) notNamed(t *table, name string, objects []object) error {
 	if t.column(name).key > 0 {
 		list, err := referencesTo(s.db, t.relation)
@@ -111,8 +112,8 @@ func (s *session) notNamed(t *table, name string, objects []object) error {
 		return asked
 	}
 	if asked != errAsked || legacy {
-		// SQLite does not rename, or not everywhere. What has the name is taken to
-		// mean the column.
+		// SQLite did not rename the column everywhere. Every occurrence of its name is
+		// taken for the column.
 		gone = name
 	}
 	for _, o := range renamed {

@@ -12,29 +12,27 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// What a contact may look like.
+// Limits of a contact.
 const (
-	// MinSlug and MaxSlug bound the length of a slug, in characters, which are
-	// ASCII.
+	// MinSlug and MaxSlug are the limits of a slug's length, in ASCII characters.
 	MinSlug = 3
 	MaxSlug = 64
 
-	// RandomSlug is the length of the slugs that [Contacts.Create] makes up, out
-	// of 32 characters: 40 random bits.
+	// RandomSlug is the length of a slug that [Contacts.Create] generates. It has 40
+	// random bits, as 8 of 32 characters.
 	RandomSlug = 8
 
-	// MaxURLBytes is the longest URL of a contact.
+	// MaxURLBytes is the limit of a contact's URL.
 	MaxURLBytes = 2048
 
-	// MaxContactNameBytes is the longest name of a contact.
+	// MaxContactNameBytes is the limit of a contact's name.
 	MaxContactNameBytes = 1024
 
-	// ReservedURL is what stands in place of a URL while a slug is reserved, in
-	// Madmail too.
+	// ReservedURL is the URL of a reserved slug, as in Madmail.
 	ReservedURL = "reserved"
 )
 
-// The two forms of one DeltaChat invitation.
+// Prefixes of the two forms of a DeltaChat invitation.
 const (
 	webInvite = "https://i.delta.chat/#" // https://i.delta.chat/#FINGERPRINT&a=…
 	appInvite = "openpgp4fpr:"           // openpgp4fpr:FINGERPRINT#a=…
@@ -42,31 +40,28 @@ const (
 
 // Contact is a row of table contacts: a short name for a DeltaChat invitation.
 type Contact struct {
-	// Slug identifies the contact and is the path under which a server shows it.
-	// Case counts.
+	// Slug identifies the contact, and is its path on the server. Case counts.
 	Slug Key `gorm:"primaryKey"`
 
-	// URL is the invitation, in either of its forms, as it was given; or
-	// [ReservedURL].
+	// URL is the invitation in either form, as it was given, or [ReservedURL].
 	URL Text `gorm:"column:url;not null"`
 
 	// Name is shown with the invitation. It may be empty.
 	Name Text
 
-	// CreatedAt is when the slug was created or reserved, in UTC with milliseconds.
-	// Zero: not known.
+	// CreatedAt is the time of creation or reservation, in UTC with milliseconds. The
+	// zero time means unknown.
 	CreatedAt time.Time
 }
 
 // TableName is Madmail's name for the table.
 func (Contact) TableName() string { return "contacts" }
 
-// Reserved reports whether the slug is only reserved: there is no invitation to
-// show yet.
+// Reserved reports whether the slug is reserved and has no invitation yet.
 func (c Contact) Reserved() bool { return c.URL == ReservedURL }
 
-// WebURL returns the invitation as a link that works in a browser,
-// https://i.delta.chat/#…; "" when the slug is reserved.
+// WebURL returns the invitation as a link for browsers, https://i.delta.chat/#…, or ""
+// for a reserved slug.
 func (c Contact) WebURL() string {
 	if rest, ok := strings.CutPrefix(string(c.URL), appInvite); ok {
 		return webInvite + strings.Replace(rest, "#", "&", 1)
@@ -77,8 +72,8 @@ func (c Contact) WebURL() string {
 	return string(c.URL)
 }
 
-// AppURL returns the invitation as a link that the app opens and QR codes carry,
-// openpgp4fpr:…; "" when the slug is reserved.
+// AppURL returns the invitation as a link for the app and for QR codes, openpgp4fpr:…,
+// or "" for a reserved slug.
 func (c Contact) AppURL() string {
 	if rest, ok := strings.CutPrefix(string(c.URL), webInvite); ok {
 		return appInvite + strings.Replace(rest, "&", "#", 1)
@@ -94,19 +89,20 @@ type Contacts struct {
 	db *gorm.DB
 }
 
-// NewContacts returns the store of db's contacts. It does not touch the database;
-// the table is made by [Migrate].
+// NewContacts returns the store of db's contacts. It does not use the database.
+// [Migrate] creates the table.
 func NewContacts(db *gorm.DB) *Contacts { return &Contacts{db} }
 
 // Create adds a share link and returns it.
 //
-// slug is [MinSlug] to [MaxSlug] ASCII letters, digits, '-' and '_', beginning
-// with a letter or digit; "" lets Create make one up. A slug that exists is
-// [ErrSlugTaken], also when it is only reserved; [Contacts.Edit] fills those in.
+// slug has [MinSlug] to [MaxSlug] ASCII letters, digits, '-' and '_', and begins with a
+// letter or digit. If it is "", Create generates one. A slug that exists is
+// [ErrSlugTaken], also if it is only reserved. [Contacts.Edit] gives a reserved slug
+// its URL.
 //
 // url is a DeltaChat invitation, https://i.delta.chat/#… or openpgp4fpr:…, and is
-// stored as given. name may be empty. What is refused is an [InvalidError] for
-// slug, url or name.
+// stored as given. name may be empty. An invalid slug, url or name is an
+// [InvalidError].
 func (c *Contacts) Create(ctx context.Context, slug, url, name string) (Contact, error) {
 	if err := checkInvite(url); err != nil {
 		return Contact{}, err
@@ -114,8 +110,8 @@ func (c *Contacts) Create(ctx context.Context, slug, url, name string) (Contact,
 	return c.create(ctx, slug, url, name)
 }
 
-// Reserve keeps a slug from being taken until [Contacts.Edit] gives it a URL; "" lets
-// Reserve make one up. Slug, name and errors are as for [Contacts.Create].
+// Reserve reserves a slug until [Contacts.Edit] gives it a URL. slug, name and errors
+// are those of [Contacts.Create].
 func (c *Contacts) Reserve(ctx context.Context, slug, name string) (Contact, error) {
 	return c.create(ctx, slug, ReservedURL, name)
 }
@@ -143,7 +139,7 @@ func (c *Contacts) insert(ctx context.Context, slug, url, name string) (Contact,
 	row := Contact{Slug: Key(slug), URL: Text(url), Name: Text(name), CreatedAt: storedTime(time.Now())}
 	var inserted bool
 	err := run(ctx, c.db, func(tx *gorm.DB) (err error) {
-		row := row // Create may write to it
+		row := row // Create may change it
 		inserted, err = insertNew(tx, &row)
 		return err
 	})
@@ -156,15 +152,15 @@ func (c *Contacts) insert(ctx context.Context, slug, url, name string) (Contact,
 	return row, nil
 }
 
-// ContactEdit is what [Contacts.Edit] changes. A nil field stays as it is.
+// ContactEdit is a change by [Contacts.Edit]. A nil field stays as it is.
 type ContactEdit struct {
-	URL  *string // as for [Contacts.Create]
-	Name *string // "" removes the name
+	URL  *string // the new URL, as for [Contacts.Create]
+	Name *string // the new name; "" removes it
 }
 
-// Edit changes a contact and returns it as it is then. On a reserved slug a URL
-// turns the reservation into a share link. A slug that does not exist is
-// [ErrNotFound]; a URL or name that is refused is an [InvalidError].
+// Edit changes a contact and returns it. A URL turns a reserved slug into a share
+// link. A slug that does not exist is [ErrNotFound]. An invalid URL or name is an
+// [InvalidError].
 func (c *Contacts) Edit(ctx context.Context, slug string, edit ContactEdit) (Contact, error) {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return Contact{}, err
@@ -190,13 +186,13 @@ func (c *Contacts) Edit(ctx context.Context, slug string, edit ContactEdit) (Con
 			return Contact{}, fmt.Errorf("models: edit contact %s: %w", brief(slug), err)
 		}
 	}
-	// Whether the slug exists is read back: MySQL counts no row for an update that
-	// changes nothing.
+	// RowsAffected does not tell whether the slug exists: MySQL counts no row for an
+	// update that changes nothing.
 	return c.Lookup(ctx, slug)
 }
 
-// Lookup returns the contact with the slug, or [ErrNotFound]. A reserved slug is
-// returned too; [Contact.Reserved] tells.
+// Lookup returns the contact of a slug, or [ErrNotFound]. It also returns reserved
+// slugs, for which [Contact.Reserved] is true.
 func (c *Contacts) Lookup(ctx context.Context, slug string) (Contact, error) {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return Contact{}, err
@@ -218,10 +214,10 @@ func (c *Contacts) Lookup(ctx context.Context, slug string) (Contact, error) {
 	return row, nil
 }
 
-// List returns up to limit contacts, ordered by the bytes of their slugs,
-// beginning after the slug given; "" begins at the first. limit 0 means
-// [DefaultPage], and no more than [MaxPage] are returned. To go on, pass the last
-// slug returned; fewer rows than asked for are the last ones.
+// List returns up to limit contacts whose slugs come after the given one, sorted by
+// the bytes of their slugs. "" starts at the first. A limit of 0 means [DefaultPage],
+// and the most is [MaxPage]. For the next page, pass the last slug. A page shorter than
+// limit is the last one.
 func (c *Contacts) List(ctx context.Context, after string, limit int) ([]Contact, error) {
 	if err := checkKey("after", after); err != nil {
 		return nil, err
@@ -247,8 +243,8 @@ func (c *Contacts) List(ctx context.Context, after string, limit int) ([]Contact
 	return rows, nil
 }
 
-// Remove deletes a contact or a reservation. It is [ErrNotFound] when there is
-// none.
+// Remove deletes a contact or a reservation. If there is none, it returns
+// [ErrNotFound].
 func (c *Contacts) Remove(ctx context.Context, slug string) error {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return err
@@ -268,8 +264,8 @@ func (c *Contacts) Remove(ctx context.Context, slug string) error {
 	return nil
 }
 
-// checkSlug holds the rule for new slugs. It is narrower than that for finding
-// one: slugs that another program made can be read, edited and removed.
+// checkSlug checks a new slug. The rule for existing slugs is wider, so that slugs of
+// other programs can be read, edited and removed.
 func checkSlug(slug string) error {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return err
@@ -278,7 +274,7 @@ func checkSlug(slug string) error {
 		c := slug[i]
 		alnum := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 		if !alnum && (i == 0 || c != '-' && c != '_') {
-			return &InvalidError{"slug", brief(slug) + " has a character other than a-z, A-Z, 0-9 and, not in front, - and _"}
+			return &InvalidError{"slug", brief(slug) + " has a character other than a-z, A-Z, 0-9 and, after the first, - and _"}
 		}
 	}
 	if len(slug) < MinSlug || len(slug) > MaxSlug {
@@ -287,10 +283,10 @@ func checkSlug(slug string) error {
 	return nil
 }
 
-// checkInvite holds the rule for URLs: a DeltaChat invitation, with a fingerprint
-// of an OpenPGP key (40 hexadecimal digits, 64 with version 6 keys) and then
-// nothing but characters that RFC 3986 has in a fragment. No quote, bracket, space
-// or control character gets into a page that shows it.
+// checkInvite checks a DeltaChat invitation. It begins with the fingerprint of an
+// OpenPGP key: 40 hexadecimal digits, or 64 of a version 6 key. All other characters
+// are those of a fragment in RFC 3986. So no quote, bracket, space or control
+// character reaches a page that shows it.
 func checkInvite(url string) error {
 	if url == "" {
 		return &InvalidError{"url", "is empty"}
@@ -323,8 +319,8 @@ func checkInvite(url string) error {
 	return nil
 }
 
-// randomSlug draws 8 characters of 32, so that each takes exactly 5 random bits.
-// The alphabet leaves out i, l, o and u: none looks like a digit.
+// randomSlug returns 8 characters out of 32, so each has exactly 5 random bits. The
+// alphabet has no i, l and o, which look like digits, and no u.
 func randomSlug() string {
 	const alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
 	var b [RandomSlug]byte
@@ -335,6 +331,6 @@ func randomSlug() string {
 	return string(b[:])
 }
 
-// storedTime is t as all three databases give it back: GORM's columns on MySQL have
-// milliseconds, and it would round what is finer.
+// storedTime returns t as all three databases return it. GORM's columns on MySQL have
+// milliseconds, and MySQL would round a finer time.
 func storedTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

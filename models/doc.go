@@ -1,7 +1,7 @@
-// Package models holds what a Madmail-like mail server keeps in SQL beside its
-// mail: storage quotas, contact share links and key-value tables. It needs GORM
-// and no particular driver; the same code runs on SQLite (sqlite-mem, or the
-// file itself), PostgreSQL and MySQL/MariaDB, with the same results.
+// Package models has the SQL models of a Madmail-like mail server: storage quotas,
+// contact share links and key-value tables. It uses GORM and imports no driver. The
+// same code gives the same results on SQLite (sqlite-mem, or the file itself),
+// PostgreSQL and MySQL/MariaDB.
 //
 //	db, err := gorm.Open(gormdialect.Open("server.db"), &gorm.Config{})
 //	err = models.Migrate(ctx, db)
@@ -10,44 +10,42 @@
 //
 // # Stores
 //
-//   - [Quotas], table quotas: how many bytes each account may store
+//   - [Quotas], table quotas: the storage limit of each account
 //   - [Contacts], table contacts: short names for DeltaChat invitations
-//   - [Table], any table name: string keys with string values, in the shape of
-//     maddy's mutable table
-//   - [Copy] moves all of them to another database
+//   - [Table], a table of any name: string keys with string values, like maddy's
+//     mutable table
+//   - [Copy] copies all of them to another database
 //
-// Table and column names are those of Madmail, so that its SQLite databases open
-// as they are; migration adds what is missing and rewrites nothing.
+// Table and column names are Madmail's, so its SQLite databases open without a
+// conversion. [Migrate] adds missing tables and columns, and rewrites nothing.
 //
-// A store keeps no state but its [gorm.DB] and may be used by any number of
-// goroutines. Given a transaction instead of a database it works inside that
-// transaction, and then never retries by itself.
+// A store has no state but its [gorm.DB]. Any number of goroutines may use it. A store
+// on a transaction works inside that transaction, and does not retry.
 //
-// # One rule for keys and values
+// # Keys and values
 //
-// SQLite takes any bytes, PostgreSQL refuses NUL and broken UTF-8, MySQL compares
-// text without case and trailing spaces and cuts or refuses what is too long. So
-// that data which fits one database fits all, the rule is checked in Go, before
-// the database sees anything:
+// SQLite stores any bytes. PostgreSQL refuses NUL and invalid UTF-8. MySQL compares
+// text without case and trailing spaces, and truncates or refuses long text. This
+// package checks one rule in Go, before the database sees a value, so that data of one
+// database fits the others:
 //
-//   - keys (user names, slugs, table keys) are valid UTF-8 without NUL, at most
-//     [MaxKeyBytes] bytes; they are compared byte by byte, so case, accents and
-//     trailing spaces count, and they are ordered by their bytes
-//   - values, names and URLs are valid UTF-8 without NUL, at most
-//     [MaxValueBytes] bytes or the smaller limit their field states
-//   - table and column names are 1 to [MaxNameBytes] lower-case ASCII letters,
-//     digits and underscores, not starting with a digit; they are quoted as well
+//   - Keys (user names, slugs, table keys) are valid UTF-8 without NUL, of at most
+//     [MaxKeyBytes] bytes. They are compared and sorted by their bytes, so case,
+//     accents and trailing spaces count.
+//   - Values, names and URLs are valid UTF-8 without NUL, of at most [MaxValueBytes]
+//     bytes, or fewer where a field says so.
+//   - Table and column names have 1 to [MaxNameBytes] lower-case ASCII letters, digits
+//     and underscores, and do not start with a digit. Statements quote them.
 //
-// What breaks the rule is an [InvalidError], which names the field and the reason.
-// [Key] and [Text], the column types, check the rule too, so it also holds for
-// rows written through GORM past the stores. Rows that were already there are read
-// as they are.
+// A value that breaks the rule is an [InvalidError], which names the field and the
+// reason. The column types [Key] and [Text] also check the rule, so it holds for rows
+// that a program writes through GORM without a store. Existing rows are read as they
+// are.
 //
 // # Time
 //
-// Quota.CreatedAt is a count of Unix seconds. Contact.CreatedAt is a time, stored
-// in UTC with milliseconds, the finest that GORM's columns keep on all three
-// databases.
+// Quota.CreatedAt is in Unix seconds. Contact.CreatedAt is a time in UTC with
+// milliseconds, the finest precision of GORM's columns on all three databases.
 //
 // # Errors, contexts, retries
 //
@@ -56,15 +54,14 @@
 //	if errors.Is(err, models.ErrSlugTaken) { … }
 //	if bad := (*models.InvalidError)(nil); errors.As(err, &bad) { … bad.Field … }
 //
-// Where a database asks for a transaction to be tried again (a deadlock of InnoDB,
-// a serialization failure of PostgreSQL, a busy SQLite file), the stores do so, at
-// most [MaxAttempts] times and not once [MaxRetryTime] is over; then the
-// database's own error is returned.
+// A database may ask for a transaction to be repeated: InnoDB after a deadlock,
+// PostgreSQL after a serialization failure, SQLite when it is busy. The stores then
+// repeat it, up to [MaxAttempts] times within [MaxRetryTime], and return the last
+// error.
 //
 // # Connection strings
 //
-// MySQL needs parseTime=true, and charset=utf8mb4 unless the driver's default is
-// left alone: "user:password@tcp(host)/mail?parseTime=true". The character set,
-// the collation and the locale of the database itself do not matter on any of the
-// three.
+// MySQL needs parseTime=true: "user:password@tcp(host)/mail?parseTime=true". If you set
+// charset, set it to utf8mb4. The character set, collation and locale of the database
+// do not matter on any of the three.
 package models

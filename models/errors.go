@@ -7,37 +7,36 @@ import (
 	"strings"
 )
 
-// What a call asked for.
+// Errors of the stores.
 var (
-	// ErrNotFound says that the user, slug or table asked for does not exist.
+	// ErrNotFound means that the user, slug or table does not exist.
 	ErrNotFound = errors.New("not found")
 
-	// ErrSlugTaken says that a contact with the slug exists already, be it a
-	// share link or a reservation.
+	// ErrSlugTaken means that a contact or a reservation has the slug already.
 	ErrSlugTaken = errors.New("slug is taken")
 
-	// ErrQuotaExceeded is what every [QuotaError] is.
+	// ErrQuotaExceeded matches every [QuotaError].
 	ErrQuotaExceeded = errors.New("quota exceeded")
 
-	// ErrInvalid is what every [InvalidError] is.
+	// ErrInvalid matches every [InvalidError].
 	ErrInvalid = errors.New("invalid input")
 )
 
-// What [Copy] found.
+// Errors of [Copy].
 var (
-	// ErrConflict is what every [ConflictError] is.
+	// ErrConflict matches every [ConflictError].
 	ErrConflict = errors.New("target holds other data")
 
-	// ErrNotEqual says that [Copy] wrote everything, read it back, and found
-	// other content than the source's: somebody else writes to the target.
+	// ErrNotEqual means that [Copy] read the target after the last batch, and found
+	// other content than the source's. Another program writes to the target.
 	ErrNotEqual = errors.New("target differs from source after the copy")
 )
 
-// InvalidError says why an input is refused. It is found before the database sees
-// the input, and is the same on every database.
+// InvalidError means that an input breaks a rule of this package. The database has not
+// seen the input. The error is the same on every database.
 type InvalidError struct {
-	// Field is what is wrong: a column's name (username, max_storage, slug, url,
-	// name, key, value, created_at) or a parameter's (table, key column, …).
+	// Field names the input: a column (username, max_storage, slug, url, name, key,
+	// value, created_at) or a parameter (table, key column, …).
 	Field string
 
 	// Reason continues the sentence that Field begins: "contains a NUL byte".
@@ -49,29 +48,29 @@ func (e *InvalidError) Error() string { return e.Field + " " + e.Reason }
 // Is reports whether target is [ErrInvalid].
 func (e *InvalidError) Is(target error) bool { return target == ErrInvalid }
 
-// QuotaError says that an account may not store more.
+// QuotaError means that an account may not store more.
 type QuotaError struct {
-	Username string // whose quota it is
-	Limit    Limit  // the limit in force and where it is from
+	Username string // the account
+	Limit    Limit  // the limit that applies
 	Used     int64  // bytes in use, as given to [Quotas.Allow]
-	More     int64  // bytes asked for, as given to [Quotas.Allow]
+	More     int64  // bytes to add, as given to [Quotas.Allow]
 }
 
 func (e *QuotaError) Error() string {
-	return fmt.Sprintf("quota of %s exceeded: %d bytes used, %d more asked for, limit %d (%s)",
+	return fmt.Sprintf("quota of %s exceeded: %d bytes used, %d more wanted, limit %d (%s)",
 		brief(e.Username), e.Used, e.More, e.Limit.Bytes, e.Limit.Source)
 }
 
 // Is reports whether target is [ErrQuotaExceeded].
 func (e *QuotaError) Is(target error) bool { return target == ErrQuotaExceeded }
 
-// ConflictError says that the target of [Copy] holds rows which the source does
-// not have in this form, in one table. The error of Copy holds one for each table.
+// ConflictError means that a table of the target has rows that differ from the source
+// of [Copy]. The error of Copy has one for each such table.
 type ConflictError struct {
-	Table  string   // of the target
-	Differ int64    // rows with a key of the source and other content
-	Extra  int64    // rows with a key that the source does not have
-	Keys   []string // the first of them, at most 10 of each kind
+	Table  string   // the table of the target
+	Differ int64    // number of rows whose key is in the source, with other content
+	Extra  int64    // number of rows whose key is not in the source
+	Keys   []string // the first keys, at most 10 of each kind
 }
 
 func (e *ConflictError) Error() string {
@@ -84,7 +83,7 @@ func (e *ConflictError) Error() string {
 		if e.Differ > 0 {
 			b.WriteString(",")
 		}
-		fmt.Fprintf(&b, " %d rows are not in the source (CopyOptions.Prune removes them, Merge keeps them)", e.Extra)
+		fmt.Fprintf(&b, " %d rows are not in the source (CopyOptions.Prune deletes them, Merge keeps them)", e.Extra)
 	}
 	b.WriteString("; among them")
 	for i, key := range e.Keys {
@@ -99,7 +98,7 @@ func (e *ConflictError) Error() string {
 // Is reports whether target is [ErrConflict].
 func (e *ConflictError) Is(target error) bool { return target == ErrConflict }
 
-// brief quotes a key for a message: one line, no control characters, not long.
+// brief quotes a key for a message: one short line without control characters.
 func brief(key string) string {
 	const most = 80
 	if len(key) > most {

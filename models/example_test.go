@@ -17,8 +17,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// open opens a database for an example, here with GORM's dialector for SQLite
-// files; gormdialect.Open, postgres.Open and mysql.Open work the same.
+// open opens a database for an example, with GORM's dialector for SQLite files.
+// gormdialect.Open, postgres.Open and mysql.Open work the same way.
 func open() (db *gorm.DB, closeAndRemove func()) {
 	dir, err := os.MkdirTemp("", "models")
 	if err != nil {
@@ -76,7 +76,7 @@ func ExampleQuotas() {
 	// 2147483648 server default
 	// 5000 own limit
 	// <nil>
-	// true quota of "alice@example.org" exceeded: 4000 bytes used, 1001 more asked for, limit 5000 (own limit)
+	// true quota of "alice@example.org" exceeded: 4000 bytes used, 1001 more wanted, limit 5000 (own limit)
 }
 
 func ExampleContacts() {
@@ -107,7 +107,7 @@ func ExampleContacts() {
 	fmt.Println(found.Name, found.AppURL())
 	// Output:
 	// true
-	// slug "a/b" has a character other than a-z, A-Z, 0-9 and, not in front, - and _
+	// slug "a/b" has a character other than a-z, A-Z, 0-9 and, after the first, - and _
 	// 8
 	// Alice openpgp4fpr:0123456789ABCDEF0123456789ABCDEF01234567#a=alice%40example.org
 }

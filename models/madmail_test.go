@@ -18,8 +18,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// What Madmail's databases look like: made by GORM from its models, in an early
-// and in a later version, and by its sql_table module.
+// madmailSchemas are schemas of Madmail's databases in an early and a later version. GORM
+// creates them from Madmail's models, and its module sql_table creates passwords.
 var madmailSchemas = map[string][]string{
 	"early": {
 		"CREATE TABLE `quotas` (`username` text,`max_storage` integer,`created_at` integer,PRIMARY KEY (`username`))",
@@ -54,7 +54,7 @@ func openMadmail(t *testing.T, schema []string, config *gorm.Config) *gorm.DB {
 	return db
 }
 
-// dump returns the schema and the rows of the tables that Madmail made.
+// dump returns the schema and the rows of Madmail's tables.
 func dump(t *testing.T, db *gorm.DB, schema []string) (out []map[string]any) {
 	t.Helper()
 	require.NoError(t, db.Raw("SELECT name, sql, rootpage FROM sqlite_master WHERE name IN ('quotas', 'contacts', 'passwords', 'idx_used_token_pending')").Scan(&out).Error)
@@ -67,8 +67,8 @@ func dump(t *testing.T, db *gorm.DB, schema []string) (out []map[string]any) {
 	return out
 }
 
-// Ensure that a database of Madmail's is served as it is: migration rewrites no
-// table and no row, and the stores read what is there.
+// Ensure that the stores read a database of Madmail, and that a migration rewrites no
+// table and no row.
 func TestMadmail_migrate(t *testing.T) {
 	for name, schema := range madmailSchemas {
 		t.Run(name, func(t *testing.T) {
@@ -116,8 +116,8 @@ func TestMadmail_migrate(t *testing.T) {
 	}
 }
 
-// Ensure that a database of Madmail's is copied, with what it writes otherwise
-// than the stores do, and that a column which would be lost is not lost unasked.
+// Ensure that a database of Madmail is copied, and that a column is left out only with
+// IgnoreColumns.
 func TestMadmail_copy(t *testing.T) {
 	for name, schema := range madmailSchemas {
 		t.Run(name, func(t *testing.T) {
@@ -145,8 +145,7 @@ func TestMadmail_copy(t *testing.T) {
 	}
 }
 
-// Ensure that rows which no key tells apart are an error, not a copy that misses
-// some of them or never ends.
+// Ensure that rows without distinct keys are an error, and not an incomplete copy.
 func TestCopy_brokenKeys(t *testing.T) {
 	for name, c := range map[string]struct{ rows, reason string }{
 		"NULL":           {"(NULL, 'a'), ('b', 'b')", "NULL"},
@@ -167,8 +166,7 @@ func TestCopy_brokenKeys(t *testing.T) {
 	}
 }
 
-// Ensure that a table which could not be looked for is an error, and not taken for
-// one that the source does not have.
+// Ensure that a failed query for a table is an error, and not a missing table.
 func TestCopy_brokenConnection(t *testing.T) {
 	broken := errors.New("connection reset")
 	for _, table := range []string{"quotas", "contacts", "table_entries", "passwords"} {
@@ -184,8 +182,7 @@ func TestCopy_brokenConnection(t *testing.T) {
 	}
 }
 
-// Ensure that a table whose name has capitals is the same table, as it is for
-// SQLite.
+// Ensure that a table whose name has capitals is found, as SQLite finds it.
 func TestTable_capitals(t *testing.T) {
 	db := openSQLite(t, &gorm.Config{Logger: logger.Discard})
 	require.NoError(t, db.Exec("CREATE TABLE Passwords (Key TEXT PRIMARY KEY NOT NULL, Value TEXT NOT NULL)").Error)
@@ -201,7 +198,7 @@ func TestTable_capitals(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// statements is a logger that keeps the statements it is shown.
+// statements is a logger that records statements.
 type statements struct {
 	logger.Interface
 

@@ -8,20 +8,20 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// All lists every model in the order of migration, for
+// All returns the models in the order of migration, for
 //
 //	db.AutoMigrate(models.All()...)
 //
-// Tables of other names than TableEntry's own are made by [Table.Migrate].
+// [Table.Migrate] creates key-value tables of other names than TableEntry's.
 func All() []any {
 	return []any{&Quota{}, &Contact{}, &TableEntry{}}
 }
 
-// Migrate makes the tables of [All] where they are missing and adds missing
-// columns. What exists is not rewritten; on a migrated database nothing is
-// executed but queries. Several processes may migrate one database at a time.
+// Migrate creates the missing tables of [All] and adds missing columns. It does not
+// rewrite existing tables and rows. On a migrated database it executes only queries.
+// Several processes may migrate one database at the same time.
 //
-// After an error some tables may exist and others not; call it again.
+// After an error, some tables may exist and others not. Call it again.
 func Migrate(ctx context.Context, db *gorm.DB) error {
 	if err := migrate(ctx, db); err != nil {
 		return fmt.Errorf("models: migrate: %w", err)
@@ -41,13 +41,12 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 	}
 }
 
-// migrateAttempts is how often Migrate looks again: each attempt gets past at least
-// one table that others made first.
+// migrateAttempts limits the attempts of Migrate. Each attempt gets past at least one
+// table that another process has created.
 const migrateAttempts = 10
 
-// madeMeanwhile reports whether any table of ours exists: then an error while
-// migrating may come of another process that made it between our question and our
-// CREATE TABLE, and asking again settles it. migrateAttempts bounds that.
+// madeMeanwhile reports whether a table of All exists. Another process may then have
+// created it between our query and our CREATE TABLE, and another attempt succeeds.
 func madeMeanwhile(ctx context.Context, db *gorm.DB) bool {
 	for _, model := range All() {
 		if found, _ := hasTable(begin(ctx, db), model.(schema.Tabler).TableName()); found {

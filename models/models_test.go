@@ -14,7 +14,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models/internal/suite"
 )
 
-// openSQLite opens a file of its own through GORM's official dialector.
+// openSQLite opens a new file with GORM's official dialector.
 func openSQLite(t *testing.T, config *gorm.Config) *gorm.DB {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
@@ -27,7 +27,7 @@ func openSQLite(t *testing.T, config *gorm.Config) *gorm.DB {
 	return db
 }
 
-// openMem opens a file of its own through sqlite-mem.
+// openMem opens a new file with sqlite-mem.
 func openMem(t *testing.T, config *gorm.Config) *gorm.DB {
 	t.Helper()
 	db, err := gorm.Open(gormdialect.Open(filepath.Join(t.TempDir(), "test.db")), config)
@@ -38,15 +38,15 @@ func openMem(t *testing.T, config *gorm.Config) *gorm.DB {
 	return db
 }
 
-// Ensure that the models keep their promises on a SQLite file, and that what one
-// driver wrote copies to the other.
+// Ensure that the models pass the suite on a SQLite file, and that Copy copies from
+// there to sqlite-mem.
 func TestSQLite(t *testing.T) {
 	suite.Run(t, openSQLite)
 	t.Run("to sqlite-mem", func(t *testing.T) { suite.RunCopy(t, openSQLite, openMem) })
 }
 
-// Ensure that the models keep their promises on sqlite-mem, and that what one
-// driver wrote copies to the other.
+// Ensure that the models pass the suite on sqlite-mem, and that Copy copies from there
+// to a SQLite file.
 func TestSQLiteMem(t *testing.T) {
 	suite.Run(t, openMem)
 	t.Run("to SQLite", func(t *testing.T) { suite.RunCopy(t, openMem, openSQLite) })

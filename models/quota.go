@@ -9,38 +9,39 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// GlobalDefault is the user name under which the table quotas keeps the limit of
-// all users that have none of their own. No account may have that name.
+// GlobalDefault is the user name of the row with the default limit. It applies to all
+// users without a limit of their own. No account may have that name.
 const GlobalDefault = "__GLOBAL_DEFAULT__"
 
 // Quota is a row of table quotas: one account, or [GlobalDefault].
 type Quota struct {
-	// Username identifies the account, as the server writes it after its own
-	// normalisation: names that differ in case are two accounts here.
+	// Username identifies the account. The server normalises it: names that differ in
+	// case are different accounts here.
 	Username Key `gorm:"primaryKey"`
 
-	// MaxStorage is the account's own limit in bytes. 0: it has none.
+	// MaxStorage is the account's own limit in bytes. 0 means that it has none.
 	MaxStorage int64
 
-	// CreatedAt is when the account was created, in Unix seconds. 0: not recorded.
+	// CreatedAt is the time of the account's creation, in Unix seconds. 0 means
+	// unknown.
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
 }
 
 // TableName is Madmail's name for the table.
 func (Quota) TableName() string { return "quotas" }
 
-// LimitSource says where a [Limit] is from.
+// LimitSource is the source of a [Limit].
 type LimitSource int
 
 const (
-	// FromConfig: neither the user nor the database has a limit, so
-	// QuotaConfig.Default is in force.
+	// FromConfig is a limit from QuotaConfig.Default: neither the user nor the database
+	// has one.
 	FromConfig LimitSource = iota
 
-	// FromDefault: the user has no limit, the row GlobalDefault has.
+	// FromDefault is a limit from the row GlobalDefault: the user has none.
 	FromDefault
 
-	// FromUser: the user has a limit of their own.
+	// FromUser is the user's own limit.
 	FromUser
 )
 
@@ -56,19 +57,19 @@ func (s LimitSource) String() string {
 	return fmt.Sprintf("LimitSource(%d)", int(s))
 }
 
-// Limit is how much an account may store.
+// Limit is a storage limit.
 type Limit struct {
-	Bytes  int64 // 0: no limit (only ever FromConfig)
-	Source LimitSource
+	Bytes  int64       // 0 means unlimited, which only FromConfig can be
+	Source LimitSource // where the limit comes from
 }
 
 // Unlimited reports whether there is no limit.
 func (l Limit) Unlimited() bool { return l.Bytes == 0 }
 
-// QuotaConfig is what [NewQuotas] needs to know from the server's configuration.
+// QuotaConfig configures [NewQuotas].
 type QuotaConfig struct {
-	// Default is the limit in bytes of users without their own, when the database
-	// has no default either. 0: they may store without limit.
+	// Default is the limit in bytes of users without their own, if the database has no
+	// default. 0 means unlimited.
 	Default int64
 }
 
@@ -78,8 +79,8 @@ type Quotas struct {
 	config QuotaConfig
 }
 
-// NewQuotas returns the store of db's quotas. It does not touch the database; the
-// table is made by [Migrate]. A negative default is an [InvalidError].
+// NewQuotas returns the store of db's quotas. It does not use the database. [Migrate]
+// creates the table. A negative default is an [InvalidError].
 func NewQuotas(db *gorm.DB, config QuotaConfig) (*Quotas, error) {
 	if config.Default < 0 {
 		return nil, &InvalidError{"default quota", "is negative"}
@@ -87,9 +88,9 @@ func NewQuotas(db *gorm.DB, config QuotaConfig) (*Quotas, error) {
 	return &Quotas{db, config}, nil
 }
 
-// Limit returns the limit in force for user: their own, else that of the row
-// [GlobalDefault], else the configured one. A user nobody has heard of has a limit
-// too, so there is no [ErrNotFound].
+// Limit returns the limit that applies to user: the user's own, or that of the row
+// [GlobalDefault], or the configured one. A user without a row has a limit, too, so
+// there is no [ErrNotFound].
 func (q *Quotas) Limit(ctx context.Context, user string) (Limit, error) {
 	if err := checkUser(user); err != nil {
 		return Limit{}, err
@@ -104,7 +105,7 @@ func (q *Quotas) Limit(ctx context.Context, user string) (Limit, error) {
 	limit := Limit{q.config.Default, FromConfig}
 	for _, row := range rows {
 		switch {
-		case row.MaxStorage <= 0: // unset; Madmail also writes NULL
+		case row.MaxStorage <= 0: // not set; Madmail also writes NULL
 		case row.Username != GlobalDefault:
 			return Limit{row.MaxStorage, FromUser}, nil
 		default:
@@ -115,7 +116,7 @@ func (q *Quotas) Limit(ctx context.Context, user string) (Limit, error) {
 }
 
 // Default returns the limit of users without their own: that of the row
-// [GlobalDefault], else the configured one.
+// [GlobalDefault], or the configured one.
 func (q *Quotas) Default(ctx context.Context) (Limit, error) {
 	row, _, err := q.find(ctx, GlobalDefault)
 	if err != nil {
@@ -127,9 +128,9 @@ func (q *Quotas) Default(ctx context.Context) (Limit, error) {
 	return Limit{q.config.Default, FromConfig}, nil
 }
 
-// Allow returns nil when user, who stores used bytes, may store more bytes on top:
-// when used+more is at most the limit in force. If not, the error is a
-// [QuotaError]. Negative sizes are an [InvalidError].
+// Allow returns nil if user may store more bytes in addition to used bytes: if
+// used+more is at most the limit. Otherwise the error is a [QuotaError]. A negative
+// size is an [InvalidError].
 func (q *Quotas) Allow(ctx context.Context, user string, used, more int64) error {
 	if used < 0 {
 		return &InvalidError{"used", "is negative"}
@@ -147,8 +148,8 @@ func (q *Quotas) Allow(ctx context.Context, user string, used, more int64) error
 	return &QuotaError{Username: user, Limit: limit, Used: used, More: more}
 }
 
-// Get returns the user's row. It is [ErrNotFound] for users without one; they
-// have a [Quotas.Limit] all the same.
+// Get returns the user's row, or [ErrNotFound]. [Quotas.Limit] also returns the limit
+// of a user without a row.
 func (q *Quotas) Get(ctx context.Context, user string) (Quota, error) {
 	if err := checkUser(user); err != nil {
 		return Quota{}, err
@@ -172,8 +173,8 @@ func (q *Quotas) find(ctx context.Context, user string) (row Quota, ok bool, err
 	return row, ok, err
 }
 
-// Set gives user a limit of their own in bytes, over 0. The account need not have
-// been recorded; a recorded creation date is kept.
+// Set sets the user's own limit in bytes, which is over 0. It creates the user's row if
+// there is none. A recorded creation time is kept.
 func (q *Quotas) Set(ctx context.Context, user string, bytes int64) error {
 	if err := checkUser(user); err != nil {
 		return err
@@ -182,21 +183,21 @@ func (q *Quotas) Set(ctx context.Context, user string, bytes int64) error {
 }
 
 // SetDefault sets the limit in bytes, over 0, of all users without their own. It
-// wins over the configured default, here and in every program on this database.
+// overrides the configured default, also in other programs that use this database.
 func (q *Quotas) SetDefault(ctx context.Context, bytes int64) error {
 	return q.set(ctx, GlobalDefault, bytes)
 }
 
 func (q *Quotas) set(ctx context.Context, user string, bytes int64) error {
 	if bytes <= 0 {
-		return &InvalidError{"max_storage", fmt.Sprintf("is %d bytes, which is not over 0; Reset removes a limit", bytes)}
+		return &InvalidError{"max_storage", fmt.Sprintf("is %d bytes and must be over 0; Reset removes a limit", bytes)}
 	}
 	return q.upsert(ctx, Quota{Username: Key(user), MaxStorage: bytes},
 		clause.Assignments(map[string]any{"max_storage": bytes}))
 }
 
-// Reset removes the user's own limit, so that the default applies. The row and
-// its creation date stay. It does nothing for a user without a limit.
+// Reset removes the user's own limit, so that the default applies. The row and its
+// creation time stay. A user without a limit is no error.
 func (q *Quotas) Reset(ctx context.Context, user string) error {
 	if err := checkUser(user); err != nil {
 		return err
@@ -204,8 +205,7 @@ func (q *Quotas) Reset(ctx context.Context, user string) error {
 	return q.reset(ctx, user)
 }
 
-// ResetDefault removes the default of the database, so that the configured one
-// applies.
+// ResetDefault removes the default of the database, so that the configured one applies.
 func (q *Quotas) ResetDefault(ctx context.Context) error {
 	return q.reset(ctx, GlobalDefault)
 }
@@ -220,9 +220,8 @@ func (q *Quotas) reset(ctx context.Context, user string) error {
 	return nil
 }
 
-// RecordAccount records that user's account was created at the given time, with a
-// precision of seconds; the zero time means now. A date that is already recorded
-// stays, and so does a limit.
+// RecordAccount records the time at which user's account was created, in seconds. The
+// zero time means now. A time that is already recorded stays, and so does a limit.
 func (q *Quotas) RecordAccount(ctx context.Context, user string, at time.Time) error {
 	if err := checkUser(user); err != nil {
 		return err
@@ -241,7 +240,7 @@ func (q *Quotas) RecordAccount(ctx context.Context, user string, at time.Time) e
 
 func (q *Quotas) upsert(ctx context.Context, row Quota, update clause.Set) error {
 	err := run(ctx, q.db, func(tx *gorm.DB) error {
-		row := row // Create may write to it
+		row := row // Create may change it
 		return tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "username"}},
 			DoUpdates: update,
@@ -253,11 +252,10 @@ func (q *Quotas) upsert(ctx context.Context, row Quota, update clause.Set) error
 	return nil
 }
 
-// List returns up to limit rows of users, ordered by the bytes of their names,
-// beginning after the name given; "" begins at the first. limit 0 means
-// [DefaultPage], and no more than [MaxPage] are returned. To go on, pass the last
-// name returned; fewer rows than asked for are the last ones. The row
-// [GlobalDefault] is not a user and not in the list.
+// List returns up to limit rows whose user names come after the given one, sorted by
+// the bytes of their names. "" starts at the first. A limit of 0 means [DefaultPage],
+// and the most is [MaxPage]. For the next page, pass the last name. A page shorter than
+// limit is the last one. The row [GlobalDefault] is not in the list.
 func (q *Quotas) List(ctx context.Context, after string, limit int) ([]Quota, error) {
 	if err := checkKey("after", after); err != nil {
 		return nil, err
@@ -281,8 +279,8 @@ func (q *Quotas) List(ctx context.Context, after string, limit int) ([]Quota, er
 	return rows, nil
 }
 
-// Delete removes the user's row: limit and creation date. It is [ErrNotFound] when
-// there is none.
+// Delete deletes the user's row, with its limit and creation time. If there is none, it
+// returns [ErrNotFound].
 func (q *Quotas) Delete(ctx context.Context, user string) error {
 	if err := checkUser(user); err != nil {
 		return err
@@ -304,7 +302,7 @@ func (q *Quotas) Delete(ctx context.Context, user string) error {
 
 func checkUser(user string) error {
 	if user == GlobalDefault {
-		return &InvalidError{"username", "is " + GlobalDefault + ", which stands for the server's default"}
+		return &InvalidError{"username", "is " + GlobalDefault + ", the name of the server's default"}
 	}
 	return checkKeyNotEmpty("username", user)
 }

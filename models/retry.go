@@ -10,25 +10,25 @@ import (
 	"gorm.io/gorm"
 )
 
-// How long a call tries again when the database asks for it.
+// Limits of the retries of one call.
 const (
-	// MaxAttempts is the most often one transaction is tried.
+	// MaxAttempts is the most attempts of one transaction.
 	MaxAttempts = 20
 
 	// MaxRetryTime is the time after which no new attempt starts.
 	MaxRetryTime = 30 * time.Second
 )
 
-// The wait before attempt n+1 is random, up to firstPause doubled n times and at
-// most maxPause: transactions that met once should not meet again.
+// The pause before attempt n+1 is random, up to firstPause doubled n times, and at most
+// maxPause. Transactions that collided once should not collide again.
 const (
 	firstPause = 2 * time.Millisecond
 	maxPause   = 200 * time.Millisecond
 )
 
-// retry runs fn, a whole transaction or a single statement on db, again for as
-// long as the database answers that trying again is what it wants. A transaction
-// of the caller's is not ours to repeat: fn then runs once.
+// retry calls fn, a whole transaction or one statement on db. It calls fn again while
+// the database asks for a retry. In a transaction of the caller it calls fn once,
+// because only the caller can repeat the transaction.
 func retry(ctx context.Context, db *gorm.DB, fn func() error) error {
 	if inTransaction(db) {
 		return fn()
@@ -49,14 +49,23 @@ func retry(ctx context.Context, db *gorm.DB, fn func() error) error {
 	}
 }
 
-// run is retry for a statement of our own on db.
+// run is retry for a statement on db.
 func run(ctx context.Context, db *gorm.DB, fn func(tx *gorm.DB) error) error {
 	return retry(ctx, db, func() error { return fn(begin(ctx, db)) })
 }
 
-// wantsRetry reports whether a database says by err that the transaction was
-// undone and would pass if it ran again. The drivers are told apart by the shape
-// of their errors, because this package imports none of them.
+// ask is run for a query that returns a result.
+func ask[T any](ctx context.Context, db *gorm.DB, query func(tx *gorm.DB) (T, error)) (result T, err error) {
+	err = run(ctx, db, func(tx *gorm.DB) (err error) {
+		result, err = query(tx)
+		return err
+	})
+	return result, err
+}
+
+// wantsRetry reports whether err asks for a retry: the transaction was rolled back and
+// may succeed the next time. It recognises the errors of each driver by their fields
+// and methods, because this package imports no driver.
 func wantsRetry(err error) bool {
 	for err := range chain(err) {
 		if e, ok := err.(interface{ SQLState() string }); ok { // PostgreSQL: pgx, pq
@@ -75,7 +84,7 @@ func wantsRetry(err error) bool {
 			switch n.Uint() {
 			case 1213, // ER_LOCK_DEADLOCK
 				1205, // ER_LOCK_WAIT_TIMEOUT
-				1020: // ER_CHECKREAD: MariaDB's answer where PostgreSQL says 40001
+				1020: // ER_CHECKREAD: MariaDB's serialization failure
 				return true
 			}
 			return false
@@ -92,7 +101,7 @@ func wantsRetry(err error) bool {
 	return false
 }
 
-// chain yields err and all it wraps, outermost first.
+// chain yields err and every error that it wraps, outermost first.
 func chain(err error) func(yield func(error) bool) {
 	var walk func(error, func(error) bool) bool
 	walk = func(err error, yield func(error) bool) bool {

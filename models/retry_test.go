@@ -15,8 +15,8 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-// The shapes of the errors of go-sql-driver/mysql and pgx; those of the drivers
-// themselves are met in models/portability.
+// Errors with the fields and methods of those of go-sql-driver/mysql and pgx. The tests
+// of models/portability meet the drivers' own errors.
 type (
 	mysqlError struct {
 		Number   uint16
@@ -30,8 +30,8 @@ func (e *mysqlError) Error() string       { return e.Message }
 func (e *postgresError) Error() string    { return e.code }
 func (e *postgresError) SQLState() string { return e.code }
 
-// Ensure that the answers by which each database asks for another attempt are
-// known, also when wrapped or joined, and others are not taken for them.
+// Ensure that each database's request for a retry is recognised, also wrapped or
+// joined, and that no other error is.
 func TestWantsRetry(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -62,8 +62,8 @@ func TestWantsRetry(t *testing.T) {
 	}
 }
 
-// Ensure that an attempt follows another as long as the database asks for it and
-// no longer, that the last error is the one returned, and that a context ends it.
+// Ensure that retry repeats a call while the database asks for it, up to the limit, and
+// returns the last error. The end of the context ends it.
 func TestRetry(t *testing.T) {
 	db, err := gorm.Open(sqlite.Open(":memory:"), &gorm.Config{Logger: logger.Discard})
 	require.NoError(t, err)

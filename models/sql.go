@@ -9,8 +9,7 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// The names by which GORM's dialectors go. What is neither PostgreSQL nor MySQL
-// is treated as SQLite.
+// Names of GORM's dialectors. Any other is treated as SQLite.
 const (
 	postgresDialect = "postgres"
 	mysqlDialect    = "mysql"
@@ -33,10 +32,10 @@ func textType(db *gorm.DB) string {
 	return "text"
 }
 
-// keyOrder is the key column as an expression that compares and sorts by bytes.
-// On PostgreSQL it says so itself, for tables that another program made with the
-// database's locale; the index of a column declared with the collation still
-// serves it. SQLite's default is by bytes; on MySQL the column's type sees to it.
+// keyOrder returns the key column as an expression that compares and sorts by bytes.
+// PostgreSQL needs the collation in the expression, for tables that another program
+// created with the database's locale. It still uses the index of a column declared with
+// that collation. SQLite sorts by bytes, and so does MySQL for the type of our columns.
 func keyOrder(db *gorm.DB, column string) clause.Expr {
 	expr := clause.Expr{SQL: "?", Vars: []any{clause.Column{Name: column}}}
 	if db.Name() == postgresDialect {
@@ -45,14 +44,14 @@ func keyOrder(db *gorm.DB, column string) clause.Expr {
 	return expr
 }
 
-// hasTable reports whether a statement that names the table would find it. GORM's
-// migrator has a method for that, which takes every error for a no; a copy must not
-// leave a table out because a connection broke.
+// hasTable reports whether a statement would find a table. GORM's migrator has a method
+// for that, but it returns false for every error. Copy must not leave out a table
+// because a connection broke.
 func hasTable(db *gorm.DB, name string) (found bool, err error) {
 	query, arg := "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type IN ('table', 'view') AND lower(name) = ?)", name
 	switch db.Name() {
 	case postgresDialect:
-		query, arg = "SELECT to_regclass(CAST(? AS text)) IS NOT NULL", strconv.Quote(name) // of a-z, 0-9 and _
+		query, arg = "SELECT to_regclass(CAST(? AS text)) IS NOT NULL", strconv.Quote(name) // name has only a-z, 0-9 and _
 	case mysqlDialect:
 		query = "SELECT EXISTS (SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?)"
 	}
@@ -60,25 +59,23 @@ func hasTable(db *gorm.DB, name string) (found bool, err error) {
 	return found, err
 }
 
-// begin gives a fresh statement on db's pool or transaction: conditions that the
-// caller's handle carries do not leak into ours. Our single statements need no
-// transaction around them.
+// begin returns a handle on db's pool or transaction without the conditions of the
+// caller's handle. A single statement needs no transaction around it.
 func begin(ctx context.Context, db *gorm.DB) *gorm.DB {
 	return db.Session(&gorm.Session{NewDB: true, Context: ctx, SkipDefaultTransaction: true})
 }
 
-// inTransaction reports whether db is a transaction that somebody else began.
+// inTransaction reports whether db is a transaction of the caller.
 func inTransaction(db *gorm.DB) bool {
 	_, ok := db.Statement.ConnPool.(gorm.TxCommitter)
 	return ok
 }
 
-// insertNew adds one row unless its key exists, and reports which. It raises no
-// error for a key that exists, because on PostgreSQL that would end a transaction
-// which the caller may have open. MySQL has no such clause: INSERT IGNORE counts
-// no row for a duplicate whatever the connection's clientFoundRows says, where an
-// update that changes nothing counts one or none depending on it. What else IGNORE
-// would let through (texts cut to size) the package's rule has refused before.
+// insertNew inserts a row unless its key exists, and reports whether it did. An existing
+// key must not be an error of the database, which on PostgreSQL would end the caller's
+// transaction. MySQL has no ON CONFLICT DO NOTHING. Its INSERT IGNORE counts no row for
+// a duplicate, with any clientFoundRows; an update that changes nothing would not. IGNORE
+// also truncates long texts, but the package's rule has refused those before.
 func insertNew(tx *gorm.DB, row any) (inserted bool, err error) {
 	if tx.Name() == mysqlDialect {
 		tx = tx.Clauses(clause.Insert{Modifier: "IGNORE"})
@@ -89,7 +86,7 @@ func insertNew(tx *gorm.DB, row any) (inserted bool, err error) {
 	return tx.RowsAffected > 0, tx.Error
 }
 
-// isDuplicate reports whether err is a violated unique key, on any database, with
+// isDuplicate reports whether err is a violated unique key, with
 // gorm.Config.TranslateError or without.
 func isDuplicate(db *gorm.DB, err error) bool {
 	if errors.Is(err, gorm.ErrDuplicatedKey) {
@@ -99,12 +96,12 @@ func isDuplicate(db *gorm.DB, err error) bool {
 	return ok && err != nil && errors.Is(translator.Translate(err), gorm.ErrDuplicatedKey)
 }
 
-// Pages of List.
+// Sizes of a page of List.
 const (
-	// DefaultPage is how many rows a List call returns when its limit is 0.
+	// DefaultPage is the number of rows for a limit of 0.
 	DefaultPage = 100
 
-	// MaxPage is the most rows a List call returns.
+	// MaxPage is the largest number of rows.
 	MaxPage = 1000
 )
 

@@ -9,8 +9,8 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// TableEntry is a row of a key-value table with the default column names. Its own
-// table is table_entries; [Table] serves tables of any name.
+// TableEntry is a row of a key-value table with the default column names. Its table is
+// table_entries. [Table] is the store for a table of any name.
 type TableEntry struct {
 	Key   Key  `gorm:"primaryKey"` // at most MaxKeyBytes bytes
 	Value Text `gorm:"not null"`   // at most MaxValueBytes bytes
@@ -19,16 +19,16 @@ type TableEntry struct {
 // TableName is Madmail's name for the table.
 func (TableEntry) TableName() string { return "table_entries" }
 
-// TableSpec names a key-value table and its columns: 1 to [MaxNameBytes]
-// lower-case ASCII letters, digits and underscores, not starting with a digit.
-// Words of SQL are fine.
+// TableSpec names a key-value table and its columns. A name has 1 to [MaxNameBytes]
+// lower-case ASCII letters, digits and underscores, and does not start with a digit.
+// Keywords of SQL are valid names.
 type TableSpec struct {
-	Name        string // of the table
-	KeyColumn   string // "": key
-	ValueColumn string // "": value
+	Name        string // the table
+	KeyColumn   string // the column of keys; "" means key
+	ValueColumn string // the column of values; "" means value
 }
 
-// checked returns the spec with its defaults filled in, or an [InvalidError].
+// checked returns the spec with its defaults, or an [InvalidError].
 func (s TableSpec) checked() (TableSpec, error) {
 	if s.KeyColumn == "" {
 		s.KeyColumn = "key"
@@ -43,7 +43,7 @@ func (s TableSpec) checked() (TableSpec, error) {
 		return s, &InvalidError{"table", s.Name + " is not a key-value table"}
 	}
 	if len(s.Name) >= 7 && s.Name[:7] == "sqlite_" {
-		return s, &InvalidError{"table", s.Name + " is a name that SQLite keeps for itself"}
+		return s, &InvalidError{"table", s.Name + " is a name that SQLite reserves"}
 	}
 	if err := checkName("key column", s.KeyColumn); err != nil {
 		return s, err
@@ -58,19 +58,19 @@ func (s TableSpec) checked() (TableSpec, error) {
 }
 
 // Table is the store of one key-value table. Keys and values follow the package's
-// rule; the empty key is a key and the empty value a value.
+// rule. The empty key and the empty value are valid.
 //
-// The methods are those of maddy's mutable table with a context on each: Lookup,
-// Keys, Set for its SetKey, Remove for its RemoveKey.
+// The methods are those of maddy's mutable table, each with a context: Lookup, Keys,
+// Set for its SetKey, Remove for its RemoveKey.
 type Table struct {
 	db   *gorm.DB
 	spec TableSpec
 }
 
-// NewTable returns the store of the table that spec names. It does not touch the
-// database; the table is made by [Table.Migrate], or by whoever owns it. On MySQL
-// a table that another program made compares keys by its own collation. A name
-// that is refused is an [InvalidError].
+// NewTable returns the store of the table that spec names. It does not use the
+// database. [Table.Migrate] creates the table, or another program does. On MySQL, a
+// table of another program compares keys by its own collation. An invalid name is an
+// [InvalidError].
 func NewTable(db *gorm.DB, spec TableSpec) (*Table, error) {
 	spec, err := spec.checked()
 	if err != nil {
@@ -79,10 +79,10 @@ func NewTable(db *gorm.DB, spec TableSpec) (*Table, error) {
 	return &Table{db, spec}, nil
 }
 
-// Spec returns the names of the table and its columns, defaults filled in.
+// Spec returns the names of the table and its columns, with the defaults.
 func (t *Table) Spec() TableSpec { return t.spec }
 
-// Migrate makes the table unless it exists. A table that exists is not touched.
+// Migrate creates the table unless it exists. It does not change an existing table.
 func (t *Table) Migrate(ctx context.Context) error {
 	var err error
 	for range MaxAttempts {
@@ -90,8 +90,8 @@ func (t *Table) Migrate(ctx context.Context) error {
 		if found, err = hasTable(begin(ctx, t.db), t.spec.Name); found || err != nil {
 			break
 		}
-		// Two processes may both get here, and PostgreSQL fails one of them in
-		// spite of IF NOT EXISTS: then the table is there when we look again.
+		// Two processes may get here at the same time. PostgreSQL then fails one of them,
+		// in spite of IF NOT EXISTS. The next round finds the table.
 		err = begin(ctx, t.db).Exec("CREATE TABLE IF NOT EXISTS ? (? "+keyType(t.db)+" NOT NULL, ? "+textType(t.db)+" NOT NULL, PRIMARY KEY (?))",
 			t.table(), t.key(), t.value(), t.key()).Error
 		if err == nil {
@@ -101,10 +101,10 @@ func (t *Table) Migrate(ctx context.Context) error {
 			break
 		}
 	}
-	return t.wrap("make", err)
+	return t.wrap("create", err)
 }
 
-// Lookup returns the value of key, and whether there is one.
+// Lookup returns the value of key, and reports whether there is one.
 func (t *Table) Lookup(ctx context.Context, key string) (value string, ok bool, err error) {
 	if err := checkKey("key", key); err != nil {
 		return "", false, err
@@ -119,8 +119,7 @@ func (t *Table) Lookup(ctx context.Context, key string) (value string, ok bool, 
 	return string(values[0]), true, nil
 }
 
-// Keys returns all keys, ordered by their bytes on every database. For tables that
-// may be large there is [Table.List].
+// Keys returns all keys, sorted by their bytes. For a large table use [Table.List].
 func (t *Table) Keys(ctx context.Context) ([]string, error) {
 	var keys []Key
 	err := run(ctx, t.db, func(tx *gorm.DB) error {
@@ -133,14 +132,14 @@ func (t *Table) Keys(ctx context.Context) ([]string, error) {
 	for i, key := range keys {
 		out[i] = string(key)
 	}
-	slices.Sort(out) // here, so that no collation has a say
+	slices.Sort(out) // not by the database, which would use its collation
 	return out, nil
 }
 
-// List returns up to limit entries, ordered by the bytes of their keys, beginning
-// after the key given; "" begins at the first. limit 0 means [DefaultPage], and no
-// more than [MaxPage] are returned. To go on, pass the last key returned; fewer
-// entries than asked for are the last ones.
+// List returns up to limit entries whose keys come after the given one, sorted by the
+// bytes of their keys. "" starts at the first. A limit of 0 means [DefaultPage], and the
+// most is [MaxPage]. For the next page, pass the last key. A page shorter than limit is
+// the last one.
 func (t *Table) List(ctx context.Context, after string, limit int) ([]TableEntry, error) {
 	if err := checkKey("after", after); err != nil {
 		return nil, err
@@ -173,7 +172,7 @@ func (t *Table) List(ctx context.Context, after string, limit int) ([]TableEntry
 	return entries, nil
 }
 
-// Set stores the value of key, in place of an earlier one.
+// Set stores the value of key, and replaces an earlier one.
 func (t *Table) Set(ctx context.Context, key, value string) error {
 	if err := checkKey("key", key); err != nil {
 		return err
@@ -189,7 +188,7 @@ func (t *Table) Set(ctx context.Context, key, value string) error {
 	}))
 }
 
-// Remove deletes key and its value. It does nothing when there is none.
+// Remove deletes key and its value. A key that does not exist is no error.
 func (t *Table) Remove(ctx context.Context, key string) error {
 	if err := checkKey("key", key); err != nil {
 		return err

@@ -12,23 +12,21 @@ import (
 
 // Limits, in bytes.
 const (
-	// MaxKeyBytes is the longest key: it fits the index of every database,
-	// InnoDB's old row formats (767 bytes) included.
+	// MaxKeyBytes is the limit of a key. It fits an index of every database, also in
+	// InnoDB's old row formats (767 bytes).
 	MaxKeyBytes = 512
 
-	// MaxValueBytes is the longest value of a [Table]. A statement with it fits
-	// MariaDB's default max_allowed_packet of 16 MiB even when every byte of the
-	// value has to be escaped.
+	// MaxValueBytes is the limit of a value of a [Table]. A statement with such a value
+	// fits MariaDB's default max_allowed_packet of 16 MiB, even if every byte is escaped.
 	MaxValueBytes = 4 << 20
 
-	// MaxNameBytes is the longest table or column name: PostgreSQL's limit.
+	// MaxNameBytes is the limit of a table or column name, which is PostgreSQL's.
 	MaxNameBytes = 63
 )
 
-// Key is a string that identifies a row: compared and ordered byte by byte on
-// every database. Its column is TEXT on SQLite, TEXT COLLATE "C" on PostgreSQL
-// and VARBINARY on MySQL, whose text collations ignore trailing spaces and most of
-// them case.
+// Key is a string that identifies a row. Every database compares and sorts it by bytes.
+// Its column is TEXT on SQLite, TEXT COLLATE "C" on PostgreSQL and VARBINARY on MySQL.
+// MySQL's text collations ignore trailing spaces, and most ignore case.
 type Key string
 
 // GormDBDataType is the column type that AutoMigrate uses.
@@ -43,12 +41,12 @@ func (k Key) Value() (driver.Value, error) {
 	return string(k), nil
 }
 
-// Scan implements [database/sql.Scanner]. NULL is the empty key; nothing is
-// refused, for rows that other programs wrote.
+// Scan implements [database/sql.Scanner]. NULL becomes the empty key. Scan does not
+// check the rule, so it reads rows of other programs.
 func (k *Key) Scan(src any) error { return scanString((*string)(k), src) }
 
-// Text is a string that is not a key. Its column is TEXT on SQLite and PostgreSQL
-// and LONGTEXT in utf8mb4 on MySQL, whatever the database's default character set.
+// Text is a string that is not a key. Its column is TEXT on SQLite and PostgreSQL. On
+// MySQL it is LONGTEXT in utf8mb4, with any default character set of the database.
 type Text string
 
 // GormDBDataType is the column type that AutoMigrate uses.
@@ -63,8 +61,8 @@ func (t Text) Value() (driver.Value, error) {
 	return string(t), nil
 }
 
-// Scan implements [database/sql.Scanner]. NULL is the empty text; nothing is
-// refused, for rows that other programs wrote.
+// Scan implements [database/sql.Scanner]. NULL becomes the empty text. Scan does not
+// check the rule, so it reads rows of other programs.
 func (t *Text) Scan(src any) error { return scanString((*string)(t), src) }
 
 func scanString(dst *string, src any) error {
@@ -76,14 +74,14 @@ func scanString(dst *string, src any) error {
 	case []byte:
 		*dst = string(v)
 	case int64, float64, bool:
-		*dst = fmt.Sprint(v) // SQLite columns hold what was written, whatever their type
+		*dst = fmt.Sprint(v) // a column of SQLite holds values of any type
 	default:
 		return fmt.Errorf("models: cannot read a %T as text", src)
 	}
 	return nil
 }
 
-// checkText holds the rule for everything that is stored as text.
+// checkText checks the rule for text.
 func checkText(field, s string, most int) error {
 	switch {
 	case len(s) > most:
@@ -96,11 +94,10 @@ func checkText(field, s string, most int) error {
 	return nil
 }
 
-// checkKey holds the rule for keys. The empty key is one, where the caller does
-// not refuse it.
+// checkKey checks the rule for keys. The empty key is valid.
 func checkKey(field, s string) error { return checkText(field, s, MaxKeyBytes) }
 
-// checkKeyNotEmpty is checkKey for user names and slugs.
+// checkKeyNotEmpty checks the rule for user names and slugs, which are not empty.
 func checkKeyNotEmpty(field, s string) error {
 	if s == "" {
 		return &InvalidError{field, "is empty"}
@@ -108,8 +105,8 @@ func checkKeyNotEmpty(field, s string) error {
 	return checkKey(field, s)
 }
 
-// checkName holds the rule for table and column names. Upper case is refused
-// because "Users" and "users" are one table on SQLite and two on PostgreSQL.
+// checkName checks the rule for table and column names. Upper case is invalid, because
+// "Users" and "users" are one table on SQLite and two on PostgreSQL.
 func checkName(field, s string) error {
 	switch {
 	case s == "":

@@ -1,14 +1,14 @@
-// Package portability runs the tests of package models on PostgreSQL and
-// MySQL/MariaDB servers beside SQLite. It is a module of its own, so that the
-// drivers of those servers stay out of the main module's go.mod.
+// Package portability runs the tests of package models on PostgreSQL and MySQL/MariaDB
+// servers, and on sqlite-mem. It is a module of its own, so that the servers' drivers
+// are not in the main module's go.mod.
 //
-// The command ./run starts private servers, runs the tests on them and stops them.
-// For servers of your own, set the connection strings and run go test:
+// The command ./run starts private servers, runs the tests on them and stops them. To
+// use other servers, set the connection strings and run go test:
 //
 //	SQLITE_MEM_TEST_POSTGRES='host=… user=… password=… dbname=postgres'
 //	SQLITE_MEM_TEST_MYSQL='user:password@tcp(host:port)/'
 //
-// The user must be allowed to create databases: each test makes its own, named
-// sqlite_mem_test_…, and drops it. Tests of a server whose variable is not set are
-// skipped; with SQLITE_MEM_TEST_REQUIRE=1 they fail.
+// The user needs the right to create databases. Each test creates its own, named
+// sqlite_mem_test_…, and drops it. Tests of a server without a connection string are
+// skipped, or fail with SQLITE_MEM_TEST_REQUIRE=1, which ./run sets.
 package portability

@@ -22,16 +22,16 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models/internal/suite"
 )
 
-// Connections a test opens at most: under the servers' own limits, and enough for
-// statements to meet.
+// maxConns is the most connections of a test. It is below the servers' limits, and large
+// enough for statements to run at the same time.
 const maxConns = 32
 
-// Ensure that the models do the same on sqlite-mem; the main module's tests run
-// them on SQLite files as well.
+// Ensure that the models pass the suite on sqlite-mem. The main module's tests also run
+// it on SQLite files.
 func TestSQLiteMem(t *testing.T) { suite.Run(t, openMem) }
 
-// Ensure that the models do the same on PostgreSQL, whatever the database's locale
-// and isolation and the protocol of its driver.
+// Ensure that the models pass the suite on PostgreSQL, with any locale and isolation of
+// the database and both protocols of its driver.
 func TestPostgres(t *testing.T) {
 	for name, open := range map[string]suite.Open{
 		"locale": openPostgres("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'", "", false),
@@ -42,8 +42,8 @@ func TestPostgres(t *testing.T) {
 	}
 }
 
-// Ensure that the models do the same on MySQL or MariaDB, whatever the database's
-// character set and the driver's way of passing values and counting rows.
+// Ensure that the models pass the suite on MySQL or MariaDB, with any character set of
+// the database and any options of the driver.
 func TestMySQL(t *testing.T) {
 	for name, open := range map[string]suite.Open{
 		"utf8mb4": openMySQL("CHARACTER SET utf8mb4", nil),
@@ -56,7 +56,7 @@ func TestMySQL(t *testing.T) {
 	}
 }
 
-// Ensure that a server's data can move from any kind of database to any other.
+// Ensure that Copy copies from each kind of database to each other.
 func TestCopy(t *testing.T) {
 	kinds := []struct {
 		name string
@@ -68,16 +68,15 @@ func TestCopy(t *testing.T) {
 	}
 	for _, from := range kinds {
 		for _, to := range kinds {
-			if from.name != to.name { // else it is part of the suite
+			if from.name != to.name { // the suite copies within one kind
 				t.Run(from.name+" to "+to.name, func(t *testing.T) { suite.RunCopy(t, from.open, to.open) })
 			}
 		}
 	}
 }
 
-// Ensure that keys are ordered by their bytes on PostgreSQL, also in a table that
-// another program made with the database's locale, and that the tables made here
-// have an index for that order.
+// Ensure that keys are sorted by their bytes on PostgreSQL, also in a table of another
+// program with the database's locale. Our own tables have an index for that order.
 func TestPostgres_collation(t *testing.T) {
 	db := openPostgres("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'", "", false)(t, quiet())
 	require.NoError(t, db.Exec(`CREATE TABLE elsewhere (key text PRIMARY KEY, value text NOT NULL)`).Error)
@@ -116,9 +115,8 @@ func TestPostgres_collation(t *testing.T) {
 	require.Equal(t, []string{"contacts C", "elsewhere default", "made C", "quotas default", "table_entries C"}, collations)
 }
 
-// Ensure that a table which another program made on MySQL, with a collation that
-// does not order by bytes, is copied whole, and that a target whose keys it cannot
-// tell apart is an error.
+// Ensure that Copy copies a whole table of another program on MySQL, whose collation
+// does not sort by bytes. A target that takes two keys for one is an error.
 func TestMySQL_collation(t *testing.T) {
 	foreign := func() *gorm.DB {
 		db := openMySQL("CHARACTER SET utf8mb4", nil)(t, quiet())
@@ -145,13 +143,12 @@ func TestMySQL_collation(t *testing.T) {
 	require.ErrorIs(t, err, models.ErrConflict)
 }
 
-// Ensure that a transaction which the server undoes to end a deadlock is tried
-// again.
+// Ensure that a transaction which the server rolls back in a deadlock is retried.
 func TestDeadlock(t *testing.T) {
 	for name, c := range map[string]struct {
 		open    suite.Open
-		spared  string // sees to it that the server undoes the other transaction
-		waiting string // tells, in its second column, how many transactions wait for a row
+		spared  string // makes the server roll back the other transaction
+		waiting string // returns the number of transactions that wait for a row, in its second column
 	}{
 		"Postgres": {openPostgres("", "", false), "SET LOCAL deadlock_timeout = '50s'", "SELECT 'waiting', count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"},
 		"MySQL":    {openMySQL("", nil), "DO 0", "SHOW GLOBAL STATUS LIKE 'Innodb_row_lock_current_waits'"},
@@ -167,9 +164,9 @@ func TestDeadlock(t *testing.T) {
 			rows = []models.Quota{{Username: "a"}, {Username: "b"}}
 			require.NoError(t, to.Create(&rows).Error)
 
-			// We hold b and come for a while the copy holds a and waits for b. InnoDB
-			// undoes the transaction that has written less, PostgreSQL the one that
-			// looks for deadlocks first.
+			// This transaction locks b, and then a, while the copy holds a and waits for b.
+			// InnoDB rolls back the transaction that has written less, and PostgreSQL the
+			// one that looks for deadlocks first.
 			tx := to.WithContext(ctx).Begin()
 			defer tx.Rollback()
 			require.NoError(t, tx.Exec(c.spared).Error)
@@ -200,7 +197,7 @@ func openMem(t *testing.T, config *gorm.Config) *gorm.DB {
 	return opened(t, gormdialect.Open(filepath.Join(t.TempDir(), "test.db")), config)
 }
 
-// openPostgres returns an opener of databases made with the given options, on
+// openPostgres returns a suite.Open for databases created with the given options, and
 // connections with the given settings.
 func openPostgres(options, settings string, simpleProtocol bool) suite.Open {
 	return func(t *testing.T, config *gorm.Config) *gorm.DB {
@@ -211,7 +208,7 @@ func openPostgres(options, settings string, simpleProtocol bool) suite.Open {
 	}
 }
 
-// openMySQL returns an opener of databases made with the given options.
+// openMySQL returns a suite.Open for databases created with the given options.
 func openMySQL(options string, configure func(*mysqldriver.Config)) suite.Open {
 	return func(t *testing.T, config *gorm.Config) *gorm.DB {
 		t.Helper()
@@ -228,8 +225,8 @@ func openMySQL(options string, configure func(*mysqldriver.Config)) suite.Open {
 	}
 }
 
-// server returns the connection string in the environment variable, or ends the
-// test.
+// server returns the connection string in an environment variable. Without one it skips
+// or fails the test.
 func server(t *testing.T, variable string) string {
 	t.Helper()
 	dsn := os.Getenv(variable)
@@ -242,7 +239,7 @@ func server(t *testing.T, variable string) string {
 	return dsn
 }
 
-// database makes a database of a name of its own, which goes away with the test.
+// database creates a database with a new name, and drops it at the end of the test.
 func database(t *testing.T, admin gorm.Dialector, create, drop string) (name string) {
 	t.Helper()
 	name = "sqlite_mem_test_" + strings.ToLower(rand.Text())

@@ -11,8 +11,8 @@ import (
 )
 
 func migrate(t *testing.T, open Open) {
-	// Ensure that an empty database gets a table for each model and that
-	// migrating it again, by either way, executes nothing but queries.
+	// Ensure that Migrate creates a table for each model in an empty database, and that a
+	// second migration executes only queries.
 	t.Run("twice", func(t *testing.T) {
 		recorder := newRecorder()
 		db := open(t, &gorm.Config{Logger: recorder})
@@ -30,8 +30,8 @@ func migrate(t *testing.T, open Open) {
 		require.NotEmpty(t, again.statements)
 	})
 
-	// Ensure that a key-value table is made once and that its rows survive
-	// another Migrate.
+	// Ensure that Table.Migrate creates a table once, and that its rows survive another
+	// Migrate.
 	t.Run("table", func(t *testing.T) {
 		recorder := newRecorder()
 		db := open(t, &gorm.Config{Logger: recorder})
@@ -46,8 +46,8 @@ func migrate(t *testing.T, open Open) {
 		require.Equal(t, "secret", value)
 	})
 
-	// Ensure that tables which GORM made for Madmail's models are used as they are:
-	// no statement but queries, no row changed, columns of theirs left alone.
+	// Ensure that tables which GORM created for Madmail's models are used unchanged, with
+	// their other columns.
 	t.Run("Madmail", func(t *testing.T) {
 		recorder := newRecorder()
 		db := open(t, &gorm.Config{Logger: recorder})
@@ -76,7 +76,7 @@ func migrate(t *testing.T, open Open) {
 		require.Equal(t, madmailQuota{Username: "alice", MaxStorage: 50, CreatedAt: 6, FirstLoginAt: 7, UsedToken: "8"}, back)
 	})
 
-	// Ensure that several processes may migrate one database at a time.
+	// Ensure that several processes may migrate one database at the same time.
 	t.Run("at once", func(t *testing.T) {
 		db := open(t, config())
 		for _, err := range atOnce(8, func(int) error {
@@ -94,7 +94,7 @@ func migrate(t *testing.T, open Open) {
 	})
 }
 
-// Tables with the columns, and the indexes, that Madmail's have.
+// Models with the columns and the index of Madmail's tables.
 type (
 	madmailQuota struct {
 		Username     string `gorm:"primaryKey"`

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -11,8 +12,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// inputs are what a hostile or careless client sends. bad is the reason to refuse
-// it as a key, "" if it is to be stored as given.
+// inputs are texts of hostile or careless clients. bad is the reason for which the text
+// is refused as a key, or "" if it is stored as given.
 var inputs = []struct {
 	name, input, bad string
 }{
@@ -45,7 +46,7 @@ var inputs = []struct {
 	{"overlong", "\xc0\xaf", "UTF-8"},
 }
 
-// rule holds every way in against the rule of the package documentation.
+// rule tests the package's rule for keys and values on every method that takes one.
 func rule(t *testing.T, open Open) {
 	db := fresh(t, open)
 	table := newTable(t, db, models.TableSpec{Name: "hostile"})
@@ -53,8 +54,8 @@ func rule(t *testing.T, open Open) {
 	contacts := models.NewContacts(db)
 
 	for _, in := range inputs {
-		// Ensure that a key is stored as given or refused with the field and the
-		// reason, by every method that takes one, and leaves other rows alone.
+		// Ensure that every method stores a key as given or refuses it with the field and
+		// the reason, and leaves other rows alone.
 		t.Run("key "+in.name, func(t *testing.T) {
 			ctx := ctx(t)
 			require.NoError(t, table.Set(ctx, "bystander", "here"))
@@ -105,8 +106,8 @@ func rule(t *testing.T, open Open) {
 			require.True(t, ok)
 		})
 
-		// Ensure that a value is stored as given or refused, by the same rule but
-		// for its length.
+		// Ensure that a value is stored as given or refused by the same rule, with
+		// another limit of its length.
 		t.Run("value "+in.name, func(t *testing.T) {
 			ctx := ctx(t)
 			bad := in.bad
@@ -127,8 +128,8 @@ func rule(t *testing.T, open Open) {
 		})
 	}
 
-	// Ensure that the empty key and the empty value are stored, and that names
-	// that must not be empty are refused.
+	// Ensure that the empty key and the empty value are stored, and that an empty user
+	// name or slug is refused.
 	t.Run("empty", func(t *testing.T) {
 		ctx := ctx(t)
 		require.NoError(t, table.Set(ctx, "", "value of nothing"))
@@ -146,8 +147,8 @@ func rule(t *testing.T, open Open) {
 		requireInvalid(t, err, "slug", "empty")
 	})
 
-	// Ensure that the longest value comes back whole, also when every byte of it
-	// has to be escaped, and that one byte more is refused.
+	// Ensure that the longest value is read back whole, even if every byte is escaped,
+	// and that a longer one is refused.
 	t.Run("huge", func(t *testing.T) {
 		for _, char := range []string{"x", "'", `\`, "😀"} {
 			requireValue(t, table, strings.Repeat(char, models.MaxValueBytes/len(char)), "")
@@ -156,7 +157,7 @@ func rule(t *testing.T, open Open) {
 	})
 }
 
-// requireValue stores a value and reads it back, or wants it refused for bad.
+// requireValue requires that a value is stored and read back, or is refused for bad.
 func requireValue(t *testing.T, table *models.Table, value, bad string) {
 	t.Helper()
 	err := table.Set(ctx(t), "key", value)
@@ -171,11 +172,11 @@ func requireValue(t *testing.T, table *models.Table, value, bad string) {
 	require.True(t, value == back, "%d bytes came back as %d", len(value), len(back))
 }
 
-// names checks what may name a table or a column.
+// names tests the rule for names of tables and columns.
 func names(t *testing.T, open Open) {
 	db := fresh(t, open)
 
-	// Ensure that no name reaches the database that is more than a name.
+	// Ensure that an invalid name does not reach the database.
 	for _, bad := range []string{
 		"", " ", "a b", "a;b", "a'b", `a"b`, "a`b", "a.b", "a-b", "a--", "a/*", "a(b)", "a\x00", "a\xff",
 		"Users", "näme", "1a", "quotas; DROP TABLE quotas", `x" (k text); DROP TABLE quotas; --`, "x` (k int); -- ",
@@ -198,7 +199,7 @@ func names(t *testing.T, open Open) {
 		require.ErrorIs(t, err, models.ErrInvalid, "%v", spec)
 	}
 
-	// Ensure that words of SQL and names of full length work as names.
+	// Ensure that keywords of SQL and names of the largest length work.
 	for _, spec := range []models.TableSpec{
 		{Name: "select", KeyColumn: "from", ValueColumn: "where"},
 		{Name: "table", KeyColumn: "primary", ValueColumn: "order"},
@@ -221,7 +222,7 @@ func names(t *testing.T, open Open) {
 	}
 }
 
-// order checks that keys are told apart and sorted by their bytes.
+// order tests that keys are compared and sorted by their bytes.
 func order(t *testing.T, open Open) {
 	db := fresh(t, open)
 	table := newTable(t, db, models.TableSpec{Name: "ordered"})
@@ -229,8 +230,8 @@ func order(t *testing.T, open Open) {
 	contacts := models.NewContacts(db)
 	const url = "https://i.delta.chat/#0123456789ABCDEF0123456789ABCDEF01234567"
 
-	// Ensure that keys which a collation would hold equal are different keys, in
-	// one order on every database, whole or in pages.
+	// Ensure that keys which are equal in some collation are different keys. Their order
+	// is the same on every database, also in pages.
 	keys := []string{"a", "A", "a ", " a", "á", "a\u0301", "ä", "ae", "æ", "ss", "ß", "b", "B", "_", "-", "~", "'", `"`, "1", "10", "2",
 		"日本", "😀", "\uffff", "i", "I", "ı", "İ", "z", "Z"}
 	for i, key := range keys {
@@ -250,33 +251,8 @@ func order(t *testing.T, open Open) {
 		require.Equal(t, models.Limit{Bytes: int64(i + 1), Source: models.FromUser}, limit)
 	}
 
-	var paged []string
-	for after := ""; ; {
-		page, err := table.List(ctx(t), after, 7)
-		require.NoError(t, err)
-		for _, entry := range page {
-			paged = append(paged, string(entry.Key))
-		}
-		if len(page) < 7 {
-			break
-		}
-		after = string(page[len(page)-1].Key)
-	}
-	require.Equal(t, sorted, paged)
-
-	paged = nil
-	for after := ""; ; {
-		page, err := quotas.List(ctx(t), after, 7)
-		require.NoError(t, err)
-		for _, row := range page {
-			paged = append(paged, string(row.Username))
-		}
-		if len(page) < 7 {
-			break
-		}
-		after = string(page[len(page)-1].Username)
-	}
-	require.Equal(t, sorted, paged)
+	require.Equal(t, sorted, pages(t, 7, table.List, func(e models.TableEntry) models.Key { return e.Key }))
+	require.Equal(t, sorted, pages(t, 7, quotas.List, func(q models.Quota) models.Key { return q.Username }))
 
 	slugs := []string{"abc", "ABC", "a-c", "a_c", "a0c", "Abc", "abcd"}
 	for _, slug := range slugs {
@@ -284,21 +260,9 @@ func order(t *testing.T, open Open) {
 		require.NoError(t, err)
 	}
 	slices.Sort(slugs)
-	paged = nil
-	for after := ""; ; {
-		page, err := contacts.List(ctx(t), after, 2)
-		require.NoError(t, err)
-		for _, row := range page {
-			paged = append(paged, string(row.Slug))
-		}
-		if len(page) < 2 {
-			break
-		}
-		after = string(page[len(page)-1].Slug)
-	}
-	require.Equal(t, slugs, paged)
+	require.Equal(t, slugs, pages(t, 2, contacts.List, func(c models.Contact) models.Key { return c.Slug }))
 
-	// Ensure that a page is as long as its limit says, or the default, and that a
+	// Ensure that a page has as many rows as its limit or the default allows, and that a
 	// negative limit is refused.
 	for i := range models.MaxPage + 5 {
 		require.NoError(t, db.Create(&models.TableEntry{Key: models.Key("k" + strings.Repeat("x", i%500) + string(rune('a'+i/500)))}).Error)
@@ -316,6 +280,21 @@ func order(t *testing.T, open Open) {
 	requireInvalid(t, err, "limit", "negative")
 	_, err = contacts.List(ctx(t), "", -1)
 	requireInvalid(t, err, "limit", "negative")
+}
+
+// pages lists all rows in pages of a size, and returns their keys.
+func pages[T any](t *testing.T, size int, list func(context.Context, string, int) ([]T, error), key func(T) models.Key) (keys []string) {
+	t.Helper()
+	for after := ""; ; after = keys[len(keys)-1] {
+		page, err := list(ctx(t), after, size)
+		require.NoError(t, err)
+		for _, row := range page {
+			keys = append(keys, string(key(row)))
+		}
+		if len(page) < size {
+			return keys
+		}
+	}
 }
 
 func count(all []string, one string) (n int) {

@@ -24,7 +24,7 @@ const (
 func table(t *testing.T, open Open) {
 	table := newTable(t, fresh(t, open), models.TableSpec{Name: "settings"})
 
-	// Ensure that what was never set is not there, and is no error.
+	// Ensure that a key that does not exist is no error.
 	value, ok, err := table.Lookup(ctx(t), "nobody")
 	require.NoError(t, err)
 	require.False(t, ok)
@@ -35,7 +35,7 @@ func table(t *testing.T, open Open) {
 	require.NotNil(t, keys)
 	require.NoError(t, table.Remove(ctx(t), "nobody"))
 
-	// Ensure that Set inserts, replaces and repeats.
+	// Ensure that Set inserts a value, replaces it, and may repeat it.
 	for _, value := range []string{"one", "two", "two", ""} {
 		require.NoError(t, table.Set(ctx(t), "key", value))
 		back, ok, err := table.Lookup(ctx(t), "key")
@@ -59,8 +59,8 @@ func quotas(t *testing.T, open Open) {
 		return limit
 	}
 
-	// Ensure that the own limit wins over the server's and that over the
-	// configured one, that the answer says which, and that each can be taken back.
+	// Ensure that the user's own limit comes before the server's, and the server's before
+	// the configured one. Limit returns the source, and each limit can be removed.
 	require.Equal(t, models.Limit{Bytes: byConfig, Source: models.FromConfig}, limit("alice"))
 	require.NoError(t, quotas.Set(ctx(t), "alice", own))
 	require.Equal(t, models.Limit{Bytes: own, Source: models.FromUser}, limit("alice"))
@@ -85,23 +85,23 @@ func quotas(t *testing.T, open Open) {
 	require.NoError(t, quotas.SetDefault(ctx(t), 1))
 	require.NoError(t, quotas.SetDefault(ctx(t), byDefault))
 
-	// Ensure that a limit is the largest number there is, or any other over 0.
+	// Ensure that a limit may be any number over 0.
 	require.NoError(t, quotas.Set(ctx(t), "alice", math.MaxInt64))
 	require.Equal(t, models.Limit{Bytes: math.MaxInt64, Source: models.FromUser}, limit("alice"))
 	for _, bytes := range []int64{0, -1, math.MinInt64} {
-		requireInvalid(t, quotas.Set(ctx(t), "alice", bytes), "max_storage", "not over 0")
-		requireInvalid(t, quotas.SetDefault(ctx(t), bytes), "max_storage", "not over 0")
+		requireInvalid(t, quotas.Set(ctx(t), "alice", bytes), "max_storage", "must be over 0")
+		requireInvalid(t, quotas.SetDefault(ctx(t), bytes), "max_storage", "must be over 0")
 	}
 	_, err = models.NewQuotas(db, models.QuotaConfig{Default: -1})
 	requireInvalid(t, err, "default quota", "negative")
 
-	// Ensure that what other programs leave in place of a limit counts as none.
+	// Ensure that NULL, 0 and a negative number, as other programs write, are no limit.
 	for _, unset := range []any{nil, 0, -5} {
 		require.NoError(t, db.Model(&models.Quota{}).Where("username = ?", "alice").Update("max_storage", unset).Error)
 		require.Equal(t, models.Limit{Bytes: byDefault, Source: models.FromDefault}, limit("alice"))
 	}
 
-	// Ensure that Allow lets the limit be filled and not passed, without overflow.
+	// Ensure that Allow permits exactly the limit, without integer overflow.
 	require.NoError(t, quotas.Set(ctx(t), "alice", own))
 	for _, c := range []struct {
 		used, more int64
@@ -127,7 +127,7 @@ func quotas(t *testing.T, open Open) {
 	require.NoError(t, unlimited.Allow(ctx(t), "bob", math.MaxInt64, math.MaxInt64))
 	require.ErrorIs(t, unlimited.Allow(ctx(t), "alice", own, 1), models.ErrQuotaExceeded)
 
-	// Ensure that the first creation date stays, beside a limit set before or
+	// Ensure that the first creation time stays, and that a limit may be set before or
 	// after it.
 	at := time.Unix(1700000000, 999)
 	require.NoError(t, quotas.RecordAccount(ctx(t), "alice", at))
@@ -154,8 +154,8 @@ func quotas(t *testing.T, open Open) {
 	require.NoError(t, err)
 	require.EqualValues(t, 1700000000, row.CreatedAt)
 
-	// Ensure that the list has the users and not the server's default, and that
-	// nobody reaches that by its name.
+	// Ensure that List returns users and not the server's default, and that no method
+	// accepts the name of the default.
 	require.NoError(t, quotas.SetDefault(ctx(t), byDefault))
 	rows, err := quotas.List(ctx(t), "", 0)
 	require.NoError(t, err)
@@ -170,7 +170,7 @@ func quotas(t *testing.T, open Open) {
 		requireInvalid(t, err, "username", models.GlobalDefault)
 	}
 
-	// Ensure that a deleted user is gone, once, and the others are not.
+	// Ensure that Delete deletes one user once.
 	require.NoError(t, quotas.Delete(ctx(t), "alice"))
 	require.ErrorIs(t, quotas.Delete(ctx(t), "alice"), models.ErrNotFound)
 	_, err = quotas.Get(ctx(t), "alice")
@@ -184,7 +184,7 @@ func contacts(t *testing.T, open Open) {
 	db := fresh(t, open)
 	contacts := models.NewContacts(db)
 
-	// Ensure that a contact comes back as it was created.
+	// Ensure that a contact is read back as it was created.
 	before := time.Now().UTC().Truncate(time.Millisecond)
 	created, err := contacts.Create(ctx(t), "Alice-1_x", webURL, "Alice 😀 <b>")
 	require.NoError(t, err)
@@ -198,8 +198,8 @@ func contacts(t *testing.T, open Open) {
 	require.NoError(t, err)
 	require.Equal(t, []models.Contact{created}, list)
 
-	// Ensure that a taken slug is an error that changes nothing, and that a slug
-	// of other case is another one.
+	// Ensure that a taken slug is an error that changes nothing. A slug in other case is
+	// another slug.
 	_, err = contacts.Create(ctx(t), "Alice-1_x", appURL, "Mallory")
 	require.ErrorIs(t, err, models.ErrSlugTaken)
 	_, err = contacts.Reserve(ctx(t), "Alice-1_x", "")
@@ -212,7 +212,7 @@ func contacts(t *testing.T, open Open) {
 	_, err = contacts.Create(ctx(t), "alice-1_x", appURL, "")
 	require.NoError(t, err)
 
-	// Ensure that no slug means a random one, another each time.
+	// Ensure that Create generates a new slug each time if none is given.
 	seen := map[models.Key]bool{}
 	for range 50 {
 		c, err := contacts.Create(ctx(t), "", webURL, "")
@@ -222,7 +222,7 @@ func contacts(t *testing.T, open Open) {
 		seen[c.Slug] = true
 	}
 
-	// Ensure that a reservation holds the slug until it is given a URL.
+	// Ensure that a slug is reserved until it gets a URL.
 	reserved, err := contacts.Reserve(ctx(t), "later", "")
 	require.NoError(t, err)
 	require.True(t, reserved.Reserved())
@@ -236,8 +236,8 @@ func contacts(t *testing.T, open Open) {
 	require.Equal(t, models.Contact{Slug: "later", URL: webURL, Name: "Bob", CreatedAt: reserved.CreatedAt}, edited)
 	require.False(t, edited.Reserved())
 
-	// Ensure that an edit changes what it names and nothing else, may change
-	// nothing, and wants the slug to exist.
+	// Ensure that Edit changes only the given fields, or none, and that the slug must
+	// exist.
 	other := appURL
 	for _, edit := range []models.ContactEdit{{URL: &other}, {URL: &other}, {}} {
 		edited, err = contacts.Edit(ctx(t), "later", edit)
@@ -253,14 +253,14 @@ func contacts(t *testing.T, open Open) {
 		require.ErrorIs(t, err, models.ErrNotFound)
 	}
 
-	// Ensure that both forms of an invitation are had from either.
+	// Ensure that each form of an invitation is converted to the other.
 	for _, stored := range []string{webURL, appURL} {
 		c := models.Contact{URL: models.Text(stored)}
 		require.Equal(t, webURL, c.WebURL())
 		require.Equal(t, appURL, c.AppURL())
 	}
 
-	// Ensure that what is no slug, URL or name is refused, in Create and Edit.
+	// Ensure that Create, Reserve and Edit refuse an invalid slug, URL or name.
 	for _, slug := range []string{"a", "ab", strings.Repeat("x", models.MaxSlug+1), "a b", "a/b", "../x", "-abc", "_abc", "a.b", "äöü", "a%20b",
 		"abc\n", "abc\x00", "abc\xff", "'; DROP TABLE contacts; --", "<script>"} {
 		_, err := contacts.Create(ctx(t), slug, webURL, "")
@@ -291,8 +291,8 @@ func contacts(t *testing.T, open Open) {
 	require.NoError(t, err)
 	require.EqualValues(t, long, edited.URL)
 
-	// Ensure that slugs which another program made outside the rule can be read,
-	// edited and removed.
+	// Ensure that slugs of other programs that break the rule can be read, edited and
+	// removed.
 	require.NoError(t, db.Create(&models.Contact{Slug: "ä/1", URL: "elsewhere"}).Error)
 	foreign, err := contacts.Lookup(ctx(t), "ä/1")
 	require.NoError(t, err)
@@ -301,7 +301,7 @@ func contacts(t *testing.T, open Open) {
 	require.NoError(t, err)
 	require.NoError(t, contacts.Remove(ctx(t), "ä/1"))
 
-	// Ensure that a removed contact is gone, once, and its slug free.
+	// Ensure that Remove deletes a contact once, and frees its slug.
 	require.NoError(t, contacts.Remove(ctx(t), "later"))
 	require.ErrorIs(t, contacts.Remove(ctx(t), "later"), models.ErrNotFound)
 	_, err = contacts.Create(ctx(t), "later", webURL, "")
@@ -313,8 +313,8 @@ func transactions(t *testing.T, open Open) {
 	_ = newTable(t, db, models.TableSpec{Name: "settings"})
 	undo := errors.New("undo")
 
-	// Ensure that stores on a transaction work inside it: a taken slug does not
-	// end it, and what they wrote goes with it.
+	// Ensure that stores on a transaction work inside it. A taken slug does not end the
+	// transaction, and a rollback undoes their writes.
 	work := func(tx *gorm.DB) error {
 		quotas := newQuotas(t, tx, 1)
 		contacts := models.NewContacts(tx)
@@ -345,7 +345,7 @@ func transactions(t *testing.T, open Open) {
 		require.Zero(t, n)
 	}
 
-	// Ensure that conditions which a caller's handle carries do not reach a store.
+	// Ensure that a store ignores the conditions of the caller's handle.
 	require.NoError(t, newQuotas(t, db, 1).Set(ctx(t), "alice", 5))
 	narrowed := db.Where("1 = 0").Limit(0).Table("nonsense")
 	limit, err := newQuotas(t, narrowed, 1).Limit(ctx(t), "alice")
@@ -366,8 +366,8 @@ func concurrency(t *testing.T, open Open) {
 			quotas := newQuotas(t, db, 1)
 			contacts := models.NewContacts(db)
 
-			// Ensure that one key set by all at once is no error for any of them,
-			// holds one of their values, and then the next that is set.
+			// Ensure that concurrent calls of Set for one key all succeed. The key has one of
+			// their values, and a later Set replaces it.
 			for round := range 5 {
 				for _, err := range atOnce(goroutines, func(i int) error {
 					if err := table.Set(ctx(t), "contended", fmt.Sprint(round, i)); err != nil {
@@ -390,8 +390,8 @@ func concurrency(t *testing.T, open Open) {
 			require.NoError(t, err)
 			require.Len(t, keys, goroutines+1)
 
-			// Ensure that of all who create one slug one wins, that the others are
-			// told so, and that the winner's link is the one that is stored.
+			// Ensure that exactly one of the concurrent calls that create a slug succeeds and
+			// is stored. The others return ErrSlugTaken.
 			for round := range 5 {
 				slug := fmt.Sprint("slug", round)
 				winner := -1
@@ -412,7 +412,7 @@ func concurrency(t *testing.T, open Open) {
 				require.EqualValues(t, fmt.Sprint(winner), c.Name)
 			}
 
-			// Ensure that the parts of a row which different calls own do not
+			// Ensure that concurrent calls which write different columns of a row do not
 			// overwrite each other.
 			for _, err := range atOnce(goroutines, func(i int) error {
 				if i%2 == 0 {
@@ -427,8 +427,7 @@ func concurrency(t *testing.T, open Open) {
 			require.EqualValues(t, 5, row.MaxStorage)
 			require.Greater(t, row.CreatedAt, int64(1000))
 
-			// Ensure that inserts, removals and listings of the same few rows get
-			// along.
+			// Ensure that concurrent inserts, deletes and listings of the same rows succeed.
 			for _, err := range atOnce(goroutines, func(i int) error {
 				key := fmt.Sprint("churn ", i%4)
 				for range 5 {
@@ -456,7 +455,7 @@ func concurrency(t *testing.T, open Open) {
 	}
 }
 
-// contexts checks that each call obeys its context.
+// contexts tests that each call obeys its context.
 func contexts(t *testing.T, open Open) {
 	db := fresh(t, open)
 	table := newTable(t, db, models.TableSpec{Name: "settings"})
@@ -466,8 +465,7 @@ func contexts(t *testing.T, open Open) {
 	cancel()
 	text := "x"
 
-	// Ensure that a context which is over ends every call with its error, before
-	// anything is written.
+	// Ensure that every call returns the error of a cancelled context and writes nothing.
 	for name, call := range map[string]func() error{
 		"Migrate": func() error { return models.Migrate(over, db) },
 		"Table.Migrate": func() error {

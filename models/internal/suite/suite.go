@@ -1,6 +1,5 @@
-// Package suite tests the models on any database: the module's own tests run it on
-// SQLite, those of models/portability on PostgreSQL and MySQL as well. Nothing but
-// tests imports it.
+// Package suite tests the models on any database. The tests of package models run it on
+// SQLite, and those of models/portability on PostgreSQL and MySQL. Only tests import it.
 package suite
 
 import (
@@ -17,8 +16,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// Open returns an empty database of its own, which goes away with the test. It
-// must keep the configuration given.
+// Open returns a new empty database, which is deleted at the end of the test. It uses
+// the given configuration.
 type Open func(t *testing.T, config *gorm.Config) *gorm.DB
 
 // Run runs the suite on the databases that open makes.
@@ -53,7 +52,7 @@ func fresh(t *testing.T, open Open) *gorm.DB {
 
 func config() *gorm.Config { return &gorm.Config{Logger: logger.Discard} }
 
-// ctx ends when the test does, and bounds it.
+// ctx returns a context that ends with the test, and after two minutes.
 func ctx(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -75,8 +74,8 @@ func newQuotas(t *testing.T, db *gorm.DB, byDefault int64) *models.Quotas {
 	return quotas
 }
 
-// requireInvalid wants err to refuse the field for a reason that contains the
-// given text.
+// requireInvalid requires an InvalidError for the field whose reason contains the given
+// text.
 func requireInvalid(t *testing.T, err error, field, reason string) {
 	t.Helper()
 	require.ErrorIs(t, err, models.ErrInvalid)
@@ -102,7 +101,7 @@ func atOnce(n int, fn func(i int) error) []error {
 	return errs
 }
 
-// recorder is a logger that keeps the statements it is shown.
+// recorder is a logger that records statements.
 type recorder struct {
 	logger.Interface
 
@@ -121,7 +120,7 @@ func (r *recorder) Trace(_ context.Context, _ time.Time, fc func() (string, int6
 	r.statements = append(r.statements, statement)
 }
 
-// writes returns the statements that are not queries.
+// writes returns the recorded statements that are not queries.
 func (r *recorder) writes() (out []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
