@@ -3,13 +3,13 @@ package models
 import (
 	"context"
 	"crypto/rand"
+	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // Limits of a contact.
@@ -191,26 +191,33 @@ func (c *Contacts) Edit(ctx context.Context, slug string, edit ContactEdit) (Con
 	return c.Lookup(ctx, slug)
 }
 
+// contactRows reads the rows of contacts.
+var contactRows = rowReader[Contact]{
+	table:   Contact{}.TableName(),
+	key:     "slug",
+	columns: []string{"slug", "url", "name", "created_at"},
+	stamps:  []string{"created_at"},
+	scan: func(rows *sql.Rows) (c Contact, err error) {
+		var created stamp
+		err = rows.Scan(&c.Slug, &c.URL, &c.Name, &created)
+		c.CreatedAt = created.Time
+		return c, err
+	},
+}
+
 // Lookup returns the contact of a slug, or [ErrNotFound]. It also returns reserved
 // slugs, for which [Contact.Reserved] is true.
 func (c *Contacts) Lookup(ctx context.Context, slug string) (Contact, error) {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return Contact{}, err
 	}
-	var row Contact
-	var ok bool
-	err := run(ctx, c.db, func(tx *gorm.DB) error {
-		tx = tx.Where("slug = ?", slug).Limit(1).Find(&row)
-		ok = tx.RowsAffected > 0
-		return tx.Error
-	})
+	row, ok, err := contactRows.get(ctx, c.db, slug)
 	if err == nil && !ok {
 		err = ErrNotFound
 	}
 	if err != nil {
 		return Contact{}, fmt.Errorf("models: contact %s: %w", brief(slug), err)
 	}
-	row.CreatedAt = row.CreatedAt.UTC()
 	return row, nil
 }
 
@@ -219,26 +226,9 @@ func (c *Contacts) Lookup(ctx context.Context, slug string) (Contact, error) {
 // and the most is [MaxPage]. For the next page, pass the last slug. A page shorter than
 // limit is the last one.
 func (c *Contacts) List(ctx context.Context, after string, limit int) ([]Contact, error) {
-	if err := checkKey("after", after); err != nil {
-		return nil, err
-	}
-	limit, err := pageSize(limit)
-	if err != nil {
-		return nil, err
-	}
-	order := keyOrder(c.db, "slug")
-	var rows []Contact
-	err = run(ctx, c.db, func(tx *gorm.DB) error {
-		if after != "" {
-			tx = tx.Where("? > ?", order, after)
-		}
-		return tx.Clauses(clause.OrderBy{Expression: order}).Limit(limit).Find(&rows).Error
-	})
+	rows, err := contactRows.list(ctx, c.db, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("models: list contacts: %w", err)
-	}
-	for i := range rows {
-		rows[i].CreatedAt = rows[i].CreatedAt.UTC()
 	}
 	return rows, nil
 }
@@ -249,16 +239,7 @@ func (c *Contacts) Remove(ctx context.Context, slug string) error {
 	if err := checkKeyNotEmpty("slug", slug); err != nil {
 		return err
 	}
-	var gone bool
-	err := run(ctx, c.db, func(tx *gorm.DB) error {
-		tx = tx.Where("slug = ?", slug).Delete(&Contact{})
-		gone = tx.RowsAffected > 0
-		return tx.Error
-	})
-	if err == nil && !gone {
-		err = ErrNotFound
-	}
-	if err != nil {
+	if err := contactRows.remove(ctx, c.db, slug); err != nil {
 		return fmt.Errorf("models: remove contact %s: %w", brief(slug), err)
 	}
 	return nil

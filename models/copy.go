@@ -9,11 +9,10 @@ import (
 	"gorm.io/gorm"
 )
 
-// CopyOptions configures [Copy]. The zero value copies the tables of [All] into a
-// target without other rows.
+// CopyOptions configures [Copy]. The zero value copies the tables that [Migrate]
+// creates into a target without other rows.
 type CopyOptions struct {
-	// Tables are key-value tables to copy in addition to those of [All]. The source
-	// must have them.
+	// Tables are further key-value tables to copy. The source must have them.
 	Tables []TableSpec
 
 	// BatchRows is the most rows in one transaction, up to 5000. 0 means 500. A batch
@@ -28,8 +27,8 @@ type CopyOptions struct {
 	// them. With neither they are a [ConflictError].
 	Prune, Merge bool
 
-	// IgnoreColumns leaves out columns that the models do not have, such as Madmail's
-	// first_login_at. Without it they are an [InvalidError].
+	// IgnoreColumns leaves out columns that the models do not have. Without it they are
+	// an [InvalidError].
 	IgnoreColumns bool
 
 	// Progress is called after each batch, and once for an empty table, on the
@@ -74,13 +73,14 @@ type TableReport struct {
 
 const (
 	defaultBatch   = 500
-	maxBatch       = 5000    // times 4 columns: SQLite takes 32766 parameters in a statement
+	maxBatch       = 5000    // with 6 columns: SQLite allows 32766 parameters in a statement
 	maxBatchBytes  = 4 << 20 // with the row that exceeds it, half of MariaDB's default packet
 	namedConflicts = 10      // keys or rows of a kind that an error names
 )
 
-// Copy copies quotas, contacts and key-value tables to another database, for instance
-// when a server moves from SQLite to PostgreSQL or MySQL, or back.
+// Copy copies the tables of the stores to another database, for instance when a server
+// moves from SQLite to PostgreSQL or MySQL, or back. Madmail's table quota is copied to
+// quotas, unless the target has a table quota, too.
 //
 //	report, err := models.Copy(ctx, from, to, models.CopyOptions{
 //		Tables: []models.TableSpec{{Name: "passwords"}},
@@ -97,8 +97,8 @@ const (
 //
 // Copy reads the source in one transaction and does not change it. Stop the server
 // first: its later writes are not copied. [Migrate] and [Table.Migrate] create the
-// tables of the target. A table of [All] that the source does not have is reported as
-// Missing. For a table of CopyOptions.Tables that is [ErrNotFound].
+// tables of the target. A table of [Migrate] that the source does not have is reported
+// as Missing. For a table of CopyOptions.Tables that is [ErrNotFound].
 //
 // After an error or the end of the context, the target has the batches so far, each
 // whole. Call Copy again to continue: it skips equal rows. If the source has changed
@@ -164,13 +164,9 @@ func (c *copier) prepare(ctx context.Context, from *gorm.DB) error {
 		return &InvalidError{"source", "and target are one database"}
 	}
 
-	c.tables = []*copyTable{
-		{name: Quota{}.TableName(), columns: []copyColumn{{"username", keyKind, 0}, {"max_storage", intKind, 0}, {"created_at", intKind, 0}}},
-		{name: Contact{}.TableName(), columns: []copyColumn{{"slug", keyKind, 0}, {"url", textKind, MaxURLBytes},
-			{"name", textKind, MaxContactNameBytes}, {"created_at", timeKind, 0}}},
-	}
+	c.tables = copiedTables()
 	var stores []*Table
-	const own = 3 // the tables of All come first
+	own := len(c.tables) + 1 // the tables of Migrate come first
 	for _, spec := range append([]TableSpec{{Name: TableEntry{}.TableName()}}, c.options.Tables...) {
 		store, err := NewTable(c.to, spec)
 		if err != nil {
@@ -187,18 +183,25 @@ func (c *copier) prepare(ctx context.Context, from *gorm.DB) error {
 			stores = append(stores, store)
 		}
 		c.tables = append(c.tables, &copyTable{name: spec.Name, columns: []copyColumn{
-			{spec.KeyColumn, keyKind, 0}, {spec.ValueColumn, textKind, MaxValueBytes}}})
+			{name: spec.KeyColumn, kind: keyKind, most: MaxKeyBytes}, {name: spec.ValueColumn, kind: textKind, most: MaxValueBytes}}})
 	}
 
 	for i, t := range c.tables {
-		t.report.Table = t.name
-		found, err := hasTable(begin(ctx, from), t.name)
+		t.source, t.report.Table = t.name, t.name
+		if i == 0 {
+			name, err := quotaTable(begin(ctx, from))
+			if err != nil {
+				return fmt.Errorf("source: %w", err)
+			}
+			t.source = name
+		}
+		found, err := hasTable(begin(ctx, from), t.source)
 		if err != nil {
 			return err
 		}
 		if !found {
 			if i >= own {
-				return fmt.Errorf("source table %s: %w", t.name, ErrNotFound)
+				return fmt.Errorf("source table %s: %w", t.source, ErrNotFound)
 			}
 			t.report.Missing = true
 			continue
@@ -213,6 +216,14 @@ func (c *copier) prepare(ctx context.Context, from *gorm.DB) error {
 
 	if err := migrate(ctx, c.to); err != nil {
 		return fmt.Errorf("target: %w", err)
+	}
+	name, err := quotaTable(begin(ctx, c.to))
+	if err != nil {
+		return fmt.Errorf("target: %w", err)
+	}
+	c.tables[0].name = name
+	for _, t := range c.tables {
+		t.report.Table = t.name
 	}
 	for _, store := range stores {
 		if err := store.Migrate(ctx); err != nil {

@@ -31,11 +31,11 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 				return false
 			}
 			if bad++; bad <= namedConflicts {
-				*found = append(*found, fmt.Errorf("source table %s, row %s: %w", t.name, brief(row.key), err))
+				*found = append(*found, fmt.Errorf("source table %s, row %s: %w", t.source, brief(row.key), err))
 			}
 			return true
 		})
-		there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.fetch(tx, rows) })
+		there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
 		if err != nil {
 			return err
 		}
@@ -56,9 +56,9 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 		return err // without a table in the source, the target's stays as it is
 	}
 	if bad > namedConflicts {
-		*found = append(*found, fmt.Errorf("source table %s has %d rows that cannot be copied: %w", t.name, bad, ErrInvalid))
+		*found = append(*found, fmt.Errorf("source table %s has %d rows that cannot be copied: %w", t.source, bad, ErrInvalid))
 	}
-	count, err := ask(ctx, c.to, t.count)
+	count, err := ask(ctx, c.to, t.to().count)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (c *copier) write(ctx context.Context) error {
 
 // writeBatch writes the rows that the target does not have, in the transaction tx.
 func (c *copier) writeBatch(tx *gorm.DB, t *copyTable, rows []copyRow) (done TableReport, err error) {
-	there, err := t.fetch(tx, rows)
+	there, err := t.to().fetch(tx, rows)
 	if err != nil {
 		return done, err
 	}
@@ -188,7 +188,7 @@ func (c *copier) verify(ctx context.Context) error {
 		var rowsSeen, differ int64
 		var first string
 		err := c.walk(ctx, CopyVerify, t, func(rows []copyRow) error {
-			there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.fetch(tx, rows) })
+			there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
 			if err != nil {
 				return err
 			}
@@ -208,7 +208,7 @@ func (c *copier) verify(ctx context.Context) error {
 		if t.report.Missing {
 			continue
 		}
-		count, err := ask(ctx, c.to, t.count)
+		count, err := ask(ctx, c.to, t.to().count)
 		if err != nil {
 			return err
 		}
@@ -236,7 +236,7 @@ func (c *copier) walk(ctx context.Context, phase CopyPhase, t *copyTable, fn fun
 		return ctx.Err()
 	}
 	var err error
-	if progress.Total, err = t.count(c.from); err != nil {
+	if progress.Total, err = t.from().count(c.from); err != nil {
 		return err
 	}
 	if progress.Total == 0 {
@@ -244,7 +244,7 @@ func (c *copier) walk(ctx context.Context, phase CopyPhase, t *copyTable, fn fun
 	}
 	var last *string
 	for {
-		rows, err := t.page(c.from, t.order, last, c.options.BatchRows)
+		rows, err := t.from().page(c.from, t.order, last, c.options.BatchRows)
 		if err != nil {
 			return err
 		}
@@ -259,7 +259,7 @@ func (c *copier) walk(ctx context.Context, phase CopyPhase, t *copyTable, fn fun
 		report()
 	}
 	if progress.Done != progress.Total {
-		return &InvalidError{"source table " + t.name,
+		return &InvalidError{"source table " + t.source,
 			fmt.Sprintf("has %d rows of which %d can be reached by key", progress.Total, progress.Done)}
 	}
 	return nil
@@ -273,12 +273,12 @@ func (c *copier) eachExtra(ctx context.Context, t *copyTable, fn func(keys []str
 	order := keyOrder(c.to, t.columns[0].name)
 	var last *string
 	for {
-		rows, err := ask(ctx, c.to, func(tx *gorm.DB) ([]copyRow, error) { return t.page(tx, order, last, c.options.BatchRows) })
+		rows, err := ask(ctx, c.to, func(tx *gorm.DB) ([]copyRow, error) { return t.to().page(tx, order, last, c.options.BatchRows) })
 		if err != nil || len(rows) == 0 {
 			return err
 		}
 		last = &rows[len(rows)-1].key
-		there, err := t.fetch(c.from, rows)
+		there, err := t.from().fetch(c.from, rows)
 		if err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@ import (
 
 // copyTable is one table of a run: a key column and its other columns.
 type copyTable struct {
-	name    string
+	source  string       // the name in the source
+	name    string       // the name in the target
 	columns []copyColumn // the key first
 	order   clause.Expr  // the key in the source, as an expression that sorts by bytes
 	report  TableReport
@@ -22,9 +23,11 @@ type copyTable struct {
 }
 
 type copyColumn struct {
-	name string
-	kind columnKind
-	most int // the limit of a text, in bytes
+	name     string
+	kind     columnKind
+	most     int  // the limit of a text, in bytes
+	optional bool // older tables do not have the column
+	absent   bool // the source does not have the column, and its value is empty
 }
 
 type columnKind int
@@ -33,8 +36,28 @@ const (
 	keyKind  columnKind = iota // string
 	textKind                   // string
 	intKind                    // int64
-	timeKind                   // time.Time, or nil
+	timeKind                   // time.Time, nil for NULL, or an unreadable
 )
+
+// An unreadable is the value of a time that cannot be parsed.
+type unreadable string
+
+// copiedTables returns the tables of the models, without the key-value table.
+func copiedTables() []*copyTable {
+	key := func(name string) copyColumn { return copyColumn{name: name, kind: keyKind, most: MaxKeyBytes} }
+	text := func(name string, most int) copyColumn { return copyColumn{name: name, kind: textKind, most: most} }
+	number := func(name string) copyColumn { return copyColumn{name: name, kind: intKind} }
+	stamp := func(name string) copyColumn { return copyColumn{name: name, kind: timeKind} }
+	optional := func(c copyColumn) copyColumn { c.optional = true; return c }
+	return []*copyTable{
+		{name: Quota{}.TableName(), columns: []copyColumn{key("username"), number("max_storage"), number("created_at"),
+			optional(number("first_login_at")), optional(number("last_login_at")), optional(text("used_token", MaxKeyBytes))}},
+		{name: Contact{}.TableName(), columns: []copyColumn{key("slug"), text("url", MaxURLBytes), text("name", MaxContactNameBytes), stamp("created_at")}},
+		{name: BlockedUser{}.TableName(), columns: []copyColumn{key("username"), text("reason", MaxValueBytes), stamp("blocked_at")}},
+		{name: RegistrationToken{}.TableName(), columns: []copyColumn{key("token"), number("max_uses"), number("used_count"),
+			text("comment", MaxValueBytes), stamp("created_at"), stamp("expires_at")}},
+	}
+}
 
 // copyRow is a row with its values in the order of copyTable.columns. Equal values
 // compare equal with ==, from any database.
@@ -45,78 +68,94 @@ type copyRow struct {
 
 // inspect compares the columns of the source with those of the model.
 func (t *copyTable) inspect(from *gorm.DB, ignore bool) error {
-	query := func() (*sql.Rows, error) {
-		return from.Raw("SELECT * FROM ? WHERE 1 = 0", clause.Table{Name: t.name}).Rows()
-	}
-	rows, err := query()
-	if err != nil {
-		// PostgreSQL refuses a statement that was prepared before the table got another
-		// column. Its driver then prepares the statement again.
-		rows, err = query()
-	}
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return err
-	}
 	missing := slices.Clone(t.columns)
 	var unknown []string
 	t.order = keyOrder(from, t.columns[0].name)
-	for _, column := range types {
+	err := eachColumn(from, t.source, func(column *sql.ColumnType) {
 		known := func(c copyColumn) bool { return strings.EqualFold(c.name, column.Name()) }
 		if !slices.ContainsFunc(t.columns, known) {
 			unknown = append(unknown, column.Name())
-			continue
+			return
 		}
 		missing = slices.DeleteFunc(missing, known)
 		// In a table of another program the key may be text with any collation.
 		if strings.EqualFold(column.Name(), t.columns[0].name) && from.Name() == mysqlDialect && column.DatabaseTypeName() != "VARBINARY" {
 			t.order.SQL = "CAST(? AS BINARY)"
 		}
+	})
+	if err != nil {
+		return err
 	}
-	if len(missing) > 0 {
-		return &InvalidError{"source table " + t.name, "has no column " + missing[0].name}
+	for _, column := range missing {
+		if !column.optional {
+			return &InvalidError{"source table " + t.source, "has no column " + column.name}
+		}
+		n := slices.Index(t.columns, column)
+		t.columns[n].absent = true
 	}
 	if len(unknown) > 0 && !ignore {
-		return &InvalidError{"source table " + t.name, "has columns that the model does not have (CopyOptions.IgnoreColumns leaves them out): " +
+		return &InvalidError{"source table " + t.source, "has columns that the model does not have (CopyOptions.IgnoreColumns leaves them out): " +
 			strings.Join(unknown, ", ")}
 	}
-	return rows.Err()
+	return nil
 }
 
-func (t *copyTable) count(db *gorm.DB) (n int64, err error) {
-	err = db.Raw("SELECT COUNT(*) FROM ?", clause.Table{Name: t.name}).Scan(&n).Error
+// A copySide is a table in the source or in the target.
+type copySide struct {
+	*copyTable
+	isSource bool
+}
+
+func (t *copyTable) from() copySide { return copySide{t, true} }
+func (t *copyTable) to() copySide   { return copySide{t, false} }
+
+// table returns the table's name on this side.
+func (s copySide) table() clause.Table {
+	if s.isSource {
+		return clause.Table{Name: s.source}
+	}
+	return clause.Table{Name: s.name}
+}
+
+func (s copySide) count(db *gorm.DB) (n int64, err error) {
+	err = db.Raw("SELECT COUNT(*) FROM ?", s.table()).Scan(&n).Error
 	return n, err
 }
 
 // selection returns the beginning of a query for all columns, and its variables.
-func (t *copyTable) selection() (string, []any) {
-	vars := make([]any, 0, len(t.columns)+4)
-	for _, column := range t.columns {
-		vars = append(vars, clause.Column{Name: column.name})
+func (s copySide) selection(db *gorm.DB) (string, []any) {
+	var columns []string
+	var vars []any
+	for _, c := range s.columns {
+		expression := "?"
+		switch {
+		case s.isSource && c.absent:
+			columns = append(columns, "NULL")
+			continue
+		case c.kind == timeKind && db.Name() != postgresDialect && db.Name() != mysqlDialect:
+			expression = "CAST(? AS TEXT)" // see stamp
+		}
+		columns, vars = append(columns, expression), append(vars, clause.Column{Name: c.name})
 	}
-	return "SELECT " + strings.Repeat("?, ", len(t.columns)-1) + "? FROM ?", append(vars, clause.Table{Name: t.name})
+	return "SELECT " + strings.Join(columns, ", ") + " FROM ?", append(vars, s.table())
 }
 
 // page returns the rows after the key last, or the first rows if last is nil. It returns
 // at most limit rows, and stops with the row that exceeds maxBatchBytes.
-func (t *copyTable) page(db *gorm.DB, order clause.Expr, last *string, limit int) ([]copyRow, error) {
-	query, vars := t.selection()
+func (s copySide) page(db *gorm.DB, order clause.Expr, last *string, limit int) ([]copyRow, error) {
+	query, vars := s.selection(db)
 	if last != nil {
 		query += " WHERE ? > ?"
 		vars = append(vars, order, *last)
 	}
 	query += " ORDER BY ? LIMIT ?"
-	rows, err := t.scan(db.Raw(query, append(vars, order, limit)...), maxBatchBytes)
+	rows, err := s.scan(db.Raw(query, append(vars, order, limit)...), maxBatchBytes)
 	if err != nil {
 		return nil, err
 	}
 	for i := range rows {
 		if last != nil && rows[i].key <= *last {
-			return nil, &InvalidError{"table " + t.name, fmt.Sprintf("holds the key %s twice, or does not sort by bytes", brief(rows[i].key))}
+			return nil, &InvalidError{"table " + s.table().Name, fmt.Sprintf("has the key %s twice, or does not sort by bytes", brief(rows[i].key))}
 		}
 		last = &rows[i].key
 	}
@@ -124,13 +163,13 @@ func (t *copyTable) page(db *gorm.DB, order clause.Expr, last *string, limit int
 }
 
 // fetch returns the rows with the keys of the given rows.
-func (t *copyTable) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error) {
+func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error) {
 	keys := make([]string, len(rows))
 	for i, row := range rows {
 		keys[i] = row.key
 	}
-	query, vars := t.selection()
-	found, err := t.scan(db.Raw(query+" WHERE ? IN ?", append(vars, clause.Column{Name: t.columns[0].name}, keys)...), 0)
+	query, vars := s.selection(db)
+	found, err := s.scan(db.Raw(query+" WHERE ? IN ?", append(vars, clause.Column{Name: s.columns[0].name}, keys)...), 0)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +182,7 @@ func (t *copyTable) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, erro
 
 // scan reads the rows of a query. It stops with the row that exceeds the given number of
 // bytes, unless that is 0.
-func (t *copyTable) scan(query *gorm.DB, bytes int) ([]copyRow, error) {
+func (s copySide) scan(query *gorm.DB, bytes int) ([]copyRow, error) {
 	rows, err := query.Rows()
 	if err != nil {
 		return nil, err
@@ -152,27 +191,27 @@ func (t *copyTable) scan(query *gorm.DB, bytes int) ([]copyRow, error) {
 	var out []copyRow
 	size := 0
 	for rows.Next() {
-		targets := make([]any, len(t.columns))
-		for i, column := range t.columns {
+		targets := make([]any, len(s.columns))
+		for i, column := range s.columns {
 			switch column.kind {
 			case keyKind, textKind:
 				targets[i] = new(sql.NullString)
 			case intKind:
 				targets[i] = new(sql.NullInt64)
 			case timeKind:
-				targets[i] = new(sql.NullTime)
+				targets[i] = new(any)
 			}
 		}
 		if err := rows.Scan(targets...); err != nil {
-			return nil, fmt.Errorf("table %s: %w", t.name, err)
+			return nil, fmt.Errorf("table %s: %w", s.table().Name, err)
 		}
 		row := copyRow{values: make([]any, len(targets))}
 		for i, target := range targets {
 			switch v := target.(type) {
 			case *sql.NullString:
-				if t.columns[i].kind == keyKind {
+				if s.columns[i].kind == keyKind {
 					if !v.Valid {
-						return nil, &InvalidError{"table " + t.name, "has a row whose key is NULL"}
+						return nil, &InvalidError{"table " + s.table().Name, "has a row whose key is NULL"}
 					}
 					row.key = v.String
 				}
@@ -180,9 +219,12 @@ func (t *copyTable) scan(query *gorm.DB, bytes int) ([]copyRow, error) {
 				size += len(v.String)
 			case *sql.NullInt64:
 				row.values[i] = v.Int64
-			case *sql.NullTime:
-				if !v.Time.IsZero() {
-					row.values[i] = storedTime(v.Time)
+			case *any:
+				var t stamp
+				if err := t.Scan(*v); err != nil {
+					row.values[i] = unreadable(fmt.Sprintf("%s", *v))
+				} else if !t.IsZero() {
+					row.values[i] = storedTime(t.Time)
 				}
 			}
 		}
@@ -198,17 +240,15 @@ func (t *copyTable) valid(row copyRow) error {
 	for i, column := range t.columns {
 		switch v := row.values[i].(type) {
 		case string:
-			most := column.most
-			if column.kind == keyKind {
-				most = MaxKeyBytes
-			}
-			if err := checkText(column.name, v, most); err != nil {
+			if err := checkText(column.name, v, column.most); err != nil {
 				return err
 			}
 		case time.Time:
-			if y := v.Year(); y < 1000 || y > 9999 { // MySQL's range
-				return &InvalidError{column.name, fmt.Sprintf("is in the year %d, 1000 to 9999 are allowed", y)}
+			if err := checkYear(column.name, v); err != nil {
+				return err
 			}
+		case unreadable:
+			return &InvalidError{column.name, "is " + brief(string(v)) + ", which is no time"}
 		}
 	}
 	return nil

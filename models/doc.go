@@ -1,7 +1,7 @@
 // Package models has the SQL models of a Madmail-like mail server: storage quotas,
-// contact share links and key-value tables. It uses GORM and imports no driver. The
-// same code gives the same results on SQLite (sqlite-mem, or the file itself),
-// PostgreSQL and MySQL/MariaDB.
+// contact share links, blocked users, registration tokens, settings and key-value
+// tables. It uses GORM and imports no driver. The same code gives the same results on
+// SQLite (sqlite-mem, or the file itself), PostgreSQL and MySQL/MariaDB.
 //
 //	db, err := gorm.Open(gormdialect.Open("server.db"), &gorm.Config{})
 //	err = models.Migrate(ctx, db)
@@ -10,17 +10,28 @@
 //
 // # Stores
 //
-//   - [Quotas], table quotas: the storage limit of each account
+//   - [Quotas], table quota or quotas: the storage limit of each account
 //   - [Contacts], table contacts: short names for DeltaChat invitations
+//   - [BlockedUsers], table blocked_users: user names that must not be registered again
+//   - [RegistrationTokens], table registration_tokens: tokens that register accounts
 //   - [Table], a table of any name: string keys with string values, like maddy's
 //     mutable table
+//   - [Settings], in a [Table]: the keys __NAME__ with a server's settings
 //   - [Copy] copies all of them to another database
 //
-// Table and column names are Madmail's, so its SQLite databases open without a
-// conversion. [Migrate] adds missing tables and columns, and rewrites nothing.
+// Any number of goroutines may use a store. A store on a transaction works inside that
+// transaction, and does not retry.
 //
-// A store has no state but its [gorm.DB]. Any number of goroutines may use it. A store
-// on a transaction works inside that transaction, and does not retry.
+// # Databases of Madmail
+//
+// Table and column names are Madmail's, so its databases open without a conversion.
+// The tests use the tables and the times that v0.47.1, the last version in Go, and
+// v2.23.0, in Rust, write. [Migrate] adds missing tables and columns, and changes no
+// existing one.
+//
+// Madmail's versions in Go have a table quota, and those in Rust a table quotas, unless
+// quota exists. [Quotas] uses the table that exists. If both have rows and they differ,
+// every call is [ErrTwoTables], because one of them has limits that do not apply.
 //
 // # Keys and values
 //
@@ -44,8 +55,11 @@
 //
 // # Time
 //
-// Quota.CreatedAt is in Unix seconds. Contact.CreatedAt is a time in UTC with
-// milliseconds, the finest precision of GORM's columns on all three databases.
+// The times of a Quota are in Unix seconds. All others are in UTC with milliseconds, the
+// finest precision of GORM's columns on all three databases.
+//
+// On SQLite a time is a text. The stores read the texts of SQLite, go-sqlite3 and
+// modernc.org/sqlite, with any driver. A text that is no time is an error.
 //
 // # Errors, contexts, retries
 //

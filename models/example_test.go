@@ -139,31 +139,79 @@ func ExampleTable() {
 	defer done()
 	ctx := context.Background()
 
-	settings, err := models.NewTable(db, models.TableSpec{Name: "settings"})
+	passwords, err := models.NewTable(db, models.TableSpec{Name: "passwords"})
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := settings.Migrate(ctx); err != nil {
+	if err := passwords.Migrate(ctx); err != nil {
 		log.Fatal(err)
 	}
-	for _, value := range []string{"false", "true"} {
-		if err := settings.Set(ctx, "__REGISTRATION_OPEN__", value); err != nil {
+	for _, hash := range []string{"first", "second"} {
+		if err := passwords.Set(ctx, "alice@example.org", hash); err != nil {
 			log.Fatal(err)
 		}
 	}
-	fmt.Println(settings.Lookup(ctx, "__REGISTRATION_OPEN__"))
-	fmt.Println(settings.Lookup(ctx, "__TURN_ENABLED__"))
-	fmt.Println(settings.Keys(ctx))
-	fmt.Println(settings.Set(ctx, "a\x00b", ""))
+	fmt.Println(passwords.Lookup(ctx, "alice@example.org"))
+	fmt.Println(passwords.Lookup(ctx, "bob@example.org"))
+	fmt.Println(passwords.Keys(ctx))
+	fmt.Println(passwords.Set(ctx, "a\x00b", ""))
 
-	_, err = models.NewTable(db, models.TableSpec{Name: "settings; DROP TABLE quotas"})
+	_, err = models.NewTable(db, models.TableSpec{Name: "passwords; DROP TABLE quotas"})
 	fmt.Println(err)
 	// Output:
-	// true true <nil>
+	// second true <nil>
 	//  false <nil>
-	// [__REGISTRATION_OPEN__] <nil>
+	// [alice@example.org] <nil>
 	// key contains a NUL byte
-	// table "settings; DROP TABLE quotas" has a character other than a-z, 0-9 and _
+	// table "passwords; DROP TABLE quotas" has a character other than a-z, 0-9 and _
+}
+
+func ExampleSettings() {
+	db, done := open()
+	defer done()
+	ctx := context.Background()
+
+	// Madmail keeps its settings in the table of its passwords.
+	spec := models.TableSpec{Name: "passwords"}
+	table, err := models.NewTable(db, spec)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := table.Migrate(ctx); err != nil {
+		log.Fatal(err)
+	}
+	settings, err := models.NewSettings(db, spec)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(settings.SetBool(ctx, "REGISTRATION_OPEN", true))
+	fmt.Println(settings.Bool(ctx, "REGISTRATION_OPEN", false))
+	fmt.Println(settings.Bool(ctx, "TURN_ENABLED", true))
+	fmt.Println(table.Keys(ctx))
+	// Output:
+	// <nil>
+	// true <nil>
+	// true <nil>
+	// [__REGISTRATION_OPEN__] <nil>
+}
+
+func ExampleRegistrationTokens() {
+	db, done := open()
+	defer done()
+	ctx := context.Background()
+
+	tokens := models.NewRegistrationTokens(db)
+	token, err := tokens.Create(ctx, models.RegistrationToken{Token: "welcome", MaxUses: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(tokens.Check(ctx, string(token.Token))) // at the registration
+	fmt.Println(tokens.Use(ctx, string(token.Token)))   // at the first login
+	fmt.Println(tokens.Check(ctx, string(token.Token)))
+	// Output:
+	// <nil>
+	// <nil>
+	// models: registration token: token is used up (1 of 1 uses, 0 pending)
 }
 
 // The target would be opened by postgres.Open or mysql.Open.
@@ -191,12 +239,18 @@ func ExampleCopy() {
 	// Output:
 	// check quotas 3 of 3
 	// check contacts 0 of 0
+	// check blocked_users 0 of 0
+	// check registration_tokens 0 of 0
 	// check table_entries 0 of 0
 	// write quotas 3 of 3
 	// write contacts 0 of 0
+	// write blocked_users 0 of 0
+	// write registration_tokens 0 of 0
 	// write table_entries 0 of 0
 	// verify quotas 3 of 3
 	// verify contacts 0 of 0
+	// verify blocked_users 0 of 0
+	// verify registration_tokens 0 of 0
 	// verify table_entries 0 of 0
 	// 3 inserted, <nil>
 }

@@ -3,6 +3,7 @@ package models
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
@@ -13,7 +14,7 @@ import (
 // users without a limit of their own. No account may have that name.
 const GlobalDefault = "__GLOBAL_DEFAULT__"
 
-// Quota is a row of table quotas: one account, or [GlobalDefault].
+// Quota is a row of the table of quotas: one account, or [GlobalDefault].
 type Quota struct {
 	// Username identifies the account. The server normalises it: names that differ in
 	// case are different accounts here.
@@ -25,10 +26,24 @@ type Quota struct {
 	// CreatedAt is the time of the account's creation, in Unix seconds. 0 means
 	// unknown.
 	CreatedAt int64 `gorm:"autoCreateTime:false"`
+
+	// FirstLoginAt is the time of the account's first login, in Unix seconds. 0 means
+	// unknown. Madmail writes 1 for an account that has not logged in yet, and deletes
+	// such accounts after some time.
+	FirstLoginAt int64
+
+	// LastLoginAt is the time of the account's last login, in Unix seconds. 0 means
+	// unknown.
+	LastLoginAt int64
+
+	// UsedToken is the token with which the account was registered, until its first
+	// login. See [RegistrationTokens].
+	UsedToken Key `gorm:"index:idx_quotas_used_token"`
 }
 
-// TableName is Madmail's name for the table.
-func (Quota) TableName() string { return "quotas" }
+// TableName returns the name of the table in a new database. [Quotas] also uses
+// Madmail's table quota.
+func (Quota) TableName() string { return ownQuotas }
 
 // LimitSource is the source of a [Limit].
 type LimitSource int
@@ -73,10 +88,15 @@ type QuotaConfig struct {
 	Default int64
 }
 
-// Quotas is the store of storage limits, on table quotas.
+// Quotas is the store of storage limits. Its table is quota, if that exists, or quotas.
+// If both exist and only one has rows, it uses that one. If both have rows and they
+// differ, every call returns [ErrTwoTables].
+//
+// The store looks for its table at the first call, and again after an error.
 type Quotas struct {
 	db     *gorm.DB
 	config QuotaConfig
+	table  atomic.Pointer[string] // the table of the last call, or nil
 }
 
 // NewQuotas returns the store of db's quotas. It does not use the database. [Migrate]
@@ -85,7 +105,28 @@ func NewQuotas(db *gorm.DB, config QuotaConfig) (*Quotas, error) {
 	if config.Default < 0 {
 		return nil, &InvalidError{"default quota", "is negative"}
 	}
-	return &Quotas{db, config}, nil
+	return &Quotas{db: db, config: config}, nil
+}
+
+// run is run for a statement on the table of quotas. fn gets a handle on the table, and
+// its name.
+func (q *Quotas) run(ctx context.Context, fn func(tx *gorm.DB, table string) error) error {
+	err := run(ctx, q.db, func(tx *gorm.DB) error {
+		table := q.table.Load()
+		if table == nil {
+			name, err := quotaTable(tx)
+			if err != nil {
+				return err
+			}
+			table = &name
+			q.table.Store(table)
+		}
+		return fn(tx.Table(*table), *table)
+	})
+	if err != nil {
+		q.table.Store(nil)
+	}
+	return err
 }
 
 // Limit returns the limit that applies to user: the user's own, or that of the row
@@ -96,7 +137,7 @@ func (q *Quotas) Limit(ctx context.Context, user string) (Limit, error) {
 		return Limit{}, err
 	}
 	var rows []Quota
-	err := run(ctx, q.db, func(tx *gorm.DB) error {
+	err := q.run(ctx, func(tx *gorm.DB, _ string) error {
 		return tx.Where("username IN ?", []string{user, GlobalDefault}).Find(&rows).Error
 	})
 	if err != nil {
@@ -165,7 +206,7 @@ func (q *Quotas) Get(ctx context.Context, user string) (Quota, error) {
 }
 
 func (q *Quotas) find(ctx context.Context, user string) (row Quota, ok bool, err error) {
-	err = run(ctx, q.db, func(tx *gorm.DB) error {
+	err = q.run(ctx, func(tx *gorm.DB, _ string) error {
 		tx = tx.Where("username = ?", user).Limit(1).Find(&row)
 		ok = tx.RowsAffected > 0
 		return tx.Error
@@ -192,8 +233,9 @@ func (q *Quotas) set(ctx context.Context, user string, bytes int64) error {
 	if bytes <= 0 {
 		return &InvalidError{"max_storage", fmt.Sprintf("is %d bytes and must be over 0; Reset removes a limit", bytes)}
 	}
-	return q.upsert(ctx, Quota{Username: Key(user), MaxStorage: bytes},
-		clause.Assignments(map[string]any{"max_storage": bytes}))
+	return q.upsert(ctx, Quota{Username: Key(user), MaxStorage: bytes}, func(string) clause.Set {
+		return clause.Assignments(map[string]any{"max_storage": bytes})
+	})
 }
 
 // Reset removes the user's own limit, so that the default applies. The row and its
@@ -211,7 +253,7 @@ func (q *Quotas) ResetDefault(ctx context.Context) error {
 }
 
 func (q *Quotas) reset(ctx context.Context, user string) error {
-	err := run(ctx, q.db, func(tx *gorm.DB) error {
+	err := q.run(ctx, func(tx *gorm.DB, _ string) error {
 		return tx.Model(&Quota{}).Where("username = ?", user).Update("max_storage", 0).Error
 	})
 	if err != nil {
@@ -233,17 +275,20 @@ func (q *Quotas) RecordAccount(ctx context.Context, user string, at time.Time) e
 	if seconds <= 0 {
 		return &InvalidError{"created_at", "is before 1970"}
 	}
-	return q.upsert(ctx, Quota{Username: Key(user), CreatedAt: seconds},
-		clause.Set{{Column: clause.Column{Name: "created_at"}, Value: gorm.Expr(
-			"CASE WHEN COALESCE(quotas.created_at, 0) = 0 THEN ? ELSE quotas.created_at END", seconds)}})
+	return q.upsert(ctx, Quota{Username: Key(user), CreatedAt: seconds}, func(table string) clause.Set {
+		recorded := clause.Column{Table: table, Name: "created_at"}
+		return clause.Set{{Column: clause.Column{Name: "created_at"}, Value: gorm.Expr(
+			"CASE WHEN COALESCE(?, 0) = 0 THEN ? ELSE ? END", recorded, seconds, recorded)}}
+	})
 }
 
-func (q *Quotas) upsert(ctx context.Context, row Quota, update clause.Set) error {
-	err := run(ctx, q.db, func(tx *gorm.DB) error {
+// upsert inserts a row, or updates the row of its user.
+func (q *Quotas) upsert(ctx context.Context, row Quota, update func(table string) clause.Set) error {
+	err := q.run(ctx, func(tx *gorm.DB, table string) error {
 		row := row // Create may change it
 		return tx.Clauses(clause.OnConflict{
 			Columns:   []clause.Column{{Name: "username"}},
-			DoUpdates: update,
+			DoUpdates: update(table),
 		}).Create(&row).Error
 	})
 	if err != nil {
@@ -266,7 +311,7 @@ func (q *Quotas) List(ctx context.Context, after string, limit int) ([]Quota, er
 	}
 	order := keyOrder(q.db, "username")
 	var rows []Quota
-	err = run(ctx, q.db, func(tx *gorm.DB) error {
+	err = q.run(ctx, func(tx *gorm.DB, _ string) error {
 		tx = tx.Where("username <> ?", GlobalDefault)
 		if after != "" {
 			tx = tx.Where("? > ?", order, after)
@@ -286,7 +331,7 @@ func (q *Quotas) Delete(ctx context.Context, user string) error {
 		return err
 	}
 	var gone bool
-	err := run(ctx, q.db, func(tx *gorm.DB) error {
+	err := q.run(ctx, func(tx *gorm.DB, _ string) error {
 		tx = tx.Where("username = ?", user).Delete(&Quota{})
 		gone = tx.RowsAffected > 0
 		return tx.Error

@@ -2,8 +2,10 @@ package models
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"strconv"
+	"sync"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
@@ -57,6 +59,40 @@ func hasTable(db *gorm.DB, name string) (found bool, err error) {
 	}
 	err = db.Raw(query, arg).Scan(&found).Error
 	return found, err
+}
+
+// schemas caches the parsed models.
+var schemas sync.Map
+
+// columnNames returns the columns of a table.
+func columnNames(db *gorm.DB, table string) (names []string, err error) {
+	err = eachColumn(db, table, func(c *sql.ColumnType) { names = append(names, c.Name()) })
+	return names, err
+}
+
+// eachColumn calls fn with each column of a table.
+func eachColumn(db *gorm.DB, table string, fn func(*sql.ColumnType)) error {
+	query := func() (*sql.Rows, error) {
+		return db.Raw("SELECT * FROM ? WHERE 1 = 0", clause.Table{Name: table}).Rows()
+	}
+	rows, err := query()
+	if err != nil && !inTransaction(db) {
+		// PostgreSQL refuses a statement that was prepared before the table got another
+		// column. Its driver then prepares the statement again.
+		rows, err = query()
+	}
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	types, err := rows.ColumnTypes()
+	if err != nil {
+		return err
+	}
+	for _, column := range types {
+		fn(column)
+	}
+	return rows.Err()
 }
 
 // begin returns a handle on db's pool or transaction without the conditions of the

@@ -39,8 +39,10 @@ func (s TableSpec) checked() (TableSpec, error) {
 	if err := checkName("table", s.Name); err != nil {
 		return s, err
 	}
-	if s.Name == (Quota{}).TableName() || s.Name == (Contact{}).TableName() {
-		return s, &InvalidError{"table", s.Name + " is not a key-value table"}
+	for _, model := range all() {
+		if _, ok := model.(*TableEntry); !ok && s.Name == model.TableName() || s.Name == madmailQuotas {
+			return s, &InvalidError{"table", s.Name + " is not a key-value table"}
+		}
 	}
 	if len(s.Name) >= 7 && s.Name[:7] == "sqlite_" {
 		return s, &InvalidError{"table", s.Name + " is a name that SQLite reserves"}

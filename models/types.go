@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"gorm.io/gorm"
@@ -103,6 +104,14 @@ func checkKeyNotEmpty(field, s string) error {
 		return &InvalidError{field, "is empty"}
 	}
 	return checkKey(field, s)
+}
+
+// checkYear checks that a time is in the range of MySQL's type.
+func checkYear(field string, t time.Time) error {
+	if y := t.UTC().Year(); y < 1000 || y > 9999 {
+		return &InvalidError{field, fmt.Sprintf("is in the year %d, 1000 to 9999 are allowed", y)}
+	}
+	return nil
 }
 
 // checkName checks the rule for table and column names. Upper case is invalid, because

@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +21,8 @@ type content struct {
 	Quotas    []models.Quota
 	Contacts  []models.Contact
 	Entries   []models.TableEntry
+	Blocked   []models.BlockedUser
+	Tokens    []models.RegistrationToken
 	Passwords []models.TableEntry
 }
 
@@ -50,9 +53,18 @@ func fill(t *testing.T, db *gorm.DB, n int) {
 	require.NoError(t, err)
 	require.NoError(t, db.Create(&models.Contact{Slug: "old", URL: appURL}).Error)
 	require.NoError(t, db.Model(&models.Contact{}).Where("slug = ?", "old").Update("created_at", nil).Error)
+	require.NoError(t, models.NewBlockedUsers(db).Block(ctx(t), "blocked@example.org", "名 'quoted'"))
+	tokens := models.NewRegistrationTokens(db)
+	expires := time.Date(2031, 2, 3, 4, 5, 6, 789e6, time.FixedZone("", 12600))
+	for _, token := range []models.RegistrationToken{{Token: "forever", MaxUses: 1}, {Token: "expires", MaxUses: 1 << 40, Comment: "c", ExpiresAt: &expires}} {
+		_, err := tokens.Create(ctx(t), token)
+		require.NoError(t, err)
+	}
+	require.NoError(t, tokens.Use(ctx(t), "forever"))
 	var rows []models.Quota
 	for i := range n {
-		rows = append(rows, models.Quota{Username: models.Key(fmt.Sprintf("user%05d@example.org", i)), MaxStorage: int64(i), CreatedAt: 1700000000 + int64(i)})
+		rows = append(rows, models.Quota{Username: models.Key(fmt.Sprintf("user%05d@example.org", i)), MaxStorage: int64(i), CreatedAt: 1700000000 + int64(i),
+			FirstLoginAt: int64(i % 2), LastLoginAt: int64(i), UsedToken: models.Key(fmt.Sprint("token", i))})
 	}
 	require.NoError(t, db.CreateInBatches(rows, 500).Error)
 }
@@ -65,6 +77,11 @@ func read(t *testing.T, db *gorm.DB) (c content) {
 		c.Contacts[i].CreatedAt = c.Contacts[i].CreatedAt.UTC()
 	}
 	c.Entries = readTable(t, db, models.TableSpec{Name: "table_entries"})
+	var err error
+	c.Blocked, err = models.NewBlockedUsers(db).List(ctx(t), "", models.MaxPage)
+	require.NoError(t, err)
+	c.Tokens, err = models.NewRegistrationTokens(db).List(ctx(t), "", models.MaxPage)
+	require.NoError(t, err)
 	if db.Migrator().HasTable(passwords.Name) {
 		c.Passwords = readTable(t, db, passwords)
 	}
@@ -85,12 +102,22 @@ func requireEqual(t *testing.T, want, got content) {
 	t.Helper()
 	require.ElementsMatch(t, want.Quotas, got.Quotas)
 	require.ElementsMatch(t, want.Contacts, got.Contacts)
+	require.Equal(t, want.Blocked, got.Blocked)
+	require.Equal(t, want.Tokens, got.Tokens)
 	for _, c := range []struct{ want, got []models.TableEntry }{{want.Entries, got.Entries}, {want.Passwords, got.Passwords}} {
 		require.Len(t, c.got, len(c.want))
 		for i := range c.want {
 			require.True(t, c.want[i] == c.got[i], "%.80q and %.80q differ", c.want[i].Key, c.got[i].Key)
 		}
 	}
+}
+
+// reportOf returns the report for a table.
+func reportOf(t *testing.T, report models.CopyReport, table string) models.TableReport {
+	t.Helper()
+	n := slices.IndexFunc(report.Tables, func(r models.TableReport) bool { return r.Table == table })
+	require.GreaterOrEqual(t, n, 0, table)
+	return report.Tables[n]
 }
 
 // RunCopy tests models.Copy from one kind of database to another.
@@ -114,11 +141,12 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 		requireEqual(t, before, read(t, to))
 		requireEqual(t, before, read(t, from))
 
-		want := []int{len(before.Quotas), len(before.Contacts), len(before.Entries), len(before.Passwords)}
-		require.Greater(t, want[0], plain)
-		require.Len(t, report.Tables, 4)
-		for i, table := range report.Tables {
-			n := int64(want[i])
+		want := map[string]int{"quotas": len(before.Quotas), "contacts": len(before.Contacts), "table_entries": len(before.Entries),
+			"blocked_users": 1, "registration_tokens": 2, "passwords": len(before.Passwords)}
+		require.Greater(t, want["quotas"], plain)
+		require.Len(t, report.Tables, len(want))
+		for _, table := range report.Tables {
+			n := int64(want[table.Table])
 			require.Equal(t, models.TableReport{Table: table.Table, Rows: n, Inserted: n}, table)
 		}
 		var phases []models.CopyPhase
@@ -134,16 +162,16 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 			done[key] = p.Done
 			batches[key]++
 		}
-		require.Less(t, want[3], 100)
+		require.Less(t, want["passwords"], 100)
 		require.Greater(t, batches["write passwords"], 1, "large values are not in one batch")
 		require.Equal(t, []models.CopyPhase{models.CopyCheck, models.CopyWrite, models.CopyVerify}, phases)
-		require.EqualValues(t, want[0], done["verify quotas"])
-		require.EqualValues(t, want[3], done["write passwords"])
+		require.EqualValues(t, want["quotas"], done["verify quotas"])
+		require.EqualValues(t, want["passwords"], done["write passwords"])
 
 		report, err = models.Copy(ctx(t), from, to, options())
 		require.NoError(t, err)
-		for i, table := range report.Tables {
-			n := int64(want[i])
+		for _, table := range report.Tables {
+			n := int64(want[table.Table])
 			require.Equal(t, models.TableReport{Table: table.Table, Rows: n, Equal: n}, table)
 		}
 	})
@@ -215,9 +243,9 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 		opts.Merge = true
 		report, err := models.Copy(ctx(t), from, to, opts)
 		require.NoError(t, err)
-		require.EqualValues(t, 1, report.Tables[0].Replaced)
-		require.EqualValues(t, 1, report.Tables[0].Kept)
-		require.EqualValues(t, 1, report.Tables[3].Kept)
+		require.EqualValues(t, 1, reportOf(t, report, "quotas").Replaced)
+		require.EqualValues(t, 1, reportOf(t, report, "quotas").Kept)
+		require.EqualValues(t, 1, reportOf(t, report, "passwords").Kept)
 		limit, err := quotas.Limit(ctx(t), "stranger")
 		require.NoError(t, err)
 		require.EqualValues(t, 1, limit.Bytes)
@@ -225,8 +253,8 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 		opts.Merge, opts.Prune = false, true
 		report, err = models.Copy(ctx(t), from, to, opts)
 		require.NoError(t, err)
-		require.EqualValues(t, 1, report.Tables[0].Removed)
-		require.EqualValues(t, 1, report.Tables[3].Removed)
+		require.EqualValues(t, 1, reportOf(t, report, "quotas").Removed)
+		require.EqualValues(t, 1, reportOf(t, report, "passwords").Removed)
 		requireEqual(t, read(t, from), read(t, to))
 	})
 
@@ -296,30 +324,59 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 		// Empty tables are copied, and table_entries may be named.
 		report, err := models.Copy(ctx(t), from, to, models.CopyOptions{Tables: []models.TableSpec{{Name: "table_entries"}}})
 		require.NoError(t, err)
-		require.Equal(t, []models.TableReport{{Table: "quotas"}, {Table: "contacts"}, {Table: "table_entries"}}, report.Tables)
+		require.Len(t, report.Tables, len(tables))
+		for _, table := range tables {
+			require.Equal(t, models.TableReport{Table: table}, reportOf(t, report, table))
+		}
 	})
 
 	// Ensure that Copy leaves a table of the target alone if the source does not have it.
 	// It leaves out an unknown column only with IgnoreColumns.
 	t.Run("other schemas", func(t *testing.T) {
 		from, to := openFrom(t, config()), openTo(t, config())
-		require.NoError(t, from.AutoMigrate(&models.Quota{}))
-		require.NoError(t, newQuotas(t, from, 1).Set(ctx(t), "alice", 7))
+		// An early version of Madmail has these columns.
+		require.NoError(t, from.Exec("CREATE TABLE quotas (username varchar(100) PRIMARY KEY, max_storage bigint, created_at bigint)").Error)
+		require.NoError(t, from.Exec("INSERT INTO quotas VALUES ('alice', 7, NULL)").Error)
 		fill(t, to, 0)
 		require.NoError(t, to.Where("1 = 1").Delete(&models.Quota{}).Error)
 		before := read(t, to)
 		report, err := models.Copy(ctx(t), from, to, models.CopyOptions{Prune: true, Overwrite: true})
 		require.NoError(t, err)
-		require.Equal(t, []models.TableReport{{Table: "quotas", Rows: 1, Inserted: 1}, {Table: "contacts", Missing: true}, {Table: "table_entries", Missing: true}}, report.Tables)
+		require.Equal(t, models.TableReport{Table: "quotas", Rows: 1, Inserted: 1}, reportOf(t, report, "quotas"))
+		for _, table := range tables[1:] {
+			require.Equal(t, models.TableReport{Table: table, Missing: true}, reportOf(t, report, table))
+		}
 		before.Quotas = []models.Quota{{Username: "alice", MaxStorage: 7}}
 		requireEqual(t, before, read(t, to))
 
-		require.NoError(t, from.Exec("ALTER TABLE quotas ADD COLUMN first_login_at bigint").Error)
+		require.NoError(t, from.Exec("ALTER TABLE quotas ADD COLUMN shoe_size bigint").Error)
 		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{})
 		require.ErrorIs(t, err, models.ErrInvalid)
-		require.ErrorContains(t, err, "first_login_at")
+		require.ErrorContains(t, err, "shoe_size")
 		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{IgnoreColumns: true})
 		require.NoError(t, err)
+	})
+
+	// Ensure that Madmail's table quota is copied to quotas, and to quota where the target
+	// has one.
+	t.Run("quota", func(t *testing.T) {
+		from := openFrom(t, config())
+		require.NoError(t, from.AutoMigrate(&madmailQuota{}))
+		row := models.Quota{Username: "alice", MaxStorage: 5, CreatedAt: 6, FirstLoginAt: 7, LastLoginAt: 8, UsedToken: "9"}
+		require.NoError(t, from.Table("quota").Create(&row).Error)
+		for _, table := range []string{"quotas", "quota"} {
+			to := openTo(t, config())
+			if table == "quota" {
+				require.NoError(t, to.AutoMigrate(&madmailQuota{}))
+			}
+			report, err := models.Copy(ctx(t), from, to, models.CopyOptions{})
+			require.NoError(t, err)
+			require.Equal(t, models.TableReport{Table: table, Rows: 1, Inserted: 1}, reportOf(t, report, table))
+			var copied models.Quota
+			require.NoError(t, to.Table(table).Take(&copied).Error)
+			require.Equal(t, row, copied)
+			require.Equal(t, table == "quotas", to.Migrator().HasTable("quotas"))
+		}
 	})
 
 	// Ensure that a write of another program to the target during the copy is an error.

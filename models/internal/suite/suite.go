@@ -33,6 +33,9 @@ func Run(t *testing.T, open Open) {
 		{"table", table},
 		{"quotas", quotas},
 		{"contacts", contacts},
+		{"blocked users", blocked},
+		{"registration tokens", tokens},
+		{"settings", settings},
 		{"transactions", transactions},
 		{"concurrency", concurrency},
 		{"contexts", contexts},
@@ -41,6 +44,9 @@ func Run(t *testing.T, open Open) {
 	}
 	t.Run("copy", func(t *testing.T) { RunCopy(t, open, open) })
 }
+
+// tables are the tables that Migrate creates, in their order.
+var tables = []string{"quotas", "contacts", "table_entries", "blocked_users", "registration_tokens"}
 
 // fresh opens a database and migrates it.
 func fresh(t *testing.T, open Open) *gorm.DB {
@@ -101,27 +107,28 @@ func atOnce(n int, fn func(i int) error) []error {
 	return errs
 }
 
-// recorder is a logger that records statements.
-type recorder struct {
+// Recorder is a logger that records statements.
+type Recorder struct {
 	logger.Interface
 
 	mu         sync.Mutex
 	statements []string
 }
 
-func newRecorder() *recorder { return &recorder{Interface: logger.Discard} }
+// NewRecorder returns a logger that records statements.
+func NewRecorder() *Recorder { return &Recorder{Interface: logger.Discard} }
 
-func (r *recorder) LogMode(logger.LogLevel) logger.Interface { return r }
+func (r *Recorder) LogMode(logger.LogLevel) logger.Interface { return r }
 
-func (r *recorder) Trace(_ context.Context, _ time.Time, fc func() (string, int64), _ error) {
+func (r *Recorder) Trace(_ context.Context, _ time.Time, fc func() (string, int64), _ error) {
 	statement, _ := fc()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.statements = append(r.statements, statement)
 }
 
-// writes returns the recorded statements that are not queries.
-func (r *recorder) writes() (out []string) {
+// Writes returns the recorded statements that are not queries.
+func (r *Recorder) Writes() (out []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, statement := range r.statements {
