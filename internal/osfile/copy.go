@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// Copy copies src to a new file, to, and syncs it.
+// Copy copies src to a new file, to, of mode 0600, and syncs it. The directory is not
+// synced. After an error, and at the end of ctx, the new file may be there in part.
 func Copy(ctx context.Context, fsx FS, to string, src File) error {
 	dst, err := fsx.Create(to, 0o600)
 	if err != nil {
@@ -32,5 +33,5 @@ func Copy(ctx context.Context, fsx FS, to string, src File) error {
 	return errors.Join(err, dst.Close())
 }
 
-// Piece is how many bytes are read, hashed or copied at a time.
+// Piece is how many bytes are read, hashed or copied at a time: 1 MiB.
 const Piece = 1 << 20

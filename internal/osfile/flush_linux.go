@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// StartFlush uses sync_file_range. Unlike fdatasync it does not commit the
-// file system's journal, which other writers would have to wait for.
+// StartFlush uses sync_file_range. Unlike fdatasync, it does not commit the journal of the
+// file system, for which other writers would have to wait.
 func (f osFile) StartFlush(off, n int64) error {
 	const waitBefore, write, waitAfter = 1, 2, 4
 	c, err := f.SyscallConn()
@@ -25,7 +25,7 @@ func (f osFile) StartFlush(off, n int64) error {
 	if err != nil {
 		return err
 	}
-	// The file system, or the sandbox, does not know the call.
+	// The file system or the sandbox may not know the call.
 	for _, e := range []error{syscall.ENOSYS, syscall.EINVAL, syscall.ESPIPE, syscall.ENOTSUP, syscall.EPERM} {
 		if errors.Is(serr, e) {
 			return nil

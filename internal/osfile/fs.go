@@ -5,39 +5,60 @@ import (
 	"os"
 )
 
-// FS is every file operation of this package but SQLite's own. Production
-// uses osFS; tests kill, fail, count and record operations here. Nothing else in the
-// package may change the disk.
+// FS is the seam: whatever changes the disk goes through it, but for what SQLite does by
+// itself. Programs use [OS]. Tests kill, fail, count and record operations here.
+//
+// Errors are those of package os. After an error nothing has changed.
 type FS interface {
-	// Create makes a file that must not exist yet and opens it for reading
-	// and writing.
+	// Create makes a file that must not exist yet, and opens it for reading and writing.
 	Create(name string, perm os.FileMode) (File, error)
-	Open(name string) (File, error)             // for reading
-	OpenWrite(name string) (File, error)        // for reading and writing; the file must exist
-	Stat(name string) (os.FileInfo, error)      // follows symbolic links
-	Lstat(name string) (os.FileInfo, error)     // does not
-	ReadDir(name string) ([]os.DirEntry, error) // names only
-	Rename(from, to string) error               // replaces to
-	RenameNew(from, to string) error            // fails if to exists; errors.ErrUnsupported: try something else
-	Link(name, also string) error               // a second name, also, which must not exist yet
+
+	// Open opens a file for reading.
+	Open(name string) (File, error)
+
+	// OpenWrite opens a file that exists, for reading and writing.
+	OpenWrite(name string) (File, error)
+
+	// Stat follows symbolic links.
+	Stat(name string) (os.FileInfo, error)
+
+	// Lstat does not.
+	Lstat(name string) (os.FileInfo, error)
+
+	// ReadDir lists a directory. Only names and types are used.
+	ReadDir(name string) ([]os.DirEntry, error)
+
+	// Rename replaces a file that is called to.
+	Rename(from, to string) error
+
+	// RenameNew fails if there is a file called to. errors.ErrUnsupported: the system or
+	// the file system has no such call.
+	RenameNew(from, to string) error
+
+	// Link gives a file a second name, also, which must not exist yet.
+	Link(name, also string) error
+
+	// Remove removes a file.
 	Remove(name string) error
-	SyncDir(name string) error // makes creates, links, renames and removes in it durable
+
+	// SyncDir makes the creates, links, renames and removes in a directory durable.
+	SyncDir(name string) error
 }
 
+// File is a file that an [FS] has opened.
 type File interface {
 	io.ReaderAt
 	io.Writer
 	io.WriterAt
 
-	// StartFlush has the kernel begin to write n bytes at off to the disk and
-	// waits until the bytes before off are there, so that the final sync has
-	// little left to do. It promises nothing about durability, and does
-	// nothing where there is no such call. Its error is as fatal as that of
-	// sync: the kernel reports a failed write only once.
+	// StartFlush tells the kernel to begin to write n bytes at off to the disk. It waits
+	// until the bytes before off are written, so that the final Sync has little to do.
+	// It makes nothing durable. Where there is no such call it does nothing. An error is
+	// as fatal as one of Sync, because the kernel reports a failed write only once.
 	StartFlush(off, n int64) error
 
-	// SyncData is Sync without what is not needed to read the data back: the
-	// time of the last change, above all.
+	// SyncData is Sync but for what reading does not need, above all the time of the last
+	// change.
 	SyncData() error
 
 	Sync() error
@@ -48,10 +69,13 @@ type File interface {
 	Chown(uid, gid int) error
 }
 
+// OS is the file system of the operating system.
 type OS struct{}
 
+// osFile is a file of OS.
 type osFile struct{ *os.File }
 
+// Create opens with O_EXCL.
 func (OS) Create(name string, perm os.FileMode) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 	if err != nil {
@@ -60,6 +84,7 @@ func (OS) Create(name string, perm os.FileMode) (File, error) {
 	return osFile{f}, nil
 }
 
+// Open is os.Open.
 func (OS) Open(name string) (File, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -68,6 +93,7 @@ func (OS) Open(name string) (File, error) {
 	return osFile{f}, nil
 }
 
+// OpenWrite does not create.
 func (OS) OpenWrite(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -76,18 +102,26 @@ func (OS) OpenWrite(name string) (File, error) {
 	return osFile{f}, nil
 }
 
+// Stat is os.Stat.
 func (OS) Stat(name string) (os.FileInfo, error) { return os.Stat(name) }
 
+// Lstat is os.Lstat.
 func (OS) Lstat(name string) (os.FileInfo, error) { return os.Lstat(name) }
 
+// ReadDir is os.ReadDir.
 func (OS) ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 
+// Rename is os.Rename. On Windows it returns when the move is on the disk.
 func (OS) Rename(from, to string) error { return rename(from, to) }
 
+// RenameNew works on Linux and Windows.
 func (OS) RenameNew(from, to string) error { return renameNew(from, to) }
 
+// Link is os.Link.
 func (OS) Link(name, also string) error { return os.Link(name, also) }
 
+// Remove is os.Remove.
 func (OS) Remove(name string) error { return os.Remove(name) }
 
+// SyncDir does nothing on Windows, where Rename writes through.
 func (OS) SyncDir(name string) error { return syncDir(name) }

@@ -1,10 +1,9 @@
 package osfile
 
-import (
-	"errors"
-)
+import "errors"
 
-// NotMounted returns an error if the file itself is a mount point.
+// NotMounted returns ErrMountPoint if the file at path, which is resolved, is itself a mount
+// point. Where that cannot be found out it returns nil.
 func NotMounted(path string) error {
 	if mounted, err := isMountPoint(path); err != nil || !mounted {
 		return err
@@ -12,6 +11,6 @@ func NotMounted(path string) error {
 	return ErrMountPoint
 }
 
-// ErrMountPoint: the file itself is a mount point, as containers bind a single
-// file. No new file can take its place.
+// ErrMountPoint: the file itself is a mount point, as containers bind a single file. No new
+// file can take its place.
 var ErrMountPoint = errors.New("the file is a mount point, so that no save can replace it; mount the directory that it is in instead")

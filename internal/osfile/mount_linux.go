@@ -11,7 +11,7 @@ import (
 )
 
 // isMountPoint reports whether something is mounted on the file at path, which is
-// resolved. Where that cannot be found out it says no.
+// resolved. Where that cannot be found out it returns false.
 func isMountPoint(path string) (bool, error) {
 	var st unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &st)
@@ -39,8 +39,8 @@ func inMountinfo(path string) bool {
 	return false
 }
 
-// mountedOn is the mount point of a line of mountinfo: its fifth word, in which blanks
-// and the like are octal numbers.
+// mountedOn returns the mount point of a line of mountinfo. It is the fifth word; blanks
+// and the like are octal numbers in it.
 func mountedOn(line string) string {
 	words := strings.Split(line, " ")
 	if len(words) < 5 {

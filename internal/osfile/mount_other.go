@@ -2,5 +2,5 @@
 
 package osfile
 
-// isMountPoint says no: elsewhere nothing is mounted on single files.
+// isMountPoint returns false: on other systems nothing is mounted on single files.
 func isMountPoint(string) (bool, error) { return false, nil }

@@ -4,8 +4,8 @@ package osfile
 
 import "os"
 
-// CopyOwner does nothing: the new file inherits the rights of its directory.
+// CopyOwner does nothing: a new file inherits the rights of its directory.
 func CopyOwner(File, os.FileInfo) error { return nil }
 
-// Links is not known.
+// Links returns 0: the number is not known.
 func Links(os.FileInfo) int { return 0 }

@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// CopyOwner gives f the owner, group and permissions of like, as far as this
-// process may. Where the group cannot be kept, f gets no more for its group
-// than like gives to everybody: the bits were meant for other people.
+// CopyOwner gives f the owner, group and permissions of like, as far as this process may.
+// If the group cannot be kept, its members get no more than like gives to everybody: the
+// bits of the group were meant for others.
 //
-// Some file systems refuse any change of permissions (vfat, CIFS, some FUSE ones). That
-// is an error only if f lets somebody do what like does not.
+// Some file systems refuse any change of permissions (vfat, CIFS, some FUSE ones). That is
+// an error only if f lets somebody do what like does not.
 func CopyOwner(f File, like os.FileInfo) error {
 	perm := like.Mode().Perm()
 	now, err := f.Stat()
@@ -22,8 +22,8 @@ func CopyOwner(f File, like os.FileInfo) error {
 	want, ok := like.Sys().(*syscall.Stat_t)
 	if ok {
 		if have, ok := now.Sys().(*syscall.Stat_t); ok {
-			// A process without privileges may at most change the group, to
-			// one that it is in. Both failures are expected.
+			// Without privileges a process may only change the group, to one that it is
+			// in. So both failures are expected.
 			if have.Uid != want.Uid {
 				_ = f.Chown(int(want.Uid), -1)
 			}
@@ -43,7 +43,7 @@ func CopyOwner(f File, like os.FileInfo) error {
 	return nil
 }
 
-// Links is the number of names of a file; 0: not known.
+// Links returns how many names (hard links) a file has; 0: not known, or info is nil.
 func Links(info os.FileInfo) int {
 	if info == nil {
 		return 0

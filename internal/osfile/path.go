@@ -10,15 +10,16 @@ import (
 	"syscall"
 )
 
-// ErrNotAFile: there is a directory, a device or the like. For a directory the
-// error wraps syscall.EISDIR, too.
+// ErrNotAFile: the path is a directory, a device or the like. For a directory the error
+// wraps syscall.EISDIR as well.
 var ErrNotAFile = errors.New("not a regular file")
 
-// ErrReadOnly: this process may not write to the file: its permissions, a
-// read-only file system. The cause is wrapped as well.
+// ErrReadOnly: this process may not write to the file, by its permissions or because the
+// file system is read-only. The error wraps the cause as well.
 var ErrReadOnly = errors.New("the file is read-only")
 
-// Regular returns an error unless info, of the file at path, is that of a regular file.
+// Regular returns an error that wraps ErrNotAFile, unless info says that the file at path
+// is a regular one.
 func Regular(path string, info os.FileInfo) error {
 	mode := info.Mode()
 	if mode.IsRegular() {
@@ -31,10 +32,10 @@ func Regular(path string, info os.FileInfo) error {
 	return &fs.PathError{Op: "open", Path: path, Err: err}
 }
 
-// Resolve makes path absolute and follows its symbolic links, also where the
-// last one dangles: the result is where the file is or would be made. The
-// directory must exist. Two paths of one file resolve to the same, hard links
-// apart.
+// Resolve makes path absolute and follows its symbolic links. If the last link leads to
+// nothing, the result is where the file would be made. The directory must exist. All paths
+// of a file resolve to the same one, unless it has several hard links. Errors are those of
+// package os.
 func Resolve(path string) (string, error) {
 	p := path
 	if !filepath.IsAbs(p) {
@@ -46,7 +47,7 @@ func Resolve(path string) (string, error) {
 		// after a symbolic link. EvalSymlinks does it right.
 		p = wd + string(filepath.Separator) + p
 	}
-	// As many links in a row as Linux follows.
+	// Linux follows as many links in a row.
 	for range 40 {
 		real, err := filepath.EvalSymlinks(p)
 		if err == nil {
@@ -66,7 +67,7 @@ func Resolve(path string) (string, error) {
 		p = filepath.Join(dir, base)
 		link, err := os.Readlink(p)
 		if err != nil {
-			return p, nil // nothing there, or a file that has just come to be
+			return p, nil // nothing is there, or a file has just come to be
 		}
 		if filepath.IsAbs(link) {
 			p = link
@@ -77,8 +78,8 @@ func Resolve(path string) (string, error) {
 	return "", &fs.PathError{Op: "open", Path: path, Err: errors.New("too many levels of symbolic links")}
 }
 
-// OpenForWriting opens the database file at path, which only that decides to be one
-// that this process may write to. The error wraps ErrReadOnly if it is not.
+// OpenForWriting opens a file for reading and writing. No other way tells for certain
+// whether this process may write to it. If it may not, the error wraps ErrReadOnly.
 func OpenForWriting(fsx FS, path string) (File, error) {
 	f, err := fsx.OpenWrite(path)
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
@@ -87,8 +88,8 @@ func OpenForWriting(fsx FS, path string) (File, error) {
 	return f, err
 }
 
-// ReadStart returns up to n bytes from the start of a file, and its size, -1
-// if there is no such file.
+// ReadStart returns up to n bytes from the start of a file, and the size of the file. The
+// size is -1 if there is no such file. An error wraps ErrNotAFile if it is no regular file.
 func ReadStart(fsx FS, name string, n int) ([]byte, int64, error) {
 	info, err := fsx.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {

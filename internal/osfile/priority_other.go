@@ -2,6 +2,6 @@
 
 package osfile
 
-// InBackground runs f. There is no priority of a single thread that can be set
-// without privileges or cgo.
+// InBackground runs f at the ordinary priority. Without privileges or cgo, that of a single
+// thread cannot be set.
 func InBackground(f func()) { f() }

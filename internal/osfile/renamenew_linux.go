@@ -8,8 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew uses renameat2. The file system, an old kernel or a sandbox may not
-// know it.
+// renameNew uses renameat2, which some file systems, old kernels and sandboxes do not know.
 func renameNew(from, to string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
 	if err == nil {

@@ -4,5 +4,5 @@ package osfile
 
 import "errors"
 
-// renameNew does not work: there is no portable call.
+// renameNew fails: there is no portable call.
 func renameNew(from, to string) error { return errors.ErrUnsupported }

@@ -5,6 +5,7 @@ import (
 	"syscall"
 )
 
+// SyncData uses fdatasync.
 func (f osFile) SyncData() error {
 	c, err := f.SyscallConn()
 	if err != nil {

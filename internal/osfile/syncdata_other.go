@@ -2,4 +2,5 @@
 
 package osfile
 
+// SyncData is Sync: there is no portable call.
 func (f osFile) SyncData() error { return f.Sync() }

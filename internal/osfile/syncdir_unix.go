@@ -8,9 +8,8 @@ import (
 	"syscall"
 )
 
-// syncDir makes the entries of a directory durable. A file system that cannot
-// sync a directory (some network and FUSE ones) says EINVAL or ENOTSUP: it
-// offers nothing better, so that is not an error.
+// syncDir makes the entries of a directory durable. Some network and FUSE file systems
+// cannot: they return EINVAL or ENOTSUP. They have nothing better, so that is no error.
 func syncDir(name string) error {
 	d, err := os.Open(name)
 	if err != nil {

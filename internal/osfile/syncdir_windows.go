@@ -12,8 +12,7 @@ var procMoveFileEx = syscall.NewLazyDLL("kernel32.dll").NewProc("MoveFileExW")
 // instead.
 func syncDir(string) error { return nil }
 
-// rename is os.Rename plus MOVEFILE_WRITE_THROUGH: it returns when the move is
-// on the disk.
+// rename is os.Rename with MOVEFILE_WRITE_THROUGH: it returns when the move is on the disk.
 func rename(from, to string) error {
 	const replaceExisting = 0x1
 	return moveFile(from, to, replaceExisting)

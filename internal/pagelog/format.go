@@ -8,20 +8,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// The log is in the format of SQLite's write-ahead log
-// (https://sqlite.org/fileformat2.html#walformat): a header, then frames, each
-// a page with a header of its own. The last frame of a transaction tells the
-// size of the database. Numbers are big-endian, checksums are taken over
-// little-endian words, as the magic number says.
-//
-// FrameSize is the length of a frame's header in bytes.
+// The log has the format of SQLite's write-ahead log
+// (https://sqlite.org/fileformat2.html#walformat): a header, then frames. A frame is a page
+// with a header of its own. The last frame of a transaction has the size of the database.
+// Numbers are big-endian. Checksums are taken over little-endian words, as the magic number
+// says.
+
+// FrameSize is the length of the header of a frame in bytes.
 const FrameSize = 24
 
-// Sum is the checksum of a log up to some frame: that of each frame
-// continues the one before, from the header on.
+// Sum is the checksum of a log up to the end of a frame. The checksum of each frame continues
+// that of the one before; the first continues that of the header.
 type Sum [2]uint32
 
-// add continues the checksum over b, whose length is a multiple of 8.
+// add returns the checksum continued over b, whose length is a multiple of 8.
 func (s Sum) add(b []byte) Sum {
 	s0, s1 := s[0], s[1]
 	for ; len(b) >= 8; b = b[8:] {
@@ -41,34 +41,34 @@ func getSum(b []byte) Sum {
 	return Sum{binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])}
 }
 
-// BaseHash is the hash of all bytes of a database file (xxHash, 64 bits). A log
-// carries it as its salts, and so belongs to that very file and to no other.
+// BaseHash is the hash of all bytes of a database file (xxHash, 64 bits). It makes the two
+// salts of a log, so a log belongs to that very state of the file and to no other.
 type BaseHash uint64
 
-// HashOfNothing is that of a file without bytes, and of none.
+// HashOfNothing is the BaseHash of a file without bytes, and of no file.
 var HashOfNothing = BaseHash(xxhash.Sum64(nil))
 
 // Header is the header of a log.
 type Header struct {
 	PageSize int
 	Base     BaseHash // the two salts
-	Sum      Sum      // with which the frames go on
+	Sum      Sum      // that the first frame continues
 }
 
-// encode makes the header, and sets its sum.
+// encode returns the bytes of the header, and sets its Sum.
 func (h *Header) encode() []byte {
 	b := make([]byte, sqlitefile.WALHeaderSize)
 	binary.BigEndian.PutUint32(b, sqlitefile.WALMagicLittle)
 	binary.BigEndian.PutUint32(b[4:], sqlitefile.WALFormat)
 	binary.BigEndian.PutUint32(b[8:], uint32(h.PageSize))
-	// b[12:16] is SQLite's number of the checkpoint, which means nothing here.
+	// b[12:16] is the number of the checkpoint in SQLite. It has no meaning here.
 	binary.BigEndian.PutUint64(b[16:], uint64(h.Base))
 	h.Sum = Sum{}.add(b[:24])
 	h.Sum.put(b[24:])
 	return b
 }
 
-// ParseHeader reads what encode made. False: it is none, or damaged.
+// ParseHeader reads the header of a log. It returns false if b is none, or a damaged one.
 func ParseHeader(b []byte) (Header, bool) {
 	if len(b) < sqlitefile.WALHeaderSize || binary.BigEndian.Uint32(b) != sqlitefile.WALMagicLittle || binary.BigEndian.Uint32(b[4:]) != sqlitefile.WALFormat {
 		return Header{}, false
@@ -81,16 +81,17 @@ func ParseHeader(b []byte) (Header, bool) {
 	return h, sqlitefile.ValidPageSize(h.PageSize) && h.Sum == Sum{}.add(b[:24])
 }
 
-// frame is the header of a frame.
-type frame struct {
+// Frame is the header of a frame.
+type Frame struct {
 	Pgno uint32
-	Size uint32 // pages of the database after the transaction that ends here; 0: it goes on
+	Size uint32 // of the database in pages, after the transaction that ends here; 0: the transaction goes on
 	Base BaseHash
 	Sum  Sum // up to the end of the frame
 }
 
-func ParseFrame(b []byte) frame {
-	return frame{
+// ParseFrame reads the header of a frame, without judging it.
+func ParseFrame(b []byte) Frame {
+	return Frame{
 		Pgno: binary.BigEndian.Uint32(b),
 		Size: binary.BigEndian.Uint32(b[4:]),
 		Base: BaseHash(binary.BigEndian.Uint64(b[8:])),
@@ -98,8 +99,8 @@ func ParseFrame(b []byte) frame {
 	}
 }
 
-// PutFrame makes the header in b, whose rest is the page, and returns the sum
-// with which the next frame goes on.
+// PutFrame writes the header of a frame into b, whose rest is the page. It returns the
+// checksum that the next frame continues.
 func PutFrame(b []byte, pgno, size uint32, base BaseHash, sum Sum) Sum {
 	binary.BigEndian.PutUint32(b, pgno)
 	binary.BigEndian.PutUint32(b[4:], size)

@@ -8,8 +8,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// There reports whether there is a log beside the database at path, or what
-// was to take the place of one.
+// There reports whether there is a log or a new log beside the database at path.
 func There(fsx osfile.FS, path string) (bool, error) {
 	for _, name := range []string{Name(path), NewName(path)} {
 		_, err := fsx.Stat(name)
@@ -27,16 +26,16 @@ func removeFile(fsx osfile.FS, name string) error {
 	return nil
 }
 
-// Name is the log of the database at path. It is not <path>-wal: a stock
-// SQLite that opened the file beside us would read, checkpoint and truncate
-// that, while this way it sees the last save.
+// Name returns the name of the log of the database at path. It is not <path>-wal, which a
+// SQLite that opens the file beside us would read, checkpoint and truncate. As it is, that
+// SQLite sees the last save.
 func Name(path string) string { return path + "-memwal" }
 
-// NewName is a log that is to take the place of the log.
+// NewName returns the name of the new log, which is to take the place of the log.
 func NewName(path string) string { return path + "-memwal-new" }
 
-// Remove removes the log and what was to take its place, in that order:
-// until the first is gone, the second may be what tells that the first is old.
+// Remove removes the log and the new log, and syncs the directory. The order counts: the new
+// log may be what tells that the log is old. It is no error if there is neither.
 func Remove(fsx osfile.FS, path string) error {
 	for _, name := range []string{Name(path), NewName(path)} {
 		if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -5,10 +5,11 @@ import (
 	"math/bits"
 )
 
-// PageSet is a set of page numbers: page 1 is bit 0 of the first word. It takes
-// a bit for each page of the database, whatever is in it.
+// PageSet is a set of page numbers, which begin with 1: page 1 is bit 0 of the first word. It
+// has a bit for each page of the database up to the largest in it.
 type PageSet []uint64
 
+// Add adds a page.
 func (s *PageSet) Add(pgno uint32) {
 	i := int(pgno-1) / 64
 	if i >= len(*s) {
@@ -17,6 +18,7 @@ func (s *PageSet) Add(pgno uint32) {
 	(*s)[i] |= 1 << ((pgno - 1) % 64)
 }
 
+// AddAll adds the pages of t.
 func (s *PageSet) AddAll(t PageSet) {
 	if len(t) > len(*s) {
 		*s = append(*s, make([]uint64, len(t)-len(*s))...)
@@ -40,7 +42,7 @@ func (s PageSet) upTo(limit uint32) iter.Seq[uint32] {
 	}
 }
 
-// last is the largest page in the set that is not over limit; 0: there is none.
+// last returns the largest page in the set that is not over limit; 0 if there is none.
 func (s PageSet) last(limit uint32) uint32 {
 	for i := min(len(s), int((int64(limit)+63)/64)) - 1; i >= 0; i-- {
 		w := s[i]

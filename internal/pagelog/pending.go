@@ -9,6 +9,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
+// Pending reports whether the log or the new log of the database at path has a transaction,
+// or may have one because it is damaged or being written. It reads only the beginning of
+// each. With an error it returns true.
 func Pending(fsx osfile.FS, target string) (bool, error) {
 	for _, name := range []string{Name(target), NewName(target)} {
 		some, err := hasTransaction(fsx, name)
@@ -19,8 +22,7 @@ func Pending(fsx osfile.FS, target string) (bool, error) {
 	return false, nil
 }
 
-// hasTransaction reports whether there is a log of that name, unless it is sure that no
-// transaction is in it.
+// hasTransaction reports whether there is a log of that name that may have a transaction.
 func hasTransaction(fsx osfile.FS, name string) (_ bool, err error) {
 	info, err := fsx.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -45,7 +47,8 @@ func hasTransaction(fsx osfile.FS, name string) (_ bool, err error) {
 	if err != nil && err != io.EOF {
 		return true, err
 	}
-	// A whole header, and behind it nothing, or the zeros that are written ahead.
+	// It has none if the header is whole, and behind it is nothing, or the zeros that are
+	// written ahead.
 	_, ok := ParseHeader(b[:min(n, sqlitefile.WALHeaderSize)])
-	return !ok || ParseFrame(append(b[sqlitefile.WALHeaderSize:n], make([]byte, FrameSize)...)) != (frame{}), nil
+	return !ok || ParseFrame(append(b[sqlitefile.WALHeaderSize:n], make([]byte, FrameSize)...)) != (Frame{}), nil
 }

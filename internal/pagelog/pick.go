@@ -8,26 +8,27 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// ErrDamaged: the log beside the file, <file>-memwal, is damaged before
-// its end, so that not all that is in it can be had.
+// ErrDamaged: the log is damaged before its end, so transactions in it are lost.
 var ErrDamaged = errors.New("the log is damaged")
 
-// ErrBase: the log beside the file belongs to another state of it:
-// somebody has changed the file, or restored an older one.
+// ErrBase: the log belongs to another state of the file. Somebody has changed the file, or
+// restored an older one.
 var ErrBase = errors.New("the log does not belong to this database file")
 
-// Pick finds the log that belongs to the database at path, whose file has
-// that hash; nil: there is none. It completes or clears away what a crash has
-// interrupted. What is there, and what it means (see File.publishLocked):
+// Pick returns the log that belongs to the database at path, whose file has that hash; nil if
+// there is none. It completes or removes what a crash has interrupted. It tells by these
+// rules, whose reasons are in image.File.publishLocked:
 //
-//	the log fits                      it is meant; a new log was not finished
-//	it does not, but a new log fits   the file was replaced, and the crash came
-//	                                  before the new log had the log's name
-//	only a new log, that does not     the crash came before the file was
-//	                                  replaced, and there was no log yet
-//	only a log, that does not         somebody has changed the file, or put
-//	                                  another in its place: refused, unless
-//	                                  the log is empty
+//	what is there                      what it means
+//	the log fits                       it is the one; a new log beside it was not finished
+//	a new log fits, the log does not   the file was replaced, and the crash came before the
+//	                                   new log had the name of the log
+//	only a new log, which does not     the crash came before the file was replaced, and
+//	                                   there was no log yet
+//	a log, which does not              somebody has changed the file, or put another in its
+//	                                   place: an error, unless the log is empty
+//
+// The error wraps ErrDamaged or ErrBase; then nothing has changed.
 func Pick(fsx osfile.FS, path string, hash BaseHash) (*Log, error) {
 	log, logErr := Read(fsx, Name(path))
 	if logErr != nil && !errors.Is(logErr, ErrDamaged) {
@@ -44,8 +45,8 @@ func Pick(fsx osfile.FS, path string, hash BaseHash) (*Log, error) {
 	case err != nil && !errors.Is(err, ErrDamaged):
 		return nil, err
 	case logErr != nil && log == nil && (err != nil || next == nil || next.Head.Base != hash || next.Commits == 0 || next.Torn > 0):
-		// Its header cannot be read. Only a new log that fits and is whole has
-		// all that may be in it.
+		// The header cannot be read. Only a new log that fits and is whole has all that
+		// may be in the log.
 		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
 	case err == nil && next != nil && next.Head.Base == hash:
 		if err := fsx.Rename(next.Name, Name(path)); err != nil {

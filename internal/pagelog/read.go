@@ -10,29 +10,29 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Log is what a log says.
+// Log is a log that has been read.
 type Log struct {
 	Name    string
 	Head    Header
-	Pages   map[uint32]int64 // offset of the content of each page, as of the last transaction
-	DBPages uint32           // of the database after it; 0: there is none
-	Commits int              // transactions
-	End     int64            // where the last one ends
-	Size    int64            // of the file
-	Torn    int64            // bytes behind end, if they are not the zeros that are written ahead
+	Pages   map[uint32]int64 // page number to the offset of its content, as of the last transaction
+	DBPages uint32           // size of the database in pages after the last transaction; 0: there is none
+	Commits int              // whole transactions
+	End     int64            // offset in bytes where the last of them ends
+	Size    int64            // of the file in bytes
+	Torn    int64            // bytes behind End, if they are not the zeros that are written ahead
 }
 
-// Read reads a log to the end of its last whole transaction. Nil: there is
-// none of that name. An error that wraps ErrLogDamaged comes with what was read
-// up to the damage, unless that is in the header.
+// Read reads the log called name to the end of its last whole transaction. It returns nil if
+// there is no such file. With an error that wraps ErrDamaged it returns what is before the
+// damage, unless that is in the header.
 //
-// What may stand behind the last transaction, and is ignored, is a part of one
-// more: each is appended only when the one before is on the disk, so after a
-// crash at most one is torn, and nothing is behind it. A frame that does not fit
-// although another transaction was appended later is damage, and the log is
-// refused: to cut it there would silently undo what was promised to be durable.
-// (Damage in the header of the frame that ends the last transaction but one can
-// look like a torn end, if the last one has a single frame.)
+// Read ignores a part of one more transaction at the end. A transaction is appended only
+// when the one before is on the disk. So after a crash at most one is torn, and nothing is
+// behind it. A frame that does not fit, although another transaction was appended later, is
+// damage. To cut the log there would undo what was promised to be durable, without a word.
+//
+// One damage looks like a torn end: that in the header of the frame that ends the last
+// transaction but one, if the last one has a single frame.
 func Read(fsx osfile.FS, name string) (_ *Log, err error) {
 	info, err := fsx.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -77,14 +77,14 @@ func Read(fsx osfile.FS, name string) (_ *Log, err error) {
 		if b, err = r.next(FrameSize + ps); err != nil {
 			return nil, err
 		}
-		if b == nil { // perhaps in the middle of a transaction, or of a frame
+		if b == nil { // the file may end in the middle of a transaction, or of a frame
 			l.Torn = l.Size - l.End
 			return l, nil
 		}
 		h := ParseFrame(b)
 		next := sum.add(b[:8]).add(b[FrameSize:])
 		if h.Pgno == 0 || h.Base != l.Head.Base || h.Sum != next {
-			if h != (frame{}) || off > l.End {
+			if h != (Frame{}) || off > l.End {
 				l.Torn = l.Size - l.End
 			}
 			return l, l.checkTail(&r, h, off)
@@ -104,11 +104,11 @@ func Read(fsx osfile.FS, name string) (_ *Log, err error) {
 	}
 }
 
-// checkTail looks at what is behind the frame at off, which does not fit and
-// begins with h. A frame can be judged without its predecessors: its checksum
-// continues the one that its predecessor says it has.
-func (l *Log) checkTail(r *reader, h frame, off int64) error {
-	ended := false // a transaction ends at the bad frame or behind it
+// checkTail tells a torn end from damage, by what is behind the frame at off. That frame does
+// not fit, and its header is h. A frame can be judged by itself and the one before, as its
+// checksum continues the one that is in the header before.
+func (l *Log) checkTail(r *reader, h Frame, off int64) error {
+	ended := false // a transaction ends with the bad frame or behind it
 	for {
 		ended = ended || h.Base == l.Head.Base && h.Size != 0
 		b, err := r.next(FrameSize + l.Head.PageSize)
@@ -127,12 +127,12 @@ func (l *Log) checkTail(r *reader, h frame, off int64) error {
 // reader reads a file from front to back, in large pieces.
 type reader struct {
 	f    osfile.File
-	off  int64 // of what next returns next
+	off  int64 // of what next is to return
 	buf  []byte
-	have []byte // of buf, read and not returned
+	have []byte // the part of buf that is read and not yet returned
 }
 
-// next returns n bytes, nil when there are fewer. They are valid until the next
+// next returns the next n bytes, or nil if there are fewer. They are valid until the next
 // call.
 func (r *reader) next(n int) ([]byte, error) {
 	if len(r.have) < n {

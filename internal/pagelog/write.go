@@ -13,46 +13,47 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Ahead is how many bytes of zeros are written behind a small transaction that
-// has grown the file, for those that follow: a sync of what does not change the
-// length of the file need not wait for the file system's journal, and takes half
-// the time on ext4. To a reader of the log zeros are its end. They are a convenience:
-// where they do not fit, the log goes on without.
-var Ahead = 1 << 20 // a variable for the tests, which need less
+// Ahead is how many bytes of zeros are written behind a small transaction that has grown the
+// file. The transactions that follow overwrite them. A sync that does not change the length
+// of the file need not wait for the journal of the file system: on ext4 it takes half the
+// time. A reader takes zeros for the end of the log. Where they do not fit, the log goes on
+// without them.
+//
+// It is a variable for tests, which need less, and is set before a Writer is in use.
+var Ahead = 1 << 20
 
-// Writer is a log that this process writes. No frame of it is ever written
-// twice: after a failed write or sync nobody knows what the file holds behind
-// the last sync, so another takes its place (File.rewriteLocked). A log is therefore
-// a whole prefix of what was appended, and then, after a crash, perhaps a part
-// of one more append.
+// Writer is a log that this process writes. It writes no frame twice: after a failed write or
+// sync nobody knows what the file holds behind the last sync. So another log takes its place
+// then (image.File.rewriteLocked). A log is thus a prefix of the transactions that were
+// appended, and after a crash perhaps a part of one more.
 type Writer struct {
 	FS    osfile.FS
 	Path  string // of the database
 	File  osfile.File
-	Head  Header // its sum is that of the last frame
-	Size  int64  // bytes up to the end of the last transaction
-	Room  int64  // bytes of the file, zeros behind size included
-	tight bool   // there was no room for zeros
+	Head  Header // its Sum is that of the last frame
+	Size  int64  // offset in bytes of the end of the last transaction
+	Room  int64  // length of the file in bytes, with the zeros behind Size
+	tight bool   // there was no room for zeros; they are not tried again
 
 	buf   []byte // of writePages
-	first []byte // page 1 as it was written last; nil: it was not
+	first []byte // page 1 as it was written last; nil: not yet
 
-	Unsynced bool // the directory is to be synced before the rename
-	Renamed  bool // it has the name of the log
-	Placed   bool // and that will survive a power failure
-	Broken   bool // a write or sync failed
+	Unsynced bool // the directory must be synced before the rename
+	Renamed  bool // the file has the name of the log
+	Placed   bool // that name survives a power failure
+	Broken   bool // a write or sync has failed: another log must take its place
 }
 
-// Image is the state of a database whose pages are written: an [Image].
+// Image is a state of a database.
 type Image interface {
 	io.ReaderAt
 	Size() int64 // in bytes
 }
 
-// Create makes a log of the base with that hash, whose first transaction is
-// the pages of img, beside the log there may be. It is synced, its name is not.
-// img may be nil if pages is empty. like is the base, nil if there is none: whoever may
-// not read the one may not read the other.
+// Create makes a new log for the base with that hash, beside the log that there may be. Its
+// first transaction has the pages of img. img may be nil if pages is empty. The file is
+// synced, its directory is not. like is the file of the base, nil if there is none: the log
+// gets its owner and permissions. After an error there is no new log.
 func Create(fsx osfile.FS, path string, like os.FileInfo, pageSize int, base BaseHash, img Image, pages PageSet) (_ *Writer, err error) {
 	name := NewName(path)
 	if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -87,14 +88,14 @@ func Create(fsx osfile.FS, path string, like os.FileInfo, pageSize int, base Bas
 	return l, nil
 }
 
-// Append adds the pages of img as one transaction, which is on the disk after
-// sync.
+// Append writes the pages of img as one transaction. It is on the disk after Sync. An error
+// makes the log Broken.
 func (l *Writer) Append(img Image, pages PageSet) error {
 	before := l.Size
 	err := l.writePages(img, pages)
 	if err == nil && l.Size > l.Room {
 		l.Room = l.Size
-		if !l.tight && l.Size-before <= int64(Ahead)/16 { // or the zeros are no small part of what is written
+		if !l.tight && l.Size-before <= int64(Ahead)/16 { // otherwise the zeros would be no small part of what is written
 			err = l.writeAhead()
 		}
 	}
@@ -102,8 +103,8 @@ func (l *Writer) Append(img Image, pages PageSet) error {
 	return err
 }
 
-// writeAhead writes zeros behind the last transaction. If there is no room for them, what
-// they have taken is given back, and this log does not try it again.
+// writeAhead writes zeros behind the last transaction. If there is no room for them, it gives
+// back what they have taken, and this log does not try again.
 func (l *Writer) writeAhead() error {
 	_, err := l.File.WriteAt(zeros[:Ahead], l.Size)
 	if osfile.NoRoom(err) {
@@ -116,6 +117,7 @@ func (l *Writer) writeAhead() error {
 
 var zeros [1 << 20]byte
 
+// Sync makes durable what was appended. An error makes the log Broken.
 func (l *Writer) Sync() error {
 	err := l.File.SyncData()
 	l.Broken = err != nil
@@ -166,11 +168,10 @@ func (l *Writer) writePages(img Image, pages PageSet) error {
 	return nil
 }
 
-// equalButCounter reports whether two versions of page 1 differ in nothing but
-// the file change counter, which is in the header twice. Every commit moves it,
-// for the caches of other processes, of which there are none while there is a
-// log. In WAL mode SQLite does not move it either: half of what a small commit
-// would write.
+// equalButCounter reports whether two versions of page 1 differ only in the change counter,
+// which is in the header twice. Every commit moves it, for the caches of other processes.
+// While there is a log there are none, and page 1 would be half of what a small commit
+// writes. SQLite does not move the counter in WAL mode either.
 func equalButCounter(a, b []byte) bool {
 	return len(b) >= sqlitefile.HeaderSize && len(a) == len(b) &&
 		bytes.Equal(a[:sqlitefile.OffChangeCounter], b[:sqlitefile.OffChangeCounter]) &&
@@ -187,8 +188,7 @@ func (l *Writer) write(b []byte) error {
 // ErrGone: somebody has removed the log, or put another file in its place.
 var ErrGone = errors.New("the log has been removed or replaced")
 
-// There reports whether the log is what is called name, and has all that was written
-// to it.
+// There reports whether the file called name is this log, with all that was written to it.
 func (l *Writer) There(name string) (bool, error) {
 	now, err := l.FS.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -201,9 +201,9 @@ func (l *Writer) There(name string) (bool, error) {
 	return err == nil && os.SameFile(mine, now) && mine.Size() >= l.Size, err
 }
 
-// Place gives the log its name, in place of the one before, and makes that
-// durable. After an error it can be called again, unless that is errLogGone. Until it
-// has returned nil what is in the log counts for nothing.
+// Place renames the log over the one before, and makes that durable. Until it has returned
+// nil, nothing in the log is durable. After an error it may be called again, unless the
+// error is ErrGone.
 func (l *Writer) Place() error {
 	name := NewName(l.Path)
 	if l.Renamed {
@@ -233,9 +233,10 @@ func (l *Writer) Place() error {
 	return nil
 }
 
+// Close closes the file, and leaves the log where it is.
 func (l *Writer) Close() error { return l.File.Close() }
 
-// Discard removes a log that has not been placed.
+// Discard closes and removes a log that has not been renamed.
 func (l *Writer) Discard() error {
 	return errors.Join(l.File.Close(), l.FS.Remove(NewName(l.Path)))
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Check checks the database that conn has open as "main".
+// Check checks the structure of the database that conn has open as "main". See
+// snapshot.Check.
 func Check(conn *sqlite3.SQLiteConn) error { return (&Conn{conn}).Check() }
 
+// Check checks the structure of the database. The error wraps ErrCorrupt if it is damaged.
 func (d *Conn) Check() error {
-	// CHECK constraints are about data, may call functions that are not
-	// registered, and cost time.
+	// CHECK constraints are about values, may call functions that are not registered, and
+	// cost time.
 	ignored, err := d.QueryInt("PRAGMA ignore_check_constraints")
 	if err != nil {
 		return err
@@ -30,9 +32,9 @@ func (d *Conn) Check() error {
 	if !isSQLError(err) {
 		return err
 	}
-	// One table needs what this connection lacks, and the statement for the
-	// whole database does not even compile: go table by table. The schema
-	// table stands for the free list.
+	// A table needs something that this connection lacks, and so the statement for the
+	// whole database does not compile. Go table by table; the schema table stands for the
+	// free list.
 	names := []string{"sqlite_schema"}
 	_, err = d.Find("SELECT name FROM main.sqlite_schema WHERE type='table'", func(name string) bool {
 		names = append(names, name)
@@ -57,9 +59,8 @@ func isSQLError(err error) bool {
 
 // quickCheck checks one table, or everything if its name is empty.
 func quickCheck(d *Conn, table string) error {
-	// The number of rows is limited by default, since each damaged page
-	// would give one. Damage found in the B-trees comes first, so a first
-	// hundred rows that are only about values mean that the trees are sound.
+	// Each damaged page gives a row, so their number is limited. Damage of the B-trees
+	// comes first: if the first hundred rows are about values only, the trees are sound.
 	const limit = 100
 	query := fmt.Sprintf("PRAGMA main.quick_check(%d)", limit)
 	if table != "" {
@@ -69,8 +70,7 @@ func quickCheck(d *Conn, table string) error {
 	damage := func(row string) bool { n++; return isDamage(row) }
 	row, err := d.Find(query, damage)
 	if err == nil && row == "" && n >= limit && table == "" {
-		// Rows about values may have used up the limit before a damaged
-		// record was met.
+		// Rows about values may have reached the limit before a damaged record.
 		row, err = d.Find("PRAGMA main.quick_check(2147483647)", damage)
 	}
 	if err == nil && row != "" {
@@ -79,10 +79,10 @@ func quickCheck(d *Conn, table string) error {
 	return err
 }
 
-// harmless are the beginnings of those rows of quick_check that do not tell of
-// a damaged structure: every text in the code of PRAGMA quick_check and of the
-// built-in virtual tables (SQLite 3.54.1, sqlite3-binding.c, case
-// PragTyp_INTEGRITY_CHECK) that is about values. What is not known is damage.
+// harmless are the beginnings of the rows of quick_check that are about values and not about
+// the structure. The list is of every such text in PRAGMA quick_check and in the built-in
+// virtual tables (SQLite 3.54.1, sqlite3-binding.c, case PragTyp_INTEGRITY_CHECK). Any
+// other row means damage.
 var harmless = []string{
 	"NULL value in ",
 	"NUMERIC value in ",

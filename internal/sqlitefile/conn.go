@@ -13,10 +13,12 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Conn is a SQLite connection to a file on the disk.
+// Conn is a connection of SQLite to a file on the disk. Errors that mean the same as one of
+// this package wrap it.
 type Conn struct{ conn *sqlite3.SQLiteConn }
 
-// Open opens path, which must exist, with the URI parameters given.
+// Open opens the database at path, which must exist. params are those of its URI, without
+// the question mark.
 func Open(path, params string) (*Conn, error) {
 	c, err := (&sqlite3.SQLiteDriver{}).Open(URI(path) + "?" + params)
 	if err != nil {
@@ -25,14 +27,16 @@ func Open(path, params string) (*Conn, error) {
 	return &Conn{c.(*sqlite3.SQLiteConn)}, nil
 }
 
+// Close closes the connection.
 func (d *Conn) Close() error { return classify(d.conn.Close()) }
 
+// Exec runs a statement.
 func (d *Conn) Exec(query string) error {
 	_, err := d.conn.Exec(query, nil)
 	return classify(err)
 }
 
-// QueryInt returns the first column of the first row.
+// QueryInt returns the first column of the first row of a query.
 func (d *Conn) QueryInt(query string) (int64, error) {
 	rows, err := d.conn.Query(query, nil)
 	if err != nil {
@@ -51,8 +55,8 @@ func (d *Conn) QueryInt(query string) (int64, error) {
 	return n, nil
 }
 
-// URI returns path, which is absolute, as SQLite reads it in a URI. What
-// is not plainly harmless is percent-encoded, byte by byte.
+// URI returns path, which is absolute, as SQLite reads it in a URI. It percent-encodes every
+// byte that could mean something else.
 func URI(path string) string {
 	const hex = "0123456789abcdef"
 	path = filepath.ToSlash(path)
@@ -74,8 +78,8 @@ func URI(path string) string {
 	return b.String()
 }
 
-// classify wraps an error of SQLite in ours of the same meaning. The
-// sqlite3.Error stays within reach of errors.As.
+// classify wraps an error of SQLite in the error of this package with the same meaning.
+// errors.As still finds the sqlite3.Error.
 func classify(err error) error {
 	var e sqlite3.Error
 	if err == nil || !errors.As(err, &e) {
@@ -92,13 +96,14 @@ func classify(err error) error {
 	return err
 }
 
+// IsCantOpen reports SQLITE_CANTOPEN.
 func IsCantOpen(err error) bool {
 	var e sqlite3.Error
 	return errors.As(err, &e) && e.Code == sqlite3.ErrCantOpen
 }
 
-// Find returns the first row that is wanted, of one text column, and leaves
-// the rest unread.
+// Find returns the first row that is wanted of a query with one text column; "" if there is
+// none. It does not read the rest.
 func (d *Conn) Find(query string, wanted func(string) bool) (string, error) {
 	rows, err := d.conn.Query(query, nil)
 	if err != nil {

@@ -24,18 +24,19 @@ const (
 	OffValidFor      = 92
 )
 
-// Header is what we need to know of a database header.
+// Header is what a load and a save need to know of a database header.
 type Header struct {
 	PageSize int
 	pages    int64 // of the database, which the file may exceed
 	counter  uint32
-	WAL      bool // the file says WAL mode
+	WAL      bool // the header says WAL mode
 }
 
 func (h Header) Size() int64 { return h.pages * int64(h.PageSize) }
 
-// ParseHeader judges the first bytes of a file of size bytes, which is over 0.
-// b holds the first headerSize bytes, or all of them if there are fewer.
+// ParseHeader judges the first bytes of a file of size bytes, which is over 0. b holds the
+// first HeaderSize bytes, or all of them if there are fewer. An error wraps ErrNotADatabase
+// or ErrTruncated.
 func ParseHeader(b []byte, size int64) (Header, error) {
 	var h Header
 	if n := min(len(b), len(magic)); string(b[:n]) != magic[:n] {
@@ -49,8 +50,8 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 	if !ValidPageSize(h.PageSize) {
 		return h, fmt.Errorf("%w: page size %d", ErrNotADatabase, binary.BigEndian.Uint16(b[16:]))
 	}
-	// SQLite opens a file of a later write version read-only and refuses one
-	// of a later read version. We rewrite both bytes, so we refuse either.
+	// SQLite opens a file of a later write version read-only, and refuses one of a later
+	// read version. A load rewrites both bytes, so both are refused.
 	if b[OffWriteVersion] > 2 || b[OffReadVersion] > 2 {
 		return h, fmt.Errorf("%w: file format version %d/%d is later than this library knows",
 			ErrNotADatabase, b[OffWriteVersion], b[OffReadVersion])
@@ -73,8 +74,8 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 		if n > h.pages {
 			return h, fmt.Errorf("%w: %d of %d pages", ErrTruncated, h.pages, n)
 		}
-		// SQLite ignores what follows the last page: space that was
-		// allocated ahead, or left by a crash.
+		// SQLite ignores what follows the last page: space that was allocated ahead, or
+		// that a crash has left.
 		h.pages = n
 	}
 	return h, nil

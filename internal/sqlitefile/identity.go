@@ -12,9 +12,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// ID tells one state of a file from every other: device and inode, size,
-// modification time, and the counter in the database header that every commit
-// of SQLite moves. The zero FileID means that there is no file.
+// ID tells one state of a file from every other. It has the device and inode of the file,
+// its size, its modification time, and the change counter of the database header, which
+// every commit of SQLite moves. The zero ID means that there is no file.
 type ID struct {
 	Info    os.FileInfo
 	counter uint32
@@ -23,7 +23,7 @@ type ID struct {
 // IsZero reports whether id means "no file".
 func (id ID) IsZero() bool { return id.Info == nil }
 
-// Size is the length of the file in bytes, 0 if there is none.
+// Size returns the length of the file in bytes; 0 if there is none.
 func (id ID) Size() int64 {
 	if id.Info == nil {
 		return 0
@@ -31,7 +31,7 @@ func (id ID) Size() int64 {
 	return id.Info.Size()
 }
 
-// ModTime is when the file was written last, the zero time if there is none.
+// ModTime returns when the file was written last; the zero time if there is none.
 func (id ID) ModTime() time.Time {
 	if id.Info == nil {
 		return time.Time{}
@@ -39,16 +39,14 @@ func (id ID) ModTime() time.Time {
 	return id.Info.ModTime()
 }
 
-// ChangeCounter is the file change counter of the database header; 0 for an
-// empty file or none.
+// ChangeCounter returns the change counter of the database header; 0 if the file is empty
+// or there is none.
 func (id ID) ChangeCounter() uint32 { return id.counter }
 
-// Same reports whether both are the same state of the same file, or both no
-// file.
+// Same reports whether both are one state of one file, or both mean "no file".
 func (id ID) Same(other ID) bool { return id.Difference(other) == "" }
 
-// Difference says in words how the file changed from id to now, "" if it did
-// not.
+// Difference says in words how the file has changed from id to now; "" if it has not.
 func (id ID) Difference(now ID) string {
 	switch {
 	case id.IsZero() && now.IsZero():
@@ -65,7 +63,7 @@ func (id ID) Difference(now ID) string {
 
 const differentFile = "another program has put a different file in its place"
 
-// contentDifference is difference for two states of one file.
+// contentDifference is Difference for two states of one file.
 func (id ID) contentDifference(now ID) string {
 	switch {
 	case id.Size() != now.Size():
@@ -78,7 +76,7 @@ func (id ID) contentDifference(now ID) string {
 	return ""
 }
 
-// IdentifyOpen takes the identity of an open file.
+// IdentifyOpen returns the identity of an open file.
 func IdentifyOpen(f osfile.File) (ID, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -95,9 +93,10 @@ func IdentifyOpen(f osfile.File) (ID, error) {
 	return id, nil
 }
 
-// Identify takes the identity of the file at path, zero if there is none.
+// Identify returns the identity of the file at path, zero if there is none. It opens and
+// closes the file. An error may wrap osfile.ErrNotAFile.
 func Identify(fsx osfile.FS, path string) (ID, error) {
-	// Opening a pipe would wait for its other end, so look first.
+	// To open a pipe would be to wait for its other end, so look first.
 	info, err := fsx.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return ID{}, nil

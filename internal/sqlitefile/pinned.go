@@ -11,23 +11,24 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// pins: a file of this process stays open. On Windows a file that is open cannot be
-// replaced.
+// pins is whether a Pinned keeps its file open. On Windows an open file cannot be replaced.
 const pins = runtime.GOOS != "windows"
 
-// Pinned is a file as this process has read or written it last. The zero value: no
-// File.
+// Pinned is a file as this process has read or written it last. The zero value means that
+// there is no file.
 //
-// Where pins says so, it is open. This keeps its inode, whose number some file systems
-// give out anew as soon as the kernel has forgotten it, so what is found under the
-// File's name can be compared with it at any time. And it need not be opened and closed
-// for that, which would drop the POSIX locks that a SQLite of this process has on it.
+// The file stays open, but not on Windows. This has two reasons. Its inode lasts, while some
+// file systems give out the number of an inode again as soon as the kernel has forgotten it.
+// So the file can be compared at any time with what is found under its name. And it need not
+// be opened and closed for that, which would drop the POSIX locks that SQLite has on it in
+// this process.
 type Pinned struct {
 	ID   ID
 	File osfile.File // nil: not open
 }
 
-// Pin takes file, which is open and has that identity.
+// Pin returns the Pinned of an open file with that identity. It owns file from then on, also
+// after an error.
 func Pin(file osfile.File, id ID) (Pinned, error) {
 	if pins {
 		return Pinned{id, file}, nil
@@ -35,7 +36,7 @@ func Pin(file osfile.File, id ID) (Pinned, error) {
 	return Pinned{ID: id}, file.Close()
 }
 
-// Unpin closes the file.
+// Unpin closes the file, if it is open.
 func (p *Pinned) Unpin() error {
 	f := p.File
 	p.File = nil
@@ -45,8 +46,8 @@ func (p *Pinned) Unpin() error {
 	return f.Close()
 }
 
-// Changed says in words how what is called name differs from p, "" if it does not. It
-// does not open the file if that is pinned.
+// Changed says in words how the file called name differs from p; "" if it does not. If p is
+// open, it opens nothing.
 func (p Pinned) Changed(fsx osfile.FS, name string) (string, error) {
 	info, err := fsx.Lstat(name)
 	switch {
@@ -55,7 +56,7 @@ func (p Pinned) Changed(fsx osfile.FS, name string) (string, error) {
 	case err != nil:
 		return "", err
 	case info.Mode().Type() == fs.ModeSymlink:
-		// name was resolved, so it was none before.
+		// name was resolved, so it was no link before.
 		return "another program has put a symbolic link in its place", nil
 	case !info.Mode().IsRegular():
 		return fmt.Sprintf("another program has put something else in its place (%s)", info.Mode().Type()), nil
@@ -82,8 +83,8 @@ func (p Pinned) Changed(fsx osfile.FS, name string) (string, error) {
 	return p.ID.contentDifference(now), nil
 }
 
-// Like is what a new file in the place of p is to have the owner and permissions of; nil:
-// there is no such file.
+// Like returns the file whose owner and permissions a new file in the place of p is to have;
+// nil if there is none.
 func (p Pinned) Like(fsx osfile.FS, name string) (os.FileInfo, error) {
 	if p.File != nil {
 		return p.File.Stat()
@@ -91,7 +92,7 @@ func (p Pinned) Like(fsx osfile.FS, name string) (os.FileInfo, error) {
 	return likeOf(fsx, name)
 }
 
-// likeOf is pinned.like for a file that is not open.
+// likeOf is Like for a file that is not open.
 func likeOf(fsx osfile.FS, name string) (os.FileInfo, error) {
 	info, err := fsx.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
