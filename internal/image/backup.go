@@ -12,22 +12,21 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// Backup writes img to a new database file at path, and returns when that is on the
-// disk, at a low CPU priority, as [File.Save] does in the background. It does not
-// release img. The file is readable and writable for its owner alone (0600). An
-// empty database becomes a file of no bytes, which SQLite takes for one.
+// Backup writes img to a new database file at path, and returns when that is on the disk. It
+// does not release img. It runs at a low CPU priority, as a save in the background does. Only
+// the owner can read and write the file (0600). An empty database becomes a file of no bytes,
+// which SQLite takes for one.
 //
-// Nothing is replaced: if there is a file at path, or beside it one that SQLite or
-// this package would take for a part of the database (-journal, -wal, -memwal), the
-// error wraps [fs.ErrExist]. So it does if path is a name by which a file of a database
-// that is there goes: see [DatabaseOf]. Of several backups to one path at once, one is
-// made.
+// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path, or beside it
+// one that would be taken for a part of the database (-journal, -wal, -memwal). So it does if
+// path is the name of a part of another database that is there: see [DatabaseOf]. Of several
+// backups to one path at once, one is made.
 //
-// Errors are an [*Error]. Then there is no file at path, unless the error says that it
-// is in place and only its name may not survive a power failure. A temporary file
-// that could not be removed is named in the error; a crash can leave one, too, and an
-// empty file at path where there is neither a rename that replaces nothing nor a hard
-// link. The end of ctx ends the backup until the moment of the rename.
+// Errors are an [*Error]. Then there is no file at path, unless the error says that the file is
+// in place and a power failure may take it away. The error names a temporary file that could
+// not be removed. A crash can leave one too. Where there is neither a rename that replaces
+// nothing nor a hard link, it can also leave an empty file at path. The end of ctx ends the
+// backup, until the file gets its name.
 func Backup(ctx context.Context, path string, img Image) (err error) {
 	osfile.InBackground(func() {
 		err = writer{system}.backup(ctx, path, ofImage(ctx, img))
@@ -35,14 +34,14 @@ func Backup(ctx context.Context, path string, img Image) (err error) {
 	return err
 }
 
-// BackupFrom is [Backup] of a database that fill writes into an empty file, whose name
-// it is told. When it returns, nobody has that file open.
+// BackupFrom is [Backup] of a database that fill writes into the empty file called name. When
+// fill returns, nobody may have that file open.
 func BackupFrom(ctx context.Context, path string, fill func(name string) error) error {
 	return writer{system}.backup(ctx, path, ofFile(fill))
 }
 
-// A content makes a temporary file beside target, synced. After an error it returns
-// the name only if there is a file to remove.
+// content makes a temporary file beside target, and syncs it. After an error tmp is "" if there
+// is no file to remove.
 type content func(w writer, target string) (tmp string, err error)
 
 func ofImage(ctx context.Context, img Image) content {
@@ -66,7 +65,7 @@ func ofFile(fill func(name string) error) content {
 	}
 }
 
-// backup gives the file that from makes its name.
+// backup gives the file that from makes the name path.
 func (w writer) backup(ctx context.Context, path string, from content) error {
 	fail := func(err error) error { return &Error{Op: "back up to", Path: path, Err: err} }
 	target, err := osfile.Resolve(path)
@@ -78,7 +77,7 @@ func (w writer) backup(ctx context.Context, path string, from content) error {
 	}
 	tmp, err := from(w, target)
 	if err == nil {
-		// Looked at first only to save the work: it is the second look that counts.
+		// The first look only saves work; this one counts.
 		err = w.vacant(target)
 	}
 	if err == nil {
@@ -99,8 +98,8 @@ func (w writer) backup(ctx context.Context, path string, from content) error {
 	return nil
 }
 
-// placeNew gives the file from the name to, and replaces nothing. It returns the name
-// that it still has besides; "": none.
+// placeNew gives the file from the name to, and replaces nothing. It returns the other name that
+// the file still has, or "".
 func (w writer) placeNew(from, to string) (left string, err error) {
 	err = w.fs.RenameNew(from, to)
 	if err == nil {
@@ -112,7 +111,8 @@ func (w writer) placeNew(from, to string) (left string, err error) {
 	if w.fs.Link(from, to) == nil {
 		return from, nil
 	}
-	// Nor are there hard links, or the name is taken. Who makes the file has the name.
+	// There are no hard links either, or the name is taken. Whoever makes the file has the
+	// name.
 	f, err := w.fs.Create(to, 0o600)
 	if err != nil {
 		return from, err
@@ -126,8 +126,8 @@ func (w writer) placeNew(from, to string) (left string, err error) {
 	return "", nil
 }
 
-// vacant returns an error if a new database at target would not be all that is there, or
-// would be taken for a part of another.
+// vacant returns an error if there is a file at target or a side file of one, or if target is
+// the name of a part of another database that is there.
 func (w writer) vacant(target string) error {
 	if db, is := DatabaseOf(target); is {
 		_, err := w.fs.Stat(db)
@@ -151,16 +151,16 @@ func (w writer) vacant(target string) error {
 	return nil
 }
 
-// partNames are what follows a database's name in those of its files. Some file systems
-// ignore case.
+// partNames matches the names of the files of a database, but for temporary ones. Some file
+// systems ignore case.
 var partNames = regexp.MustCompile(`(?i)^(.+)(-journal|-wal|-shm|-memwal|-memwal-new|\.lock|\.sock|\.kept-(new|[0-9]+))$`)
 
-// tempNames are the names of temporary files.
+// tempNames matches the names of temporary files.
 var tempNames = regexp.MustCompile(`(?i)^\.(.+)\.sqlite-mem-[0-9a-f]{16}\.tmp(-journal|-wal|-shm)?$`)
 
-// DatabaseOf returns the database of which a file called path would be a part: SQLite's
-// journal or log, the log of this package, its lock, a state that is kept, a temporary
-// file. false: it is no such name. Nothing is looked at.
+// DatabaseOf returns the database of which a file called path would be a part: a journal, a -wal,
+// a log, a lock file, an earlier state, a temporary file. It returns false if path is no such
+// name. It looks at the name only.
 func DatabaseOf(path string) (database string, is bool) {
 	dir, base := filepath.Split(path)
 	for _, names := range []*regexp.Regexp{tempNames, partNames} {

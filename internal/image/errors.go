@@ -5,15 +5,14 @@ import (
 	"fmt"
 )
 
-// ErrNotOwner is wrapped by what [File.Owned] returns when another process may own the
-// database.
+// ErrNotOwner is wrapped by the error of [File.Owned] when another process may own the database.
 var ErrNotOwner = errors.New("another process owns the database")
 
-// Error tells which operation on which file failed.
+// Error tells which operation on which file failed. See snapshot.Error.
 type Error struct {
 	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log" or "remove leftovers"
 	Path string // as the caller gave it; empty for a check
-	Err  error
+	Err  error  // the cause
 }
 
 func (e *Error) Error() string {
@@ -25,24 +24,22 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ForeignChangeError is returned by [File.Save] when the file is not the one that
-// this process loaded or saved last, or when another program is using it. The
-// file has been left alone and the state in memory kept beside it.
+// ForeignChangeError is the error of [File.Save] when the file is not the one that this process
+// loaded or saved last, or when another program is using it. Save has left the file alone, and
+// has kept the state in memory beside it.
 type ForeignChangeError struct {
 	Path   string // the file, symbolic links resolved
 	Reason string // what was found, in words
 
-	// SavedAs is the file that holds the state in memory, synced to disk; it
-	// is empty if that failed too (see Err).
+	// SavedAs is the file that holds the state in memory. It is empty if that failed too.
 	SavedAs string
 
-	// copy is for the next save, so that one copy is kept and not one for
-	// each attempt.
-	copy sideCopy
+	// copy is for the next save, so that there is one copy and not one for each attempt.
+	copy ownCopy
 
 	logged bool // there is a log, which belongs to the file as it was
 
-	// Err is nil when the copy is on disk, and else what went wrong with it.
+	// Err is nil when the copy is on the disk; otherwise it is what went wrong with it.
 	Err error
 }
 
@@ -63,5 +60,5 @@ func (e *ForeignChangeError) Error() string {
 	return s + "and start again"
 }
 
-// Unwrap returns Err, which is nil when the copy is on disk.
+// Unwrap returns Err, which is nil when the copy is on the disk.
 func (e *ForeignChangeError) Unwrap() error { return e.Err }

@@ -135,7 +135,7 @@ func TestWrite_faultsAside(t *testing.T) {
 			sweep(t, func(t *testing.T, ffs *osfiletest.FaultFS) {
 				path := filepath.Join(t.TempDir(), "x.db")
 				testfile.Write(t, path, []byte("theirs"))
-				var side sideCopy
+				var side ownCopy
 				if again {
 					_, err := Write(bg, path, img, sqlitefile.ID{}, writeOptions{})
 					var fe *ForeignChangeError

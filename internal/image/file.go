@@ -16,138 +16,134 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// File is the file of a database that is in memory, and its log. The log,
-// <file>-memwal, holds what was committed since the file was written, in the
-// format of SQLite's own (see logformat.go); there is none if it is not asked
-// for.
+// File is the file of a database that is in memory, and its log, if one is wanted. The log,
+// <file>-memwal, holds what was committed since the file was written. Package pagelog has its
+// format.
 //
-// Open comes first, Close last, and Save is for one goroutine at a time. Who
-// calls them owns the process lock of the file exclusively, and Owned says that it
-// still does. While Open runs, no connection of this process has the file open: see
-// "Locks of this process" above.
+// Open comes first and Close last. Save is for one goroutine at a time. The caller owns the
+// process lock of the file exclusively, and Owned says that it still does. While Open runs,
+// no connection of this process has the file open: see "Locks of this process" above.
 //
-// # What a log belongs to
+// # The base of a log
 //
-// The salts in the header of a log are the hash of the whole file that it
-// belongs to, its base. A base and a log are a pair by that alone, whatever they
-// are called, which makes it safe to replace both: see publishLocked.
+// The salts in the header of a log are a hash of the whole file that the log belongs to, its
+// base. By that alone a base and a log are a pair, whatever their names are. So it is safe to
+// replace both: see publishLocked.
 //
-// # What is promised
+// # The promise
 //
-// When Flush has returned nil, every commit made before the call survives:
-// Durable says up to which. What a crash leaves is read by Open, whether a log
-// is asked for or not, and by SQLite itself, if the log is renamed to
-// <file>-wal: a whole prefix of the history.
+// When Flush has returned nil, every commit made before the call survives a crash; Durable
+// tells up to which version. A crash leaves a whole prefix of the history. Open reads it,
+// whether a log is wanted or not. SQLite itself reads it if the log is renamed to <file>-wal.
 type File struct {
-	// Keep is how many of the states that the file had before are kept beside it, as
-	// <file>.kept-1, which is the one before the last save, <file>.kept-2 and so on:
-	// each a whole database. While a save replaces the file, and until the next one when
-	// a crash or an error comes in between, the last is called <file>.kept-new. Keep is
-	// set before the first Save. Fewer than before leaves those beyond it where they
-	// are. 0: none is kept.
+	// Keep is how many earlier states of the file are kept beside it, each a whole
+	// database: <file>.kept-1 is the one before the last save, <file>.kept-2 the one
+	// before that, and so on. While a save replaces the file, its state is called
+	// <file>.kept-new. After a crash or an error it has that name until the next save.
+	// If Keep is less than before, the states beyond it stay where they are. 0: none is
+	// kept. Keep is set before the first Save.
 	Keep int
 
-	// Wait is how long Open waits while another program holds the file. It is set before
-	// Open; NewFile sets 5 seconds. 0: not at all.
+	// Wait is how long Open waits while another program holds the file. NewFile sets 5 s.
+	// 0: it does not wait. Wait is set before Open.
 	Wait time.Duration
 
-	// Owned, if not nil, returns nil if this process owns the database, and else an error,
-	// which wraps ErrNotOwner if another may own it. It is asked before each flush, and
-	// before a file takes the place of another, or is removed. It is set before the first
-	// Save or Flush, and may be called at the same time.
+	// Owned, if not nil, returns nil if this process owns the database. Otherwise it
+	// returns an error, which wraps ErrNotOwner if another process may own it. It is
+	// called before each flush, and before a file is replaced or removed; perhaps by
+	// several goroutines at a time. It is set before the first Save or Flush.
 	Owned func() error
 
-	// CloseLater, if not nil, is given the file by Close, to be closed when no SQLite
-	// connection of this process has it open: to close it drops their locks. Nil: Close
-	// closes it.
+	// CloseLater, if not nil, gets the open file from Close. It has to close it when no
+	// SQLite connection of this process has the file open, as that drops their locks.
+	// Nil: Close closes the file.
 	CloseLater func(io.Closer)
 
 	fs     osfile.FS
 	path   string // as given
-	target string // the file, symbolic links resolved; set by Open, and for good
+	target string // the file, symbolic links resolved; set by Open and never changed
 	source Source
-	log    bool // a log is asked for
+	log    bool // a log is wanted
 
-	// side is Save's alone: where a save went that found the file changed by somebody
-	// else.
-	side sideCopy
+	// side is the copy of the state in memory that the last save has made, if it has found
+	// that somebody else had changed the file. Only Save uses it.
+	side ownCopy
 
-	// placed is the version that a Save has put in the place of the file, though it
-	// may have failed after that; 0: none has. Save's alone. The next one, of the same
-	// version, replaces no other state.
-	placed uint64
+	// published is the version that a Save has put in the place of the file, even if it
+	// failed after that; 0: none yet. The next Save of that version replaces no other
+	// state, and so keeps none. Only Save uses it.
+	published uint64
 
-	// durable is the version up to which all survives. Stored under mu, or
-	// before the first Flush; atomic for those who ask.
+	// durable is the version up to which every commit is durable. It is stored under mu,
+	// or before the first Flush. It is atomic for Durable.
 	durable atomic.Uint64
 
-	// logSize is the length of the log. Stored under mu; atomic for those who ask.
+	// logSize is the length of the log in bytes. It is stored under mu, and is atomic for
+	// LogSize.
 	logSize atomic.Int64
 
-	// mu guards the fields below, and what they say of the disk. It is held
-	// across the I/O of a flush, and of the last steps of a save; a commit
-	// never takes it. Save, which alone changes current, reads that without it.
+	// mu guards the fields below and the state of the disk that they describe. It is held
+	// across the I/O of a flush and of the last steps of a save. A commit never takes it.
+	// Save reads current without it, as only Save changes current.
 	mu      sync.Mutex
-	current sqlitefile.Pinned // the file as it was read or written last
+	current sqlitefile.Pinned // the file, as it was read or written last
 	base    imageInfo         // of the file that the log belongs to
-	writing *pagelog.Writer   // nil: the log on the disk, if there is one, is not to be appended to
-	present bool              // there is a log on the disk, or may be
-	left    int64             // when writing is nil: the length of the log that Open has read, if there is something in it
-	foreign error             // of the last save, if somebody else has changed the file: the log is of no use then
+	writing *pagelog.Writer   // the log that is appended to; nil: a log on the disk must be replaced first
+	present bool              // there may be a log on the disk
+	left    int64             // while writing is nil: length of the log that Open has read, if it has transactions
+	foreign error             // the error of the last save, if somebody else has changed the file: then the log is of no use
 	dirty   pagelog.PageSet   // pages that have changed and are not in the log
 	since   pagelog.PageSet   // pages that have changed since the base was written
-	all     bool              // the page size has changed since the base was written: no log can tell it
+	all     bool              // the page size has changed since the base was written: no log can express that
 	saving  bool              // a save is writing a new base
-	next    pagelog.PageSet   // when saving: pages that have changed since the state of that
-	nextAll bool              // when saving: the page size has changed since the state of that
-	fresh   pagelog.PageSet   // pinLocked's own, empty between two calls
+	next    pagelog.PageSet   // while saving: pages that have changed since the state that is saved
+	nextAll bool              // while saving: the page size has changed since the state that is saved
+	fresh   pagelog.PageSet   // only for pinLocked; empty between two calls
 }
 
 // FileInfo is what Open has found.
 type FileInfo struct {
-	// Links is how many names the file has (hard links). A save replaces what one name
-	// stands for, and the others keep the file as it was. 0: there is no file, or the
-	// number is not known.
+	// Links is how many names (hard links) the file has. A save replaces the file under one
+	// name; the others keep the old file. 0: there is no file, or the number is not known.
 	Links int
 
-	// Recovered: a log was found that holds what the file does not. Save
-	// writes it into the file.
+	// Recovered: a log was read that has transactions. Save writes them into the file.
 	Recovered bool
-	LogBytes  int64 // up to the end of the last transaction in the log
+	LogBytes  int64 // length of the log up to the end of its last transaction
 	Commits   int   // transactions in the log
-	Torn      int64 // bytes behind that, if there is part of one more, which a crash has cut short
+	Torn      int64 // bytes of one more transaction, which a crash has cut short; 0: none
 }
 
-// NewFile makes a File for the database at path, kept in source. With log
-// set, Flush can be called.
+// NewFile returns a File for the database at path, which source holds. If log is set, a log is
+// kept, and Flush may be called.
 func NewFile(path string, source Source, log bool) *File {
 	return &File{fs: system, path: path, source: source, log: log, Wait: loadWait}
 }
 
-// Open reads the file and the log that belongs to it into sink, which fills
-// the source. Symbolic links are followed, once: from then on File works on the file
-// that was found, wherever its links lead later.
+// Open reads the file, and the log that belongs to it, into sink, which fills the source. It
+// follows symbolic links once: from then on File works on the file that it has found,
+// wherever the links lead later.
 //
-// If there is no file, or it is an empty database (it has no pages), sink gets
-// nothing. Else it gets every page of the database, as it is but for header
-// bytes 18 and 19, which are set to rollback mode: a WAL-mode image cannot be
-// opened from memory.
+// If there is no file, or the database is empty (it has no pages), sink gets nothing.
+// Otherwise it gets every page of the database. Only header bytes 18 and 19 are changed, to
+// rollback mode, because an image in WAL mode cannot be opened from memory.
 //
-// What another program left unfinished, a hot journal or a -wal, is recovered
-// first, by SQLite, as any program would that opens the file. No other program
-// can write to the file while it is read. If one holds it, Open waits as long
-// as Wait says, then fails with [ErrBusy]. A file in WAL mode must be open nowhere
-// else: a program that keeps it open would go on using the -wal, unaware of
-// later saves.
+// SQLite first recovers what another program has left unfinished, a hot journal or a -wal.
+// While the file is read, no other program can write to it. If one holds it, Open waits as
+// long as Wait says, then fails with sqlitefile.ErrBusy. A file in WAL mode may be open
+// nowhere else: another program would go on using the -wal, and not see later saves.
 //
-// Errors are an [*Error] and wrap [ErrNotAFile], [ErrReadOnly], [ErrMountPoint],
-// [ErrNotADatabase], [ErrTruncated], [ErrCorrupt], [ErrSideFile], [ErrLogDamaged],
-// [ErrLogBase], [ErrBusy], the
-// error of ctx or sink, or that of SQLite or the operating system. After each of the
-// first nine neither the file nor what is beside it has been touched, unless
-// SQLite found the damage after it had recovered a file that looked sound.
-// After any error sink may hold part of a database and must be thrown away.
-// Open looks at the header only: see [Check] for the rest.
+// Errors are an [*Error]. It wraps the error of ctx or sink, that of SQLite or the operating
+// system, or one of these:
+//
+//   - osfile.ErrNotAFile, ErrReadOnly, ErrMountPoint;
+//   - sqlitefile.ErrNotADatabase, ErrTruncated, ErrCorrupt, ErrSideFile, ErrBusy;
+//   - pagelog.ErrDamaged, ErrBase.
+//
+// After each of these but ErrBusy, the file and the files beside it are as they were. The
+// exception is damage that SQLite finds after it has recovered a file that looked sound.
+// After any error sink may hold a part of a database, and must be thrown away. Open looks
+// only at the header: see [Check] for the rest.
 func (f *File) Open(ctx context.Context, sink Sink) (FileInfo, error) {
 	l := loader{fs: f.fs, wait: f.Wait, poll: loadPoll}
 	info, err := f.open(ctx, l, sink)
@@ -183,7 +179,7 @@ func (f *File) open(ctx context.Context, l loader, sink Sink) (info FileInfo, er
 	return info, nil
 }
 
-// links counts the names of the file, but for that of a state which is set aside.
+// links counts the names of the file, without that of a pending state (keptName 0).
 func (f *File) links() int {
 	n := osfile.Links(f.current.ID.Info)
 	if kept, err := f.fs.Lstat(keptName(f.target, 0)); n > 1 && err == nil && os.SameFile(kept, f.current.ID.Info) {
@@ -192,8 +188,8 @@ func (f *File) links() int {
 	return n
 }
 
-// Start is called when the source is filled, before anything is written to it:
-// version is the one that Open has read. From now on Flush may be called.
+// Start is called when the source is filled, before anything is written to it. version is the
+// one that Open has read. From then on Flush may be called.
 func (f *File) Start(version uint64) {
 	f.durable.Store(version)
 	if f.log {
@@ -201,16 +197,13 @@ func (f *File) Start(version uint64) {
 	}
 }
 
-// Durable is the version up to which every commit survives a crash of the
-// machine.
+// Durable returns the version up to which every commit survives a crash of the machine.
 func (f *File) Durable() uint64 { return f.durable.Load() }
 
-// LogSize is the length of the log in bytes; 0: there is none that this process
-// writes.
+// LogSize returns the length in bytes of the log that this process writes; 0: there is none.
 func (f *File) LogSize() int64 { return f.logSize.Load() }
 
-// pinLocked pins the last commit and takes note of what has changed since it
-// was called before.
+// pinLocked pins the last commit, and notes which pages have changed since the call before.
 func (f *File) pinLocked() (Image, error) {
 	img, fresh, all, err := f.source.PinChanges(f.fresh)
 	f.fresh = fresh
@@ -228,9 +221,9 @@ func (f *File) pinLocked() (Image, error) {
 	return img, nil
 }
 
-// Close ends the log. saved: the file has everything, so that the log is
-// removed; otherwise it stays, to be read by the next Open. Nothing else may be
-// called after it.
+// Close closes the file and the log. saved: the file has everything, so Close removes the log.
+// Otherwise the log stays for the next Open. Nothing else may be called after Close. An error
+// is an [*Error]; it means that the log is still there, or that it could not be closed.
 func (f *File) Close(saved bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -239,8 +232,8 @@ func (f *File) Close(saved bool) error {
 		f.current.File = nil
 	}
 	_ = f.current.Unpin() // only read
-	f.keepSide(sideCopy{})
-	// A log that stays fits the file, or is another's.
+	f.setOwnCopy(ownCopy{})
+	// A log that stays fits the file, or belongs to another process.
 	if !saved || !f.present || f.ownedLocked() != nil {
 		return f.replaceLocked(nil)
 	}

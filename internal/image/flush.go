@@ -6,24 +6,22 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// ErrNeedsSave is returned by [File.Flush] when a log cannot tell what has
-// changed: there is no file yet, or VACUUM has changed the page size. Save
-// makes it durable.
+// ErrNeedsSave is returned by [File.Flush] and [File.Check] when no log can express what has
+// changed: there is no file yet, the database is empty, or VACUUM has changed the page size.
+// A Save makes it durable.
 var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 
-// Flush brings all that is committed to the log, as one transaction of it, and
-// returns when it is on the disk. It returns at once if it is there already.
+// Flush writes everything that is committed to the log, as one transaction, and returns when
+// it is on the disk. If it is there already, Flush returns at once.
 //
-// First it makes sure that this process owns the database, and that file and log are
-// where they were: a log that was removed or replaced is written anew. So nothing is
-// called durable that is in a log without its name.
+// First it makes sure that this process owns the database, and that file and log are where
+// they were. It writes a log anew that was removed or replaced. So no commit is durable by a
+// log that has lost its name.
 //
-// Errors are an [*Error], or ErrNeedsSave; one of them, while the last Save has
-// found that somebody else has changed the file, and the cause has not gone, is that
-// error of Save, since a log
-// is of use only beside the file that it belongs to. Then what was committed since the
-// last Flush that returned nil may survive a crash or not, in either case in
-// whole; the next Flush tries all of it again, in a new log.
+// Errors are an [*Error] or ErrNeedsSave. After a Save that has found a foreign change, the
+// error is that [*ForeignChangeError] until the cause has gone, as a log is of use only beside
+// its base. After an error a crash may keep or lose what was committed since the last Flush
+// that returned nil, but all of it. The next Flush writes all of it again, to a new log.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -37,8 +35,8 @@ func (f *File) Flush() error {
 	return err
 }
 
-// oursAgainLocked makes sure that the cause for which the last save was refused has gone,
-// and the file is the base of the log again.
+// oursAgainLocked reports whether the foreign change that the last save has found has gone, so
+// that the file is the base of the log again.
 func (f *File) oursAgainLocked() bool {
 	reason, err := writer{f.fs}.foreign(f.target, f.current, writeOptions{owned: f.Owned})
 	if err != nil || reason != "" {
@@ -48,6 +46,7 @@ func (f *File) oursAgainLocked() bool {
 	return true
 }
 
+// flushLocked is Flush without the foreign change.
 func (f *File) flushLocked() error {
 	if err := f.ownedLocked(); err != nil {
 		return err
@@ -72,8 +71,8 @@ func (f *File) flushLocked() error {
 		img.Release()
 		return ErrNeedsSave
 	}
-	// The log is of use only beside the file that it belongs to. If that has gone, a
-	// save finds out what is to be done.
+	// The log is of use only beside its base. If the file is another, a save finds out
+	// what to do.
 	if reason, err := f.current.Changed(f.fs, f.target); err != nil || reason != "" {
 		img.Release()
 		if err == nil {
@@ -83,7 +82,7 @@ func (f *File) flushLocked() error {
 	}
 	if f.writing != nil && !f.writing.Broken && !gone {
 		err = f.writing.Append(img, f.dirty)
-		img.Release() // a pin costs what is rewritten meanwhile, and a sync takes long
+		img.Release() // a pin keeps the pages that are rewritten meanwhile, and a sync takes long
 		if err == nil {
 			err = f.writing.Sync()
 		}
@@ -100,9 +99,9 @@ func (f *File) flushLocked() error {
 	return nil
 }
 
-// placeLocked puts a log in its place that a save could not. Until that has
-// worked nothing can be durable, and no other log may be made: it may be the one
-// that fits the file. Unless somebody has removed it: then another may, and must.
+// placeLocked places a log that a save could not place. Until that has worked nothing can be
+// durable, and no other log may be made, because this one may be the one that fits the file.
+// If somebody has removed it, another log must be made.
 func (f *File) placeLocked() error {
 	if f.writing == nil || f.writing.Placed {
 		return nil
@@ -110,10 +109,10 @@ func (f *File) placeLocked() error {
 	return f.writing.Place()
 }
 
-// rewriteLocked puts a new log, of all that has changed since the base was
-// written, in the place of the log there is: one that a crash or an error has
-// left, whose end nobody knows. Both belong to the base, so whichever of them a
-// crash leaves, it has all that was durable before.
+// rewriteLocked replaces the log by a new one, with all that has changed since the base was
+// written. The old one is gone, or was left by a crash or an error, so that nobody knows its
+// end. Both belong to the base: whichever of them a crash leaves, it has all that was durable
+// before.
 func (f *File) rewriteLocked(img Image) error {
 	like, err := f.current.Like(f.fs, f.target)
 	if err != nil {
@@ -126,7 +125,7 @@ func (f *File) rewriteLocked(img Image) error {
 	log.Unsynced = f.writing != nil && f.writing.Unsynced
 	f.present = true
 	if err := log.Place(); err != nil {
-		log.Broken = true // what it has is not known to be durable
+		log.Broken = true // nobody knows whether what it has is durable
 		if !log.Renamed {
 			return errors.Join(err, log.Discard())
 		}
@@ -135,7 +134,7 @@ func (f *File) rewriteLocked(img Image) error {
 	return f.replaceLocked(log)
 }
 
-// replaceLocked goes on with another log.
+// replaceLocked makes log the one that is appended to, nil for none, and closes the old one.
 func (f *File) replaceLocked(log *pagelog.Writer) error {
 	old := f.writing
 	f.writing, f.left = log, 0

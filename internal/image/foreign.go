@@ -6,8 +6,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// foreign says in words why target, which is to be prev, is not ours to replace, "" if
-// it is.
+// foreign says in words why a save may not replace target, which should be prev; "" if it may.
 func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOptions) (string, error) {
 	if options.owned != nil {
 		err := options.owned()
@@ -18,8 +17,8 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 			return "", err
 		}
 	}
-	// A side file is no part of our saves: whoever made it has opened the
-	// database. Under a new file of the same name SQLite would apply it.
+	// Saves make no journal and no -wal: another program has opened the database. SQLite
+	// would apply them to the new file, which has the same name.
 	j, err := sqlitefile.ReadJournal(w.fs, target)
 	if err != nil {
 		return "", err
@@ -27,11 +26,9 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 	if j.Live {
 		return "another program has begun a transaction on it (" + target + "-journal)", nil
 	}
-	// An empty journal or one with its header zeroed stays: SQLite takes it
-	// for no journal at all, whatever database is beside it. And it may not
-	// be removed: a program that keeps its journal (the journal modes
-	// TRUNCATE and PERSIST) may be about to write to it, and would crash
-	// without one.
+	// An empty journal, or one with a header of zeros, stays. SQLite takes it for none,
+	// whatever database is beside it. A program that keeps its journal (the journal modes
+	// TRUNCATE and PERSIST) may be about to write to it, and would have none after a crash.
 	wal, err := sqlitefile.ReadWAL(w.fs, target)
 	if err != nil {
 		return "", err
@@ -44,14 +41,12 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 		return reason, err
 	}
 	if wal.Present && ours.ID.Size() > 0 {
-		// A -wal without frames is harmless unless somebody has it open, who
-		// might yet write to it. That cannot be seen from outside, and
-		// removing it under a program that uses it would be the harm we fear.
-		// So let SQLite find out: if the file is in WAL mode, or the -wal has
-		// a header, it is opened exclusively, which fails if anybody else has
-		// it open, and closing removes the -wal. The file is not changed.
-		// What is left is an empty -wal beside a file in rollback mode, which
-		// SQLite takes for none.
+		// A -wal without frames is harmless, unless a program has it open and may yet
+		// write to it. Nobody else can see that, and to remove it under that program would
+		// do harm. So SQLite finds out. If the file is in WAL mode, or the -wal has a
+		// header, SQLite opens the file exclusively: this fails if another program has it
+		// open, and the close removes the -wal. The file does not change. An empty -wal
+		// beside a file in rollback mode stays; SQLite takes it for none.
 		h, err := loader{fs: w.fs}.tryAcquire(target, ours.File)
 		if err == nil {
 			err = h.close()
@@ -68,9 +63,9 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 	return "", nil
 }
 
-// whichOfOurs finds the file that is called target: prev, or the side copy of ours, if
-// it was moved there. reason says in words what is there else.
-func (w writer) whichOfOurs(target string, prev sqlitefile.Pinned, side sideCopy) (ours sqlitefile.Pinned, reason string, err error) {
+// whichOfOurs finds out which file is called target: prev, or our own copy, if somebody has
+// moved that there. If it is neither, reason says in words what it is.
+func (w writer) whichOfOurs(target string, prev sqlitefile.Pinned, side ownCopy) (ours sqlitefile.Pinned, reason string, err error) {
 	reason, err = prev.Changed(w.fs, target)
 	if err != nil || reason == "" || side.ID.IsZero() {
 		return prev, reason, err

@@ -13,18 +13,18 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// held is a database file under SQLite's lock: recovered, nothing left in a
-// journal or -wal, and nobody else can write to it. POSIX drops the lock when
-// any descriptor of the file is closed, so f is closed last.
+// held is a database file under a lock of SQLite. It is recovered: nothing is left in a journal
+// or -wal, and nobody else can write to it. f is closed last, because POSIX drops the lock
+// when any descriptor of the file is closed.
 type held struct {
 	f      osfile.File
-	shared bool             // f is for somebody else to close
-	db     *sqlitefile.Conn // nil once closed
+	shared bool             // somebody else closes f
+	db     *sqlitefile.Conn // nil when it is closed
 
 	header sqlitefile.Header // zero if size is 0
 	size   int64             // of the file, in bytes
 
-	log     *pagelog.Log // whose pages stand for those of the file; nil: none
+	log     *pagelog.Log // whose pages replace those of the file; nil: none
 	logFile osfile.File  // nil without log
 }
 
@@ -32,8 +32,8 @@ func (h *held) closeSQLite() error {
 	if h.db == nil {
 		return nil
 	}
-	// The transaction has written nothing; closing ends it, and deletes the
-	// -wal and -shm in WAL mode.
+	// The transaction has written nothing. The close ends it; in WAL mode it deletes the
+	// -wal and -shm.
 	err := h.db.Close()
 	h.db = nil
 	return err
@@ -56,7 +56,7 @@ func (h *held) close() error {
 	return errors.Join(err, h.f.Close())
 }
 
-// acquire is tryAcquire, waiting while the file is busy.
+// acquire is tryAcquire, and waits while the file is busy, until deadline.
 func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*held, error) {
 	for {
 		h, err := l.tryAcquire(path, nil)
@@ -72,9 +72,10 @@ func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*
 	}
 }
 
-// tryAcquire takes SQLite's lock on the file, which f is; nil: it is opened. It is opened
-// for writing first: that decides whether this process may write, and where a file system
-// makes a copy of a file that is written to (overlayfs), that copy is what is read.
+// tryAcquire takes a lock of SQLite on the file at path. f is that file; if it is nil, the file
+// is opened for writing, before SQLite opens it. This tells whether the process may write to
+// it. And where the file system makes a copy of a file that is opened so (overlayfs), that
+// copy is read.
 func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 	h := &held{f: f, shared: f != nil}
 	if f == nil {
@@ -92,8 +93,7 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 		}
 	}()
 
-	// A -wal with anything in it puts SQLite into WAL mode whatever the header
-	// says.
+	// A -wal with anything in it puts SQLite into WAL mode, whatever the header says.
 	if w, err = sqlitefile.ReadWAL(l.fs, path); err != nil {
 		return nil, err
 	}
@@ -105,20 +105,19 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 		isWAL = isWAL || head[sqlitefile.OffReadVersion] == 2
 	}
 
-	// mode=rw: never create. FULL, because what is recovered must be on the
-	// disk before its journal is gone. We do the waiting.
+	// mode=rw: SQLite does not create the file. FULL: what it recovers is on the disk
+	// before the journal is gone. SQLite does not wait, as acquire does.
 	params := "mode=rw&_busy_timeout=0&_synchronous=FULL"
 	if isWAL {
-		// In WAL mode everybody who has the file open holds a shared lock, so
-		// an exclusive one is proof that nobody else has, and lasts from the
-		// recovery to the end of the copy. In rollback mode, where readers
-		// do no harm, a reserved lock is enough: no need to wait for them.
+		// In WAL mode every connection holds a shared lock. So an exclusive lock proves
+		// that there is no other, from the recovery to the end of the copy. In rollback
+		// mode readers do no harm, and a reserved lock is enough.
 		params += "&_locking_mode=EXCLUSIVE"
 
-		// In this locking mode SQLite leaves a journal where it is that it can
-		// make nothing of, and every save would take it for a transaction of
-		// another program. Without, it deletes it. Whether it can is not to be
-		// seen from the first bytes: the sizes in its header may be nonsense.
+		// In this locking mode SQLite leaves a journal that it cannot use where it is,
+		// and every save would take it for a transaction of another program. In the
+		// normal mode SQLite deletes it. The first bytes do not tell whether SQLite can
+		// use a journal, as the sizes in its header may be nonsense.
 		if j, err := sqlitefile.ReadJournal(l.fs, path); err != nil {
 			return nil, err
 		} else if j.Live {
@@ -130,7 +129,7 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 	if h.db, err = sqlitefile.Open(path, params); err != nil {
 		return nil, err
 	}
-	// The first read recovers.
+	// SQLite recovers at the first read.
 	if _, err := h.db.QueryInt("PRAGMA schema_version"); err != nil {
 		return nil, err
 	}
@@ -154,7 +153,7 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 		return nil, err
 	}
 
-	// From here on nobody else writes. What could have changed before?
+	// From here on nobody else writes. Look for what has changed before.
 	now, err := l.fs.Stat(path)
 	if err != nil {
 		return nil, err
@@ -182,8 +181,7 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 	return h, nil
 }
 
-// readOnce opens the file and reads from it, as any program might, for what
-// SQLite does first.
+// readOnce opens the file and reads from it, as any program might, so that SQLite recovers it.
 func readOnce(path string) error {
 	d, err := sqlitefile.Open(path, "mode=rw&_busy_timeout=0&_synchronous=FULL")
 	if err != nil {
@@ -193,7 +191,7 @@ func readOnce(path string) error {
 	return errors.Join(err, d.Close())
 }
 
-// sleep waits for d, or for the end of ctx, whose error it returns.
+// sleep waits for d. At the end of ctx it returns the error of ctx.
 func sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

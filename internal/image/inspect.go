@@ -9,23 +9,23 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// LogInfo tells of the log of a database, as it is seen from outside.
+// LogInfo tells what a log holds.
 type LogInfo struct {
-	Name         string // of its file
-	Bytes        int64  // up to the end of the last transaction
-	Transactions int
-	Pages        int   // of the database that it has a later version of
-	Torn         int64 // bytes of one more transaction, which is being written or was cut short by a crash
-	Fits         bool  // it belongs to the file as it is
-	Damage       error // wraps ErrLogDamaged; nil: there is none
+	Name         string // of the file
+	Bytes        int64  // length up to the end of the last transaction
+	Transactions int    // how many are whole
+	Pages        int    // how many pages of the database have a later version in it
+	Torn         int64  // bytes of one more transaction, which is being written or a crash has cut short; 0: none
+	Fits         bool   // it belongs to the database file as that is now
+	Damage       error  // wraps pagelog.ErrDamaged; nil: no damage
 }
 
-// InspectLog reads the log of the database at path, which another process may
-// be writing. Nil: there is none. Nothing is changed. Errors are an [*Error].
+// InspectLog reads the log of the database at path, which another process may be writing to. It
+// returns nil if there is none. It changes nothing. Errors are an [*Error].
 func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
 	info, err := inspectLog(ctx, system, path)
-	// A save that runs replaces the file and the log, one after the other, and
-	// what a flush appends while it is read looks like damage.
+	// A save replaces the file and then the log, and what a flush appends meanwhile may
+	// look like damage. So a bad result is looked at again.
 	for range 3 {
 		if err != nil || info == nil || info.Fits && info.Damage == nil {
 			break
@@ -74,12 +74,13 @@ func inspectLog(ctx context.Context, fsx osfile.FS, path string) (*LogInfo, erro
 	return info, err
 }
 
-// LogPending reports whether a log stands beside the database at path that has
-// transactions, or whose state is not known: because it is damaged, or being written.
-// Then the file alone is not all of the database, and who writes to the file parts the
-// two: open it with [File.Open], or fold the log in with [FoldLog]. Nothing is changed,
-// the database itself is not opened, and of the log only the beginning is read. An error
-// is an [*Error]; true comes with it.
+// LogPending reports whether the database at path has a log with transactions, or with a state
+// that is not known because the log is damaged or being written. Then the file alone is not
+// all of the database, and a write to the file would part it from its log. Open it with
+// [File.Open], or fold the log in with [FoldLog].
+//
+// LogPending changes nothing, does not open the database, and reads only the beginning of the
+// log. Errors are an [*Error]; with one it returns true.
 func LogPending(path string) (bool, error) {
 	target, err := osfile.Resolve(path)
 	pending := true

@@ -20,10 +20,9 @@ const (
 	sound               // SQLite may open it
 )
 
-// judge decides, without writing anything, what stands at path, and whether
-// SQLite may open it. It has to come first because SQLite recovers before it
-// looks: a file that is no database, with a journal or -wal beside it, would be
-// overwritten from these, or they would be deleted.
+// judge finds out what is at path, and whether SQLite may open it. It writes nothing. It must
+// come first, because SQLite recovers before it looks: if the file is no database, SQLite
+// would overwrite it from the journal or -wal beside it, or delete these.
 func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kind, error) {
 	for {
 		before, err := l.survey(path)
@@ -37,8 +36,8 @@ func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kin
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		// No lock is held: another program may be half way through a commit.
-		// A verdict counts when nothing moves.
+		// No lock is held, so another program may be in the middle of a commit. An error
+		// counts when nothing has changed between two looks.
 		if err := sleep(ctx, l.poll); err != nil {
 			return 0, err
 		}
@@ -52,7 +51,7 @@ func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kin
 	}
 }
 
-// trace is enough of a file to see that it is being written to.
+// trace is enough of a file to see that somebody writes to it.
 type trace struct {
 	exists bool
 	size   int64
@@ -75,13 +74,14 @@ func (l loader) survey(path string) (traces [3]trace, err error) {
 	return traces, nil
 }
 
+// judgeOnce is judge at one look. t is the trace of the file.
 func (l loader) judgeOnce(ctx context.Context, path string, t trace) (kind, error) {
 	var head []byte
 	var size int64 = -1
 	if t.exists {
 		var err error
-		// The header is read before the side files: a change between the two
-		// journal modes can then not look like a -wal that does not belong.
+		// The header is read before the side files. So a change of the journal mode
+		// meanwhile cannot look like a -wal of another file.
 		if head, size, err = osfile.ReadStart(l.fs, path, sqlitefile.HeaderSize); err != nil {
 			return 0, err
 		}
@@ -97,8 +97,8 @@ func (l loader) judgeOnce(ctx context.Context, path string, t trace) (kind, erro
 
 	switch {
 	case size < 0:
-		// SQLite would create the database and delete these. They may be all
-		// that is left of one that was moved or deleted by mistake.
+		// SQLite would create the database and delete these files. They may be all that
+		// is left of a database that was moved or deleted by mistake.
 		switch {
 		case w.Valid:
 			return 0, fmt.Errorf("%w: there is no %s, but %s-wal holds changes to it: put the database back, or move the -wal away",
@@ -110,16 +110,16 @@ func (l loader) judgeOnce(ctx context.Context, path string, t trace) (kind, erro
 		return missing, nil
 
 	case size == 0:
-		// A -wal comes to be after the first page of the file is synced, and
-		// a journal that saved pages speaks of a file that had some. SQLite
-		// would delete both and call the database empty.
+		// SQLite makes a -wal only after the first page of the file is synced. A journal
+		// with pages is of a file that had some. SQLite would delete both, and take the
+		// database for empty.
 		switch {
 		case w.Valid:
 			return 0, fmt.Errorf("%w: the file is empty, but %s-wal holds changes to it", sqlitefile.ErrTruncated, path)
 		case j.Valid && j.Pages > 0:
 			return 0, fmt.Errorf("%w: the file is empty, but by %s-journal it had %d pages", sqlitefile.ErrTruncated, path, j.Pages)
 		case j.Live:
-			return sound, nil // the first transaction of all was cut short
+			return sound, nil // a crash has cut the first transaction of all short
 		}
 		return empty, nil
 	}
@@ -127,32 +127,32 @@ func (l loader) judgeOnce(ctx context.Context, path string, t trace) (kind, erro
 	h, err := sqlitefile.ParseHeader(head, size)
 	if err != nil {
 		if !j.Valid && !w.Valid {
-			return 0, err // nothing there can mend it
+			return 0, err // nothing can mend it
 		}
-		// The recovery may be just what mends it: a transaction that was cut
-		// short leaves anything in the file. Try it on a copy.
+		// A transaction that was cut short may leave anything in the file, and its
+		// recovery may mend it. Try that on a copy.
 		if rerr := l.rehearse(ctx, path); rerr != nil {
 			return 0, fmt.Errorf("%w (and recovering it, tried on a copy, does not mend it: %w)", err, rerr)
 		}
 		return sound, nil
 	}
 	if !h.WAL && w.Valid {
-		// SQLite sets WAL mode in the file before it creates a -wal, and
-		// removes the -wal before it sets rollback mode. So this one is from
-		// another file that was called the same. SQLite would replay it, and
-		// put old rows, or another database's, in the place of these.
+		// SQLite sets WAL mode in the file before it creates a -wal, and removes the -wal
+		// before it sets rollback mode. So this one is of another file of the same name.
+		// SQLite would replay it, and replace these rows by old ones, or by those of
+		// another database.
 		return 0, fmt.Errorf("%w: %s is not in WAL mode, so %s-wal is a leftover of another file of that name: move the -wal away",
 			sqlitefile.ErrSideFile, path, path)
 	}
 	return sound, nil
 }
 
-// rehearse recovers a copy of the file, its journal and its -wal, and reports
-// whether a database comes of it. The copy stands beside the file, where there
-// is a chance of room for it, under the name of a temporary file.
+// rehearse recovers a copy of the file, its journal and its -wal. It returns an error if that
+// gives no database. The copy is beside the file, where there may be room for it, and has the
+// name of a temporary file.
 func (l loader) rehearse(ctx context.Context, path string) (err error) {
 	tmp := tempName(path)
-	// -shm is made by SQLite in WAL mode.
+	// SQLite makes -shm in WAL mode.
 	defer func() {
 		for _, suffix := range leftoverSuffixes {
 			if rerr := l.fs.Remove(tmp + suffix); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
@@ -172,6 +172,7 @@ func (l loader) rehearse(ctx context.Context, path string) (err error) {
 	return h.close()
 }
 
+// copyNamed copies the file called from to a new file.
 func (l loader) copyNamed(ctx context.Context, to, from string) error {
 	src, err := l.fs.Open(from)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// keptName is where the state is kept that the file had n saves ago. The one that is
-// being replaced waits in place 0 until that is done.
+// keptName returns the name of the state that the file had n saves ago. Place 0 is for the
+// state that is being replaced, until that is done.
 func keptName(target string, n int) string {
 	if n == 0 {
 		return target + ".kept-new"
@@ -23,16 +23,17 @@ func keptName(target string, n int) string {
 	return target + ".kept-" + strconv.Itoa(n)
 }
 
-// setAside gives the state that the file has now, prev, the name in place 0 too, and
-// reports whether there is one. It is for shift, once the file has been replaced, or discard.
+// setPending gives the state that the file has now, prev, the name in place 0 as well. It
+// returns false if there is no file. When the file has been replaced, shift moves the state
+// on; if it has not, discard removes the name.
 //
-// What is in place 0 already was left by a crash: before the file was replaced, or
-// after that.
-func (w writer) setAside(ctx context.Context, target string, prev sqlitefile.Pinned, n int) (_ bool, err error) {
+// A state that is in place 0 already was left by a crash, before or after the file was
+// replaced.
+func (w writer) setPending(ctx context.Context, target string, prev sqlitefile.Pinned, n int) (_ bool, err error) {
 	if prev.ID.IsZero() {
 		return false, nil
 	}
-	// What is pinned is read from its own descriptor: see pinned.
+	// A pinned file is read by its own descriptor: see sqlitefile.Pinned.
 	now := prev.File
 	if now == nil {
 		if now, err = w.fs.Open(target); err != nil {
@@ -71,7 +72,7 @@ func (w writer) setAside(ctx context.Context, target string, prev sqlitefile.Pin
 	return false, fmt.Errorf("%w (nor does a copy work: %w)", err, errors.Join(cerr, w.discard(tmp)))
 }
 
-// finishShift is shift after a crash, which may have come in the middle of it.
+// finishShift is shift after a crash, perhaps in the middle of one.
 func (w writer) finishShift(ctx context.Context, target string, n int) error {
 	if _, err := w.fs.Stat(keptName(target, 1)); err == nil {
 		same, err := w.same(ctx, keptName(target, 0), keptName(target, 1))
@@ -87,8 +88,8 @@ func (w writer) finishShift(ctx context.Context, target string, n int) error {
 	return w.shift(target, n)
 }
 
-// shift moves each of the states that are kept one place on, up to the first place
-// that is empty or to n, whose state is given up.
+// shift moves the states that are kept one place on each, up to the first empty place. If there
+// is none before place n, the state in place n is lost.
 func (w writer) shift(target string, n int) error {
 	last := 0 // the place to be filled
 	for last < n {
@@ -105,7 +106,7 @@ func (w writer) shift(target string, n int) error {
 		}
 		last++
 	}
-	// What another program has left beside one of them is a part of that.
+	// A journal or -wal that another program has left is a part of a state.
 	for i := range last + 1 {
 		name := keptName(target, i)
 		j, err := sqlitefile.ReadJournal(w.fs, name)
@@ -138,7 +139,7 @@ func (w writer) same(ctx context.Context, a, b string) (same bool, err error) {
 	return w.sameAs(ctx, a, y)
 }
 
-// sameAs is same, of a file that is open.
+// sameAs is same for a file that is open.
 func (w writer) sameAs(ctx context.Context, a string, y osfile.File) (same bool, err error) {
 	x, err := w.fs.Open(a)
 	if err != nil {

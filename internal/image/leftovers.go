@@ -14,15 +14,15 @@ import (
 
 const (
 	tempSuffix  = ".tmp"
-	tempRandom  = 8   // bytes, twice as many digits
-	tempBaseMax = 160 // bytes: with the rest the name stays below 255
+	tempRandom  = 8   // bytes: twice as many digits
+	tempBaseMax = 160 // bytes: the whole name stays below 255
 )
 
-// leftoverSuffixes are what may follow a temporary name: SQLite makes side
-// files for the copy that a load tries a recovery on.
+// leftoverSuffixes may follow a temporary name. SQLite makes side files for the copy on which a
+// load rehearses a recovery.
 var leftoverSuffixes = []string{"", "-journal", "-wal", "-shm"}
 
-// tempPrefix is how the names of the temporary files of target begin.
+// tempPrefix is the beginning of the names of the temporary files of target.
 func tempPrefix(target string) string {
 	base := filepath.Base(target)
 	if len(base) > tempBaseMax {
@@ -32,15 +32,14 @@ func tempPrefix(target string) string {
 	return "." + base + ".sqlite-mem-"
 }
 
-// tempName is a new name for a temporary file beside target.
+// tempName returns a new name for a temporary file beside target.
 func tempName(target string) string {
 	var b [tempRandom]byte
 	rand.Read(b[:]) // never fails
 	return filepath.Join(filepath.Dir(target), tempPrefix(target)+hex.EncodeToString(b[:])+tempSuffix)
 }
 
-// isTempName reports whether tempName could have made name, side files
-// included.
+// isTempName reports whether name is a name by tempName, or that of a side file of one.
 func isTempName(name, prefix string) bool {
 	rest, ok := strings.CutPrefix(name, prefix)
 	if !ok || len(rest) < 2*tempRandom {
@@ -59,14 +58,12 @@ func isTempName(name, prefix string) bool {
 	return false
 }
 
-// RemoveLeftovers removes the temporary files that a killed process left
-// beside path, and returns the names of those removed, also with an error.
-// Only plain files are touched whose name is exactly of the form that Save
-// makes for path.
+// RemoveLeftovers removes the temporary files that a killed process has left beside path. It
+// returns the names of those that it has removed, also with an error. It touches only regular
+// files whose name has exactly the form that Save makes for path. Errors are an [*Error].
 //
-// It may be called only by the exclusive owner of the process lock of path, while no
-// Open or Save of path runs: the temporary file of a running one looks the
-// same.
+// The caller owns the process lock of path exclusively, and no Open or Save of path runs, as
+// its temporary file would look the same.
 func RemoveLeftovers(path string) ([]string, error) {
 	removed, err := writer{fs: system}.removeLeftovers(path)
 	if err != nil {

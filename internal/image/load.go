@@ -12,39 +12,39 @@ import (
 )
 
 const (
-	// loadWait is how long Open waits for another program to let go of the file,
-	// unless it is told otherwise: as long as go-sqlite3 does by default.
+	// loadWait is the default of File.Wait. It is that of go-sqlite3's busy timeout.
 	loadWait = 5 * time.Second
 
-	// loadPoll is how often it looks again.
+	// loadPoll is the time between two looks at a file that is busy.
 	loadPoll = 50 * time.Millisecond
 
-	// loadRun is how many bytes are read at a time, at most: a multiple of
-	// every page size, large enough to keep a disk busy, small enough that
-	// the end of a context is seen soon.
+	// loadRun is the most bytes that are read at a time: 4 MiB. It is a multiple of every
+	// page size, large enough to keep a disk busy, and small enough that the end of a
+	// context is seen soon.
 	loadRun = 4 << 20
 
-	// lockByte is the offset of the bytes that SQLite locks. The page with
-	// them is never used.
+	// lockByte is the offset of the bytes that SQLite locks. The page with them is never
+	// used.
 	lockByte = 1 << 30
 )
 
+// loader loads databases.
 type loader struct {
 	fs   osfile.FS
-	wait time.Duration // for another program to let go
+	wait time.Duration // for another program that holds the file
 	poll time.Duration // between two looks
 }
 
 // loaded is what load has found.
 type loaded struct {
 	sqlitefile.Pinned              // the file, zero if there is none
-	base              imageInfo    // of the file; its hash only if it was asked for, or there is a log
-	log               *pagelog.Log // that was laid over it; nil: none
+	base              imageInfo    // of the file; with its hash only if that is wanted, or there is a log
+	log               *pagelog.Log // whose pages are in what sink got; nil: none
 }
 
-// load reads the database file at path, which is resolved, and the log that
-// belongs to it, into sink. Who calls it owns the process lock: what a crash
-// has left of a log is completed or cleared away.
+// load reads the database file at path, which is resolved, and the log that belongs to it, into
+// sink. The caller owns the process lock, as load completes or removes what a crash has left
+// of a log.
 func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (loaded, error) {
 	deadline := time.Now().Add(l.wait)
 	kind, err := l.judge(ctx, path, deadline)
@@ -52,15 +52,15 @@ func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (lo
 		return loaded{}, err
 	}
 	if kind != sound {
-		// A log cannot belong to a file without pages, so if there is one this
-		// says so, or clears it away if it is empty.
+		// No log belongs to a file without pages. So this removes an empty log, and
+		// returns an error for another one.
 		found := loaded{base: imageInfo{hash: pagelog.HashOfNothing}}
 		if found.log, err = pagelog.Pick(l.fs, path, found.base.hash); err != nil {
 			return loaded{}, err
 		}
 		if kind == empty {
-			// SQLite has nothing to recover, and would create a header only to
-			// hold a lock on the file.
+			// SQLite has nothing to recover. It would create a header only to hold a
+			// lock on the file.
 			found.Pinned, err = l.openEmpty(path)
 		}
 		return found, err
@@ -74,13 +74,13 @@ func (l loader) load(ctx context.Context, path string, sink Sink, hash bool) (lo
 	if err == nil {
 		found.ID, found.base.hash, err = h.copyTo(ctx, sink, hash)
 	}
-	// SQLite goes first: closing our descriptor of the file would drop the
-	// lock under which SQLite cleans up.
+	// SQLite is closed first: to close our descriptor of the file would drop the lock
+	// under which SQLite cleans up.
 	if err := errors.Join(err, h.closeSQLite(), h.closeLog()); err != nil {
 		return loaded{}, errors.Join(err, h.close())
 	}
-	// Nobody could write until SQLite was closed. If somebody has written
-	// since, say so now and not at the first save.
+	// Nobody could write until SQLite was closed. A change since then is an error now, and
+	// not only at the first save.
 	d, err := sqlitefile.Pinned{ID: found.ID, File: h.f}.Changed(l.fs, path)
 	if err == nil && d != "" {
 		err = fmt.Errorf("%w: %s while it was loaded", sqlitefile.ErrBusy, d)

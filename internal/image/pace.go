@@ -6,28 +6,28 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// Pace is how a save shares the processors with the statements that run meanwhile. The
-// zero value: as one of them.
+// Pace is the priority of a save among the statements that run meanwhile. The zero value is that
+// of a statement.
 type Pace struct {
-	// Background lets the save run at a low CPU priority, so that it does not delay
-	// the statements. It takes longer on a busy machine. Linux only; elsewhere it has
-	// no effect.
+	// Background makes the save run at a low CPU priority, so that it does not delay the
+	// statements. On a busy machine it takes longer. It has an effect on Linux only.
 	Background bool
 
-	// Overdue is when a save in the background gets the ordinary priority, between two
-	// pieces of at most 4 MiB. The zero time: never.
+	// Overdue is when a save in the background gets the ordinary priority, at the next
+	// piece of at most 4 MiB. The zero time: never.
 	Overdue time.Time
 }
 
-var paceClock = time.Now // a variable for the tests
+// paceClock is a variable for the tests.
+var paceClock = time.Now
 
 // low reports whether the save runs at a low priority now.
 func (p Pace) low() bool {
 	return p.Background && (p.Overdue.IsZero() || paceClock().Before(p.Overdue))
 }
 
-// do runs f, a part of the save, at its pace, and tells it whether that is a low priority.
-// A thread cannot raise its priority, so what is overdue goes on in another one.
+// do runs f, a part of the save, at the priority of now, and tells it whether that is low. A
+// thread cannot raise its priority, so a part that is overdue runs on another one.
 func (p Pace) do(f func(low bool)) {
 	if p.low() {
 		osfile.InBackground(func() { f(true) })

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// openLog finds the log of the file, if there is one, and lays it over it.
+// openLog finds the log of the file, if there is one, and lays it over the file.
 func (h *held) openLog(ctx context.Context, fsx osfile.FS, path string) (*pagelog.Log, error) {
 	there, err := pagelog.There(fsx, path)
 	if err != nil || !there {
@@ -30,7 +30,7 @@ func (h *held) openLog(ctx context.Context, fsx osfile.FS, path string) (*pagelo
 	return log, h.layOver(fsx, log)
 }
 
-// layOver has the pages of a log stand for those of the file.
+// layOver makes the pages of a log replace those of the file.
 func (h *held) layOver(fsx osfile.FS, log *pagelog.Log) (err error) {
 	if log.Commits > 0 && log.Head.PageSize != h.header.PageSize {
 		return fmt.Errorf("%w: %s has pages of %d bytes, and its database of %d", pagelog.ErrDamaged, log.Name, log.Head.PageSize, h.header.PageSize)
@@ -40,6 +40,7 @@ func (h *held) layOver(fsx osfile.FS, log *pagelog.Log) (err error) {
 	return err
 }
 
+// hash returns the hash of all bytes of the file.
 func (h *held) hash(ctx context.Context) (pagelog.BaseHash, error) {
 	sum := xxhash.New()
 	err := h.hashFrom(ctx, sum, 0)
@@ -63,7 +64,7 @@ func (h *held) hashFrom(ctx context.Context, sum *xxhash.Digest, off int64) erro
 	return nil
 }
 
-// imageSize is the size of the database, log included.
+// imageSize returns the size of the database in bytes, with the log.
 func (h *held) imageSize() int64 {
 	if h.log != nil && h.log.Commits > 0 {
 		return int64(h.log.DBPages) * int64(h.header.PageSize)
@@ -71,15 +72,15 @@ func (h *held) imageSize() int64 {
 	return h.header.Size()
 }
 
-// readBase fills p, whole pages, with what the file has there. What it does not
-// have is zero.
+// readBase fills p, which is whole pages, with the pages of the file at off. Pages that the file
+// does not have are zeros. n is how many bytes the file has.
 func (h *held) readBase(p []byte, off int64) (n int, err error) {
 	n = int(max(min(int64(len(p)), h.header.Size()-off), 0))
 	clear(p[n:])
 	return n, h.read(p[:n], off)
 }
 
-// readLog lays the pages that the log has over those in p.
+// readLog replaces pages in p, which begins at off, by those that the log has.
 func (h *held) readLog(p []byte, off int64) error {
 	if h.log == nil {
 		return nil
@@ -96,14 +97,14 @@ func (h *held) readLog(p []byte, off int64) error {
 	return nil
 }
 
-// copyTo reads the database into sink and returns the identity of its file
-// under the lock, and its hash, if it was asked for.
+// copyTo reads the database into sink. It returns the identity of the file under the lock, and
+// its hash, if that is wanted or there is a log.
 func (h *held) copyTo(ctx context.Context, sink Sink, hash bool) (sqlitefile.ID, pagelog.BaseHash, error) {
 	id, err := sqlitefile.IdentifyOpen(h.f)
 	if err != nil || h.size == 0 {
 		return id, pagelog.HashOfNothing, err
 	}
-	if h.log != nil { // found by the hash
+	if h.log != nil { // it was found by the hash
 		return id, h.log.Head.Base, h.copyPages(ctx, sink, nil)
 	}
 	if !hash {
@@ -116,8 +117,8 @@ func (h *held) copyTo(ctx context.Context, sink Sink, hash bool) (sqlitefile.ID,
 	return id, pagelog.BaseHash(sum.Sum64()), err
 }
 
-// copyPages reads the database into sink and adds the bytes of the file to sum,
-// if that is not nil.
+// copyPages reads the database into sink. It adds the bytes of the file to sum, unless that is
+// nil.
 func (h *held) copyPages(ctx context.Context, sink Sink, sum *xxhash.Digest) error {
 	ps, size := h.header.PageSize, h.imageSize()
 	if err := sink.Reserve(ps, size); err != nil {
@@ -153,10 +154,10 @@ func (h *held) copyPages(ctx context.Context, sink Sink, sum *xxhash.Digest) err
 	return nil
 }
 
-// read fills p from the file at off.
+// read fills p with the bytes of the file at off.
 func (h *held) read(p []byte, off int64) error {
-	// On Windows the lock that our own SQLite connection holds also keeps
-	// this descriptor from reading the locked bytes. Nothing is in them.
+	// On Windows the lock of our own SQLite connection keeps this descriptor from reading
+	// the locked bytes. There is nothing in them.
 	if end := off + int64(len(p)); runtime.GOOS == "windows" && off <= lockByte && lockByte < end {
 		ps := int64(h.header.PageSize)
 		hole := lockByte - off

@@ -250,7 +250,7 @@ var powerRuns = map[string]powerRun{
 			return []*memImage{want[0], want[0], want[0]}
 		},
 		run: func(t *testing.T, path string, fs osfile.FS, _ []*memImage, tell func()) {
-			var side sideCopy
+			var side ownCopy
 			for _, n := range []int{60, 70} {
 				_, err := writer{fs}.write(bg, path, image(t, n), sqlitefile.ID{}, writeOptions{side: side})
 				var fe *ForeignChangeError

@@ -8,26 +8,24 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// publishLocked puts a new base in the place of the file and a new log in the
-// place of the log. In this order:
+// publishLocked replaces the file by a new base, and the log by a new log, in this order:
 //
-//  1. the new base, p, is whole and synced, under a temporary name
-//  2. a new log with what was committed since is written and synced, under the
-//     name that it has only for this
-//  3. the directory is synced; the new base is renamed over the old one; the
-//     directory is synced
-//  4. the new log is renamed over the old one; the directory is synced
+//  1. The new base, p, is whole and synced, under a temporary name.
+//  2. A new log with what was committed since is written and synced, as <file>-memwal-new.
+//  3. The directory is synced. The new base is renamed over the old one. The directory is
+//     synced.
+//  4. The new log is renamed over the old one. The directory is synced.
 //
-// A crash before the rename of 3 leaves the old base and the old log, which fit
-// each other; so it does if the rename does not survive a power failure. Then
-// what is in the new log was not promised to anybody: Flush has not returned
-// since. A crash after it leaves the new base and, under one name or the other,
-// the new log, which fits it as the old one does not. Step 4 begins when step 3
-// is durable, so the new log never has the log's name beside the old base.
+// A crash before the rename of step 3 leaves the old base and the old log, which fit each
+// other. So does a power failure that undoes the rename. What is in the new log was promised
+// to nobody then, because no Flush has returned since.
 //
-// When it is not known whether step 3 is durable, nothing that is committed
-// from then on is, until both directories' syncs have worked: the new log is
-// not placed, and flushLocked begins with that.
+// A crash after that rename leaves the new base and, under one name or the other, the new log.
+// The new log fits the new base, and the old log does not. Step 4 begins when step 3 is
+// durable, so the new log never has the name of the log beside the old base.
+//
+// If nobody knows whether step 3 is durable, the new log is not placed. Then no commit is
+// durable until flushLocked has placed it, which it does first.
 func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 	if !f.log && !f.present {
 		res, err := p.publish(ctx)
@@ -36,7 +34,7 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 		}
 		return res, err
 	}
-	// Before anything is done to the log: it may be another's by now.
+	// First of all: the log may belong to another process by now.
 	if err := p.admit(ctx); err != nil {
 		return result{}, err
 	}
@@ -92,11 +90,11 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 	return res, nil
 }
 
-// sinceSaveLocked pins the state that the log of a new base has to reach; nil:
-// it is that of the base itself. errOutdated: no log of that base can reach it.
-// An older state would not do: the old log may have reached further.
+// sinceSaveLocked pins the state that the log of a new base has to reach, the last commit. It
+// returns nil if that is the base itself, and errOutdated if no log of the base can reach it.
+// An older state would not do, as the old log may have reached further.
 func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
-	// A log that is gone is made up for by the one that comes now.
+	// The log that is made next makes up for one that is gone.
 	if err := f.placeLocked(); err != nil && err != pagelog.ErrGone {
 		return nil, err
 	}
@@ -108,8 +106,7 @@ func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
 		return nil, err
 	}
 	same := now.Version() == p.img.version
-	// An empty base has no log, and an empty database no size that a log could
-	// tell.
+	// An empty base has no log, and no log can express an empty database.
 	if !same && !f.nextAll && p.img.size > 0 && now.Size() > 0 {
 		return now, nil
 	}
@@ -120,6 +117,7 @@ func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
 	return nil, errOutdated
 }
 
+// removeLogLocked closes and removes the log.
 func (f *File) removeLogLocked() error {
 	err := f.replaceLocked(nil)
 	if rerr := pagelog.Remove(f.fs, f.target); rerr != nil {

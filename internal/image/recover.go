@@ -12,51 +12,52 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Recovery tells what [Recover] has done.
+// Recovery tells what [Recover] or [FoldLog] has done.
 type Recovery struct {
-	// Transactions of the log that are in the file now.
+	// Transactions is how many transactions of the log are in the file now.
 	Transactions int
 
-	// Torn is how many bytes of one more there were, which a crash had cut short.
+	// Torn is the length in bytes of one more, which a crash had cut short; 0: none.
 	Torn int64
 
 	// Problem is what was wrong with the log; nil: nothing.
 	Problem error
 
-	// Aside are the files that were kept under another name: the log that has
-	// a Problem, and the file as it was, if something of that log was written
-	// to it. In a pair of them nothing has been changed.
+	// Aside are the files that Recover has kept under another name: the log that has a
+	// Problem, and a copy of the file as it was, if something of that log was written into
+	// it. Both are unchanged.
 	Aside []string
 
-	// NotKept is why the state that the file had before is not kept, though FoldLog
-	// was asked to. It is set after an error too; see [Saved].
+	// NotKept is why the earlier state of the file is not kept, although FoldLog was asked
+	// to keep it. It may be set after an error too; see [Saved].
 	NotKept error
 }
 
-// FoldLog writes what a crash has left in the log of the file at path into the
-// file, and removes the log. It does nothing if there is none. After an error
-// both are as they were, or all is in the file and a log that says no more is
-// still there. Errors are those of [File.Open] and [File.Save]. Who
-// calls it owns the process lock of the file exclusively, and no connection of this
-// process has the file open (see "Locks of this process"). keep is as [File.Keep].
+// FoldLog writes the log that a crash has left into the file at path, and removes the log. If
+// there is none, it does nothing. keep is as [File.Keep]. The caller owns the process lock of
+// the file exclusively, and no connection of this process has the file open (see "Locks of
+// this process").
+//
+// Errors are those of [File.Open] and [File.Save]. After an error file and log are as they
+// were, or all is in the file and a log that holds no more is still there.
 func FoldLog(ctx context.Context, path string, keep int) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, keep: keep}
 	return r.run(ctx, path)
 }
 
-// Recover is FoldLog, and resolves what FoldLog and [File.Open] refuse: a log
-// that does not belong to the file is moved aside, and of one that is damaged
-// what is before the damage is written to the file. Nothing is deleted then: see
-// [Recovery.Aside].
+// Recover is FoldLog, and also resolves what FoldLog and [File.Open] refuse. It moves a log aside
+// that does not belong to the file. Of a damaged log it writes what is before the damage into
+// the file. Then it deletes nothing: see [Recovery.Aside].
 func Recover(ctx context.Context, path string) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, resolve: true}
 	return r.run(ctx, path)
 }
 
+// recoverer folds logs.
 type recoverer struct {
 	loader
 	keep    int  // as File.Keep
-	resolve bool // what Recover does and FoldLog does not
+	resolve bool // as Recover does and FoldLog does not
 }
 
 func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
@@ -115,8 +116,8 @@ func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err e
 		return rec, err
 	}
 	id, err := sqlitefile.IdentifyOpen(h.f)
-	// SQLite goes first, as in load. Whoever writes to the file from here on is
-	// noticed when it is to be replaced.
+	// SQLite is closed first, as in load. The save notices whoever writes to the file from
+	// here on.
 	if err = errors.Join(err, h.closeSQLite()); err != nil {
 		return rec, err
 	}
@@ -154,8 +155,8 @@ func isLogProblem(err error) bool {
 	return errors.Is(err, pagelog.ErrBase) || errors.Is(err, pagelog.ErrDamaged)
 }
 
-// salvage lays what is before the damage of a log over the file, if the log
-// belongs to it; nil: there is nothing.
+// salvage lays a log over the file, if the log belongs to it, up to its damage. It returns nil
+// if neither the log nor the new log does.
 func (r recoverer) salvage(ctx context.Context, h *held, target string) (*pagelog.Log, error) {
 	hash, err := h.hash(ctx)
 	if err != nil {
@@ -173,10 +174,10 @@ func (r recoverer) salvage(ctx context.Context, h *held, target string) (*pagelo
 	return nil, nil
 }
 
-// asidePrefix comes between the name of a file that is kept and the time.
+// asidePrefix is between the name of a file that is kept and the time.
 const asidePrefix = ".aside-"
 
-// moveAside renames the log, and what was to take its place, to new names.
+// moveAside renames the log and the new log to names of their own.
 func (r recoverer) moveAside(target string) (names []string, err error) {
 	for _, name := range []string{pagelog.Name(target), pagelog.NewName(target)} {
 		_, err := r.fs.Stat(name)
@@ -209,9 +210,9 @@ func (r recoverer) keepCopy(ctx context.Context, target string) (string, error) 
 	return to, r.fs.SyncDir(filepath.Dir(target))
 }
 
-// rename gives a file a new name, which tells that it was once called like.
+// rename gives a file a new name, which begins with like.
 func (r recoverer) rename(from, like string) (string, error) {
-	to, err := writer{r.fs}.reserveAside(like + asidePrefix)
+	to, err := writer{r.fs}.reserveName(like + asidePrefix)
 	if err != nil {
 		return "", err
 	}
@@ -221,8 +222,7 @@ func (r recoverer) rename(from, like string) (string, error) {
 	return to, nil
 }
 
-// heldSource is a database on the disk, log included, as a Source that never
-// changes.
+// heldSource is a database on the disk, with its log, as a Source that never changes.
 type heldSource struct{ h *held }
 
 func (s heldSource) Pin() (Image, error) { return heldImage(s), nil }

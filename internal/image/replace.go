@@ -11,67 +11,67 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// writeOptions are optional: the zero value is a plain save.
+// writeOptions are the options of a save. The zero value is a plain one.
 type writeOptions struct {
-	// pace is how the save shares the processors.
+	// pace is the priority of the save.
 	pace Pace
 
 	// hash: the hash of the new file is wanted, for a log.
 	hash bool
 
-	// keep is how many of the states that the file had before are kept.
+	// keep is File.Keep.
 	keep int
 
 	// owned, if not nil, is File.Owned.
 	owned func() error
 
-	// side is the copy of the last ForeignChangeError for this path, the
-	// zero value if there was none. If the change is still there, the new
-	// state replaces that copy, unless somebody has edited it; if it holds
-	// this very version already, nothing is written. If the copy has been
-	// moved to path, the file counts as ours again.
-	side sideCopy
+	// side is the copy of the last ForeignChangeError for this file, zero if there was
+	// none. While the change is there, the new state replaces that copy, unless somebody
+	// has edited the copy; if the copy has this version already, nothing is written. If
+	// the copy was moved to the place of the file, the file counts as ours again.
+	side ownCopy
 }
 
-// result of a write.
+// result is what a publish has done.
 type result struct {
 	bytes             int64 // length of the file that was written
-	sqlitefile.Pinned       // that file, for the next write; zero if it is not in place
+	sqlitefile.Pinned       // that file, for the next save; zero if it is not in place
 
-	notKept error // why the state that was replaced is not kept, though that was asked for
+	notKept error // why the state that was replaced is not kept, although options.keep asks for it
 }
 
+// writer writes files of databases.
 type writer struct{ fs osfile.FS }
 
-// prepared is a new state of a database, whole and synced, in a temporary file
-// beside the one whose place it is to take.
+// prepared is a new state of a database, whole and synced, in a temporary file beside the file
+// that it is to replace.
 type prepared struct {
 	writer
 	path    string            // for errors
 	target  string            // the file, symbolic links resolved
-	tmp     string            // "": there is no temporary file any more
+	tmp     string            // the temporary file; "": there is none any more
 	new     sqlitefile.Pinned // that file
-	aside   bool              // the state that is to be replaced is set aside
-	notKept error             // why it is not
+	pending bool              // the state that is to be replaced has the name in place 0 too: see setPending
+	notKept error             // why it has not
 	img     imageInfo
 	prev    sqlitefile.Pinned
 	options writeOptions
 }
 
+// saveErr is the error of a save.
 func saveErr(path string, err error) error { return &Error{Op: "save", Path: path, Err: err} }
 
-// prepare writes img, which is to take the place of the file at target, which is
-// resolved. prev is what that file has to be, zero if there has to be none. Its error
-// is an [*Error], or a [*ForeignChangeError] if the file is another and the copy
-// that options.side tells of holds this state already. After an error there is
-// nothing to clear away, unless it says so.
+// prepare writes img to a temporary file, which is to replace the file at target. target is
+// resolved, and should be prev, zero for no file. The error is an [*Error], or a
+// [*ForeignChangeError] if the file is another and options.side holds this state already.
+// After an error nothing is left, unless the error says so.
 func (w writer) prepare(ctx context.Context, path, target string, img Image, prev sqlitefile.Pinned, options writeOptions) (_ *prepared, err error) {
-	// Looked at first only to save the work: it is the second look that counts.
+	// This look only saves work; the one of admit counts.
 	reason, err := w.foreign(target, prev, options)
 	if err != nil {
 		return nil, saveErr(path, err)
 	}
-	if reason != "" && w.sideCopyHolds(options.side, img.Version()) {
+	if reason != "" && w.ownCopyHolds(options.side, img.Version()) {
 		return nil, &ForeignChangeError{Path: target, Reason: reason, SavedAs: options.side.path, copy: options.side}
 	}
 	p := &prepared{writer: w, path: path, target: target, prev: prev, options: options}
@@ -84,32 +84,31 @@ func (w writer) prepare(ctx context.Context, path, target string, img Image, pre
 		return nil, saveErr(path, errors.Join(err, p.discard()))
 	}
 	if options.keep > 0 && reason == "" {
-		options.pace.do(func(bool) { p.aside, p.notKept = w.setAside(ctx, target, prev, options.keep) })
+		options.pace.do(func(bool) { p.pending, p.notKept = w.setPending(ctx, target, prev, options.keep) })
 	}
 	return p, nil
 }
 
-// publish puts the new state in the place of the file. The directory is synced
-// then. If the file is not what it has to be, or another program is using it,
-// the error is a [*ForeignChangeError] and the state is kept beside the file.
-// Every other error is an [*Error]: the file is as it was, unless result.id is
-// not zero, in which case the new file is in place, but could not be made to
-// survive a power failure, which may bring the old one back. What is open in prev is
-// for the caller to close.
+// publish replaces the file by the new state, and syncs the directory. The caller closes prev.
 //
-// The state that the file had is kept, if that is asked for. Should that fail, the
-// new one counts for more: result.notKept tells why.
+// If the file is not what it should be, or another program is using it, the error is a
+// [*ForeignChangeError], and the new state is kept beside the file. Every other error is an
+// [*Error]. If result.ID is zero then, the file is as it was. Otherwise the new file is in
+// place, and a power failure may bring the old one back.
 //
-// The end of ctx ends the save until the moment of the rename.
+// The old state is kept if options.keep asks for it. If that fails, the new state is
+// published all the same, and result.notKept tells why.
+//
+// The end of ctx ends the save, until the rename.
 func (p *prepared) publish(ctx context.Context) (result, error) {
 	if err := p.admit(ctx); err != nil {
 		return result{}, err
 	}
-	// SQLite does not sync the directory when it has removed a journal or
-	// a -wal. Should the power fail and the removal be lost, but not our
-	// rename, it would be applied to the new file. And a new log (see
-	// File.publishLocked) must not be lost beside the file it belongs to. And
-	// what is kept must have its name before it loses the one it had.
+	// This sync has three reasons. SQLite does not sync the directory when it has removed a
+	// journal or a -wal: if a power failure undid the removal and not the rename, SQLite
+	// would apply it to the new file. A new log (see File.publishLocked) must not be lost
+	// beside its base. And a state that is kept must have its new name before it loses the
+	// old one.
 	err := p.fs.SyncDir(filepath.Dir(p.target))
 	if err == nil {
 		err = p.fs.Rename(p.tmp, p.target)
@@ -124,16 +123,16 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 		return res, saveErr(p.path,
 			fmt.Errorf("the new file is in place, but a power failure may bring the old one back: %w", err))
 	}
-	if p.aside {
-		// Not before the new file is there for good, and not synced: should that
-		// be undone, the next save does it again.
+	if p.pending {
+		// Not before the new file is durable. It need not be synced: if a power failure
+		// undoes it, the next save does it again.
 		res.notKept = errors.Join(res.notKept, p.shift(p.target, p.options.keep))
 	}
 	return res, nil
 }
 
-// admit returns nil if the file is still ours to replace. After an error the new state is
-// given up, or kept beside the file: see publish.
+// admit returns nil if the save may replace the file. After an error the new state has been
+// removed, or is kept beside the file: see publish.
 func (p *prepared) admit(ctx context.Context) error {
 	reason, err := p.foreign(p.target, p.prev, p.options)
 	if err == nil {
@@ -145,24 +144,24 @@ func (p *prepared) admit(ctx context.Context) error {
 	if reason == "" {
 		return nil
 	}
-	err = p.keepAside(reason)
+	err = p.putBeside(reason)
 	if derr := p.discard(); derr != nil {
 		err = errors.Join(err, derr)
 	}
 	return err
 }
 
-// discard gives the new state up.
+// discard removes the new state.
 func (p *prepared) discard() error {
 	err := errors.Join(p.new.Unpin(), p.writer.discard(p.tmp))
-	if p.aside {
+	if p.pending {
 		err = errors.Join(err, p.writer.discard(keptName(p.target, 0)))
 	}
-	p.tmp, p.aside = "", false
+	p.tmp, p.pending = "", false
 	return err
 }
 
-// discard removes a file of ours, if there is a name.
+// discard removes a file of ours; nothing if name is empty. Its error names the file.
 func (w writer) discard(name string) error {
 	if name == "" {
 		return nil

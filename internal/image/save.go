@@ -5,40 +5,36 @@ import (
 	"errors"
 )
 
-// Saved is what a Save has done.
+// Saved tells what a Save has done.
 type Saved struct {
-	Bytes   int64  // length of the file
-	Version uint64 // of the state that is in it
+	Bytes   int64  // length of the file that was written; 0 after an error
+	Version uint64 // of the state in it; 0 after an error
 
-	// NotKept is why the state that the file had before is not kept, though File.Keep
-	// asks for it; the file has been replaced all the same. It is set after an error
-	// too. Nil: that state is kept, or there was none.
+	// NotKept is why the earlier state of the file is not kept, although File.Keep asks
+	// for it. The file has been replaced all the same. It may be set after an error too.
+	// Nil: the state is kept, or there was none to keep.
 	NotKept error
 }
 
-// Save puts the last commit in the place of the file, or creates it. The new
-// file has the owner, group and permissions of the old as far as this process
-// may give them, 0600 if there was none; access control lists, extended
-// attributes and hard links are not carried over. The old file is kept if Keep asks for
-// it: under another name, or as a copy that only its owner can read (0600) where there
-// are no hard links. An empty database becomes a
-// file of no bytes, which SQLite takes for one. A log is replaced by one of what
-// was committed meanwhile, or removed, if none is asked for.
+// Save replaces the file by the last commit, or creates it. The new file has the owner, group
+// and permissions of the old one, as far as this process may give them; 0600 if there was no
+// file. It does not get the access control lists, extended attributes and further hard links
+// of the old one. If Keep asks for it, the old file gets another name; where there are no
+// hard links, a copy of it with mode 0600 does. An empty database becomes a file of no bytes,
+// which SQLite takes for one. The log is replaced by one of what was committed meanwhile; if
+// no log is wanted, it is removed.
 //
-// See [Pace] for its priority.
+// [Pace] is the priority of the save.
 //
-// If the file is no longer the one that was read or written last, or another
-// program is using it, the error is a [*ForeignChangeError] and the state is
-// kept beside the file. The check is made anew each time: when the cause is
-// gone, the next Save succeeds.
+// If the file is not the one that was read or written last, or another program is using it,
+// the error is a [*ForeignChangeError], and the new state is kept beside the file. Each Save
+// looks again: when the cause has gone, the next one succeeds.
 //
-// Every other error is an [*Error]. Then the file is as it was, or the new one
-// is in place, but could not be made to survive a power failure, which may
-// bring the old one back, with its log. A temporary file that could not be
-// removed is named in the error. The end of ctx ends the save until the moment
-// of the rename.
+// Every other error is an [*Error]. Then the file is the old one; or the new one is in place,
+// and a power failure may bring the old one back, with its log. The error names a temporary
+// file that could not be removed. The end of ctx ends the save, until the rename.
 func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
-	// More than once only if VACUUM changes the page size during a save, or
+	// It takes more than one try only if VACUUM changes the page size during a save, or
 	// the database becomes empty.
 	for range 3 {
 		saved, err := f.save(ctx, pace)
@@ -49,8 +45,8 @@ func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
 	return Saved{}, saveErr(f.path, errOutdated)
 }
 
-// errOutdated: something has happened during the save that no log can tell, so
-// that none would reach from the file as it was saved to what was committed.
+// errOutdated: something has happened during the save that no log can express. So no log can
+// lead from the state that was saved to the last commit.
 var errOutdated = errors.New("the page size has changed meanwhile, or the database has become empty")
 
 func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {
@@ -59,7 +55,7 @@ func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {
 		return Saved{}, saveErr(f.path, err)
 	}
 	options := writeOptions{pace: pace, hash: f.log || f.present, keep: f.Keep, side: f.side, owned: f.Owned}
-	if img.Version() == f.placed {
+	if img.Version() == f.published {
 		options.keep = 0
 	}
 	p, err := writer{f.fs}.prepare(ctx, f.path, f.target, img, f.current, options)
@@ -73,36 +69,36 @@ func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {
 	var res result
 	if err == nil {
 		if res, err = f.publishLocked(ctx, p); !res.ID.IsZero() {
-			// Also when it is not durable. Nothing depends on the close of a file
-			// that was only read.
+			// This counts even if it is not durable. An error of the close does not: the
+			// file was only read.
 			_ = f.current.Unpin()
-			f.current, f.placed = res.Pinned, p.img.version
+			f.current, f.published = res.Pinned, p.img.version
 		}
 	}
 	var foreign *ForeignChangeError
 	if errors.As(err, &foreign) {
-		f.keepSide(foreign.copy)
+		f.setOwnCopy(foreign.copy)
 		foreign.logged = f.present
 		f.foreign = err
 	}
 	if err != nil {
 		return Saved{NotKept: res.notKept}, err
 	}
-	f.keepSide(sideCopy{})
+	f.setOwnCopy(ownCopy{})
 	f.foreign = nil
 	return Saved{Bytes: res.bytes, Version: p.img.version, NotKept: res.notKept}, nil
 }
 
-// keepSide notes the side copy there is now.
-func (f *File) keepSide(side sideCopy) {
+// setOwnCopy notes the copy that there is now beside the file.
+func (f *File) setOwnCopy(side ownCopy) {
 	if f.side.File != side.File {
 		_ = f.side.Unpin() // only read
 	}
 	f.side = side
 }
 
-// beginSave pins the state that is to be saved, and begins to note what changes
-// from then on.
+// beginSave pins the state that is to be saved. With a log it begins to note what changes after
+// that.
 func (f *File) beginSave() (Image, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,9 +1,7 @@
 package image
 
-import (
-	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
-)
+import "github.com/sqlite-mem/sqlite-mem/internal/osfile"
 
-// system is what File, Recover and RemoveLeftovers use. Tests of the process as a
-// whole put something else there.
+// system is the file system of this package. Tests of a whole process replace it before they
+// use the package.
 var system osfile.FS = osfile.OS{}

@@ -8,16 +8,16 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// ErrChanged is wrapped by the error of [File.Check] for a file that is not the one
-// that was read or written last. The next Save tells more, in a [*ForeignChangeError].
+// ErrChanged is wrapped by the error of [File.Check] if the file is not the one that was read or
+// written last. The next Save tells more, in a [*ForeignChangeError].
 var ErrChanged = errors.New("somebody else has changed the database file")
 
-// Check makes sure, without a commit that asks for it, that what was called durable is:
-// that this process owns the database, and that file and log are where they were. A log
-// that was removed or replaced is written anew. It is to be called now and then.
+// Check makes sure that what is durable stays so while nobody commits. It looks whether this
+// process owns the database, and whether file and log are where they were. It writes a log
+// anew that was removed or replaced. It is for every interval.
 //
-// Errors are an [*Error], which wraps ErrChanged if the file is another, or
-// ErrNeedsSave if only a save can make up for the log that is gone.
+// Errors are an [*Error], which wraps ErrChanged if the file is another; or ErrNeedsSave, if
+// only a save can replace the log that is gone.
 func (f *File) Check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,8 +56,8 @@ func (f *File) ownedLocked() error {
 	return f.Owned()
 }
 
-// logGoneLocked reports whether the log that says what is durable has lost its name, or
-// has not got it.
+// logGoneLocked reports whether the log by which commits are durable has lost its name, or has
+// not got it yet.
 func (f *File) logGoneLocked() (bool, error) {
 	switch {
 	case f.writing != nil && !f.writing.Placed:
@@ -66,7 +66,7 @@ func (f *File) logGoneLocked() (bool, error) {
 		there, err := f.writing.There(pagelog.Name(f.target))
 		return !there, err
 	case f.writing == nil && f.left > 0:
-		// Nobody has it open, so its length stands for it.
+		// The log that Open has read is not open, so it is told by its length.
 		info, err := f.fs.Lstat(pagelog.Name(f.target))
 		if errors.Is(err, fs.ErrNotExist) {
 			return true, nil

@@ -14,31 +14,30 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// flushRun is how many bytes are written before the kernel is told to
-// start with them. The dirty memory stays below twice that, where else
-// gigabytes would pile up, to be written while the final sync, and
-// everybody else's, waits.
+// flushRun is after how many bytes the kernel is told to begin to write them: 32 MiB. So the
+// dirty memory stays below twice that. Without it gigabytes would pile up, and the final sync,
+// as well as the syncs of all others, would wait for them.
 const flushRun = 32 << 20
 
-// saveRun is how many bytes of an image a save asks for and writes at a time.
-// Between two of these its thread runs Go code, for which it needs one of the few
-// processors of Go's scheduler, and who has that waits until the kernel lets the
-// thread run: at its low priority that can take a tick of the kernel, milliseconds,
-// in which the statements that the processor was to run next wait too. So it is
-// large, but small beside a database that is large enough for this to matter.
-var saveRun = 4 << 20 // a variable for the tests, which need less
+// saveRun is how many bytes of an image a save reads and writes at a time: 4 MiB. Between two
+// of these pieces its thread runs Go code, for which it takes one of the processors of Go's
+// scheduler. Then that processor waits until the kernel lets the thread run. At its low
+// priority this can take a tick of the kernel, some milliseconds, and the statements that the
+// processor should run next wait too. So a piece is large, but small beside a database for
+// which this matters. It is a variable for the tests, which need less.
+var saveRun = 4 << 20
 
-// imageInfo is what is to be known of an image when it is written.
+// imageInfo describes an image that was written or read.
 type imageInfo struct {
 	version  uint64
 	size     int64
 	pageSize int
-	hash     pagelog.BaseHash // of its bytes, if it was asked for
+	hash     pagelog.BaseHash // of its bytes, if writeOptions.hash or a log asked for it
 }
 
-// writeTemp writes img to a temporary file beside target, synced and checked, with the
-// owner and permissions of like, if that is not nil. After an error it returns the name
-// only if there is a file to remove.
+// writeTemp writes img to a temporary file beside target, syncs it and checks it. The file gets
+// the owner and permissions of like, unless that is nil. After an error name is "" if there is
+// no file to remove.
 func (w writer) writeTemp(ctx context.Context, target string, img Image, like os.FileInfo, options writeOptions) (name string, new sqlitefile.Pinned, info imageInfo, err error) {
 	info = imageInfo{version: img.Version(), size: img.Size()}
 	if info.size != 0 {
@@ -57,14 +56,14 @@ func (w writer) writeTemp(ctx context.Context, target string, img Image, like os
 		c.sum = xxhash.New()
 	}
 	if like != nil {
-		err = osfile.CopyOwner(f, like) // before there is anything in it to read
+		err = osfile.CopyOwner(f, like) // before there is anything to read in it
 	}
 	for err == nil && c.off < c.size {
 		options.pace.do(func(low bool) { err = c.run(ctx, func() bool { return low && !options.pace.low() }) })
 	}
 	options.pace.do(func(bool) {
-		// A descriptor whose sync failed is not synced again: the kernel reports
-		// a lost page once and then calls it clean.
+		// After a failed StartFlush there is no Sync: the kernel reports a lost page once,
+		// and then calls it clean.
 		if err == nil {
 			err = f.Sync()
 		}
@@ -78,19 +77,19 @@ func (w writer) writeTemp(ctx context.Context, target string, img Image, like os
 	return name, new, info, err
 }
 
-// imageCopy writes an image to a file, in pieces.
+// imageCopy copies an image to a file in pieces.
 type imageCopy struct {
 	img  Image
 	size int64
 	to   osfile.File
 	sum  *xxhash.Digest // of what is written; nil: not wanted
 
-	off     int64 // how far it has come
-	flushed int64 // and how far the kernel has been told to write
+	off     int64 // how many bytes are written
+	flushed int64 // how many of them the kernel has been told to write
 	buf     []byte
 }
 
-// run goes on until the end, or until pause says so after a piece.
+// run goes on until the end of the image, or until pause returns true before a piece.
 func (c *imageCopy) run(ctx context.Context, pause func() bool) error {
 	if c.buf == nil {
 		c.buf = make([]byte, min(int64(saveRun), c.size))
@@ -125,9 +124,9 @@ func (c *imageCopy) run(ctx context.Context, pause func() bool) error {
 	return nil
 }
 
-// verify makes sure that the file is the database it should be, so that no
-// mistake of ours, or of the memory it came from, replaces a good file: its
-// size, its header, and that SQLite opens it and understands its schema.
+// verify makes sure that the file is the database that it should be: by its size, its header,
+// and by SQLite, which opens it and reads its schema. So a mistake of this program, or of the
+// memory, does not replace a good file.
 func (w writer) verify(name string, size int64, pageSize int) (sqlitefile.Pinned, error) {
 	f, err := w.fs.Open(name)
 	if err != nil {
@@ -135,7 +134,7 @@ func (w writer) verify(name string, size int64, pageSize int) (sqlitefile.Pinned
 	}
 	id, err := w.verifyOpen(f, size, pageSize)
 	if err == nil && size > 0 {
-		// immutable: no locks and no side files.
+		// immutable: SQLite takes no locks and makes no side files.
 		var db *sqlitefile.Conn
 		if db, err = sqlitefile.Open(name, "mode=ro&immutable=1"); err == nil {
 			_, err = db.QueryInt("SELECT count(*) FROM sqlite_schema")

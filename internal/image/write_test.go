@@ -186,7 +186,7 @@ func TestWrite_foreignChange(t *testing.T) {
 			before := testfile.Contents(t, filepath.Dir(path))
 			delete(before, "x.db-shm")
 
-			var side sideCopy
+			var side ownCopy
 			for i, rows := range []int{60, 60, 70} {
 				img := image(t, 60)
 				if rows != 60 {
@@ -262,21 +262,21 @@ func TestWrite_foreignChangeDuringSave(t *testing.T) {
 
 // Ensure that a copy that somebody has edited, and a file that happens to have
 // its name, are not overwritten.
-func TestWrite_sideCopyNotOverwritten(t *testing.T) {
+func TestWrite_ownCopyNotOverwritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	testfile.Write(t, path, nil)
-	foreign := func(side sideCopy) *ForeignChangeError {
+	foreign := func(side ownCopy) *ForeignChangeError {
 		t.Helper()
 		_, err := Write(bg, path, image(t, 5), sqlitefile.ID{}, writeOptions{side: side})
 		var fe *ForeignChangeError
 		require.ErrorAs(t, err, &fe)
 		return fe
 	}
-	first := foreign(sideCopy{})
+	first := foreign(ownCopy{})
 	testfile.Write(t, first.SavedAs, []byte("edited"))
 	second := foreign(first.copy)
 	require.NotEqual(t, first.SavedAs, second.SavedAs)
-	third := foreign(sideCopy{})
+	third := foreign(ownCopy{})
 	require.NotEqual(t, second.SavedAs, third.SavedAs)
 	require.Equal(t, "edited", string(testfile.Read(t, first.SavedAs)))
 	require.Len(t, testfile.Contents(t, filepath.Dir(path)), 4)

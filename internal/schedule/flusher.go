@@ -8,31 +8,30 @@ import (
 	"time"
 )
 
-// Backoff after a failed flush, as after a failed save.
+// The waits after failed flushes: see the constants of Loop.
 const (
 	flushBackoffFirst = 50 * time.Millisecond
 	flushBackoffMax   = 5 * time.Second
 )
 
-// flushYields is how often who flushes lets others run first. Alone it costs
-// nothing to speak of.
+// flushYields is how often a goroutine lets others run before it flushes. If no other can run
+// it costs next to nothing.
 const flushYields = 4
 
-// FlusherConfig says what a [Flusher] does and when. Flush and Pending are
-// required. All functions are called one at a time, from any goroutine.
+// FlusherConfig says what a [Flusher] does and when. Flush and Pending are required. The
+// functions are called one at a time, from any goroutine.
 type FlusherConfig struct {
-	// Interval is the least time between the starts of two flushes that Soon asks
-	// for; 0: only Wait and failures ask for one.
+	// Interval is the least time between the starts of two flushes that Soon asks for. 0:
+	// only Wait and failures ask for a flush.
 	Interval time.Duration
 
 	// Flush makes every commit made before the call durable.
 	Flush func() error
 
-	// Pending reports whether there is something to flush.
+	// Pending reports whether there is a commit that is not durable.
 	Pending func() bool
 
-	// OnEvent, if not nil, is told of every attempt, before those who wait for
-	// it are.
+	// OnEvent, if not nil, is called after every attempt, before the calls of Wait return.
 	OnEvent func(FlushEvent)
 }
 
@@ -41,48 +40,49 @@ type FlushEvent struct {
 	Start    time.Time     // when the attempt began
 	Duration time.Duration // how long it took
 	Err      error         // nil after success
-	Failures int           // failed attempts in a row, this one included; 0 after success
+	Failures int           // failed attempts in a row, with this one; 0 after success
 }
 
-// Flusher flushes a log. With an interval it does so at the leading edge: the first
-// commit after a quiet interval is flushed at once, and what follows when the
-// interval is over. So a crash costs at most an interval and the length of a flush,
-// and a quiet database wakes nobody. For those who Wait it flushes as many commits
-// together as have come while the flush before ran. After a failure it tries again
-// by itself, at first after 50 ms, then after twice as long each time, at most 5
-// seconds (or the interval, if that is shorter) apart.
+// Flusher flushes a log. With an interval it flushes at the leading edge: the first commit
+// after a quiet interval is flushed at once, and the next ones when the interval is over. So
+// a crash costs at most an interval and the length of a flush, and a quiet database wakes
+// nobody. One flush serves all calls of Wait that have come while the flush before ran.
 //
-// Its methods may be called from any goroutine. It is in use until Close.
+// After a failure it tries again: first after 50 ms, then after twice the wait before, at
+// most 5 s or the interval.
+//
+// Its methods may be called from any goroutine, at the same time. Its goroutine runs until
+// Close.
 type Flusher struct {
 	cfg  FlusherConfig
-	wake chan struct{} // capacity 1: soon or closing is set, or failures has become 1
-	done chan struct{} // closed when the goroutine has ended; then closeErr is set
+	wake chan struct{} // capacity 1: soon or closing has been set, or failures has become 1
+	done chan struct{} // closed when the goroutine has ended
 
-	closeErr error // written before done is closed, read after
+	closeErr error // written before done is closed, read after that
 
-	// failed is the error of the last flush, nil if it worked. Stored with turn
-	// held; atomic for those who ask.
+	// failed is the error of the last flush, nil if it worked. It is stored while turn is
+	// held, and by Recovered. It is atomic for Failed.
 	failed atomic.Pointer[error]
 
-	// soon is set by Soon, and cleared before the flush that answers it. Atomic,
-	// as every commit calls Soon.
+	// soon is set by Soon, and cleared before the flush that answers it. It is atomic
+	// because every commit calls Soon.
 	soon atomic.Bool
 
-	// turn, of capacity 1, is a lock: whoever has sent to it flushes, for as long as
-	// that takes, and may use the fields below. It is taken before mu.
+	// turn, of capacity 1, is a lock, which a send takes. Its holder flushes, for as long
+	// as that takes. It guards the fields below, and is taken before mu.
 	turn     chan struct{}
 	failures int       // failed attempts in a row
-	began    time.Time // when the last attempt began; zero: there was none
+	began    time.Time // when the last attempt began; zero: none yet
 	ended    time.Time // when it ended
 
 	// mu guards the fields below. It is held for a few instructions.
 	mu      sync.Mutex
-	pending *flushBatch // the next batch, which can still be joined; nil: there is none
+	pending *flushBatch // the next batch, which Wait can still join; nil: none
 	closing bool
-	waits   sync.WaitGroup // calls of Wait; none is added once closing is set
+	waits   sync.WaitGroup // for the calls of Wait; none is added once closing is set
 }
 
-// flushBatch is a set of commits that share a flush.
+// flushBatch is the calls of Wait that share a flush.
 type flushBatch struct {
 	done chan struct{} // closed when err is set
 	err  error
@@ -95,12 +95,12 @@ func NewFlusher(cfg FlusherConfig) *Flusher {
 	return f
 }
 
-// Wait returns when a flush has ended that began after the call, with its
-// error. It heeds no context: what it waits for is committed already. After
-// Close has begun it returns [ErrClosed].
+// Wait returns the error of a flush that began after the call, when that has ended. It takes
+// no context, because what it waits for is committed already. After Close has begun, it
+// returns [ErrClosed].
 //
-// Who comes first flushes for all who come until it begins, in its own
-// goroutine: to wake another one would take as long as many a disk.
+// The first call of a batch flushes for all of it, in its own goroutine: to wake another one
+// would take as long as a sync does on many a disk.
 func (f *Flusher) Wait() error {
 	f.mu.Lock()
 	if f.closing {
@@ -122,16 +122,16 @@ func (f *Flusher) Wait() error {
 	}
 
 	f.turn <- struct{}{}
-	// The flush before has just set free those who waited for it. Let them
-	// commit again, and be in this one.
+	// The flush before has just released the goroutines that waited for it. Let them commit
+	// again and join this one.
 	for range flushYields {
 		runtime.Gosched()
 	}
 	f.mu.Lock()
 	f.pending = nil
 	f.mu.Unlock()
-	// OnEvent may end in code of the user's that panics, and who recovers from it
-	// goes on: nobody may wait for ever.
+	// OnEvent may call code of the user that panics, and the caller may recover from that.
+	// Nobody may wait for ever then.
 	defer func() {
 		<-f.turn
 		close(b.done)
@@ -142,17 +142,17 @@ func (f *Flusher) Wait() error {
 
 var errPanicked = errors.New("sqlite-mem: the flush of the log panicked")
 
-// Soon asks for a flush of what was committed, as soon as the interval allows. After
-// a failure it asks for the next attempt: without an interval that is 50 ms after
-// the last. It does not wait.
+// Soon asks for a flush of what was committed, as soon as the interval allows. It does not
+// wait. After a failure it asks for the next attempt; without an interval that comes 50 ms
+// after the last one.
 func (f *Flusher) Soon() {
 	if !f.soon.Load() && !f.soon.Swap(true) {
 		signal(f.wake)
 	}
 }
 
-// Recovered tells that a save has made everything durable, so that an earlier
-// failure counts no more.
+// Recovered tells the flusher that a save has made everything durable, so that an earlier
+// failure no longer counts.
 func (f *Flusher) Recovered() {
 	f.failed.Store(nil) // Also while run looks when the next attempt is due.
 	select {
@@ -164,7 +164,7 @@ func (f *Flusher) Recovered() {
 	}
 }
 
-// Failed is the error of the last flush, nil if it worked.
+// Failed returns the error of the last flush; nil if it worked, or a save has made up for it.
 func (f *Flusher) Failed() error {
 	if err := f.failed.Load(); err != nil {
 		return *err
@@ -172,8 +172,8 @@ func (f *Flusher) Failed() error {
 	return nil
 }
 
-// Close ends the flusher with a last flush, if there is something to flush, and
-// returns its error. Who waits is served.
+// Close ends the flusher. If there is a commit that is not durable, it flushes and returns
+// the error of that. Calls of Wait that have begun are served. It is called once.
 func (f *Flusher) Close() error {
 	f.mu.Lock()
 	f.closing = true
@@ -184,7 +184,7 @@ func (f *Flusher) Close() error {
 	return f.closeErr
 }
 
-// run flushes when Soon asks for it, and after failures.
+// run flushes when Soon has asked for it, and after failures.
 func (f *Flusher) run() {
 	defer close(f.done)
 	timer := newAlarm()
@@ -205,7 +205,7 @@ func (f *Flusher) run() {
 		closing := f.closing
 		f.mu.Unlock()
 		if !ticked && !closing {
-			continue // Something has happened that may change when it is due.
+			continue // The next flush may be due at another time now.
 		}
 		f.soon.Store(false) // What is committed from here on asks again.
 		f.turn <- struct{}{}
@@ -224,7 +224,7 @@ func (f *Flusher) run() {
 	}
 }
 
-// due tells when the next attempt is to begin, if there is to be one.
+// due returns when the next attempt is to begin; false: nothing asks for one.
 func (f *Flusher) due() (time.Time, bool) {
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
@@ -240,8 +240,8 @@ func (f *Flusher) due() (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// attemptLocked flushes once, stores the error, and tells of it. A panic of Flush
-// is a failure, and goes on.
+// attemptLocked flushes once, stores the error, and calls OnEvent. A panic of Flush counts as
+// a failure, and is passed on. The caller holds turn.
 func (f *Flusher) attemptLocked(err *error) {
 	e := FlushEvent{Start: time.Now(), Err: errPanicked}
 	f.began = e.Start

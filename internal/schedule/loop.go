@@ -6,38 +6,35 @@ import (
 	"time"
 )
 
-// Backoff after a failed save: the first retry comes after backoffFirst, each
-// further one after twice the wait before, up to backoffMax. Neither is ever
-// longer than the interval.
+// The waits after failed saves: backoffFirst before the first retry, then twice the wait
+// before, up to backoffMax. No wait is longer than the interval.
 const (
 	backoffFirst = time.Second
 	backoffMax   = time.Minute
 )
 
-// LoopConfig says what a [Loop] does and when. Save and Changed are required.
-// The loop calls all functions from its own goroutine, one at a time,
-// without holding a lock. They must not call Sync or Close, which wait for
-// that goroutine.
+// LoopConfig says what a [Loop] does and when. Save and Changed are required. The loop calls
+// the functions from its own goroutine, one at a time, and holds no lock meanwhile. They
+// must not call Sync or Close, which wait for that goroutine.
 type LoopConfig struct {
-	// Interval is the time between the starts of two saves. 0 (or less): none
-	// by itself, not on Close either; Sync still works.
+	// Interval is the time between the starts of two saves. 0 or less: only Sync saves;
+	// neither the time nor Close does.
 	Interval time.Duration
 
-	// Save writes the state of now, or a later one, and returns the bytes
-	// written. Its context has no deadline and is never cancelled: a save in
-	// progress is always worth finishing. awaited: somebody waits for it, a
-	// Sync or Close, so it should not be slow for the sake of others.
+	// Save writes the state of the moment of the call, or a later one. It returns the
+	// bytes written. Its context never ends: a save that has begun is worth finishing.
+	// awaited: a Sync or Close waits for it, so it should be fast.
 	Save func(ctx context.Context, awaited bool) (bytes int64, err error)
 
-	// Changed reports whether there is anything that the last successful Save
-	// did not cover. Nothing is saved when it says no.
+	// Changed reports whether there is something that the last successful Save did not
+	// write. If not, the loop does not save.
 	Changed func() bool
 
-	// Tick, if not nil, is called at every interval, before Changed is asked.
+	// Tick, if not nil, is called at every interval, before Changed.
 	Tick func()
 
-	// OnEvent, if not nil, is told of every attempt to save, before the Sync
-	// calls that wait for it return.
+	// OnEvent, if not nil, is called after every attempt to save, before the Sync calls
+	// that wait for it return.
 	OnEvent func(Event)
 }
 
@@ -47,45 +44,44 @@ type Event struct {
 	Duration time.Duration // how long it took
 	Bytes    int64         // as Save returned them
 	Err      error         // nil after success
-	Failures int           // failed attempts in a row, this one included; 0 after success
+	Failures int           // failed attempts in a row, with this one; 0 after success
 
-	// Awaited: a Sync or Close gets Err too. Of the other attempts nobody
-	// learns but by this event.
+	// Awaited: a Sync or Close waited for it, and gets Err too. Of the other attempts only
+	// this event tells.
 	Awaited bool
 }
 
-// Loop saves a database: every interval, on demand, and on close. After a
-// failure it tries again by itself, first after a second, then after twice as
-// long each time, at most a minute (or the interval, if that is shorter)
-// apart, until a save works or nothing is left to save. Without an interval
-// it does not: the Sync calls get the error.
+// Loop saves a database every interval, on demand and on close. After a failure it tries
+// again: first after 1 s, then after twice the wait before, at most 1 min or the interval.
+// It stops when a save works, or when nothing is left to save. Without an interval it does
+// not try again, and the Sync calls get the error.
 //
-// Its methods may be called from any goroutine. A Loop is in use until Close.
+// Its methods may be called from any goroutine, at the same time. Its goroutine runs until
+// Close.
 type Loop struct {
 	cfg LoopConfig
 
-	wake chan struct{} // capacity 1: there is a pending batch, or closing is set
-	done chan struct{} // closed when the goroutine has ended; then closeErr is set
+	wake chan struct{} // capacity 1: pending, soon or closing has been set
+	done chan struct{} // closed when the goroutine has ended
 
-	closeErr error // written before done is closed, read after
+	closeErr error // written before done is closed, read after that
 
-	// mu guards the fields below. It is held for a few instructions, never
-	// while a function of cfg runs.
+	// mu guards the fields below. It is held for a few instructions, and never while a
+	// function of cfg runs.
 	mu      sync.Mutex
-	pending *batch // the Sync calls that the next save will serve; nil if none
+	pending *batch // the Sync calls that the next save serves; nil: none
 	soon    bool   // Soon has been called
 	closing bool   // Close has been called
 }
 
-// batch is a set of Sync calls that share a save.
+// batch is the Sync calls that share a save.
 type batch struct {
 	done  chan struct{} // closed when the fields below are set
 	bytes int64
 	err   error
 }
 
-// NewLoop starts a loop. Its clock starts now: the first save is due one
-// interval later.
+// NewLoop starts a loop. The first save is due one interval later.
 func NewLoop(cfg LoopConfig) *Loop {
 	cfg.Interval = max(cfg.Interval, 0)
 	l := &Loop{
@@ -97,13 +93,12 @@ func NewLoop(cfg LoopConfig) *Loop {
 	return l
 }
 
-// Sync saves what has changed and returns the bytes written, 0 if nothing had
-// changed. Every commit made before the call is on the disk when it returns
-// nil. Calls that come in while a save is running share the next one, since
-// the running one may have begun before their commits.
+// Sync saves what has changed, and returns the bytes written; 0 if nothing had changed. When
+// it returns nil, every commit made before the call is on the disk. Calls that come while a
+// save runs share the next one, as the running one may have begun before their commits.
 //
-// The end of ctx ends the wait, with its error; the save goes on. After Close
-// has begun Sync returns [ErrClosed].
+// At the end of ctx Sync returns its error; the save goes on. After Close has begun, Sync
+// returns [ErrClosed].
 func (l *Loop) Sync(ctx context.Context) (int64, error) {
 	l.mu.Lock()
 	if l.closing {
@@ -125,8 +120,8 @@ func (l *Loop) Sync(ctx context.Context) (int64, error) {
 	}
 }
 
-// Soon has the loop save what has changed as soon as it can, as if an interval
-// had passed. It does not wait. Without an interval it does nothing.
+// Soon asks the loop to save what has changed as soon as it can, as if an interval had
+// passed. It does not wait. Without an interval it does nothing.
 func (l *Loop) Soon() {
 	l.mu.Lock()
 	l.soon = l.cfg.Interval > 0
@@ -134,13 +129,13 @@ func (l *Loop) Soon() {
 	signal(l.wake)
 }
 
-// Close ends the loop: it waits for a running save, saves what has changed
-// since (unless the interval is 0), and returns the error of that save, which
-// is tried once. Sync calls already waiting are served.
+// Close ends the loop. It waits for a save that runs, saves what has changed since, and
+// returns the error of that save, which it tries once. With an interval of 0 it does not
+// save. Sync calls that wait already are served.
 //
-// The end of ctx ends the wait, with its error, but not the save: what Save
-// uses must be kept until Close has returned another error or nil. Close may be
-// called again, also at the same time, to wait again for the same result.
+// At the end of ctx Close returns its error, but the save goes on: keep what Save uses until
+// another Close has returned nil or an error that is not of its ctx. Close may be called
+// again, also at the same time, and returns the same result.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closing = true
@@ -150,7 +145,7 @@ func (l *Loop) Close(ctx context.Context) error {
 	select {
 	case <-l.done:
 		return l.closeErr
-	default: // a finished close wins over a finished ctx
+	default: // if both have ended, the result of the save counts
 	}
 	select {
 	case <-l.done:
@@ -171,7 +166,7 @@ func (l *Loop) run() {
 	)
 	for {
 		if l.cfg.Interval > 0 {
-			// The cap makes a retry at least as early as the tick after it.
+			// As no backoff is longer than the interval, a retry is not later than a tick.
 			due := retry
 			if failures == 0 {
 				due = nextTick(start, time.Now(), l.cfg.Interval)
@@ -185,16 +180,15 @@ func (l *Loop) run() {
 		case <-l.wake:
 		}
 
-		// Taken before Changed is asked and Save begins: what these Sync
-		// calls must cover has been committed by now.
+		// Before Changed and Save: what these Sync calls have to cover is committed by now.
 		l.mu.Lock()
 		b, closing := l.pending, l.closing
-		ticked = ticked || l.soon && failures == 0 // after a failure the backoff counts
+		ticked = ticked || l.soon && failures == 0 // after a failure the backoff decides
 		l.pending, l.soon = nil, false
 		l.mu.Unlock()
 
 		if b == nil && !ticked && !closing {
-			continue // the signal of a batch that was served already
+			continue // the signal was for a batch that is served already
 		}
 		if ticked && l.cfg.Tick != nil {
 			l.cfg.Tick()
@@ -206,7 +200,7 @@ func (l *Loop) run() {
 				bytes, err = l.attempt(&failures, b != nil || closing)
 				if err == nil {
 					l.mu.Lock()
-					l.soon = false // asked for while it ran, for what it has done
+					l.soon = false // this save has done what was asked for while it ran
 					l.mu.Unlock()
 				}
 				retry = time.Now().Add(backoff(failures, backoffFirst, min(backoffMax, l.cfg.Interval)))
@@ -225,7 +219,7 @@ func (l *Loop) run() {
 	}
 }
 
-// attempt saves once and tells of it.
+// attempt saves once, and calls OnEvent.
 func (l *Loop) attempt(failures *int, awaited bool) (int64, error) {
 	e := Event{Start: time.Now(), Awaited: awaited}
 	e.Bytes, e.Err = l.cfg.Save(context.Background(), awaited)
@@ -242,8 +236,8 @@ func (l *Loop) attempt(failures *int, awaited bool) (int64, error) {
 	return e.Bytes, e.Err
 }
 
-// nextTick is the first whole number of intervals after start that is after
-// now: ticks neither drift nor, when a save took longer than one, bunch up.
+// nextTick returns the first time after now that is a whole number of intervals after start.
+// So ticks do not drift, and do not bunch up after a long save.
 func nextTick(start, now time.Time, interval time.Duration) time.Time {
 	return start.Add((now.Sub(start)/interval + 1) * interval)
 }

@@ -11,9 +11,8 @@ import (
 // ErrClosed is returned by [Loop.Sync] and [Flusher.Wait] after Close has begun.
 var ErrClosed = errors.New("sqlite-mem: the database is being closed")
 
-// signal wakes a goroutine by its channel of capacity 1. A signal that is still
-// waiting covers this one, since the goroutine looks at the fields only after
-// taking it.
+// signal wakes a goroutine by its channel of capacity 1. A signal that still waits covers
+// this one, because the goroutine takes it before it looks at the fields.
 func signal(wake chan<- struct{}) {
 	select {
 	case wake <- struct{}{}:
@@ -28,8 +27,8 @@ func newAlarm() *time.Timer {
 	return t
 }
 
-// backoff is the wait after the n-th failure in a row, n > 0: first, then twice
-// as long each time, at most limit.
+// backoff returns the wait after the n-th failure in a row, n > 0. It is first after the
+// first failure, then twice the wait before, at most limit.
 func backoff(n int, first, limit time.Duration) time.Duration {
 	d := first
 	for i := 1; i < n && d < limit; i++ {
