@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
@@ -146,7 +147,7 @@ func openEngine(b *testing.B) *sql.DB {
 	require.NoError(b, err)
 	b.Cleanup(func() { require.NoError(b, s.Release()) })
 	db := openOne(b, "sqlite3", s.URI(url.Values{"_stmt_cache_size": {"128"}, "_mutex": {"no"}}))
-	testdb.Exec(b, db, driver.SetUp)
+	testdb.Exec(b, db, memconn.SetUp+"; "+memconn.SetUpCache)
 	return db
 }
 

@@ -234,9 +234,11 @@ func (c *Config) stmtCacheSize() int {
 
 // cannotWrite reports whether the connections are read-only by request.
 func (c *Config) cannotWrite() bool {
-	if c.Params["mode"] == "ro" {
-		return true
-	}
+	return c.Params["mode"] == "ro" || c.queryOnly()
+}
+
+// queryOnly reports whether _query_only is set.
+func (c *Config) queryOnly() bool {
 	on, err := parseBool(c.Params["_query_only"])
 	return err == nil && on
 }

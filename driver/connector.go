@@ -4,20 +4,12 @@ package driver
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"runtime"
-	"strconv"
-	"sync/atomic"
 
-	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
-	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
-	"github.com/sqlite-mem/sqlite-mem/internal/store"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 )
 
 // connector makes the connections of one sql.DB.
@@ -30,22 +22,10 @@ type connector struct {
 
 	// turn has capacity 1 and is a lock whose wait heeds a context. Whoever has sent
 	// to it may use the fields below. No other lock of the driver is held then but
-	// that of a users.
-	turn   chan struct{}
-	target target // nil until the first use
-	closed bool
-}
-
-// target is what a connector connects to: a store (memory), or a file (tool). All
-// but close are called by those that connector.use has counted.
-type target interface {
-	connect(ctx context.Context) (driver.Conn, error)
-	sync(ctx context.Context) (int64, error)
-	stats() Stats
-
-	enter()       // counts a user
-	leave() error // ends that
-	close() error // ends the connector's own use, once
+	// that of a backend's count of users.
+	turn    chan struct{}
+	backend backend // nil until the first use
+	closed  bool
 }
 
 var (
@@ -74,7 +54,7 @@ func (d *Driver) Open(name string) (driver.Conn, error) {
 	conn, err := c.Connect(context.Background())
 	// Closed at once, the connector lets go of the file with its last
 	// connection.
-	return conn, also(err, c.closeQuietly())
+	return conn, connerr.Join(err, c.close(backend.CloseWithLast))
 }
 
 // Driver returns a driver that knows this connector: the way from an sql.DB to
@@ -89,23 +69,31 @@ func (c *connector) Driver() driver.Driver {
 	}
 }
 
+// connectorOf returns the connector of a database of this driver.
+func connectorOf(db *sql.DB) (*connector, error) {
+	if d, ok := db.Driver().(*Driver); ok && d.connector != nil {
+		return d.connector, nil
+	}
+	return nil, ErrNotOurs
+}
+
 // Connect opens a connection, with the first one the database.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	t, err := c.use(ctx)
+	b, err := c.use(ctx)
 	if err != nil {
 		return nil, err
 	}
-	conn, err := t.connect(ctx)
+	conn, err := b.Connect(ctx)
 	if err != nil {
-		return nil, also(err, t.leave())
+		return nil, connerr.Join(err, b.Release())
 	}
-	return conn, nil // its Close leaves
+	return conn, nil // its Close releases
 }
 
-// use returns the target for one more user, who has to leave it. It opens the target
-// the first time, and again when the role may have changed. It refuses once Close
-// has begun.
-func (c *connector) use(ctx context.Context) (target, error) {
+// use acquires the backend for one more user, who has to release it. It opens the
+// backend the first time, and again when the role may have changed. It refuses once
+// Close has begun.
+func (c *connector) use(ctx context.Context) (backend, error) {
 	// A load can take long, and Close need not wait for it.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -123,19 +111,19 @@ func (c *connector) use(ctx context.Context) (target, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, c.ended(err)
 	}
-	t, err := openTarget(ctx, c.cfg, c.target)
+	b, err := openBackend(ctx, c.cfg, c.backend)
 	if err != nil {
 		return nil, c.ended(err)
 	}
-	if c.target != nil && c.target != t {
-		// Its connections give way to new ones: see fileConn.ResetSession.
-		if err := c.target.close(); err != nil {
+	if c.backend != nil && c.backend != b {
+		// Its connections give way to new ones when they come from the pool.
+		if err := c.backend.Close(); err != nil {
 			c.cfg.logger().Error("sqlite-mem: close", "path", c.cfg.Path, "error", err)
 		}
 	}
-	c.target = t
-	t.enter()
-	return t, nil
+	c.backend = b
+	b.Acquire()
+	return b, nil
 }
 
 // ended is ErrClosed instead of the error of a context that Close has ended.
@@ -146,8 +134,8 @@ func (c *connector) ended(err error) error {
 	return err
 }
 
-// useOpened is use for who wants nothing to be opened: nil if nothing is.
-func (c *connector) useOpened(ctx context.Context) (target, error) {
+// useOpened is use for a user that opens nothing: it returns nil if nothing is open.
+func (c *connector) useOpened(ctx context.Context) (backend, error) {
 	select {
 	case c.turn <- struct{}{}: // a load can be under way
 		defer func() { <-c.turn }()
@@ -157,122 +145,30 @@ func (c *connector) useOpened(ctx context.Context) (target, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if c.target != nil {
-		c.target.enter()
+	if c.backend != nil {
+		c.backend.Acquire()
 	}
-	return c.target, nil
+	return c.backend, nil
 }
 
 // Close is called by DB.Close. From here on nobody begins to use the database. The
 // last sql.DB of a file saves what has changed and returns the error of that.
 // Connections that are still in use work on, and what they commit is saved when the
 // last of them is closed.
-func (c *connector) Close() error {
+func (c *connector) Close() error { return c.close(backend.Close) }
+
+// close closes the connector, and once its backend by how.
+func (c *connector) close(how func(backend) error) error {
 	c.end()
 	c.turn <- struct{}{}
-	t := c.target
+	b := c.backend
 	if c.closed {
-		t = nil
+		b = nil
 	}
 	c.closed = true
 	<-c.turn
-	if t == nil {
+	if b == nil {
 		return nil
 	}
-	return t.close()
+	return how(b)
 }
-
-// closeQuietly closes the connector of a connection that was opened by itself,
-// which is to be saved when it is closed, not now.
-func (c *connector) closeQuietly() error {
-	if m, ok := c.target.(*memory); ok {
-		m.single = true
-	}
-	return c.Close()
-}
-
-// openTarget finds out what this process may do with the database, and opens it. now
-// is what it did so far, nil if nothing, and is returned if that is still right.
-func openTarget(ctx context.Context, cfg *Config, now target) (target, error) {
-	if t, ok := now.(*tool); now != nil && (!ok || !t.auto) {
-		return now, nil
-	}
-	if cfg.memory() {
-		return openMemory(ctx, cfg, cfg.memoryOptions(cfg.logger()))
-	}
-	path, err := osfile.Resolve(cfg.Path)
-	if err != nil {
-		return nil, openErr(cfg.Path, err)
-	}
-	if mode := cfg.Params["mode"]; mode == "ro" || mode == "rw" {
-		if _, err := os.Stat(path); err != nil {
-			return nil, openErr(cfg.Path, notThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
-		}
-	}
-	role, err := roleOf(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if role == RoleTool || cfg.Direct {
-		return newTool(cfg, path, false), nil
-	}
-	if cfg.hasWAL() && runtime.GOOS == "windows" {
-		// The log is renamed while it is open, which Windows refuses.
-		return nil, openErr(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
-	}
-	wait := cfg.busyTimeout()
-	if now != nil {
-		wait = 0 // a tool can do its work meanwhile, and the next connection tries again
-	}
-	t, err := openMemory(ctx, cfg, store.Options{
-		Path:         path,
-		SyncInterval: cfg.syncInterval(),
-		WAL:          cfg.wal(),
-		Keep:         cfg.Keep,
-		MaxMemory:    cfg.MaxMemory,
-		LockTimeout:  wait,
-		Logger:       cfg.logger(),
-		OnSync:       cfg.OnSync,
-	})
-	if err == nil {
-		return t, nil
-	}
-	if role == RoleAuto && mayOnlyRead(path, err) {
-		t, ok := now.(*tool)
-		if !ok {
-			t = newTool(cfg, path, true)
-		}
-		_, owned := errors.AsType[*proclock.OwnedError](err)
-		t.denied.Store(!owned)
-		return t, nil
-	}
-	if now != nil && isBusy(err) && ctx.Err() == nil {
-		return now, nil
-	}
-	return nil, openErr(cfg.Path, err)
-}
-
-// mayOnlyRead reports whether err, of opening the database in memory, is one for
-// which the role auto makes this process a tool: another process serves it, or it
-// may not be written here at all. Everything else may pass, and decides no role.
-func mayOnlyRead(path string, err error) bool {
-	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
-		return owned.Path == path
-	}
-	if !errors.Is(err, snapshot.ErrReadOnly) && !(errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err)) {
-		return false
-	}
-	_, statErr := os.Stat(path)
-	return statErr == nil
-}
-
-// memoryOptions are the options of a database that is only in memory.
-func (c *Config) memoryOptions(logger *slog.Logger) store.Options {
-	name := "shared " + c.MemoryName
-	if c.MemoryName == "" {
-		name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
-	}
-	return store.Options{Name: name, MaxMemory: c.MaxMemory, Logger: logger}
-}
-
-var privateNames atomic.Int64

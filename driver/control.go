@@ -5,12 +5,11 @@ package driver
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
@@ -31,15 +30,14 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	if err != nil {
 		return err
 	}
-	t, err := c.useOpened(ctx)
+	b, err := c.useOpened(ctx)
 	if err != nil {
 		return err
 	}
-	if t == nil {
+	if b == nil {
 		return c.syncOthers(ctx)
 	}
-	_, err = t.sync(ctx)
-	return also(err, t.leave())
+	return connerr.Join(b.Sync(ctx), b.Release())
 }
 
 // syncOthers saves what other sql.DBs of this process have committed to the file of a
@@ -54,14 +52,14 @@ func (c *connector) syncOthers(ctx context.Context) error {
 	}
 	path, err := osfile.Resolve(c.cfg.Path)
 	if err != nil {
-		return openErr(c.cfg.Path, err)
+		return connerr.Open(c.cfg.Path, err)
 	}
 	s, err := store.Find(ctx, path)
 	if err != nil || s == nil {
 		return err
 	}
 	_, err = s.Sync(ctx)
-	return also(err, s.Release())
+	return connerr.Join(err, s.Release())
 }
 
 // SyncAll makes every commit durable that this process has made, to whatever file and
@@ -97,12 +95,11 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	if err != nil {
 		return err
 	}
-	// A connection of its own keeps the database open until it is done.
-	dc, err := c.Connect(ctx)
+	b, err := c.use(ctx)
 	if err != nil {
 		return err
 	}
-	return also(dc.(backuper).backup(ctx, path), dc.Close())
+	return connerr.Join(b.Backup(ctx, path), b.Release())
 }
 
 // notServed returns an error if path is the file of a database that a process serves,
@@ -132,11 +129,6 @@ func notServed(path string) error {
 	return nil
 }
 
-// backuper is a connection of either kind.
-type backuper interface {
-	backup(ctx context.Context, path string) error
-}
-
 // ReadStats returns the counters of a database. It opens the database if it
 // was not used before. Errors: [ErrNotOurs], [ErrClosed], or that of opening.
 func ReadStats(db *sql.DB) (Stats, error) {
@@ -144,79 +136,9 @@ func ReadStats(db *sql.DB) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	t, err := c.use(context.Background())
+	b, err := c.use(context.Background())
 	if err != nil {
 		return Stats{}, err
 	}
-	return t.stats(), t.leave()
-}
-
-func connectorOf(db *sql.DB) (*connector, error) {
-	if d, ok := db.Driver().(*Driver); ok && d.connector != nil {
-		return d.connector, nil
-	}
-	return nil, ErrNotOurs
-}
-
-func readStats(s *store.Store) Stats {
-	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
-	st := Stats{
-		Role: RoleServer,
-		Path: s.Path(),
-
-		UncleanStart:     start.Unclean,
-		RecoveredCommits: start.Commits,
-		TornBytes:        start.Torn,
-
-		Unsaved:      s.Unsaved(),
-		Saves:        saves.Saves,
-		SaveFailures: saves.Failures,
-		LastSave:     saves.LastTime,
-		LastDuration: saves.LastDuration,
-		LastBytes:    saves.LastBytes,
-
-		WAL:             formatWAL(s.WAL()),
-		Unlogged:        s.Unlogged(),
-		LogBytes:        s.LogBytes(),
-		LogFlushes:      flushes.Flushes,
-		LogFailures:     flushes.Failures,
-		LogLastFlush:    flushes.LastTime,
-		LogLastDuration: flushes.LastDuration,
-
-		WriterHolder:  writer.Holder,
-		WriterHeldFor: writer.HeldFor,
-		WriterQueue:   writer.Waiting,
-		WriterWaits:   writer.Waits,
-		WriterWaited:  writer.WaitTime,
-		BusyErrors:    writer.Timeouts,
-
-		Commits:      mem.Epoch - 1,
-		DataBytes:    mem.Size,
-		HeldBytes:    mem.Held,
-		FreeBytes:    mem.Free,
-		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
-		Connections:  mem.Files,
-	}
-	if saves.LastError != nil {
-		st.LastError = saves.LastError.Error()
-	}
-	if flushes.LastError != nil {
-		st.LogLastError = flushes.LastError.Error()
-	}
-	return st
-}
-
-// registerFunctions gives the connection the functions by which programs that
-// have nothing but a connection reach Sync and ReadStats.
-func (c *conn) registerFunctions() error {
-	return errors.Join(
-		c.inner.RegisterFunc(attachFunction, c.attachMemory, false),
-		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
-			return c.store.Sync(c.statementContext())
-		}, false),
-		c.inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
-			b, err := json.Marshal(readStats(c.store))
-			return string(b), err
-		}, false),
-	)
+	return b.stats(), b.Release()
 }

@@ -2,8 +2,8 @@ package driver
 
 import (
 	"errors"
-	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -46,7 +46,7 @@ var (
 	// rolled it back after an error or a cancellation, or because COMMIT or
 	// ROLLBACK was sent as a statement. Nothing that follows is executed; end
 	// the transaction with Rollback.
-	ErrTxOver = errors.New("sqlite-mem: the transaction is over, it was rolled back or ended by a statement")
+	ErrTxOver = connerr.ErrTxOver
 )
 
 // ForeignChangeError is the error of a save that found that somebody else had
@@ -55,54 +55,23 @@ var (
 type ForeignChangeError = snapshot.ForeignChangeError
 
 // NotDurableError is the error, with sqlite_wal=commit, of a commit that could
-// not be written to the disk, and of what would write until that works again;
-// its field Committed tells which. Reading goes on.
+// not be written to the disk, and of what would write until that works again.
+// Reading goes on. It wraps [ErrNotDurable]. Its fields:
+//
+//	Path      string // of the database
+//	Committed bool   // see below
+//	Err       error  // of the log
+//
+// If Committed is true the transaction is committed in memory, and all connections see
+// it. The next flush that works writes it, but a crash before that may undo it. If it
+// is false nothing was changed.
 type NotDurableError = store.NotDurableError
 
 // OwnedError is the error of an attempt to write to a database that another process
-// has, or to open it in the role of the server.
-type OwnedError struct {
-	Path  string    // the database file
-	PID   int       // of the owner; 0: not known
-	Since time.Time // when it became the owner; zero: not known
-
-	// Err is what SQLite said, a sqlite3.Error; nil when opening.
-	Err error
-
-	owner *proclock.OwnedError
-}
-
-func newOwnedError(owner *proclock.OwnedError, err error) *OwnedError {
-	return &OwnedError{Path: owner.Path, PID: owner.PID, Since: owner.Since, Err: err, owner: owner}
-}
-
-func (e *OwnedError) Error() string {
-	owner := e.owner
-	if owner == nil { // made by somebody else
-		owner = &proclock.OwnedError{Path: e.Path, PID: e.PID, Since: e.Since, Role: proclock.Server}
-	}
-	s := "sqlite-mem: " + owner.Error()
-	switch {
-	case e.Err == nil && owner.Role == proclock.Recovery:
-		return s + "; try again when that has ended"
-	case e.Err == nil:
-		return s + ", which serves it from memory; open it in the role of a tool to read what was saved last"
-	case owner.Role == proclock.Server:
-		return s + ", whose next save would undo this change, so it is not made: " + e.Err.Error()
-	}
-	return s + ": " + e.Err.Error()
-}
-
-func (e *OwnedError) Unwrap() error { return e.Err }
-
-// also returns err, and with it more, what went wrong while clearing up after
-// it. An err that is alone is returned as it is: SQLite's errors stay bare.
-func also(err, more error) error {
-	switch {
-	case more == nil:
-		return err
-	case err == nil:
-		return more
-	}
-	return errors.Join(err, more)
-}
+// has, or to open it in the role of the server. Its fields:
+//
+//	Path  string    // the database file
+//	PID   int       // of the owner; 0: not known
+//	Since time.Time // when it became the owner; zero: not known
+//	Err   error     // what SQLite said, a sqlite3.Error; nil when opening
+type OwnedError = connerr.OwnedError

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
@@ -218,7 +219,7 @@ func TestTool_crashMeanwhile(t *testing.T) {
 // Ensure that an error speaks of the owner's next save only if that is a server.
 func TestOwnedError_nextSave(t *testing.T) {
 	for role, says := range map[proclock.Role]bool{proclock.Server: true, proclock.Recovery: false, "": false} {
-		err := driver.NewOwnedError(&proclock.OwnedError{Path: "app.db", Role: role}, sqlite3.Error{Code: sqlite3.ErrReadonly})
+		err := connerr.NewOwned(&proclock.OwnedError{Path: "app.db", Role: role}, sqlite3.Error{Code: sqlite3.ErrReadonly})
 		require.Equal(t, says, strings.Contains(err.Error(), "next save"), "%q: %v", role, err)
 		require.Equal(t, sqlite3.ErrReadonly, code(err))
 	}

@@ -1,12 +1,14 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 )
 
 // The statements that begin and end transactions.
@@ -42,20 +44,20 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	}
 	begin, writing := stmtBegin, false
 	if !opts.ReadOnly {
-		switch c.cfg.txLock() {
-		case TxImmediate:
+		switch c.opts.TxLock {
+		case "immediate":
 			begin, writing = stmtBeginImmediate, true
-		case TxExclusive:
+		case "exclusive":
 			begin, writing = stmtBeginExclusive, true
 		}
 	}
 	err := c.do(ctx, func() error {
 		if c.tx == txOver {
-			return ErrTxOver
+			return connerr.ErrTxOver
 		}
 		if writing && !c.locked {
 			if c.tx == txReadOnly {
-				return errReadOnly
+				return connerr.ReadOnly
 			}
 			if err := c.lock(c.statementContext(), "transaction"); err != nil {
 				return err
@@ -84,7 +86,7 @@ func (t tx) Commit() error {
 	c := t.c
 	if c.tx == txOver && !c.broken {
 		c.tx = txNone
-		return ErrTxOver
+		return connerr.ErrTxOver
 	}
 	return c.do(background, func() error {
 		err := c.control(stmtCommit)

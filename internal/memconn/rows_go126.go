@@ -1,6 +1,6 @@
 //go:build cgo && !go1.27
 
-package driver
+package memconn
 
 // current is empty: database/sql fetches rows by rows.Next.
 type current struct{}

@@ -1,14 +1,14 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
@@ -50,7 +50,7 @@ func (a *attachment) Detached() { a.end() }
 func (a *attachment) LockWrite() error {
 	c := a.c
 	if c.tx == txReadOnly {
-		return errReadOnly
+		return connerr.ReadOnly
 	}
 	if a.locked {
 		return nil
@@ -83,7 +83,7 @@ func (c *conn) DiskRefused(err error) {
 	}
 	c.lockErr = fmt.Errorf("sqlite-mem: an attached file: %w", err)
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
-		c.lockErr = newOwnedError(owned, e)
+		c.lockErr = connerr.NewOwned(owned, e)
 	}
 }
 
@@ -117,7 +117,7 @@ func (a *attachment) end() {
 	}
 	// When the same string of SQL commits and detaches.
 	if err := durably(a.store, a.committed, &a.durable); err != nil {
-		c.detachErr = also(c.detachErr, err)
+		c.detachErr = connerr.Join(c.detachErr, err)
 	}
 	if err := a.store.Detach(); err != nil {
 		// SQLite cannot be told any more.
@@ -133,14 +133,4 @@ func (c *conn) reading() bool {
 		}
 	}
 	return c.link.Reading()
-}
-
-// explainAttach adds the reason to the error of an ATTACH with cache=shared, of which
-// the engine can tell SQLite a code only.
-func explainAttach(err error) error {
-	e, ok := err.(sqlite3.Error)
-	if !ok || e.Code != sqlite3.ErrCantOpen || !strings.Contains(e.Error(), "cache=shared") {
-		return err
-	}
-	return fmt.Errorf("sqlite-mem: ATTACH with cache=shared is refused, as SQLite does not tell the connections of a shared cache apart; leave it out, databases in memory are shared anyway: %w", e)
 }

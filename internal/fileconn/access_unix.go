@@ -1,6 +1,6 @@
 //go:build cgo && unix
 
-package driver
+package fileconn
 
 import (
 	"io/fs"

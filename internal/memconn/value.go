@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"database/sql"
@@ -12,6 +12,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
@@ -39,7 +40,7 @@ var noColumns columns
 func (s *statement) readColumns() error {
 	names, types, ok := s.Columns()
 	if !ok {
-		return errNoMemory
+		return connerr.NoMemory
 	}
 	s.reprepared = s.Reprepared()
 	if len(names) == 0 {
@@ -121,8 +122,8 @@ func (r *rows) located(t time.Time) time.Time {
 }
 
 // location is the location of _loc, which was checked; nil if there is none.
-func (c *Config) location() *time.Location {
-	switch name := c.Params["_loc"]; {
+func location(params map[string]string) *time.Location {
+	switch name := params["_loc"]; {
 	case name == "":
 		return nil
 	case strings.EqualFold(name, "auto"):

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"context"
@@ -33,9 +33,7 @@ func (c *conn) cached(t *testing.T) (texts []string) {
 // several, no text that is very long; and that everything is freed.
 func TestStmtCache(t *testing.T) {
 	ctx := context.Background()
-	dc, err := (&Driver{}).Open(":memory:?_stmt_cache_size=3")
-	require.NoError(t, err)
-	c := dc.(*conn)
+	c := open(t, 3)
 	exec := func(text string) {
 		t.Helper()
 		_, err := c.ExecContext(ctx, text, nil)
@@ -96,10 +94,7 @@ func TestStmtCache(t *testing.T) {
 
 // Ensure that a connection which has attached a database uses its cache.
 func TestStmtCache_attached(t *testing.T) {
-	dc, err := (&Driver{}).Open(":memory:")
-	require.NoError(t, err)
-	c := dc.(*conn)
-	defer c.Close()
+	c := open(t, 128)
 	for _, text := range []string{"ATTACH ':memory:' AS o", "CREATE TABLE t(x)", "CREATE TABLE o.u(x)", "SELECT * FROM t", "SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"} {
 		_, err := c.ExecContext(context.Background(), text, nil)
 		require.NoError(t, err)

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"cmp"
@@ -16,9 +16,9 @@ const (
 )
 
 // wantedAutoVacuum returns the value of _auto_vacuum, and whether it is set.
-func (c *Config) wantedAutoVacuum() (mode int, set bool) {
+func wantedAutoVacuum(params map[string]string) (mode int, set bool) {
 	// The order is go-sqlite3's.
-	switch strings.ToLower(cmp.Or(c.Params["_vacuum"], c.Params["_auto_vacuum"])) {
+	switch strings.ToLower(cmp.Or(params["_vacuum"], params["_auto_vacuum"])) {
 	case "":
 		return 0, false
 	case "1", "full":
@@ -35,8 +35,8 @@ func (c *Config) wantedAutoVacuum() (mode int, set bool) {
 //
 // SQLite takes the lock for FULL and INCREMENTAL, unless the database has a
 // content and no auto_vacuum: that only a VACUUM can change.
-func (m *memory) autoVacuumOnOpen(want int) (same, writes bool, err error) {
-	p, err := m.store.Engine.Pin()
+func (d *Database) autoVacuumOnOpen(want int) (same, writes bool, err error) {
+	p, err := d.store.Engine.Pin()
 	if err != nil {
 		return false, false, err
 	}

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
@@ -117,7 +118,7 @@ func (r *rows) open(c *conn, s *statement) error {
 	} else {
 		var ok bool
 		if r.buf, ok = memvfs.NewRows(); !ok {
-			return errNoMemory
+			return connerr.NoMemory
 		}
 	}
 	r.c, r.s, r.has = c, s, true

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
@@ -21,20 +22,6 @@ import (
 // engine: see conn.Cancelled.
 var background = context.Background()
 
-// RawConn is what Conn.Raw of database/sql gives: the connection of go-sqlite3
-// below, for functions, collations, hooks and backups.
-//
-//	err := sqlConn.Raw(func(c any) error {
-//		return c.(driver.RawConn).Raw().RegisterFunc("twice", twice, true)
-//	})
-//
-// Writing through it takes the write lock like any other writing; when the lock
-// is not to be had in time, the error is SQLITE_LOCKED there. It must not be
-// closed, and not be used after the function has returned.
-type RawConn interface {
-	Raw() *sqlite3.SQLiteConn
-}
-
 // conn is a connection to a store.
 //
 // database/sql uses a connection from one goroutine at a time, with its own
@@ -44,12 +31,12 @@ type RawConn interface {
 //
 // Every call of SQLite is made inside of do.
 type conn struct {
-	inner  *sqlite3.SQLiteConn
-	link   *memvfs.Conn
-	store  *store.Store
-	parent *memory
-	cfg    *Config
-	loc    *time.Location // _loc; nil: times stay as they are
+	inner *sqlite3.SQLiteConn
+	link  *memvfs.Conn
+	store *store.Store
+	db    *Database
+	opts  *Options       // of db
+	loc   *time.Location // _loc; nil: times stay as they are
 
 	// locked: this connection holds store.Writer. It does from before a
 	// statement that writes, or a transaction that may, until SQLite has given
@@ -129,8 +116,6 @@ var (
 	_ driver.SessionResetter    = (*conn)(nil)
 	_ driver.Validator          = (*conn)(nil)
 	_ driver.NamedValueChecker  = (*conn)(nil)
-	_ RawConn                   = (*conn)(nil)
-	_ backuper                  = (*conn)(nil)
 	_ memvfs.Hooks              = (*conn)(nil)
 )
 
@@ -161,7 +146,7 @@ func (c *conn) do(ctx context.Context, f func() error) error {
 	defer c.panicked()
 	err := f()
 	if err != nil {
-		err = explainAttach(err)
+		err = connerr.Attach(err)
 	}
 	if c.elsewhere {
 		err = c.takeBack(err)
@@ -221,7 +206,7 @@ func (c *conn) settle(err error) error {
 func (c *conn) takeBack(err error) error {
 	c.elsewhere = false
 	if c.tx == txReadOnly && c.link.WritingAny() {
-		return also(errReadOnly, c.control(stmtRollback))
+		return connerr.Join(connerr.ReadOnly, c.control(stmtRollback))
 	}
 	return err
 }
@@ -284,7 +269,7 @@ func (c *conn) Close() error {
 	if c.locked {
 		c.unlock()
 	}
-	return also(err, c.parent.leave())
+	return connerr.Join(err, c.db.Release())
 }
 
 // stuck reports whether a statement that Raw has made is still running: its rows
@@ -298,7 +283,7 @@ func (c *conn) stuck() bool {
 	return c.link.Busy()
 }
 
-// Raw returns the connection of go-sqlite3.
+// Raw returns the connection of go-sqlite3: see driver.RawConn.
 func (c *conn) Raw() *sqlite3.SQLiteConn {
 	c.raw, c.hooked, c.replaced = true, true, true // who knows what it is used for
 	c.forget = true
@@ -313,8 +298,6 @@ func (c *conn) Ping(ctx context.Context) error {
 	}
 	return ctx.Err()
 }
-
-func (c *conn) backup(ctx context.Context, path string) error { return c.store.Backup(ctx, path) }
 
 // ExecContext runs all statements of query, each to its end.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
@@ -377,7 +360,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	s := &stmt{c: c}
 	err := c.do(ctx, func() (err error) {
 		if c.tx == txOver {
-			return ErrTxOver
+			return connerr.ErrTxOver
 		}
 		if s.s, _, err = c.prepare(query); s.s != nil {
 			s.n = s.s.Params()
@@ -452,17 +435,17 @@ func (c *conn) adopt() {
 }
 
 func (c *conn) copyTo() error {
-	c.parent.enter() // this connection is counted, so the database is there
-	dc, err := c.parent.connect(background)
+	c.db.Acquire() // this connection is counted, so the database is there
+	other, err := c.db.connect(background)
 	if err != nil {
-		return also(err, c.parent.leave())
+		return connerr.Join(err, c.db.Release())
 	}
-	b, err := dc.(*conn).Raw().Backup("main", c.inner, "main")
+	b, err := other.Raw().Backup("main", c.inner, "main")
 	if err == nil {
 		_, err = b.Step(-1)
-		err = also(err, b.Finish())
+		err = connerr.Join(err, b.Finish())
 	}
-	return also(err, dc.Close())
+	return connerr.Join(err, other.Close())
 }
 
 // lock takes the write lock. Its errors are those of ctx and a bare
@@ -490,13 +473,13 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
 			"path", s.Path(), "waited", timeout.Waited, "statement", shorten(what),
 			"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
-		return errBusy
+		return connerr.Busy
 	}
 	if errors.Is(err, store.ErrDeadlock) {
 		// Not a warning: whoever tries again at once can be refused very often.
 		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
 			"path", s.Path(), "statement", shorten(what))
-		return errBusy
+		return connerr.Busy
 	}
 	return err
 }
@@ -510,7 +493,7 @@ func (c *conn) inStatement(err error) error {
 	if c.running {
 		c.lockErr = err
 	}
-	return errLocked
+	return connerr.Locked
 }
 
 // statementContext is the context of the running statement.
@@ -543,10 +526,10 @@ func (c *conn) unlockEnded() {
 // that is promised. The write locks have been given back, so that others commit
 // meanwhile, and one flush serves all.
 func (c *conn) awaitDurable() error {
-	err := also(c.detachErr, durably(c.store, c.link.Committed(), &c.durable))
+	err := connerr.Join(c.detachErr, durably(c.store, c.link.Committed(), &c.durable))
 	c.detachErr = nil
 	for _, a := range c.attached {
-		err = also(err, durably(a.store, a.link.Committed(), &a.durable))
+		err = connerr.Join(err, durably(a.store, a.link.Committed(), &a.durable))
 	}
 	return err
 }
@@ -568,7 +551,7 @@ func (c *conn) busyTimeout() time.Duration {
 			return time.Duration(ms) * time.Millisecond
 		}
 	}
-	return c.cfg.busyTimeout()
+	return c.opts.BusyTimeout
 }
 
 // LockWrite implements memvfs.Hooks: a statement that was not known to write
@@ -614,4 +597,10 @@ func shorten(s string) string {
 		return s[:limit] + "…"
 	}
 	return s
+}
+
+// isInterrupt reports whether a statement was stopped.
+func isInterrupt(err error) bool {
+	e, ok := err.(sqlite3.Error)
+	return ok && e.Code == sqlite3.ErrInterrupt
 }

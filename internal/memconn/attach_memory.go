@@ -1,6 +1,6 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"strings"
@@ -24,11 +24,11 @@ func (c *conn) attachMemory(name any) (any, error) {
 	if !ok || !strings.HasPrefix(s, "file:") {
 		return name, nil
 	}
-	cfg, err := ParseDSN(s)
-	if err != nil || !cfg.memory() || cfg.MemoryName == "" {
+	opts, ok := c.opts.NamedMemory(s)
+	if !ok {
 		return name, nil // SQLite's to judge
 	}
-	opts := cfg.memoryOptions(c.store.Logger())
+	opts.Logger = c.store.Logger()
 	st, err := store.FindMemory(c.statementContext(), opts.Name)
 	if err == nil && st == nil {
 		st, err = store.Open(c.statementContext(), opts)

@@ -1,10 +1,11 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"strings"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
@@ -71,7 +72,7 @@ type stmtCache struct {
 // back by release.
 func (c *conn) statement(text string) (s *statement, tail string, err error) {
 	if c.tx == txOver {
-		return nil, "", ErrTxOver
+		return nil, "", connerr.ErrTxOver
 	}
 	if c.forget {
 		c.dropCache()
@@ -86,7 +87,7 @@ func (c *conn) statement(text string) (s *statement, tail string, err error) {
 	}
 	// Pragmas may act when they are prepared, and have to each time. What changes
 	// names empties the cache.
-	if size := c.cfg.stmtCacheSize(); size > 0 && tail == "" && !busy && len(text) <= maxCachedText &&
+	if size := c.opts.StmtCacheSize; size > 0 && tail == "" && !busy && len(text) <= maxCachedText &&
 		s.facts()&(memvfs.Asked|memvfs.Pragma|memvfs.Names) == memvfs.Asked {
 		s.text = strings.Clone(text)
 		c.cache.add(s)
@@ -109,7 +110,7 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 	text, _, _ = strings.Cut(text, "\x00") // where SQLite stops to read
 	text = rewriteAttach(text)
 	locks := c.link.Locks()
-	inner, n, err := c.link.Prepare(text, c.cfg.stmtCacheSize() > 0)
+	inner, n, err := c.link.Prepare(text, c.opts.StmtCacheSize > 0)
 	if c.link.Locks() != locks && c.link.Attaches() {
 		// SQLite has read a schema. Prepared anew, a cached statement might mean a
 		// table by now that is in a database which comes first.

@@ -1,11 +1,10 @@
 //go:build cgo
 
-package driver
+package fileconn
 
 import (
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,16 +13,17 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 )
 
-// fileConn is a connection to the file. It is go-sqlite3's own but for the
+// conn is a connection to the file. It is go-sqlite3's own but for the
 // pool's questions, read-only transactions, and errors that say who owns the
 // file.
-type fileConn struct {
+type conn struct {
 	*sqlite3.SQLiteConn
-	tool *tool
+	db *Database
 	facts
 
 	// stale: the file is not the database any more. The connection gives way to a
@@ -36,32 +36,27 @@ type fileConn struct {
 }
 
 var (
-	_ driver.Conn               = (*fileConn)(nil)
-	_ driver.ConnPrepareContext = (*fileConn)(nil)
-	_ driver.ExecerContext      = (*fileConn)(nil)
-	_ driver.QueryerContext     = (*fileConn)(nil)
-	_ driver.ConnBeginTx        = (*fileConn)(nil)
-	_ driver.Pinger             = (*fileConn)(nil)
-	_ driver.SessionResetter    = (*fileConn)(nil)
-	_ driver.Validator          = (*fileConn)(nil)
-	_ RawConn                   = (*fileConn)(nil)
-	_ backuper                  = (*fileConn)(nil)
+	_ driver.Conn               = (*conn)(nil)
+	_ driver.ConnPrepareContext = (*conn)(nil)
+	_ driver.ExecerContext      = (*conn)(nil)
+	_ driver.QueryerContext     = (*conn)(nil)
+	_ driver.ConnBeginTx        = (*conn)(nil)
+	_ driver.Pinger             = (*conn)(nil)
+	_ driver.SessionResetter    = (*conn)(nil)
+	_ driver.Validator          = (*conn)(nil)
 )
 
 // connected is the ConnectHook.
-func (c *fileConn) connected(inner *sqlite3.SQLiteConn) error {
+func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	err := errors.Join(
-		inner.RegisterFunc("sqlite_mem_sync", func() int64 { return 0 }, false), // see tool.sync
-		inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
-			b, err := json.Marshal(c.tool.stats())
-			return string(b), err
-		}, false),
+		inner.RegisterFunc("sqlite_mem_sync", func() int64 { return 0 }, false), // see Database.Sync
+		inner.RegisterFunc("sqlite_mem_stats", c.db.opts.StatsJSON, false),
 	)
 	if err == nil && !c.readOnly {
 		err = leaveWAL(inner)
 	}
-	if err == nil && c.tool.cfg.ConnectHook != nil {
-		err = c.tool.cfg.ConnectHook(inner)
+	if err == nil && c.db.opts.ConnectHook != nil {
+		err = c.db.opts.ConnectHook(inner)
 	}
 	return err
 }
@@ -84,22 +79,22 @@ func leaveWAL(inner *sqlite3.SQLiteConn) error {
 
 // pragma returns the first value of the first row as text.
 func pragma(c *sqlite3.SQLiteConn, query string) (string, error) {
-	rows, err := c.QueryContext(background, query, nil)
+	rows, err := c.QueryContext(context.Background(), query, nil)
 	if err != nil {
 		return "", err
 	}
 	row := make([]driver.Value, len(rows.Columns()))
 	err = rows.Next(row)
-	if err := also(err, rows.Close()); err != nil {
+	if err := connerr.Join(err, rows.Close()); err != nil {
 		return "", err
 	}
 	return fmt.Sprint(row[0]), nil
 }
 
-// Raw returns the connection of go-sqlite3.
-func (c *fileConn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
+// Raw returns the connection of go-sqlite3: see driver.RawConn.
+func (c *conn) Raw() *sqlite3.SQLiteConn { return c.SQLiteConn }
 
-func (c *fileConn) backup(ctx context.Context, path string) error {
+func (c *conn) backup(ctx context.Context, path string) error {
 	return image.BackupFrom(ctx, path, func(name string) error {
 		_, err := c.SQLiteConn.ExecContext(ctx, "VACUUM INTO ?", []driver.NamedValue{{Ordinal: 1, Value: name}})
 		return err
@@ -109,32 +104,32 @@ func (c *fileConn) backup(ctx context.Context, path string) error {
 // explain makes of SQLite's refusal to write an error that says why. A refusal
 // because the file is not the database any more becomes driver.ErrBadConn outside a
 // transaction: nothing was done, and database/sql tries again on a new connection.
-func (c *fileConn) explain(err error) error {
+func (c *conn) explain(err error) error {
 	e, ok := err.(sqlite3.Error)
 	if !ok || e.Code != sqlite3.ErrReadonly {
-		return explainAttach(err)
+		return connerr.Attach(err)
 	}
 	if e.ExtendedCode == sqlite3.ErrReadonlyDbMoved {
 		c.stale = true
 		if c.AutoCommit() {
 			return driver.ErrBadConn
 		}
-		return fmt.Errorf("sqlite-mem: %s: a server has replaced the file since the transaction began; begin it again: %w", c.tool.path, e)
+		return fmt.Errorf("sqlite-mem: %s: a server has replaced the file since the transaction began; begin it again: %w", c.db.opts.Path, e)
 	}
 	refused := e.ExtendedCode == sqlite3.ErrReadonlyCantLock // a server had it when SQLite came to write
 	if refused {
 		e.ExtendedCode = sqlite3.ErrNoExtended(sqlite3.ErrReadonly)
 	}
 	owner := c.owner
-	if by, owned, oerr := proclock.OwnerOf(c.tool.path); oerr == nil {
+	if by, owned, oerr := proclock.OwnerOf(c.db.opts.Path); oerr == nil {
 		owner = nil
 		if owned {
-			owner = ownedBy(c.tool.path, by)
+			owner = ownedBy(c.db.opts.Path, by)
 		}
 	}
 	switch {
 	case owner != nil:
-		return newOwnedError(owner, e)
+		return connerr.NewOwned(owner, e)
 	case c.owner == nil && !refused:
 		return err
 	}
@@ -142,54 +137,54 @@ func (c *fileConn) explain(err error) error {
 	c.stale = true
 	switch {
 	case !c.AutoCommit():
-		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; begin the transaction again: %w", c.tool.path, e)
+		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; begin the transaction again: %w", c.db.opts.Path, e)
 	case !c.reused:
-		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; try again: %w", c.tool.path, errBusy)
+		return fmt.Errorf("sqlite-mem: %s: a server had the file, and has gone; try again: %w", c.db.opts.Path, connerr.Busy)
 	}
 	return driver.ErrBadConn
 }
 
-func (c *fileConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	res, err := c.SQLiteConn.ExecContext(ctx, query, args)
 	return res, c.explain(err)
 }
 
-func (c *fileConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := c.SQLiteConn.QueryContext(ctx, query, args)
 	return rows, c.explain(err)
 }
 
-func (c *fileConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	s, err := c.SQLiteConn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	return &fileStmt{SQLiteStmt: s.(*sqlite3.SQLiteStmt), c: c}, nil
+	return &stmt{SQLiteStmt: s.(*sqlite3.SQLiteStmt), c: c}, nil
 }
 
-func (c *fileConn) Prepare(query string) (driver.Stmt, error) {
+func (c *conn) Prepare(query string) (driver.Stmt, error) {
 	return c.PrepareContext(context.Background(), query)
 }
 
 // BeginTx begins a transaction; one that is ReadOnly refuses to write.
-func (c *fileConn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if !opts.ReadOnly {
 		t, err := c.SQLiteConn.BeginTx(ctx, opts)
 		if err != nil {
 			return nil, c.explain(err)
 		}
-		return &fileTx{Tx: t, c: c}, nil
+		return &tx{Tx: t, c: c}, nil
 	}
 	_, err := c.SQLiteConn.ExecContext(ctx, "PRAGMA query_only=1; BEGIN; SELECT 1 FROM sqlite_schema", nil)
-	t := &fileTx{c: c, readOnly: true}
+	t := &tx{c: c, readOnly: true}
 	if err != nil {
-		return nil, also(err, t.end("ROLLBACK"))
+		return nil, connerr.Join(err, t.end("ROLLBACK"))
 	}
 	return t, nil
 }
 
 // IsValid is asked when the connection goes back to the pool.
-func (c *fileConn) IsValid() bool {
+func (c *conn) IsValid() bool {
 	if c.stale {
 		return false
 	}
@@ -204,18 +199,18 @@ func (c *fileConn) IsValid() bool {
 // to a new one when what it was opened by is not so any more: the process has become
 // the server, or may now be able to, a save has replaced the file, a server has come or
 // gone.
-func (c *fileConn) ResetSession(context.Context) error {
+func (c *conn) ResetSession(context.Context) error {
 	c.reused = true
 	mayServe := !c.retry.IsZero() && time.Now().After(c.retry)
-	if c.stale || mayServe || c.tool.closed.Load() || c.changed() {
+	if c.stale || mayServe || c.db.closed.Load() || c.changed() {
 		return driver.ErrBadConn
 	}
 	return nil
 }
 
 // changed reports whether the facts are others now.
-func (c *fileConn) changed() bool {
-	now, err := os.Stat(c.tool.path)
+func (c *conn) changed() bool {
+	now, err := os.Stat(c.db.opts.Path)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return true // the new connection tells
@@ -228,7 +223,7 @@ func (c *fileConn) changed() bool {
 	case err == nil && !os.SameFile(now, c.file):
 		return true
 	}
-	by, owned, err := proclock.OwnerOf(c.tool.path)
+	by, owned, err := proclock.OwnerOf(c.db.opts.Path)
 	owned = owned && by.Role != proclock.Recovery
 	switch {
 	case err != nil:
@@ -239,29 +234,25 @@ func (c *fileConn) changed() bool {
 		return false
 	}
 	// A server that came and went meanwhile may have left a log.
-	pending, err := image.LogPending(c.tool.path)
+	pending, err := image.LogPending(c.db.opts.Path)
 	return err != nil || pending && !c.readOnly
 }
 
-func (c *fileConn) Close() error {
-	return also(c.SQLiteConn.Close(), c.tool.leave())
-}
-
-// fileTx is a transaction on the file.
-type fileTx struct {
+// tx is a transaction on the file.
+type tx struct {
 	driver.Tx // nil when read-only
-	c         *fileConn
+	c         *conn
 	readOnly  bool
 }
 
-func (t *fileTx) Commit() error {
+func (t *tx) Commit() error {
 	if t.readOnly {
 		return t.end("COMMIT")
 	}
 	return t.c.explain(t.Tx.Commit())
 }
 
-func (t *fileTx) Rollback() error {
+func (t *tx) Rollback() error {
 	if t.readOnly {
 		return t.end("ROLLBACK")
 	}
@@ -269,31 +260,30 @@ func (t *fileTx) Rollback() error {
 }
 
 // end ends a read-only transaction, and the refusal to write with it.
-func (t *fileTx) end(how string) error {
+func (t *tx) end(how string) error {
 	var err error
 	if !t.c.AutoCommit() {
 		_, err = t.c.SQLiteConn.ExecContext(context.Background(), how, nil)
 	}
-	on, _ := parseBool(t.c.tool.cfg.Params["_query_only"])
-	if on {
+	if t.c.db.opts.QueryOnly {
 		return err
 	}
 	_, err2 := t.c.SQLiteConn.ExecContext(context.Background(), "PRAGMA query_only=0", nil)
-	return also(err, err2)
+	return connerr.Join(err, err2)
 }
 
-// fileStmt is a prepared statement on the file.
-type fileStmt struct {
+// stmt is a prepared statement on the file.
+type stmt struct {
 	*sqlite3.SQLiteStmt
-	c *fileConn
+	c *conn
 }
 
-func (s *fileStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
+func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	res, err := s.SQLiteStmt.ExecContext(ctx, args)
 	return res, s.c.explain(err)
 }
 
-func (s *fileStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
+func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	rows, err := s.SQLiteStmt.QueryContext(ctx, args)
 	return rows, s.c.explain(err)
 }

@@ -1,10 +1,12 @@
 //go:build cgo
 
-package driver
+package memconn
 
 import (
 	"context"
 	"database/sql/driver"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 )
 
 // stmt is a prepared statement.
@@ -25,7 +27,7 @@ var (
 func (s *stmt) ready(args []driver.NamedValue) (*statement, error) {
 	c, st := s.c, s.s
 	if c.tx == txOver {
-		return nil, ErrTxOver
+		return nil, connerr.ErrTxOver
 	}
 	if st == nil {
 		return nil, nil

@@ -1,6 +1,6 @@
 //go:build cgo && !unix
 
-package driver
+package fileconn
 
 // mayNotWrite leaves it to SQLite to find out.
 func mayNotWrite(string, bool) error { return nil }

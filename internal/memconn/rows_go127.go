@@ -1,6 +1,6 @@
 //go:build cgo && go1.27
 
-package driver
+package memconn
 
 import (
 	"database/sql"

@@ -1,0 +1,273 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/fileconn"
+	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// backend is one way of working with a database: in memory, or on its file. All but
+// the two ways to close it are called by users that have acquired it.
+type backend interface {
+	// Connect opens a connection, which takes over the use that its caller has
+	// acquired: its Close releases that. After an error it is still the caller's.
+	Connect(ctx context.Context) (driver.Conn, error)
+
+	Sync(ctx context.Context) error
+	Backup(ctx context.Context, path string) error
+	stats() Stats
+
+	// settled reports whether the role of this process is the same for as long as
+	// the connector is open. If not, openBackend looks again for each connection.
+	settled() bool
+
+	Acquire()       // counts one more user
+	Release() error // ends that use
+
+	// The connector closes the backend once; nobody acquires it any more by then.
+	// What has to be done behind the last user is done by that one's Release. Close
+	// makes durable what is committed by now. CloseWithLast is for the backend of a
+	// single connection, whose Close returns the error of all that.
+	Close() error
+	CloseWithLast() error
+}
+
+// memoryBackend is a database in memory.
+type memoryBackend struct{ *memconn.Database }
+
+func (memoryBackend) settled() bool  { return true }
+func (b memoryBackend) stats() Stats { return storeStats(b.Store()) }
+
+// fileBackend is a database on its file, in the role of a tool.
+type fileBackend struct {
+	*fileconn.Database
+	path string
+	auto bool // a later connection may find this process to be the server
+}
+
+func (b *fileBackend) settled() bool { return !b.auto }
+func (b *fileBackend) stats() Stats  { return fileStats(b.path) }
+
+// openBackend finds out what this process may do with the database, and opens it. now
+// is what it did so far, nil if nothing, and is returned if that is still right.
+func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error) {
+	if now != nil && now.settled() {
+		return now, nil
+	}
+	if cfg.memory() {
+		return openMemory(ctx, cfg, cfg.memoryStore())
+	}
+	path, err := osfile.Resolve(cfg.Path)
+	if err != nil {
+		return nil, connerr.Open(cfg.Path, err)
+	}
+	if mode := cfg.Params["mode"]; mode == "ro" || mode == "rw" {
+		if _, err := os.Stat(path); err != nil {
+			return nil, connerr.Open(cfg.Path, fileconn.NotThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
+		}
+	}
+	role, err := roleOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if role == RoleTool || cfg.Direct {
+		if options := cfg.onlyInMemory(); cfg.Direct && len(options) > 0 {
+			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
+		}
+		return openFile(cfg, path, false), nil
+	}
+	if cfg.hasWAL() && runtime.GOOS == "windows" {
+		// The log is renamed while it is open, which Windows refuses.
+		return nil, connerr.Open(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
+	}
+	wait := cfg.busyTimeout()
+	if now != nil {
+		wait = 0 // a tool can do its work meanwhile, and the next connection tries again
+	}
+	b, err := openMemory(ctx, cfg, cfg.fileStore(path, wait))
+	if err == nil {
+		return b, nil
+	}
+	if role == RoleAuto && mayOnlyRead(path, err) {
+		b, ok := now.(*fileBackend)
+		if !ok {
+			b = openFile(cfg, path, true)
+		}
+		// Where the file may not be written there is no use in trying again to serve it.
+		_, owned := errors.AsType[*proclock.OwnedError](err)
+		b.SetMayServe(owned)
+		return b, nil
+	}
+	if now != nil && connerr.IsBusy(err) && ctx.Err() == nil {
+		return now, nil
+	}
+	return nil, connerr.Open(cfg.Path, err)
+}
+
+// mayOnlyRead reports whether err, of opening the database in memory, is one for
+// which the role auto makes this process a tool: another process serves it, or it
+// may not be written here at all. Everything else may pass, and decides no role.
+func mayOnlyRead(path string, err error) bool {
+	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
+		return owned.Path == path
+	}
+	if !errors.Is(err, snapshot.ErrReadOnly) && !(errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err)) {
+		return false
+	}
+	_, statErr := os.Stat(path)
+	return statErr == nil
+}
+
+func openMemory(ctx context.Context, cfg *Config, opts store.Options) (backend, error) {
+	db, err := memconn.Open(ctx, memconn.Options{
+		Store:         opts,
+		Params:        cfg.Params,
+		TxLock:        string(cfg.txLock()),
+		BusyTimeout:   cfg.busyTimeout(),
+		StmtCacheSize: cfg.stmtCacheSize(),
+		Extensions:    cfg.Extensions,
+		ConnectHook:   cfg.ConnectHook,
+		NamedMemory:   namedMemory,
+		StatsJSON:     func(s *store.Store) (string, error) { return storeStats(s).json() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return memoryBackend{db}, nil
+}
+
+func openFile(cfg *Config, path string, auto bool) *fileBackend {
+	db := fileconn.New(fileconn.Options{
+		Path:          path,
+		Name:          cfg.Path,
+		Params:        cfg.Params,
+		ReadOnly:      cfg.cannotWrite(),
+		QueryOnly:     cfg.queryOnly(),
+		TxLock:        string(cfg.txLock()),
+		BusyTimeout:   cfg.busyTimeout(),
+		StmtCacheSize: cfg.stmtCacheSize(),
+		Keep:          cfg.Keep,
+		Extensions:    cfg.Extensions,
+		ConnectHook:   cfg.ConnectHook,
+		Logger:        cfg.logger(),
+		StatsJSON:     func() (string, error) { return fileStats(path).json() },
+	})
+	return &fileBackend{Database: db, path: path, auto: auto}
+}
+
+// fileStore are the options of the store for the file at path. wait is the longest
+// wait for others that use the file.
+func (c *Config) fileStore(path string, wait time.Duration) store.Options {
+	return store.Options{
+		Path:         path,
+		SyncInterval: c.syncInterval(),
+		WAL:          c.wal(),
+		Keep:         c.Keep,
+		MaxMemory:    c.MaxMemory,
+		LockTimeout:  wait,
+		Logger:       c.logger(),
+		OnSync:       c.OnSync,
+	}
+}
+
+// memoryStore are the options of the store for a database that is only in memory.
+func (c *Config) memoryStore() store.Options {
+	name := "shared " + c.MemoryName
+	if c.MemoryName == "" {
+		name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
+	}
+	return store.Options{Name: name, MaxMemory: c.MaxMemory, Logger: c.logger()}
+}
+
+var privateNames atomic.Int64
+
+// namedMemory are the options of the store for a database in memory that has a name.
+// It reports false for every other data source name.
+func namedMemory(dsn string) (store.Options, bool) {
+	cfg, err := ParseDSN(dsn)
+	if err != nil || !cfg.memory() || cfg.MemoryName == "" {
+		return store.Options{}, false
+	}
+	return cfg.memoryStore(), true
+}
+
+// storeStats are the counters of a database in memory.
+func storeStats(s *store.Store) Stats {
+	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
+	st := Stats{
+		Role: RoleServer,
+		Path: s.Path(),
+
+		UncleanStart:     start.Unclean,
+		RecoveredCommits: start.Commits,
+		TornBytes:        start.Torn,
+
+		Unsaved:      s.Unsaved(),
+		Saves:        saves.Saves,
+		SaveFailures: saves.Failures,
+		LastSave:     saves.LastTime,
+		LastDuration: saves.LastDuration,
+		LastBytes:    saves.LastBytes,
+
+		WAL:             formatWAL(s.WAL()),
+		Unlogged:        s.Unlogged(),
+		LogBytes:        s.LogBytes(),
+		LogFlushes:      flushes.Flushes,
+		LogFailures:     flushes.Failures,
+		LogLastFlush:    flushes.LastTime,
+		LogLastDuration: flushes.LastDuration,
+
+		WriterHolder:  writer.Holder,
+		WriterHeldFor: writer.HeldFor,
+		WriterQueue:   writer.Waiting,
+		WriterWaits:   writer.Waits,
+		WriterWaited:  writer.WaitTime,
+		BusyErrors:    writer.Timeouts,
+
+		Commits:      mem.Epoch - 1,
+		DataBytes:    mem.Size,
+		HeldBytes:    mem.Held,
+		FreeBytes:    mem.Free,
+		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
+		Connections:  mem.Files,
+	}
+	if saves.LastError != nil {
+		st.LastError = saves.LastError.Error()
+	}
+	if flushes.LastError != nil {
+		st.LogLastError = flushes.LastError.Error()
+	}
+	return st
+}
+
+// fileStats are the counters of a tool.
+func fileStats(path string) Stats {
+	s := Stats{Role: RoleTool, Path: path}
+	if fi, err := os.Stat(path); err == nil {
+		s.DataBytes = fi.Size()
+	}
+	return s
+}
+
+// json is what sqlite_mem_stats returns.
+func (s Stats) json() (string, error) {
+	b, err := json.Marshal(s)
+	return string(b), err
+}

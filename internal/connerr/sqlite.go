@@ -1,0 +1,85 @@
+//go:build cgo
+
+package connerr
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/snapshot"
+)
+
+// The errors that SQLite would return, for what is refused before it comes to SQLite.
+var (
+	Busy     = sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrBusy)}
+	Locked   = sqlite3.Error{Code: sqlite3.ErrLocked, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrLocked)}
+	NoMemory = sqlite3.Error{Code: sqlite3.ErrNomem, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrNomem)}
+	ReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrReadonly)}
+)
+
+// Open returns the error of opening the database at path. errors.As finds SQLite's
+// code in it, the one that go-sqlite3 would return for the file.
+func Open(path string, err error) error {
+	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
+		return NewOwned(owned, nil)
+	}
+	err = fmt.Errorf("sqlite-mem: open %s: %w", path, err)
+	var e sqlite3.Error
+	if errors.As(err, &e) {
+		return err // SQLite has said it
+	}
+	if code := openCode(err); code != 0 {
+		e.Code, e.ExtendedCode = code, sqlite3.ErrNoExtended(code)
+		errors.As(err, &e.SystemErrno)
+		return &openError{err, e}
+	}
+	return err
+}
+
+// openError is an error of opening with SQLite's code for it. It reads like the first.
+type openError struct {
+	error
+	code sqlite3.Error
+}
+
+func (e *openError) Unwrap() []error { return []error{e.error, e.code} }
+
+// openCode is the code that SQLite has for the error of opening a file, 0 if none.
+func openCode(err error) sqlite3.ErrNo {
+	var path *fs.PathError
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, snapshot.ErrNotADatabase):
+		return sqlite3.ErrNotADB
+	case errors.Is(err, snapshot.ErrCorrupt), errors.Is(err, snapshot.ErrTruncated):
+		return sqlite3.ErrCorrupt
+	case IsBusy(err):
+		return sqlite3.ErrBusy
+	case errors.As(err, &path), errors.As(err, &errno):
+		return sqlite3.ErrCantOpen
+	}
+	return 0
+}
+
+// IsBusy reports whether others used the file for longer than an open waited.
+func IsBusy(err error) bool {
+	_, busy := errors.AsType[*proclock.BusyError](err)
+	return busy || errors.Is(err, snapshot.ErrBusy) || errors.Is(err, memvfs.ErrDiskInUse)
+}
+
+// Attach adds the reason to the error of an ATTACH with cache=shared, of which the
+// engine can tell SQLite only a code. Other errors it returns as they are.
+func Attach(err error) error {
+	e, ok := err.(sqlite3.Error)
+	if !ok || e.Code != sqlite3.ErrCantOpen || !strings.Contains(e.Error(), "cache=shared") {
+		return err
+	}
+	return fmt.Errorf("sqlite-mem: ATTACH with cache=shared is refused, as SQLite does not tell the connections of a shared cache apart; leave it out, databases in memory are shared anyway: %w", e)
+}

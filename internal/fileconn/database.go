@@ -1,0 +1,277 @@
+//go:build cgo
+
+package fileconn
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+)
+
+// Options say which file to open, and how its connections behave.
+type Options struct {
+	Path string // of the file, as osfile.Resolve gives it
+	Name string // the path as the user has given it, for errors
+
+	Params        map[string]string // of go-sqlite3 and of SQLite's URIs, by their name in a DSN
+	ReadOnly      bool              // the connections are asked not to write
+	QueryOnly     bool              // by _query_only
+	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive
+	BusyTimeout   time.Duration     // longest wait for others that use the file; 0: none
+	StmtCacheSize int               // statements that each connection keeps; 0: none
+	Keep          int               // states of the file that are kept when a log is written into it
+
+	// Extensions and ConnectHook are those of sqlite3.SQLiteDriver.
+	Extensions  []string
+	ConnectHook func(*sqlite3.SQLiteConn) error
+
+	Logger    *slog.Logger           // not nil
+	StatsJSON func() (string, error) // the SQL function sqlite_mem_stats
+}
+
+// Database is a file to which connections can be opened.
+//
+// It holds nothing between two transactions: a server may come at any time, and go.
+// So each connection looks at the facts when it is opened, and again when it comes
+// from the pool. What it writes, it writes under a shared process lock, from the
+// moment at which SQLite begins to write to the end of the transaction: see
+// memvfs.DiskName.
+type Database struct {
+	opts *Options
+
+	mayServe atomic.Bool            // see SetMayServe
+	closed   atomic.Bool            // by the connector: its connections give way to new ones
+	reported atomic.Pointer[string] // the last reason for reading only that the log was told
+}
+
+// New returns the database of a file. It opens nothing.
+func New(opts Options) *Database { return &Database{opts: &opts} }
+
+// SetMayServe says whether this process may become the server of the file. Then its
+// connections give way to new ones from time to time, and their connector looks again.
+func (d *Database) SetMayServe(may bool) { d.mayServe.Store(may) }
+
+// Acquire does nothing: there is nothing to keep open for a user.
+func (d *Database) Acquire() {}
+
+// Release does nothing.
+func (d *Database) Release() error { return nil }
+
+// Close makes the connections give way to new ones when they come from the pool.
+func (d *Database) Close() error {
+	d.closed.Store(true)
+	return nil
+}
+
+// CloseWithLast is Close.
+func (d *Database) CloseWithLast() error { return d.Close() }
+
+// Sync does nothing: what is committed is in the file.
+func (d *Database) Sync(context.Context) error { return nil }
+
+// Backup writes what the file has, compacted, to a new file.
+func (d *Database) Backup(ctx context.Context, path string) error {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return err
+	}
+	return connerr.Join(c.backup(ctx, path), c.Close())
+}
+
+// facts is what a connection to the file is opened by, and what it has to give way
+// for when it changes.
+type facts struct {
+	file     fs.FileInfo          // nil: there is none
+	readOnly bool                 // nothing can be written
+	owner    *proclock.OwnedError // who keeps it from writing; nil: nobody
+
+	// retry is when the process may find itself to be the server, if it goes on with
+	// this connection: nobody else serves the file. Zero: never.
+	retry time.Time
+}
+
+// serveRetry is how long a connection works on the file before the role auto looks
+// again whether the process can serve it: what is in the way, transactions above all,
+// may be so for long, and each look costs as much as to open a connection.
+const serveRetry = 100 * time.Millisecond
+
+// look finds out what a connection may do now. A log that a crash has left is
+// written into the file first, if that is possible.
+func (d *Database) look(ctx context.Context) (facts, error) {
+	var f facts
+	if d.opts.ReadOnly {
+		f.readOnly = true
+	}
+	owner, owned, err := proclock.OwnerOf(d.opts.Path)
+	switch {
+	case err != nil && !proclock.ReadOnly(err):
+		return f, err
+	case owned && owner.Role != proclock.Recovery:
+		f.owner = ownedBy(d.opts.Path, owner)
+		f.readOnly = true
+	}
+	if f.owner == nil {
+		pending, err := image.LogPending(d.opts.Path)
+		if err == nil && pending && f.readOnly {
+			d.report("it is only read, and the log that a crash has left beside it is not: what it shows may be old; open it for writing once, or run sqlite-mem recover " + d.opts.Path)
+		}
+		if err == nil && pending && !f.readOnly {
+			err = d.fold(ctx)
+		}
+		var owned *proclock.OwnedError
+		switch {
+		case errors.As(err, &owned):
+			f.owner, f.readOnly = owned, true // it has come meanwhile
+		case errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err):
+			f.readOnly = true
+			d.report("it cannot be written here, and the log that a crash has left beside it is not read: " + err.Error())
+		case err != nil:
+			return f, err
+		}
+	}
+	// After the fold, before the open: a save in between is noticed by the first use.
+	f.file, err = os.Stat(d.opts.Path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	if f.file == nil && f.readOnly {
+		return f, NotThere(d.opts.Path, err)
+	}
+	if !f.readOnly {
+		if reason := mayNotWrite(d.opts.Path, f.file != nil); reason != nil {
+			f.readOnly = true
+			d.report("it is only read: " + reason.Error())
+		}
+	}
+	if d.mayServe.Load() && f.owner == nil {
+		f.retry = time.Now().Add(serveRetry)
+	}
+	return f, nil
+}
+
+// report tells the log why the file is only read, once for each reason.
+func (d *Database) report(reason string) {
+	if last := d.reported.Swap(&reason); last == nil || *last != reason {
+		d.opts.Logger.Warn("sqlite-mem: "+d.opts.Path+": "+reason, "path", d.opts.Path)
+	}
+}
+
+// fold writes what a crashed server has left in its log into the file.
+func (d *Database) fold(ctx context.Context) error {
+	lockCtx, cancel := context.WithTimeout(ctx, d.opts.BusyTimeout)
+	defer cancel()
+	// In this order: while it waits for transactions of this process, others may recover
+	// the file, or serve it.
+	end, err := memvfs.BeginLoad(lockCtx, d.opts.Path)
+	if err != nil {
+		return err
+	}
+	defer end()
+	lock, err := proclock.Acquire(lockCtx, d.opts.Path, proclock.Recovery)
+	if err != nil {
+		return err
+	}
+	_, err = image.RemoveLeftovers(d.opts.Path)
+	if err == nil {
+		var rec image.Recovery
+		rec, err = image.FoldLog(ctx, d.opts.Path, d.opts.Keep)
+		if rec.Transactions > 0 {
+			d.opts.Logger.Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", d.opts.Path,
+				"transactions", rec.Transactions, "torn", rec.Torn)
+		}
+		if rec.NotKept != nil {
+			d.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", d.opts.Path, "error", rec.NotKept)
+		}
+	}
+	return connerr.Join(err, lock.Release())
+}
+
+// uri is the name by which go-sqlite3 opens the file.
+func (d *Database) uri(readOnly bool) string {
+	q := url.Values{}
+	for k, v := range d.opts.Params {
+		q.Set(k, v)
+	}
+	// A tool never leaves the file in WAL mode, nor keeps a lock that it does not
+	// need. One data source name serves servers and tools, and for servers these mean
+	// nothing.
+	for _, key := range []string{"_journal_mode", "_journal", "_locking_mode", "_locking"} {
+		q.Del(key)
+	}
+	txLock := d.opts.TxLock
+	if readOnly {
+		q.Set("mode", "ro")
+		txLock = "deferred" // the others begin by writing
+		for _, key := range []string{"_auto_vacuum", "_vacuum"} {
+			q.Del(key) // they write when a connection is opened
+		}
+	}
+	q.Set("vfs", memvfs.DiskName)
+	q.Set(memvfs.DiskParam, "1")
+	q.Set("_txlock", txLock)
+	q.Set("_busy_timeout", strconv.FormatInt(d.opts.BusyTimeout.Milliseconds(), 10))
+	q.Set("_stmt_cache_size", strconv.Itoa(d.opts.StmtCacheSize))
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(d.opts.Path), RawQuery: q.Encode()}
+	if u.Path[0] != '/' {
+		u.Path = "/" + u.Path
+	}
+	return u.String()
+}
+
+// Connect opens a connection.
+func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err // not a *conn that is nil
+	}
+	return c, nil
+}
+
+func (d *Database) connect(ctx context.Context) (*conn, error) {
+	f, err := d.look(ctx)
+	if err != nil {
+		return nil, connerr.Open(d.opts.Name, err)
+	}
+	if err := memvfs.Register(); err != nil {
+		return nil, connerr.Open(d.opts.Name, err)
+	}
+	c := &conn{db: d, facts: f}
+	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
+	inner, err := sd.Open(d.uri(f.readOnly))
+	if err != nil {
+		return nil, connerr.Open(d.opts.Name, err)
+	}
+	c.SQLiteConn = inner.(*sqlite3.SQLiteConn)
+	return c, nil
+}
+
+// ownedBy is the error for a database that by owns.
+func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {
+	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role}
+}
+
+// NotThere adds to the error of a missing file, if a server has the database, that it
+// is not saved yet.
+func NotThere(path string, err error) error {
+	owner, owned, ownerErr := proclock.OwnerOf(path)
+	if ownerErr != nil || !owned || owner.Role == proclock.Recovery {
+		return err // it is missing all the same
+	}
+	return fmt.Errorf("%w; %v, which has not saved it yet", err, ownedBy(path, owner))
+}

@@ -1,0 +1,213 @@
+//go:build cgo
+
+package memconn
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// Options say which database to open, and how its connections behave.
+type Options struct {
+	Store store.Options // the database, and how it is kept
+
+	Params        map[string]string // of go-sqlite3 and of SQLite's URIs, by their name in a DSN
+	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive
+	BusyTimeout   time.Duration     // longest wait for the write lock; 0: none
+	StmtCacheSize int               // statements that each connection keeps; 0: none
+
+	// Extensions and ConnectHook are those of sqlite3.SQLiteDriver.
+	Extensions  []string
+	ConnectHook func(*sqlite3.SQLiteConn) error
+
+	// NamedMemory returns the options of the database that is only in memory and has
+	// this data source name, file:NAME?mode=memory&cache=shared. Its
+	// Logger is not used. ok is false for every other name.
+	NamedMemory func(dsn string) (opts store.Options, ok bool)
+
+	// StatsJSON is the SQL function sqlite_mem_stats.
+	StatsJSON func(*store.Store) (string, error)
+}
+
+// Database is a database in memory to which connections can be opened. It holds its
+// store until its connector has closed it and its last user has released it.
+type Database struct {
+	refCount
+	opts  *Options
+	store *store.Store
+	loc   *time.Location // of _loc; nil: times stay as they are
+	uri   string         // by which go-sqlite3 opens it
+	plain string         // uri without auto_vacuum
+}
+
+// SetUp is run on each new connection, behind go-sqlite3's own pragmas.
+//
+//   - mmap_size lets readers use the pages of the engine where they are; any
+//     size over 0 does, as it is not a mapping.
+//   - synchronous=OFF: there is nothing to sync, and the pager does less.
+//   - journal_mode=TRUNCATE keeps one buffer for the journals of the
+//     connection: see internal/memvfs/journal.c.
+const SetUp = "PRAGMA main.mmap_size=1073741824; PRAGMA main.synchronous=OFF; PRAGMA main.journal_mode=TRUNCATE"
+
+// SetUpCache is run when the user has not set the size of the page cache.
+// Readers do not use the cache, and a writer begins with an empty one after
+// each commit of another connection, so a large one only costs memory: malloc
+// gives to the system and takes from it again what a cache throws away. 20
+// pages are what SQLite allocates in one piece and keeps. What a transaction
+// has changed stays in the cache up to 500 pages, as by SQLite's default.
+const SetUpCache = "PRAGMA main.cache_size=20; PRAGMA main.cache_spill=500"
+
+// Open opens the store, and loads it if nobody has. Each use of the database is
+// counted: see refCount.
+func Open(ctx context.Context, opts Options) (*Database, error) {
+	s, err := store.Open(ctx, opts.Store)
+	if err != nil {
+		return nil, err
+	}
+	q := url.Values{}
+	for k, v := range opts.Params {
+		q.Set(k, v)
+	}
+	if mode := q.Get("mode"); mode != "ro" {
+		q.Del("mode") // checked when the file was opened
+	}
+	if !q.Has("_mutex") {
+		// database/sql uses a connection from one goroutine at a time, so
+		// SQLite need not lock it at every call.
+		q.Set("_mutex", "no")
+	}
+	q.Set("_busy_timeout", strconv.FormatInt(opts.BusyTimeout.Milliseconds(), 10))
+	q.Set("_stmt_cache_size", strconv.Itoa(opts.StmtCacheSize))
+	d := &Database{opts: &opts, store: s, loc: location(opts.Params), uri: s.URI(q)}
+	q.Del("_auto_vacuum")
+	q.Del("_vacuum")
+	d.plain = s.URI(q)
+	d.free = s.Release
+	d.flush = func() error {
+		d.free = s.ReleaseSettled // the last to leave is counted until flush has ended
+		return s.Settle()
+	}
+	d.report = func(err error) {
+		opts.Store.Logger.Error("sqlite-mem: close", "path", s.Path(), "error", err)
+	}
+	return d, nil
+}
+
+// Store returns the store.
+func (d *Database) Store() *store.Store { return d.store }
+
+// Sync saves what has changed.
+func (d *Database) Sync(ctx context.Context) error {
+	_, err := d.store.Sync(ctx)
+	return err
+}
+
+// Backup writes the last commit to a new file.
+func (d *Database) Backup(ctx context.Context, path string) error { return d.store.Backup(ctx, path) }
+
+// Connect opens a connection. It takes over the use that its caller has acquired: its
+// Close releases that. After an error the use is still the caller's.
+func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := d.connect(ctx)
+	if err != nil {
+		return nil, err // not a *conn that is nil
+	}
+	return c, nil
+}
+
+func (d *Database) connect(ctx context.Context) (*conn, error) {
+	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc}
+
+	// A new connection does not wait for a writer because its auto_vacuum would
+	// take the write lock for nothing. Where it does write, go-sqlite3 sets it
+	// before the connection is linked and can take the lock for itself.
+	uri := d.uri
+	if want, set := wantedAutoVacuum(d.opts.Params); set {
+		same, writes, err := d.autoVacuumOnOpen(want)
+		switch {
+		case err != nil:
+			return nil, err
+		case same:
+			uri = d.plain
+		case writes:
+			if err := c.lock(ctx, "open a connection"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
+	panicked := true
+	defer func() {
+		if panicked { // in the user's ConnectHook
+			if err := c.Close(); err != nil {
+				d.report(err)
+			}
+		}
+	}()
+	_, err := sd.Open(uri)
+	panicked = false
+	if err != nil {
+		if c.locked {
+			c.unlock()
+		}
+		if c.link != nil {
+			c.link.Close()
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// connected is the ConnectHook.
+func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
+	if c.locked {
+		c.unlock()
+	}
+	c.inner = inner
+	link, err := c.store.Engine.Link(inner, c)
+	if err != nil {
+		return err
+	}
+	c.link = link
+	link.SetBusyTimeout(int(c.opts.BusyTimeout.Milliseconds()))
+	if _, err := inner.ExecContext(background, SetUp, nil); err != nil {
+		return err
+	}
+	if c.opts.Params["_cache_size"] == "" {
+		if _, err := inner.ExecContext(background, SetUpCache, nil); err != nil {
+			return err
+		}
+	}
+	if err := c.registerFunctions(); err != nil {
+		return err
+	}
+	if c.opts.ConnectHook != nil || len(c.opts.Extensions) > 0 {
+		c.hooked, c.replaced = true, true
+	}
+	if c.opts.ConnectHook != nil {
+		return c.opts.ConnectHook(inner)
+	}
+	return nil
+}
+
+// registerFunctions gives the connection the SQL functions of this driver: two for
+// programs that have nothing but a connection, and the one of attach_memory.go.
+func (c *conn) registerFunctions() error {
+	return errors.Join(
+		c.inner.RegisterFunc(attachFunction, c.attachMemory, false),
+		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
+			return c.store.Sync(c.statementContext())
+		}, false),
+		c.inner.RegisterFunc("sqlite_mem_stats", func() (string, error) {
+			return c.opts.StatsJSON(c.store)
+		}, false),
+	)
+}
