@@ -126,7 +126,8 @@ func TestLifetime_storm(t *testing.T) {
 			return
 		}
 		acknowledged += int(committed.Load())
-		require.Zero(t, store.Count())
+		// An open whose context has ended gives its store back behind its return.
+		require.Eventually(t, func() bool { return store.Count() == 0 }, time.Minute, time.Millisecond)
 	}
 	db := testdb.Open(t, path)
 	require.Equal(t, acknowledged, count(t, db))
