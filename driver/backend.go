@@ -71,7 +71,7 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 	if now != nil && now.settled() {
 		return now, nil
 	}
-	if cfg.memory() {
+	if cfg.noFile() {
 		return openMemory(ctx, cfg, cfg.memoryStore())
 	}
 	path, err := osfile.Resolve(cfg.Path)
@@ -88,7 +88,7 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		return nil, err
 	}
 	if role == RoleTool || cfg.Direct {
-		if options := cfg.onlyInMemory(); cfg.Direct && len(options) > 0 {
+		if options := cfg.memoryOptions(); cfg.Direct && len(options) > 0 {
 			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 		}
 		return openFile(cfg, path, false), nil
@@ -202,7 +202,7 @@ var privateNames atomic.Int64
 // It reports false for every other data source name.
 func namedMemory(dsn string) (store.Options, bool) {
 	cfg, err := ParseDSN(dsn)
-	if err != nil || !cfg.memory() || cfg.MemoryName == "" {
+	if err != nil || !cfg.noFile() || cfg.MemoryName == "" {
 		return store.Options{}, false
 	}
 	return cfg.memoryStore(), true

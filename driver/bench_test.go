@@ -263,7 +263,7 @@ func BenchmarkSnapshot(b *testing.B) {
 	for _, saving := range []bool{false, true} {
 		b.Run(fmt.Sprintf("saving=%v", saving), func(b *testing.B) {
 			var saves, saved atomic.Int64
-			cfg := driver.Config{Path: testdb.Path(b), SyncInterval: -1, OnSync: func(e driver.SyncEvent) {
+			cfg := driver.Config{Path: testdb.Path(b), SyncInterval: driver.Never, OnSync: func(e driver.SyncEvent) {
 				saves.Add(1)
 				saved.Add(int64(e.Duration))
 			}}

@@ -43,7 +43,7 @@ func Sync(ctx context.Context, db *sql.DB) error {
 // syncOthers saves what other sql.DBs of this process have committed to the file of a
 // connector that was not used yet.
 func (c *connector) syncOthers(ctx context.Context) error {
-	if c.cfg.memory() {
+	if c.cfg.noFile() {
 		return ErrNoFile
 	}
 	role, err := roleOf(c.cfg)
@@ -65,7 +65,7 @@ func (c *connector) syncOthers(ctx context.Context) error {
 // SyncAll makes every commit durable that this process has made, to whatever file and
 // by whatever sql.DB, one included that is closed and could not save. It does so by the
 // log where there is one (sqlite_wal), and else by a save, also with
-// sqlite_sync_interval=0. It is for a program that is told to end: see the package
+// sqlite_sync_interval=never. It is for a program that is told to end: see the package
 // documentation. It returns all errors. The end of ctx ends the wait, not what is waited
 // for.
 func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }

@@ -1,102 +1,135 @@
-// Package driver is a database/sql driver, named "sqlite-mem", that loads a
-// SQLite file into memory, serves a whole pool of connections from there, and
-// writes consistent snapshots back to the file: on an interval, on demand and on
-// close. Between two of them a log beside the file bounds what a crash can cost.
+// Package driver is a database/sql driver, named "sqlite-mem", that loads a SQLite file
+// into memory. It serves a whole pool of connections from there, and writes consistent
+// snapshots back to the file: on an interval, on demand and on close. Between two
+// snapshots a log beside the file bounds what a crash can cost.
 //
 //	import _ "github.com/sqlite-mem/sqlite-mem/driver"
 //
 //	db, err := sql.Open("sqlite-mem", "app.db?sqlite_sync_interval=20m")
 //
-// SQL, types and errors are those of [github.com/mattn/go-sqlite3], over which
-// it is built.
+// SQL, types and errors are those of [github.com/mattn/go-sqlite3], over which it is
+// built.
+//
+// # What the package has
+//
+// To open a database:
+//
+//   - sql.Open with [Name] and a data source name: all that most programs need.
+//   - [Config] and [NewConnector], for sql.OpenDB: the same from Go, with a logger and a
+//     callback for each save. [ParseDSN] makes a Config of a data source name, and
+//     [Config.FormatDSN] a name of a Config. [TxLock] and [Role] are types of its fields.
+//     [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit] are values of them, and
+//     [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout] and
+//     [DefaultStmtCacheSize] their defaults.
+//   - [Driver]: to register one with extensions or a connect hook.
+//   - [RegisterAs]: for libraries that choose their SQL by the name of the driver.
+//   - [SetRole] and [RoleEnv]: the [Role] of a whole process.
+//
+// To work with an open one:
+//
+//   - [Sync] saves one database, and [SyncAll] makes all of a process durable: for SIGTERM.
+//   - [Backup] writes a database to a file of its own.
+//   - [ReadStats] returns the counters, [Stats], for monitoring. A [SyncEvent] tells
+//     Config.OnSync of a save.
+//   - [RawConn] leads to go-sqlite3's connection, to register functions and collations.
+//
+// To tell errors apart:
+//
+//   - [IsStaleSnapshot]: run the transaction again. [ErrTxOver]: it has ended already.
+//   - [OwnedError]: another process has the file. [ErrLost]: one has taken it from this one.
+//   - [ErrNotDurable] and [NotDurableError]: the disk fails, with sqlite_wal=commit.
+//   - [ForeignChangeError]: somebody else has changed the file.
+//   - [ErrOptions], [ErrLockFile], [ErrNotOurs], [ErrClosed], [ErrNoFile].
 //
 // # Data source names
 //
-// A name is a path with parameters behind a question mark, "app.db?key=value&…",
-// in which the path is literal, or a URI, "file:app.db?key=value&…", in which it
-// is percent-decoded (https://sqlite.org/uri.html). The names ":memory:",
-// "file::memory:", "" and "file:NAME?mode=memory" stand for a database that is
-// only in memory: one for each sql.DB, or with cache=shared one for each NAME in
-// the process. All connections of an sql.DB see the same database, and it lives
-// until the sql.DB is closed.
+// A name is a path with parameters behind a question mark, "app.db?key=value&…", in
+// which the path is literal. Or it is a URI, "file:app.db?key=value&…", in which the path
+// is percent-decoded (https://sqlite.org/uri.html).
 //
-// A parameter that is unknown, given twice, or has a value that cannot be, is an
-// error of sql.Open that names it.
+// The names ":memory:", "file::memory:", "" and "file:NAME?mode=memory" stand for a
+// database that is only in memory. Each sql.DB has one of its own. With cache=shared there
+// is one for each NAME in the process. All connections of an sql.DB see the same
+// database, and it lives until the sql.DB is closed.
+//
+// sql.Open refuses a parameter that is unknown, given twice or has an invalid value. The
+// error names the parameter.
 //
 // # sqlite_in_memory
 //
-// yes (the default) or no; also true, false, on, off, 1, 0. With no nothing is
-// loaded: go-sqlite3 works on the file itself, in the role of a tool. Options of a
-// database in memory have no effect then, and the log says so once;
-// sqlite_role=server is refused.
+// yes (the default) or no; also true, false, on, off, 1, 0. With no, nothing is loaded:
+// go-sqlite3 works on the file itself, in the role of a tool. Options of a database in
+// memory have no effect then, and the log says so once. sqlite_role=server is refused.
 //
 // # sqlite_sync_interval
 //
-// How often changes are written to the file: a duration of Go's with days in
-// front, such as 30s, 20m (the default), 1h, 1d or 1d12h; at least 1ms. Nothing is
-// written when nothing has changed. 0: never, not when the database is closed either;
-// only [Sync] and [SyncAll] write. It is the time that a crash can cost if there is
-// no log.
+// How often changes are written to the file: one of Go's durations with days in front,
+// such as 30s, 20m (the default), 1h, 1d or 1d12h; at least 1ms. Nothing is written when
+// nothing has changed. Without a log this is the time that a crash can cost.
+//
+// With never, only [Sync] and [SyncAll] write the file, and Close does not. 0 is an older
+// spelling of never.
 //
 // # sqlite_wal
 //
-// What a crash can cost: off, an interval of at least 1ms such as 1s or 100ms, or
-// commit. The pages that commits have changed are written to a log, FILE-memwal,
-// between two saves.
+// What a crash can cost: off, an interval of at least 1ms such as 1s or 100ms, or commit.
+// The pages that commits have changed are written to a log, FILE-memwal, between two
+// saves.
 //
-//   - With an interval, the first commit after a quiet interval is written at once,
-//     in the background, and what follows once in an interval. A crash costs at most
-//     the interval and the length of a write. A new database gets its first save in
-//     the same way.
-//   - With commit, a commit returns when it is in the log and on the disk. A crash
-//     costs nothing. Commits at the same time share one sync of the disk. Use it for
-//     data that must not go back, such as the UIDs of an IMAP server: a client that
-//     has seen UID 66 must not be given it again for another mail.
+//   - With an interval, the first commit after a quiet interval is written at once, in the
+//     background. Later commits are written once in an interval. A crash costs at most
+//     the interval and the length of a write. A new database gets its first save in the
+//     same way.
+//   - With commit, a commit returns when it is durable. A crash costs nothing. Commits at
+//     the same time share one sync of the disk. Use it for data that must not go back,
+//     such as the UIDs of an IMAP server: a client that has seen UID 66 must not be given
+//     it again for another mail.
 //   - With off there is no log.
 //
-// The default is 1s where there is a file and sqlite_sync_interval is longer than that,
-// and off otherwise, and on Windows. A log is refused for a database that is only in
-// memory, and with sqlite_sync_interval=0.
+// The default is 1s if there is a file and sqlite_sync_interval is longer than that.
+// Otherwise, and on Windows, it is off. A log is refused for a database that is only in
+// memory, and with sqlite_sync_interval=never.
 //
 // Each save begins the log anew. A log that is larger than the database, and than 64
-// MiB, asks for a save. A log that a crash has left is read by the next open, whatever
+// MiB, asks for a save. The next open reads a log that a crash has left, whatever
 // sqlite_wal says by then. See [NotDurableError] for a disk that fails.
 //
 // # sqlite_keep
 //
-// How many of the states that the file had before are kept beside it: FILE.kept-1 is
-// what it was before the last save, FILE.kept-2 before the one before that. 0 (the
-// default): none. It is refused for a database that is only in memory. See
-// [Config.Keep].
+// How many earlier states of the file are kept beside it. FILE.kept-1 is what it was before
+// the last save, FILE.kept-2 before the one before that. 0 (the default): none. It is
+// refused for a database that is only in memory. See [Config].
 //
 // # sqlite_role
 //
-// One process at a time serves a file from memory: the server. It has the process
-// lock, on FILE.lock, which the system releases when the process dies. Every other
-// process is a tool: it works on the file itself.
+// One process at a time serves a file from memory: the server. It has the process lock, on
+// FILE.lock, which the system releases when the process dies. Every other process is a
+// tool: it works on the file itself.
 //
-//   - auto (the default): the server if there is none, else a tool. A tool becomes
-//     the server with the first new connection after the server has gone.
+//   - auto (the default): the server if there is none, else a tool. A tool becomes the
+//     server with the first new connection after the server has gone.
 //   - server: the server, or an error.
 //   - tool: never the server.
 //
-// A tool beside a server reads the file as it was saved last, and is refused to write
-// by an [OwnedError]: the next save would undo the change. A tool without a server
-// reads and writes the file. It has a share of the process lock for each write
-// transaction and no longer, so it keeps no server from starting. A server that starts
-// in the middle of one waits for its end, for at most _busy_timeout. Then it fails with
-// SQLITE_BUSY. A connection from the pool follows: it gives way to a new one when a
-// server has come or gone, or the file was replaced. A tool first writes what a crash
-// has left in the log into the file. One that may not write reads the file without it,
-// and the log says so.
+// A tool beside a server reads the file as it was saved last. A write is refused with an
+// [OwnedError], as the next save would undo the change.
 //
-// A tool takes the file out of WAL mode if it can, and never puts it in: a server
-// could not load a file that an idle tool has open in WAL mode. So _journal_mode and
-// _locking_mode, which a server accepts without effect, have none for a tool either.
+// A tool without a server reads and writes the file. It shares the process lock for each
+// write transaction and no longer, so it keeps no server from starting. A server that
+// starts in the middle of one waits for its end, for at most _busy_timeout. Then it fails
+// with SQLITE_BUSY.
 //
-// A file that this process may not write, or in a directory or file system where it may
-// not, is only read, in the role of a tool; the log says why. With server it is an
-// error. Any other failure, such as no free descriptor, is an error and decides no role.
+// A connection from the pool follows: it gives way to a new one when a server has come or
+// gone, or the file was replaced. A tool first writes what a crash has left in the log
+// into the file. A tool that may not write reads the file without it, and the log says so.
+//
+// A tool takes the file out of WAL mode if it can, and never puts it in: a server could not
+// load a file that an idle tool has open in WAL mode. So _journal_mode and _locking_mode
+// have no effect for a tool, as they have none for a server.
+//
+// If this process may not write the file, its directory or its file system, it only reads,
+// in the role of a tool. The log says why. With server it is an error. Any other
+// failure, such as no free descriptor, is an error and decides no role.
 //
 // [SetRole] and the environment variable SQLITE_MEM_ROLE win over the parameter, in
 // that order.
@@ -104,72 +137,71 @@
 // # sqlite_max_memory
 //
 // Cap on the size of the database: bytes, or a number with KiB, MiB, GiB or TiB.
-// 0 (the default): none. What would make the database grow past it fails with
-// SQLITE_FULL; deleting always works. See [Config.MaxMemory].
+// 0 (the default): no cap. A statement that would make the database grow past it fails with
+// SQLITE_FULL; deleting always works. See [Config].
 //
 // # _busy_timeout
 //
-// Longest wait of a writer for its turn, in milliseconds: 60000 by default; 0:
-// no wait. Then the error is SQLITE_BUSY. A context ends the wait earlier.
+// Longest wait of a writer for its turn, in milliseconds: 60000 by default. With nowait it
+// does not wait; 0, as go-sqlite3 has it, is the same. The error is SQLITE_BUSY. A context
+// ends the wait earlier.
 //
 // # _txlock
 //
-// How a transaction begins that may write: immediate (the default), deferred or
-// exclusive. See [TxLock].
+// How a transaction begins that may write: immediate (the default), deferred or exclusive.
+// See [TxLock].
 //
 // # _stmt_cache_size
 //
-// Prepared statements that each connection keeps: 128 by default; 0: none.
+// Prepared statements that each connection keeps: 128 by default. With off it keeps none;
+// 0, as go-sqlite3 has it, is the same.
 //
 // # Other parameters
 //
-// All those of go-sqlite3 (_fk, _loc, _query_only, …) and SQLite's mode, but not
-// vfs and nolock, which would take away the locks, nor immutable for a database in
-// memory. _journal_mode,
-// _locking_mode and _synchronous are accepted and mean nothing: a journal in
-// memory is kept whatever they say. _mutex is "no" unless it is given.
+// All those of go-sqlite3 (_fk, _loc, _query_only, …) and SQLite's mode are passed on. vfs
+// and nolock are refused, as they would take away the locks. immutable is refused for a
+// database in memory. _journal_mode, _locking_mode and _synchronous are accepted and have
+// no effect: there is a journal in memory whatever they say. _mutex is "no" by default.
 //
 // # Concurrency
 //
-// Readers never wait: each statement, or transaction, sees the database as it
-// was when it began to read. Writers take turns, in the order in which they began to wait, each
-// from the beginning of its statement or transaction to its end. A save reads a
-// state that it has pinned and holds up nobody. What a long reader costs is the
-// memory of the pages that are rewritten while it lasts, each once.
+// Readers never wait: each statement, or transaction, sees the database as it was when it
+// began to read. Writers take turns, in the order in which they began to wait. A turn lasts
+// from the beginning of the statement or transaction to its end. A save reads a state
+// that it has pinned and holds up nobody. A long reader costs the memory of the pages
+// that are rewritten while it lasts, each once.
 //
-// A file that is attached (ATTACH) and that this process has in memory is that
-// database, written under its own write lock, and alive while it is attached.
-// Of two transactions that would wait for each other for ever, having attached
-// each other's databases, the second is refused with SQLITE_BUSY at once. A file
-// that is not in memory is attached from the disk, and locked as SQLite does it. While
-// another process serves it, it can be read, and a write is refused by an [OwnedError].
-// While it is attached it is not loaded: the load waits for _busy_timeout, then fails
-// with SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in
-// memory, file:NAME?mode=memory&cache=shared, which is attached by that name.
+// ATTACH of a file that this process has in memory attaches that database. It is written
+// under its own write lock, and stays open while it is attached. If two transactions that
+// have attached each other's databases would wait for each other for ever, the second is
+// refused with SQLITE_BUSY at once.
+//
+// ATTACH of any other file attaches it from the disk, locked as SQLite does it. While
+// another process serves it, it can be read, and a write is refused with an [OwnedError].
+// While it is attached it is not loaded: the load waits for _busy_timeout, then fails with
+// SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in memory:
+// file:NAME?mode=memory&cache=shared is attached by that name.
 //
 // A statement, and a transaction that only reads, sees each attached database as of a
-// moment of its own: of a transaction that changes two, it may see the one change and
-// not the other. One that has begun with BEGIN IMMEDIATE, as BeginTx does unless it is
-// read-only or _txlock says otherwise, sees all of them as of one moment.
+// moment of its own. It may see one half of a transaction that changes two of them. A
+// transaction that BEGIN IMMEDIATE has begun sees all of them as of one moment. BeginTx
+// begins that way, unless the transaction is read-only or _txlock says otherwise.
 //
-// A transaction over several databases in memory is committed in all of them or
-// in none. On the disk each has its own file and its own log: a crash may keep
-// the transaction in one and lose it in another, unless COMMIT had returned and
-// all of them have sqlite_wal=commit.
+// A transaction over several databases in memory is committed in all of them or in none.
+// On the disk each has its own file and its own log: a crash may keep the transaction in one
+// and lose it in another. It keeps all of it if COMMIT had returned and all of them have
+// sqlite_wal=commit.
 //
 // A transaction that a context or an error has ended takes no more statements
 // ([ErrTxOver]): nothing of it is committed by accident.
 //
 // # What survives
 //
-// Sync, and Close of the last sql.DB of a file, return when everything is in the file
-// and on the disk. Close of any other sql.DB returns when the log has what was
-// committed. A crash of the process or the machine, or an end without Close, costs
-// what sqlite_wal says, and never leaves a damaged file: it is replaced as a whole.
-// After an unclean end [Stats] tells so, and what was recovered.
-//
-// A transaction over several databases (ATTACH) is all or nothing in memory. Each
-// database has its own log, so after a crash one may have it and the other not.
+// Sync, and Close of the last sql.DB of a file, return when everything is durable in the
+// file. Close of any other sql.DB returns when the log has what was committed. A crash
+// of the process or the machine, or an end without Close, costs what sqlite_wal says. It
+// never leaves a damaged file, which is replaced as a whole. After an unclean end [Stats]
+// tells so, and what was recovered.
 //
 // A program that is told to end makes everything durable, whichever package opened it:
 //
@@ -180,7 +212,7 @@
 //	end, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 //	defer cancel()
 //	if err := driver.SyncAll(end); err != nil {
-//		slog.Error("not all is on the disk", "error", err)
+//		slog.Error("not everything is durable", "error", err)
 //	}
 //
 // # Links

@@ -6,11 +6,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-
-	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
 // param is one parameter of this driver. The README's table and the tests walk
@@ -41,8 +37,8 @@ var params = []param{
 		},
 	},
 	{
-		"sqlite_sync_interval", "duration", "20m",
-		"how often changes are saved: `30s`, `20m`, `1h`, `1d`, `1d12h`; `0`: never, not on close either",
+		"sqlite_sync_interval", "duration, never", "20m",
+		"how often changes are saved: `30s`, `20m`, `1h`, `1d`, `1d12h`; `never`: not on close either",
 		func(c *Config, v string) (err error) {
 			c.SyncInterval, err = parseInterval(v)
 			return err
@@ -70,12 +66,7 @@ var params = []param{
 			c.Keep, err = parseCount(v)
 			return err
 		},
-		func(c *Config) string {
-			if c.Keep == 0 {
-				return ""
-			}
-			return strconv.Itoa(c.Keep)
-		},
+		func(c *Config) string { return formatCount(c.Keep) },
 	},
 	{
 		"sqlite_role", "auto, server, tool", "auto",
@@ -99,50 +90,34 @@ var params = []param{
 		func(c *Config) string { return formatSize(c.MaxMemory) },
 	},
 	{
-		"_busy_timeout", "milliseconds", "60000",
-		"longest wait of a writer for its turn, then SQLITE_BUSY; `0`: do not wait",
-		func(c *Config, v string) error {
-			ms, err := strconv.ParseInt(v, 10, 32)
-			if err != nil || ms < 0 {
-				return errors.New("want milliseconds, 0 or more")
-			}
-			c.BusyTimeout = zeroIsNone(time.Duration(ms) * time.Millisecond)
-			return nil
+		"_busy_timeout", "milliseconds, nowait", "60000",
+		"longest wait of a writer for its turn, then SQLITE_BUSY; `nowait` or `0`: none",
+		func(c *Config, v string) (err error) {
+			c.BusyTimeout, err = parseBusyTimeout(v)
+			return err
 		},
-		func(c *Config) string {
-			if c.BusyTimeout == 0 {
-				return ""
-			}
-			return strconv.FormatInt(max(c.BusyTimeout, 0).Milliseconds(), 10)
-		},
+		func(c *Config) string { return formatBusyTimeout(c.BusyTimeout) },
 	},
 	{
 		"_txlock", "deferred, immediate, exclusive", "immediate",
 		"how a transaction that may write begins",
 		func(c *Config, v string) error {
 			c.TxLock = TxLock(strings.ToLower(v))
-			switch c.TxLock {
-			case TxDeferred, TxImmediate, TxExclusive:
-				return nil
+			if !c.TxLock.valid() {
+				return errors.New("want deferred, immediate or exclusive")
 			}
-			return errors.New("want deferred, immediate or exclusive")
+			return nil
 		},
 		func(c *Config) string { return string(c.TxLock) },
 	},
 	{
-		"_stmt_cache_size", "integer", "128",
-		"prepared statements that each connection keeps; `0`: none",
-		func(c *Config, v string) error {
-			n, err := parseCount(v)
-			c.StmtCacheSize = zeroIsNone(n)
+		"_stmt_cache_size", "integer, off", "128",
+		"prepared statements that each connection keeps; `off` or `0`: none",
+		func(c *Config, v string) (err error) {
+			c.StmtCacheSize, err = parseStmtCacheSize(v)
 			return err
 		},
-		func(c *Config) string {
-			if c.StmtCacheSize == 0 {
-				return ""
-			}
-			return strconv.Itoa(max(c.StmtCacheSize, 0))
-		},
+		func(c *Config) string { return formatStmtCacheSize(c.StmtCacheSize) },
 	},
 }
 
@@ -155,45 +130,11 @@ var ownParams = func() map[string]*param {
 	return m
 }()
 
-// aliases are the second names that go-sqlite3 has for some parameters.
-var aliases = map[string]string{
-	"_timeout":  "_busy_timeout",
-	"_vacuum":   "_auto_vacuum",
-	"_cslike":   "_case_sensitive_like",
-	"_defer_fk": "_defer_foreign_keys",
-	"_fk":       "_foreign_keys",
-	"_journal":  "_journal_mode",
-	"_locking":  "_locking_mode",
-	"_rt":       "_recursive_triggers",
-	"_sync":     "_synchronous",
-}
-
-// passed are the parameters that go-sqlite3 v1.14.53 (SQLiteDriver.Open) and
-// SQLite (https://sqlite.org/c3ref/open.html) have besides. go-sqlite3 ignores
-// what it does not know; here a misspelt parameter is an error.
-var passed = []string{
-	"_auth", "_auth_crypt", "_auth_pass", "_auth_salt", "_auth_user",
-	"_auto_vacuum", "_cache_size", "_case_sensitive_like", "_defer_foreign_keys",
-	"_foreign_keys", "_ignore_check_constraints", "_journal_mode", "_loc",
-	"_locking_mode", "_mutex", "_query_only", "_recursive_triggers",
-	"_secure_delete", "_synchronous", "_writable_schema",
-	"immutable", "mode", "modeof", "nolock", "psow", "vfs",
-}
-
-func canonical(key string) string {
-	if full, ok := aliases[key]; ok {
-		return full
-	}
-	return key
-}
-
-func known(key string) bool { return slices.Contains(passed, canonical(key)) }
-
 // paramErr names a parameter and what is wrong with it. The value is shown only if
 // it can be no secret: a misspelt key may be that of a password.
 func paramErr(key, value, reason string) error {
 	_, own := ownParams[canonical(key)]
-	if !own && key != "cache" && (!known(key) || strings.HasPrefix(key, "_auth")) {
+	if !own && key != "cache" && (!isSQLiteParam(key) || strings.HasPrefix(key, "_auth")) {
 		return fmt.Errorf("sqlite-mem: parameter %q: %s", key, reason)
 	}
 	return fmt.Errorf("sqlite-mem: %s=%s: %s", key, value, reason)
@@ -255,7 +196,7 @@ func ParseDSN(dsn string) (*Config, error) {
 	seen := make(map[string]string)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		value := values[key]
-		if ownParams[canonical(key)] == nil && key != "cache" && !known(key) {
+		if ownParams[canonical(key)] == nil && key != "cache" && !isSQLiteParam(key) {
 			return nil, unknownKey(key)
 		}
 		if len(value) > 1 {
@@ -306,12 +247,13 @@ func (c *Config) setMemory(uri bool, cache string) error {
 		if len(c.Params) == 0 {
 			c.Params = nil
 		}
-		if shared {
-			c.MemoryName = c.Path
-		}
+		name := c.Path
 		c.Path = ":memory:"
+		if shared {
+			c.Path, c.MemoryName = "", name
+		}
 	} else if c.Path == ":memory:" && shared {
-		c.MemoryName = ":memory:"
+		c.Path, c.MemoryName = "", ":memory:"
 	}
 	return nil
 }
@@ -334,8 +276,9 @@ func uriPath(s string) (string, error) {
 	return path, nil
 }
 
-// FormatDSN returns the data source name of c, without the fields that no DSN
-// can have. ParseDSN makes the same Config of it.
+// FormatDSN returns the data source name of c. It has all of a valid Config but
+// Logger, OnSync, Extensions and ConnectHook, which no name can have: [ParseDSN] makes
+// a Config of it whose other fields are equal.
 func (c *Config) FormatDSN() string {
 	q := make(url.Values)
 	for i := range params {
@@ -348,15 +291,13 @@ func (c *Config) FormatDSN() string {
 	}
 	name := c.Path
 	switch {
-	case c.memory() && c.MemoryName == ":memory:":
+	case c.MemoryName == ":memory:":
 		name = "file::memory:"
 		q.Set("cache", "shared")
-	case c.memory() && c.MemoryName != "":
+	case c.MemoryName != "":
 		name = uriName(c.MemoryName)
 		q.Set("mode", "memory")
 		q.Set("cache", "shared")
-	case c.memory():
-		name = ":memory:"
 	case strings.Contains(name, "?") || strings.HasPrefix(name, "file:"):
 		name = uriName(name)
 	}
@@ -374,126 +315,4 @@ func uriName(path string) string {
 		escaped = "//" + escaped
 	}
 	return "file:" + escaped
-}
-
-// zeroIsNone turns the 0 of a DSN into what stands for it in a Config, where 0
-// is the default.
-func zeroIsNone[T time.Duration | int](v T) T {
-	if v == 0 {
-		return -1
-	}
-	return v
-}
-
-func parseBool(s string) (bool, error) {
-	switch strings.ToLower(s) {
-	case "yes", "true", "on", "1":
-		return true, nil
-	case "no", "false", "off", "0":
-		return false, nil
-	}
-	return false, errors.New("want yes, no, true, false, on, off, 1 or 0")
-}
-
-func parseCount(s string) (int, error) {
-	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || n < 0 {
-		return 0, errors.New("want an integer, 0 or more")
-	}
-	return int(n), nil
-}
-
-// parseInterval parses Go's durations with days in front of them.
-func parseInterval(s string) (time.Duration, error) {
-	const want = "want a duration such as 30s, 20m, 1h or 1d12h, or 0 for never"
-	if s == "0" {
-		return -1, nil
-	}
-	days, rest, found := strings.Cut(s, "d")
-	if !found {
-		days, rest = "0", s
-	}
-	n, err := strconv.ParseUint(days, 10, 16)
-	if err != nil {
-		return 0, errors.New(want)
-	}
-	d := time.Duration(n) * 24 * time.Hour
-	if rest != "" {
-		r, err := time.ParseDuration(rest)
-		if err != nil || r < 0 || d+r < d {
-			return 0, errors.New(want)
-		}
-		d += r
-	}
-	if d <= 0 {
-		return 0, errors.New(want)
-	}
-	return d, nil
-}
-
-func formatInterval(d time.Duration) string {
-	switch {
-	case d == 0:
-		return ""
-	case d < 0:
-		return "0"
-	}
-	return d.String()
-}
-
-// parseWAL parses what formatWAL makes.
-func parseWAL(s string) (time.Duration, error) {
-	switch strings.ToLower(s) {
-	case "off":
-		return WALOff, nil
-	case "commit":
-		return WALCommit, nil
-	}
-	d, err := parseInterval(s)
-	if err != nil || d <= 0 {
-		return 0, errors.New("want off, commit, or a duration over 0 such as 1s or 100ms")
-	}
-	return d, nil
-}
-
-func formatWAL(d time.Duration) string {
-	switch d {
-	case WALOff, store.WALOff:
-		return "off"
-	case WALCommit:
-		return "commit"
-	}
-	return d.String()
-}
-
-var sizeUnits = []struct {
-	suffix string
-	shift  uint
-}{{"KiB", 10}, {"MiB", 20}, {"GiB", 30}, {"TiB", 40}}
-
-func parseSize(s string) (int64, error) {
-	const want = "want bytes, or a number with KiB, MiB, GiB or TiB"
-	digits, shift := s, uint(0)
-	for _, u := range sizeUnits {
-		if n := len(s) - len(u.suffix); n > 0 && strings.EqualFold(s[n:], u.suffix) {
-			digits, shift = s[:n], u.shift
-		}
-	}
-	n, err := strconv.ParseUint(digits, 10, 63)
-	if err != nil || n<<shift>>shift != n || n<<shift > 1<<62 {
-		return 0, errors.New(want)
-	}
-	return int64(n << shift), nil
-}
-
-func formatSize(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	for i := len(sizeUnits) - 1; i >= 0; i-- {
-		if u := sizeUnits[i]; n>>u.shift<<u.shift == n {
-			return strconv.FormatInt(n>>u.shift, 10) + u.suffix
-		}
-	}
-	return strconv.FormatInt(n, 10)
 }

@@ -55,7 +55,7 @@ func (o Options) conflict(other Options) error {
 	}
 	switch {
 	case o.SyncInterval != other.SyncInterval:
-		return differ("sqlite_sync_interval", o.SyncInterval, other.SyncInterval)
+		return differ("sqlite_sync_interval", intervalName(o.SyncInterval), intervalName(other.SyncInterval))
 	case o.WAL != other.WAL:
 		return differ("sqlite_wal", walName(o.WAL), walName(other.WAL))
 	case o.Keep != other.Keep:
