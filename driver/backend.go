@@ -65,8 +65,9 @@ type fileBackend struct {
 func (b *fileBackend) settled() bool { return !b.auto }
 func (b *fileBackend) stats() Stats  { return fileStats(b.path) }
 
-// openBackend finds out what this process may do with the database, and opens it. now
-// is what it did so far, nil if nothing, and is returned if that is still right.
+// openBackend finds out the role of this process for the database, and opens the backend
+// for that role. The parameter now is the backend that was used so far, nil if none.
+// openBackend returns it if it is still the right one.
 func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error) {
 	if now != nil && now.settled() {
 		return now, nil
@@ -121,9 +122,9 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 	return nil, connerr.Open(cfg.Path, err)
 }
 
-// mayOnlyRead reports whether err, of opening the database in memory, is one for
-// which the role auto makes this process a tool: another process serves it, or it
-// may not be written here at all. Everything else may pass, and decides no role.
+// mayOnlyRead reports whether err, of opening the database in memory, makes this process
+// a tool in the role auto. It does if another process serves the database, or if this one
+// may not write it. Every other failure may pass, and decides no role.
 func mayOnlyRead(path string, err error) bool {
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
 		return owned.Path == path

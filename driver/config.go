@@ -166,7 +166,7 @@ type Config struct {
 	Params map[string]string
 
 	// Logger is told of errors that no call could return, such as a failed save of the
-	// interval, and who held the write lock when a wait timed out. Nil is
+	// interval. It is also told who held the write lock when a wait timed out. Nil is
 	// slog.Default(). It cannot be set in a data source name.
 	Logger *slog.Logger
 

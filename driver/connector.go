@@ -16,13 +16,13 @@ import (
 type connector struct {
 	cfg *Config // never changed
 
-	// ending is done when Close begins: that ends a load which is under way.
+	// ending is done when Close begins. That ends a load which is under way.
 	ending context.Context
 	end    context.CancelFunc
 
-	// turn has capacity 1 and is a lock whose wait heeds a context. Whoever has sent
-	// to it may use the fields below. No other lock of the driver is held then but
-	// that of a backend's count of users.
+	// turn is a lock, of capacity 1, whose wait ends with a context. It is held by
+	// sending to it, and guards the fields below. It is held across a load. Under it
+	// only the lock of a backend's count of users is taken.
 	turn    chan struct{}
 	backend backend // nil until the first use
 	closed  bool
@@ -33,8 +33,9 @@ var (
 	_ io.Closer        = (*connector)(nil)
 )
 
-// NewConnector makes a connector, for sql.OpenDB. It keeps a copy of cfg. The
-// file is opened with the first connection.
+// NewConnector makes a connector, for sql.OpenDB. It keeps a copy of cfg. An invalid
+// Config is an error that names the parameter. The file is opened with the first
+// connection.
 func NewConnector(cfg *Config) (driver.Connector, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -43,8 +44,9 @@ func NewConnector(cfg *Config) (driver.Connector, error) {
 	return &connector{cfg: cfg.clone(), ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
 }
 
-// Open opens a connection by itself, outside of any sql.DB. The database is
-// open as long as the connection is; database/sql uses OpenConnector.
+// Open opens a connection by itself, outside of any sql.DB. The database is open as long
+// as the connection is. The connection's Close returns the error of the last save.
+// Package database/sql calls OpenConnector instead.
 func (d *Driver) Open(name string) (driver.Conn, error) {
 	dc, err := d.OpenConnector(name)
 	if err != nil {
@@ -52,8 +54,7 @@ func (d *Driver) Open(name string) (driver.Conn, error) {
 	}
 	c := dc.(*connector)
 	conn, err := c.Connect(context.Background())
-	// Closed at once, the connector lets go of the file with its last
-	// connection.
+	// The connector is closed at once, so the connection's Close lets go of the file.
 	return conn, connerr.Join(err, c.close(backend.CloseWithLast))
 }
 
@@ -77,7 +78,7 @@ func connectorOf(db *sql.DB) (*connector, error) {
 	return nil, ErrNotOurs
 }
 
-// Connect opens a connection, with the first one the database.
+// Connect opens a connection. The first one opens the database.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	b, err := c.use(ctx)
 	if err != nil {
@@ -90,9 +91,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil // its Close releases
 }
 
-// use acquires the backend for one more user, who has to release it. It opens the
-// backend the first time, and again when the role may have changed. It refuses once
-// Close has begun.
+// use acquires the backend, which the caller has to release. It opens the backend the
+// first time, and again when the role may have changed. After the beginning of Close it
+// returns ErrClosed.
 func (c *connector) use(ctx context.Context) (backend, error) {
 	// A load can take long, and Close need not wait for it.
 	ctx, cancel := context.WithCancel(ctx)
@@ -126,7 +127,7 @@ func (c *connector) use(ctx context.Context) (backend, error) {
 	return b, nil
 }
 
-// ended is ErrClosed instead of the error of a context that Close has ended.
+// ended returns ErrClosed for the error of a context that Close has ended.
 func (c *connector) ended(err error) error {
 	if c.ending.Err() != nil && errors.Is(err, context.Canceled) {
 		return ErrClosed
@@ -134,7 +135,7 @@ func (c *connector) ended(err error) error {
 	return err
 }
 
-// useOpened is use for a user that opens nothing: it returns nil if nothing is open.
+// useOpened is use without opening anything: it returns nil if nothing is open.
 func (c *connector) useOpened(ctx context.Context) (backend, error) {
 	select {
 	case c.turn <- struct{}{}: // a load can be under way
@@ -151,13 +152,13 @@ func (c *connector) useOpened(ctx context.Context) (backend, error) {
 	return c.backend, nil
 }
 
-// Close is called by DB.Close. From here on nobody begins to use the database. The
+// Close is called by DB.Close. It lets nobody begin to use the database any more. The
 // last sql.DB of a file saves what has changed and returns the error of that.
-// Connections that are still in use work on, and what they commit is saved when the
-// last of them is closed.
+// Connections that are still in use go on. The last of them that is closed saves what they
+// have committed since.
 func (c *connector) Close() error { return c.close(backend.Close) }
 
-// close closes the connector, and once its backend by how.
+// close closes the connector, and its backend by how. A second close does nothing.
 func (c *connector) close(how func(backend) error) error {
 	c.end()
 	c.turn <- struct{}{}

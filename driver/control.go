@@ -17,14 +17,14 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
-// Sync writes what has changed to the file. When it returns nil every commit
-// made before the call is on the disk, whichever sql.DB of this process made it.
-// Nothing is written when nothing has changed. Syncs at the same time share one
-// save. The end of ctx ends the wait, not the save. It opens nothing that is not
-// open in this process. In the role of a tool it has nothing to do.
+// Sync saves the database. When it returns nil, every commit made before the call is
+// durable in the file, whichever sql.DB of this process made it. It writes nothing if
+// nothing has changed, and opens nothing that this process does not have open. Syncs at
+// the same time share one save. The end of ctx ends the wait, not the save. In the role of
+// a tool it does nothing.
 //
-// Errors: [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or
-// that of the file system; then the file is as it was before.
+// Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or that of
+// the file system. After an error the file is as it was before.
 func Sync(ctx context.Context, db *sql.DB) error {
 	c, err := connectorOf(db)
 	if err != nil {
@@ -40,8 +40,8 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	return connerr.Join(b.Sync(ctx), b.Release())
 }
 
-// syncOthers saves what other sql.DBs of this process have committed to the file of a
-// connector that was not used yet.
+// syncOthers saves the commits of other sql.DBs of this process. The connector itself
+// has opened nothing yet.
 func (c *connector) syncOthers(ctx context.Context) error {
 	if c.cfg.noFile() {
 		return ErrNoFile
@@ -62,31 +62,31 @@ func (c *connector) syncOthers(ctx context.Context) error {
 	return connerr.Join(err, s.Release())
 }
 
-// SyncAll makes every commit durable that this process has made, to whatever file and
-// by whatever sql.DB, one included that is closed and could not save. It does so by the
-// log where there is one (sqlite_wal), and else by a save, also with
-// sqlite_sync_interval=never. It is for a program that is told to end: see the package
-// documentation. It returns all errors. The end of ctx ends the wait, not what is waited
-// for.
+// SyncAll makes every commit of this process durable, for a program that is told to end:
+// see the package documentation. It goes over all files and all sql.DBs, also one that is
+// closed and could not save. Where there is a log (sqlite_wal) it flushes that. Elsewhere it
+// saves, also with sqlite_sync_interval=never.
+//
+// It returns all errors, joined. After an error the files are whole, and the commits stay
+// in memory. The end of ctx ends the wait, not the flushes and saves.
 func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
 
-// Backup writes the last commit to a new file at path, a database like any other, and
-// returns when it is on the disk. It works for a database that is only in memory, too.
-// Statements run on meanwhile; it lets them have the processors first. It opens the
-// database if it was not used before. In the role of a tool it is what was saved last,
-// compacted (VACUUM INTO).
+// Backup writes the last commit to a new file at path, a database like any other. The
+// file is durable when Backup returns. Statements run on meanwhile, and have the
+// processors first. The database may be only in memory. It is opened if it was not used
+// before. In the role of a tool the backup is what was saved last, compacted (VACUUM INTO).
 //
-// Errors are [ErrNotOurs], [ErrClosed], and those of opening and of the file system. One
-// wraps [fs.ErrExist] if
+// Errors are [ErrNotOurs], [ErrClosed], and those of opening and of the file system. The
+// error wraps [fs.ErrExist] in these cases:
 //
-//   - there is a file at path, or beside it one that would be taken for a part of it,
-//   - path is that of a database which somebody serves, saved or not,
-//   - path is the name of a file beside a database: its journal, log, lock, or a state
-//     that is kept.
+//   - There is a file at path, or beside it one that would be taken for a part of it.
+//   - A process serves a database at path, saved or not.
+//   - path is the name of a file beside a database: its journal, log, lock, or a kept
+//     state.
 //
-// After an error there is no file at path, unless the error says that it is in place and
-// only its name may not survive a power failure. Of several backups to one path at once,
-// one is made. The end of ctx ends the backup.
+// After an error there is no file at path, with one exception. The error then says that
+// the file is in place, but its name may not survive a power failure. Of several backups
+// to one path at once, one succeeds. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, err := connectorOf(db)
 	if err == nil {
@@ -102,9 +102,9 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	return connerr.Join(b.Backup(ctx, path), b.Release())
 }
 
-// notServed returns an error if path is the file of a database that a process serves,
-// this one included, or the name of a file beside it. The database need not be there yet;
-// the first save would find the backup.
+// notServed returns an error if a process, or this one, serves a database at path. It does
+// so too if path is the name of a file beside that database. The database file need not
+// exist yet: its first save would find the backup.
 func notServed(path string) error {
 	target, err := osfile.Resolve(path)
 	if err != nil {
@@ -129,8 +129,8 @@ func notServed(path string) error {
 	return nil
 }
 
-// ReadStats returns the counters of a database. It opens the database if it
-// was not used before. Errors: [ErrNotOurs], [ErrClosed], or that of opening.
+// ReadStats returns the counters of a database. It opens the database if that was not used
+// before. Errors are [ErrNotOurs], [ErrClosed], or that of opening.
 func ReadStats(db *sql.DB) (Stats, error) {
 	c, err := connectorOf(db)
 	if err != nil {

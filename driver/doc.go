@@ -17,10 +17,12 @@
 //   - sql.Open with [Name] and a data source name: all that most programs need.
 //   - [Config] and [NewConnector], for sql.OpenDB: the same from Go, with a logger and a
 //     callback for each save. [ParseDSN] makes a Config of a data source name, and
-//     [Config.FormatDSN] a name of a Config. [TxLock] and [Role] are types of its fields.
-//     [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit] are values of them, and
-//     [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout] and
-//     [DefaultStmtCacheSize] their defaults.
+//     [Config.FormatDSN] a name of a Config.
+//   - [TxLock] and [Role]: types of its fields.
+//   - [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit]: values of its fields that
+//     are no number.
+//   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout] and
+//     [DefaultStmtCacheSize]: the defaults of its fields.
 //   - [Driver]: to register one with extensions or a connect hook.
 //   - [RegisterAs]: for libraries that choose their SQL by the name of the driver.
 //   - [SetRole] and [RoleEnv]: the [Role] of a whole process.
@@ -59,13 +61,13 @@
 //
 // yes (the default) or no; also true, false, on, off, 1, 0. With no, nothing is loaded:
 // go-sqlite3 works on the file itself, in the role of a tool. Options of a database in
-// memory have no effect then, and the log says so once. sqlite_role=server is refused.
+// memory have no effect then, and Config.Logger is told once. sqlite_role=server is refused.
 //
 // # sqlite_sync_interval
 //
-// How often changes are written to the file: one of Go's durations with days in front,
-// such as 30s, 20m (the default), 1h, 1d or 1d12h; at least 1ms. Nothing is written when
-// nothing has changed. Without a log this is the time that a crash can cost.
+// How often changes are written to the file: at least 1ms, as Go writes durations, or with
+// days in front. Examples are 30s, 20m (the default), 1h, 1d and 1d12h. Nothing is written
+// when nothing has changed. Without a log this is the time that a crash can cost.
 //
 // With never, only [Sync] and [SyncAll] write the file, and Close does not. 0 is an older
 // spelling of never.
@@ -121,14 +123,15 @@
 //
 // A connection from the pool follows: it gives way to a new one when a server has come or
 // gone, or the file was replaced. A tool first writes what a crash has left in the log
-// into the file. A tool that may not write reads the file without it, and the log says so.
+// into the file. A tool that may not write reads the file without the log, and
+// Config.Logger is told.
 //
-// A tool takes the file out of WAL mode if it can, and never puts it in: a server could not
+// A tool takes the file out of WAL mode if it can, and never puts it in. A server could not
 // load a file that an idle tool has open in WAL mode. So _journal_mode and _locking_mode
 // have no effect for a tool, as they have none for a server.
 //
 // If this process may not write the file, its directory or its file system, it only reads,
-// in the role of a tool. The log says why. With server it is an error. Any other
+// in the role of a tool. Config.Logger is told why. With server it is an error. Any other
 // failure, such as no free descriptor, is an error and decides no role.
 //
 // [SetRole] and the environment variable SQLITE_MEM_ROLE win over the parameter, in
@@ -158,10 +161,14 @@
 //
 // # Other parameters
 //
-// All those of go-sqlite3 (_fk, _loc, _query_only, …) and SQLite's mode are passed on. vfs
-// and nolock are refused, as they would take away the locks. immutable is refused for a
-// database in memory. _journal_mode, _locking_mode and _synchronous are accepted and have
-// no effect: there is a journal in memory whatever they say. _mutex is "no" by default.
+// The other parameters of go-sqlite3 (_fk, _loc, _query_only, …) are passed on, and so is
+// mode of SQLite. These are exceptions:
+//
+//   - vfs and nolock are refused, as they would take away the locks.
+//   - immutable is refused for a database in memory.
+//   - _journal_mode, _locking_mode and _synchronous have no effect for a server, whose
+//     journal is in memory.
+//   - _mutex is "no" by default for a server.
 //
 // # Concurrency
 //

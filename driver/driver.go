@@ -15,9 +15,9 @@ const Name = "sqlite-mem"
 
 func init() { sql.Register(Name, &Driver{}) }
 
-// Driver is the driver. The one that is registered as "sqlite-mem" is the zero
-// value; register another under a name of your own for connections that need
-// extensions, functions or hooks, as with [sqlite3.SQLiteDriver]:
+// Driver is the driver. The zero value is registered as "sqlite-mem". Register another
+// one under a name of your own for connections that need extensions, functions or hooks,
+// as with [sqlite3.SQLiteDriver]:
 //
 //	sql.Register("app", &driver.Driver{ConnectHook: registerFunctions})
 type Driver struct {
@@ -31,7 +31,7 @@ type Driver struct {
 	Logger *slog.Logger
 	OnSync func(SyncEvent)
 
-	// connector is that of the sql.DB whose Driver method returned this.
+	// connector is set in the Driver that an sql.DB returns: it is that of the sql.DB.
 	connector *connector
 }
 
@@ -40,8 +40,8 @@ var (
 	_ driver.DriverContext = (*Driver)(nil)
 )
 
-// OpenConnector parses the data source name; errors are those of [ParseDSN].
-// The file is opened with the first connection.
+// OpenConnector parses the data source name. Its errors are those of [ParseDSN]. The
+// first connection opens the file.
 func (d *Driver) OpenConnector(name string) (driver.Connector, error) {
 	cfg, err := ParseDSN(name)
 	if err != nil {
@@ -52,10 +52,10 @@ func (d *Driver) OpenConnector(name string) (driver.Connector, error) {
 	return NewConnector(cfg)
 }
 
-// RegisterAs registers the driver under one more name, for libraries that
-// choose their SQL by the name of the driver: "sqlite3" and "sqlite" are such
-// names. It is an error if the name is taken. (go-sqlite3 takes "sqlite3"; link
-// with -ldflags="-X github.com/mattn/go-sqlite3.driverName=" to free it.)
+// RegisterAs registers the driver under one more name, for libraries that choose their
+// SQL by the name of the driver, such as "sqlite3" or "sqlite". It is an error if the name
+// is taken. go-sqlite3 takes "sqlite3": link with
+// -ldflags="-X github.com/mattn/go-sqlite3.driverName=" to free it.
 func RegisterAs(name string) error {
 	if slices.Contains(sql.Drivers(), name) {
 		return fmt.Errorf("sqlite-mem: a driver is registered as %q already", name)

@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// param is one parameter of this driver. The README's table and the tests walk
-// the list too, so that there is one place that says what a parameter is.
+// param is one parameter of this driver. The tests hold the table of the README against
+// this list.
 type param struct {
 	key     string
 	typ     string
 	def     string // the default, as it would be written
 	meaning string
 	set     func(c *Config, value string) error
-	get     func(c *Config) string // "": as by default
+	get     func(c *Config) string // empty: the default
 }
 
 var params = []param{
@@ -130,8 +130,8 @@ var ownParams = func() map[string]*param {
 	return m
 }()
 
-// paramErr names a parameter and what is wrong with it. The value is shown only if
-// it can be no secret: a misspelt key may be that of a password.
+// paramErr returns an error that names a parameter and the reason. It shows the value
+// only if that can be no secret: an unknown key may be a misspelt one for a password.
 func paramErr(key, value, reason string) error {
 	_, own := ownParams[canonical(key)]
 	if !own && key != "cache" && (!isSQLiteParam(key) || strings.HasPrefix(key, "_auth")) {
@@ -144,8 +144,7 @@ func unknownKey(key string) error {
 	return paramErr(key, "", "there is no such parameter")
 }
 
-// parseQuery is url.ParseQuery with errors that do not show what stands there, which
-// may be a password.
+// parseQuery is url.ParseQuery with errors that show no value, which may be a password.
 func parseQuery(query string) (url.Values, error) {
 	values, err := url.ParseQuery(query)
 	if err == nil {
@@ -170,11 +169,12 @@ func parseQuery(query string) (url.Values, error) {
 //	path[?key=value&...]        the path is taken literally, up to the first '?'
 //	file:path[?key=value&...]   the path is percent-decoded, as in SQLite's URIs
 //
-// and the package documentation lists the keys. The empty path, ":memory:",
-// "file::memory:" and mode=memory stand for a database that is only in memory.
-// Errors name the key: an unknown one, one that is given twice (also by an alias),
-// one with an invalid value, two that exclude each other. They show the value only if
-// the parameter is known and holds no password.
+// The package documentation lists the keys. The empty path, ":memory:", "file::memory:"
+// and mode=memory stand for a database that is only in memory.
+//
+// An error names the key. It may be unknown, be given twice (also by an alias), have an
+// invalid value, or exclude another one. An error shows a value only if the parameter is
+// known and holds no password.
 func ParseDSN(dsn string) (*Config, error) {
 	path, query, _ := strings.Cut(dsn, "?")
 	uri := strings.HasPrefix(path, "file:")
@@ -229,7 +229,7 @@ func ParseDSN(dsn string) (*Config, error) {
 	return c, nil
 }
 
-// setMemory sorts out mode=memory and cache=shared.
+// setMemory interprets mode=memory and cache=shared.
 func (c *Config) setMemory(uri bool, cache string) error {
 	shared := false
 	switch cache {

@@ -9,21 +9,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
-// Errors when a database is opened. Those of the file itself are
-// snapshot.ErrNotADatabase and its neighbours, those of a log that does not fit
-// it or is damaged snapshot.ErrLogBase and snapshot.ErrLogDamaged.
+// Errors when a database is opened. Package snapshot has those of the file itself, such
+// as snapshot.ErrNotADatabase, and those of its log, such as snapshot.ErrLogDamaged.
 var (
 	// ErrOptions: this process has the file open with other sqlite_* options.
 	ErrOptions = store.ErrOptions
 
-	// ErrLockFile: the file FILE.lock, by which a process owns FILE, cannot be
-	// made or opened.
+	// ErrLockFile: FILE.lock cannot be created or opened. Without it no process can
+	// own FILE.
 	ErrLockFile = proclock.ErrUnavailable
 )
 
 // Errors in use.
 var (
-	// ErrNotOurs: the sql.DB or the connection is not one of this driver.
+	// ErrNotOurs: the sql.DB was not opened by this driver.
 	ErrNotOurs = errors.New("sqlite-mem: not a database of this driver")
 
 	// ErrClosed: the sql.DB is closed.
@@ -32,31 +31,29 @@ var (
 	// ErrNoFile: a Sync of a database that is only in memory.
 	ErrNoFile = store.ErrNoFile
 
-	// ErrNotDurable: a commit that could not be made durable, or a statement
-	// that would write while that is so (sqlite_wal=commit). See
+	// ErrNotDurable: the log cannot be written (sqlite_wal=commit). See
 	// [NotDurableError].
 	ErrNotDurable = store.ErrNotDurable
 
-	// ErrLost: FILE.lock was removed or replaced, and another process has it now. Nothing
-	// is written to the file any more, and writers are refused, until the lock is had
-	// again. What was committed before stays in memory.
+	// ErrLost: FILE.lock was removed or replaced, and another process has it now. Until
+	// this process has the lock again, it writes nothing to the file and refuses
+	// writers. Earlier commits stay in memory.
 	ErrLost = proclock.ErrLost
 
-	// ErrTxOver: a statement in a transaction that is over, because SQLite has
-	// rolled it back after an error or a cancellation, or because COMMIT or
-	// ROLLBACK was sent as a statement. Nothing that follows is executed; end
-	// the transaction with Rollback.
+	// ErrTxOver: the transaction is over. SQLite has rolled it back after an error or
+	// a cancellation, or COMMIT or ROLLBACK was sent as a statement. No later statement
+	// of it is executed; end it with Rollback.
 	ErrTxOver = connerr.ErrTxOver
 )
 
-// ForeignChangeError is the error of a save that found that somebody else had
-// changed the file. The file is left alone and the database kept beside it,
-// under a name that the error tells.
+// ForeignChangeError is the error of a save that found the file changed by somebody else.
+// The save leaves the file alone and writes the database beside it, to the path that the
+// error names.
 type ForeignChangeError = snapshot.ForeignChangeError
 
-// NotDurableError is the error, with sqlite_wal=commit, of a commit that could
-// not be written to the disk, and of what would write until that works again.
-// Reading goes on. It wraps [ErrNotDurable]. Its fields:
+// NotDurableError is the error of a commit that could not be made durable, with
+// sqlite_wal=commit. Until a flush or a save works again, every write fails with it.
+// Reads go on. It wraps [ErrNotDurable]. Its fields:
 //
 //	Path      string // of the database
 //	Committed bool   // see below
@@ -67,8 +64,8 @@ type ForeignChangeError = snapshot.ForeignChangeError
 // is false nothing was changed.
 type NotDurableError = store.NotDurableError
 
-// OwnedError is the error of an attempt to write to a database that another process
-// has, or to open it in the role of the server. Its fields:
+// OwnedError is the error of writing to a database that another process owns, and of
+// opening it in the role of the server. Its fields:
 //
 //	Path  string    // the database file
 //	PID   int       // of the owner; 0: not known

@@ -15,10 +15,10 @@ var processRole struct {
 	role Role // guarded by mu
 }
 
-// SetRole sets the role for all databases that this process opens from now on,
-// whatever their DSN or the environment say; "" takes that back. A program that
-// is both server and tool, by its command line, calls it before it opens
-// anything. An unknown role is an error.
+// SetRole sets the role for all databases that this process opens from now on. It wins
+// over data source names and the environment; "" takes it back. A program whose command
+// line says whether it is a server or a tool calls it before it opens anything. An unknown
+// role is an error.
 func SetRole(role Role) error {
 	if role != "" && !role.valid() {
 		return paramErr("role", string(role), "want auto, server or tool")
@@ -29,7 +29,7 @@ func SetRole(role Role) error {
 	return nil
 }
 
-// roleOf is the role that cfg has in this process.
+// roleOf returns the role of cfg in this process.
 func roleOf(cfg *Config) (Role, error) {
 	processRole.mu.Lock()
 	role := processRole.role

@@ -7,7 +7,9 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,21 +21,7 @@ import (
 func TestExportedNamesAreDocumented(t *testing.T) {
 	names := 0
 	for _, dir := range []string{"../../driver", "../../snapshot", "../../gormdialect", "../../models"} {
-		fset := token.NewFileSet()
-		paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
-		require.NoError(t, err)
-		var files []*ast.File
-		for _, path := range paths {
-			if strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "_nocgo.go") {
-				continue
-			}
-			f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
-			require.NoError(t, err)
-			files = append(files, f)
-		}
-		require.NotEmpty(t, files, dir)
-		pkg, err := doc.NewFromFiles(fset, files, dir)
-		require.NoError(t, err)
+		pkg, fset := parsePackage(t, dir)
 		check := func(name, comment string) {
 			names++
 			switch name[strings.LastIndexByte(name, '.')+1:] {
@@ -88,4 +76,88 @@ func TestExportedNamesAreDocumented(t *testing.T) {
 		}
 	}
 	require.Greater(t, names, 200)
+}
+
+// Ensure that the documentation of package driver names everything that the package
+// exports, so that its list is complete.
+func TestDriver_surface(t *testing.T) {
+	pkg, _ := parsePackage(t, "../../driver")
+	var names []string
+	for _, f := range pkg.Funcs {
+		names = append(names, f.Name)
+	}
+	for _, v := range append(slices.Clone(pkg.Consts), pkg.Vars...) {
+		names = append(names, v.Names...)
+	}
+	for _, typ := range pkg.Types {
+		names = append(names, typ.Name)
+		for _, f := range typ.Funcs {
+			names = append(names, f.Name)
+		}
+		for _, v := range append(slices.Clone(typ.Consts), typ.Vars...) {
+			if typ.Name != "Role" && typ.Name != "TxLock" { // whose values are with the type
+				names = append(names, v.Names...)
+			}
+		}
+	}
+	for _, name := range names {
+		if ast.IsExported(name) {
+			require.True(t, strings.Contains(pkg.Doc, "["+name+"]"), "the package documentation lacks [%s]", name)
+		}
+	}
+	require.Greater(t, len(names), 30)
+}
+
+// Ensure that a type of package driver which is an alias of one under internal has all its
+// fields in its comment, as nobody sees them elsewhere.
+func TestDriver_aliases(t *testing.T) {
+	aliases := 0
+	pkg, _ := parsePackage(t, "../../driver")
+	for _, typ := range pkg.Types {
+		spec := typ.Decl.Specs[0].(*ast.TypeSpec)
+		sel, ok := spec.Type.(*ast.SelectorExpr)
+		if !ok || !spec.Assign.IsValid() {
+			continue
+		}
+		dir := filepath.Join("..", sel.X.(*ast.Ident).Name)
+		if _, err := os.Stat(dir); err != nil {
+			continue // a package that users can read
+		}
+		aliases++
+		under, _ := parsePackage(t, dir)
+		for _, below := range under.Types {
+			if below.Name != sel.Sel.Name {
+				continue
+			}
+			for _, field := range below.Decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType).Fields.List {
+				for _, name := range field.Names {
+					if name.IsExported() {
+						require.Regexp(t, `\t`+name.Name+` +[\w.]+ +// `, typ.Doc, typ.Name)
+					}
+				}
+			}
+		}
+	}
+	require.GreaterOrEqual(t, aliases, 2)
+}
+
+// parsePackage parses the files of a package that are built with cgo.
+func parsePackage(t *testing.T, dir string) (*doc.Package, *token.FileSet) {
+	t.Helper()
+	fset := token.NewFileSet()
+	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
+	require.NoError(t, err)
+	var files []*ast.File
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") || strings.HasSuffix(path, "_nocgo.go") {
+			continue
+		}
+		f, err := parser.ParseFile(fset, path, nil, parser.ParseComments)
+		require.NoError(t, err)
+		files = append(files, f)
+	}
+	require.NotEmpty(t, files, dir)
+	pkg, err := doc.NewFromFiles(fset, files, dir)
+	require.NoError(t, err)
+	return pkg, fset
 }
