@@ -2,5 +2,5 @@
 
 package fileconn
 
-// mayNotWrite leaves it to SQLite to find out.
+// mayNotWrite returns nil: SQLite finds out.
 func mayNotWrite(string, bool) error { return nil }

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// mayNotWrite is why this process may not write the database file at path, or make
-// its journal; nil: it may. It asks without opening the file: to close it again would
-// drop the locks that SQLite has on it in this process. What it does not see, SQLite
-// finds out.
+// mayNotWrite returns why this process may not write the database file at path, or create
+// its journal; nil if it may. It does not open the file, as closing it again would
+// drop the locks that SQLite has on it in this process. SQLite finds out what this does
+// not see.
 func mayNotWrite(path string, there bool) error {
 	const writeOK = 2
 	names := []string{filepath.Dir(path)}

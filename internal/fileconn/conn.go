@@ -18,20 +18,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 )
 
-// conn is a connection to the file. It is go-sqlite3's own but for the
-// pool's questions, read-only transactions, and errors that say who owns the
-// file.
+// conn is a connection to the file. It is go-sqlite3's own, with three additions: the
+// pool's questions, read-only transactions, and errors that name the owner of the file.
 type conn struct {
 	*sqlite3.SQLiteConn
 	db *Database
-	facts
+	fileState
 
-	// stale: the file is not the database any more. The connection gives way to a
-	// new one.
+	// stale is true when the connection has to give way to a new one, because the file
+	// was replaced or its server has gone.
 	stale bool
 
-	// reused: it comes from the pool. When one that does not is refused, to be opened
-	// once more would not help, and database/sql would tell of a bad connection.
+	// reused is true after the connection came from the pool. Only then may it ask
+	// for a new connection by driver.ErrBadConn: a new one that does so again and again
+	// makes database/sql return that error.
 	reused bool
 }
 
@@ -61,9 +61,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	return err
 }
 
-// leaveWAL takes the file out of WAL mode, in which an idle connection would keep a
-// server from loading it. While another program has it open that cannot be done, and
-// the connection works in WAL mode as that does.
+// leaveWAL takes the file out of WAL mode, in which an idle connection would keep a server
+// from loading it. That cannot be done while another program has the file open. The
+// connection then works in WAL mode too.
 func leaveWAL(inner *sqlite3.SQLiteConn) error {
 	mode, err := pragma(inner, "PRAGMA main.journal_mode")
 	if err != nil || mode != "wal" {
@@ -101,9 +101,9 @@ func (c *conn) backup(ctx context.Context, path string) error {
 	})
 }
 
-// explain makes of SQLite's refusal to write an error that says why. A refusal
-// because the file is not the database any more becomes driver.ErrBadConn outside a
-// transaction: nothing was done, and database/sql tries again on a new connection.
+// explain adds the reason to SQLite's refusal to write. If a save has replaced the file, and
+// there is no transaction, it returns driver.ErrBadConn. Nothing was done, so database/sql
+// tries again on a new connection.
 func (c *conn) explain(err error) error {
 	e, ok := err.(sqlite3.Error)
 	if !ok || e.Code != sqlite3.ErrReadonly {
@@ -116,7 +116,7 @@ func (c *conn) explain(err error) error {
 		}
 		return fmt.Errorf("sqlite-mem: %s: a server has replaced the file since the transaction began; begin it again: %w", c.db.opts.Path, e)
 	}
-	refused := e.ExtendedCode == sqlite3.ErrReadonlyCantLock // a server had it when SQLite came to write
+	refused := e.ExtendedCode == sqlite3.ErrReadonlyCantLock // a server had the file when SQLite came to write
 	if refused {
 		e.ExtendedCode = sqlite3.ErrNoExtended(sqlite3.ErrReadonly)
 	}
@@ -133,7 +133,7 @@ func (c *conn) explain(err error) error {
 	case c.owner == nil && !refused:
 		return err
 	}
-	// The server has gone, and a new connection may write.
+	// The server has gone, so a new connection may write.
 	c.stale = true
 	switch {
 	case !c.AutoCommit():
@@ -183,7 +183,8 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return t, nil
 }
 
-// IsValid is asked when the connection goes back to the pool.
+// IsValid is called when the connection goes back to the pool. It rolls back an open
+// transaction.
 func (c *conn) IsValid() bool {
 	if c.stale {
 		return false
@@ -195,10 +196,9 @@ func (c *conn) IsValid() bool {
 	return err == nil
 }
 
-// ResetSession is called before the connection is used again. A connection gives way
-// to a new one when what it was opened by is not so any more: the process has become
-// the server, or may now be able to, a save has replaced the file, a server has come or
-// gone.
+// ResetSession is called before the connection is used again. The connection gives way to
+// a new one if this process has become the server or may do so now. It also does if a save
+// has replaced the file, or a server has come or gone.
 func (c *conn) ResetSession(context.Context) error {
 	c.reused = true
 	mayServe := !c.retry.IsZero() && time.Now().After(c.retry)
@@ -208,14 +208,14 @@ func (c *conn) ResetSession(context.Context) error {
 	return nil
 }
 
-// changed reports whether the facts are others now.
+// changed reports whether the state of the file has changed.
 func (c *conn) changed() bool {
 	now, err := os.Stat(c.db.opts.Path)
 	switch {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
-		return true // the new connection tells
+		return true // the new connection returns the error
 	case (err == nil) != (c.file != nil):
-		// A connection that may write makes the file with its first write.
+		// A connection that may write creates the file with its first write.
 		if c.file != nil || c.readOnly {
 			return true
 		}
@@ -233,7 +233,7 @@ func (c *conn) changed() bool {
 	case owned:
 		return false
 	}
-	// A server that came and went meanwhile may have left a log.
+	// A server may have come and gone, and have left a log.
 	pending, err := image.LogPending(c.db.opts.Path)
 	return err != nil || pending && !c.readOnly
 }

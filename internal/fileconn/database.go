@@ -47,17 +47,16 @@ type Options struct {
 
 // Database is a file to which connections can be opened.
 //
-// It holds nothing between two transactions: a server may come at any time, and go.
-// So each connection looks at the facts when it is opened, and again when it comes
-// from the pool. What it writes, it writes under a shared process lock, from the
-// moment at which SQLite begins to write to the end of the transaction: see
-// memvfs.DiskName.
+// It holds nothing between two transactions, as a server may come and go at any time. So
+// each connection inspects the file when it is opened, and again when it comes from the
+// pool. It writes under a shared process lock, from the moment at which SQLite begins to
+// write to the end of the transaction: see memvfs.DiskName.
 type Database struct {
 	opts *Options
 
 	mayServe atomic.Bool            // see SetMayServe
-	closed   atomic.Bool            // by the connector: its connections give way to new ones
-	reported atomic.Pointer[string] // the last reason for reading only that the log was told
+	closed   atomic.Bool            // by Close
+	reported atomic.Pointer[string] // the last reason for reading only that was logged
 }
 
 // New returns the database of a file. It opens nothing.
@@ -94,27 +93,27 @@ func (d *Database) Backup(ctx context.Context, path string) error {
 	return connerr.Join(c.backup(ctx, path), c.Close())
 }
 
-// facts is what a connection to the file is opened by, and what it has to give way
-// for when it changes.
-type facts struct {
+// fileState is the state of the file when a connection to it is opened. When it changes,
+// the connection gives way to a new one.
+type fileState struct {
 	file     fs.FileInfo          // nil: there is none
 	readOnly bool                 // nothing can be written
-	owner    *proclock.OwnedError // who keeps it from writing; nil: nobody
+	owner    *proclock.OwnedError // the process that keeps this one from writing; nil: none
 
-	// retry is when the process may find itself to be the server, if it goes on with
-	// this connection: nobody else serves the file. Zero: never.
+	// retry is when the connection gives way so that the connector can try again to serve
+	// the file. Zero: never. It is set if no other process serves the file.
 	retry time.Time
 }
 
-// serveRetry is how long a connection works on the file before the role auto looks
-// again whether the process can serve it: what is in the way, transactions above all,
-// may be so for long, and each look costs as much as to open a connection.
+// serveRetry is how long a connection works on the file before the role auto tries again
+// to serve it. Transactions may be in the way for long, and each try costs as much as to
+// open a connection.
 const serveRetry = 100 * time.Millisecond
 
-// look finds out what a connection may do now. A log that a crash has left is
-// written into the file first, if that is possible.
-func (d *Database) look(ctx context.Context) (facts, error) {
-	var f facts
+// inspect finds out what a connection may do now. If it can, it first writes a log that a
+// crash has left into the file.
+func (d *Database) inspect(ctx context.Context) (fileState, error) {
+	var f fileState
 	if d.opts.ReadOnly {
 		f.readOnly = true
 	}
@@ -137,7 +136,7 @@ func (d *Database) look(ctx context.Context) (facts, error) {
 		var owned *proclock.OwnedError
 		switch {
 		case errors.As(err, &owned):
-			f.owner, f.readOnly = owned, true // it has come meanwhile
+			f.owner, f.readOnly = owned, true // a server has come meanwhile
 		case errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err):
 			f.readOnly = true
 			d.report("it cannot be written here, and the log that a crash has left beside it is not read: " + err.Error())
@@ -145,7 +144,8 @@ func (d *Database) look(ctx context.Context) (facts, error) {
 			return f, err
 		}
 	}
-	// After the fold, before the open: a save in between is noticed by the first use.
+	// This comes after the fold and before the open, so the first use notices a save in
+	// between.
 	f.file, err = os.Stat(d.opts.Path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return f, err
@@ -165,19 +165,19 @@ func (d *Database) look(ctx context.Context) (facts, error) {
 	return f, nil
 }
 
-// report tells the log why the file is only read, once for each reason.
+// report logs why the file is only read, once for each reason.
 func (d *Database) report(reason string) {
 	if last := d.reported.Swap(&reason); last == nil || *last != reason {
 		d.opts.Logger.Warn("sqlite-mem: "+d.opts.Path+": "+reason, "path", d.opts.Path)
 	}
 }
 
-// fold writes what a crashed server has left in its log into the file.
+// fold writes the log of a crashed server into the file.
 func (d *Database) fold(ctx context.Context) error {
 	lockCtx, cancel := context.WithTimeout(ctx, d.opts.BusyTimeout)
 	defer cancel()
-	// In this order: while it waits for transactions of this process, others may recover
-	// the file, or serve it.
+	// The order matters: while it waits for transactions of this process, other processes
+	// may recover or serve the file.
 	end, err := memvfs.BeginLoad(lockCtx, d.opts.Path)
 	if err != nil {
 		return err
@@ -202,22 +202,21 @@ func (d *Database) fold(ctx context.Context) error {
 	return connerr.Join(err, lock.Release())
 }
 
-// uri is the name by which go-sqlite3 opens the file.
+// uri returns the name by which go-sqlite3 opens the file.
 func (d *Database) uri(readOnly bool) string {
 	q := url.Values{}
 	for k, v := range d.opts.Params {
 		q.Set(k, v)
 	}
-	// A tool never leaves the file in WAL mode, nor keeps a lock that it does not
-	// need. One data source name serves servers and tools, and for servers these mean
-	// nothing.
+	// A tool never puts the file into WAL mode, and keeps no lock that it does not need.
+	// One data source name is for servers and tools, and servers ignore these.
 	for _, key := range []string{"_journal_mode", "_journal", "_locking_mode", "_locking"} {
 		q.Del(key)
 	}
 	txLock := d.opts.TxLock
 	if readOnly {
 		q.Set("mode", "ro")
-		txLock = "deferred" // the others begin by writing
+		txLock = "deferred" // the other ways begin by writing
 		for _, key := range []string{"_auto_vacuum", "_vacuum"} {
 			q.Del(key) // they write when a connection is opened
 		}
@@ -244,14 +243,14 @@ func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (d *Database) connect(ctx context.Context) (*conn, error) {
-	f, err := d.look(ctx)
+	f, err := d.inspect(ctx)
 	if err != nil {
 		return nil, connerr.Open(d.opts.Name, err)
 	}
 	if err := memvfs.Register(); err != nil {
 		return nil, connerr.Open(d.opts.Name, err)
 	}
-	c := &conn{db: d, facts: f}
+	c := &conn{db: d, fileState: f}
 	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
 	inner, err := sd.Open(d.uri(f.readOnly))
 	if err != nil {
@@ -261,13 +260,13 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 	return c, nil
 }
 
-// ownedBy is the error for a database that by owns.
+// ownedBy returns the error for a database that by owns.
 func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {
 	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role}
 }
 
-// NotThere adds to the error of a missing file, if a server has the database, that it
-// is not saved yet.
+// NotThere returns the error of a missing file. If a server has the database, it adds that
+// the server has not saved it yet.
 func NotThere(path string, err error) error {
 	owner, owned, ownerErr := proclock.OwnerOf(path)
 	if ownerErr != nil || !owned || owner.Role == proclock.Recovery {

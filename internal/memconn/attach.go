@@ -14,9 +14,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
-// attachment is a store that is attached to a connection (ATTACH). It keeps the
-// store alive, and is written under the write lock of that store like by the
-// store's own connections.
+// attachment is a store that is attached to a connection (ATTACH). It keeps the store
+// open. Writing to it takes the write lock of that store, as its own connections do.
 type attachment struct {
 	c      *conn
 	store  *store.Store
@@ -55,8 +54,8 @@ func (a *attachment) LockWrite() error {
 	if a.locked {
 		return nil
 	}
-	// The lock of the main database was taken on a guess, which can be settled
-	// now: SQLite begins to write the main database before those attached.
+	// The lock of the main database may have been taken for nothing. SQLite begins to
+	// write the main database before the attached ones, so that is known now.
 	c.unlockEnded()
 	return c.inStatement(c.lockStore(c.statementContext(), a.store, a.link, &a.locked, "a statement of a connection to "+c.store.Engine.Path()))
 }
@@ -73,9 +72,9 @@ func (a *attachment) Cancelled() bool { return false }
 // DiskRefused implements memvfs.Hooks. Only a main database is told.
 func (a *attachment) DiskRefused(error) {}
 
-// DiskRefused implements memvfs.Hooks: the running statement may not write to a file on
-// the disk that is attached. SQLite's own error, which has a code only, gives way to the
-// reason. Through Raw nobody can translate it.
+// DiskRefused implements memvfs.Hooks: the running statement may not write to an attached
+// file on the disk. SQLite's own error has only a code, and gives way to the reason.
+// Through Raw nobody can translate it.
 func (c *conn) DiskRefused(err error) {
 	e, ok := errors.AsType[sqlite3.Error](err)
 	if !c.running || !ok || e.Code != sqlite3.ErrReadonly {
@@ -102,7 +101,7 @@ func (a *attachment) unlock() {
 	a.store.UnlockWriter(&a.c.owner)
 }
 
-// end lets go of the store. Its link is gone, or of no use any more.
+// end releases the store, whose link is gone or abandoned.
 func (a *attachment) end() {
 	c := a.c
 	a.link = nil
@@ -115,8 +114,8 @@ func (a *attachment) end() {
 			break
 		}
 	}
-	// When the same string of SQL commits and detaches.
-	if err := durably(a.store, a.committed, &a.durable); err != nil {
+	// One string of SQL may commit and detach.
+	if err := awaitCommit(a.store, a.committed, &a.durable); err != nil {
 		c.detachErr = connerr.Join(c.detachErr, err)
 	}
 	if err := a.store.Detach(); err != nil {

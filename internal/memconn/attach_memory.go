@@ -8,17 +8,17 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
-// A database that is only in memory and has a name, file:NAME?mode=memory&cache=shared,
-// can be attached. SQLite opens such a name without asking any VFS, and would make a
-// database of its own, so ATTACH is given the name by which the engine has it: the
-// expression for the file goes through a function of ours.
+// This file makes ATTACH of a named database in memory attach the store of that name:
+// file:NAME?mode=memory&cache=shared. SQLite asks no VFS for such a name, and would create a
+// database of its own. So the expression for the file goes through a SQL function, which
+// returns the engine's name for the store.
 
 // attachFunction is the SQL function, of one argument.
 const attachFunction = "sqlite_mem_attach"
 
-// attachMemory is the SQL function. It returns the name of the store for the name of a
-// database in memory, and any other value as it is. A store that nobody has open is
-// made, as by SQLite, and lives as long as it is attached.
+// attachMemory is the SQL function. It returns the engine's name for the name of a
+// database in memory, and any other value as it is. As with SQLite, a database that nobody
+// has open is created, and lives as long as it is attached.
 func (c *conn) attachMemory(name any) (any, error) {
 	s, ok := name.(string)
 	if !ok || !strings.HasPrefix(s, "file:") {
@@ -40,8 +40,8 @@ func (c *conn) attachMemory(name any) (any, error) {
 	return st.URI(nil), nil
 }
 
-// endAttaching lets go of the stores that attachMemory has found. By now they are
-// attached, or the ATTACH has failed.
+// endAttaching releases the stores that attachMemory has found. By now they are attached,
+// or the ATTACH has failed.
 func (c *conn) endAttaching() {
 	for _, s := range c.attaching {
 		if err := s.Release(); err != nil {
@@ -52,7 +52,7 @@ func (c *conn) endAttaching() {
 }
 
 // rewriteAttach puts the function around the file's expression of an ATTACH, if that may
-// be the name of a database in memory; other statements stay as they are.
+// be the name of a database in memory. Other statements stay as they are.
 func rewriteAttach(text string) string {
 	rest := skipBlank(text)
 	word, rest := cutWord(rest)
@@ -84,8 +84,8 @@ func rewriteAttach(text string) string {
 	return text[:start] + attachFunction + "(" + expr + ") " + text[end:]
 }
 
-// untilAS returns the offset of the keyword AS outside of quotes, comments and
-// parentheses, or the length of s.
+// untilAS returns the offset of the first keyword AS outside of quotes, comments and
+// parentheses. Without one it returns the length of s.
 func untilAS(s string) int {
 	depth := 0
 	for i := 0; i < len(s); {
@@ -125,7 +125,7 @@ func untilAS(s string) int {
 	return len(s)
 }
 
-// cutWord cuts a word off the beginning of s: an identifier without quotes, or a keyword.
+// cutWord cuts an identifier without quotes, or a keyword, off the beginning of s.
 func cutWord(s string) (word, rest string) {
 	n := 0
 	for n < len(s) && isWordByte(s[n]) {

@@ -29,12 +29,12 @@ func wantedAutoVacuum(params map[string]string) (mode int, set bool) {
 	return autoVacuumNone, true
 }
 
-// autoVacuumOnOpen returns what PRAGMA auto_vacuum would do on a new connection.
-// same: the database is in the mode that is wanted, so the pragma need not run.
-// writes: it takes the write lock. Otherwise it only says what a later VACUUM does.
+// autoVacuumOnOpen returns what PRAGMA auto_vacuum would do on a new connection. It does
+// nothing if the database is in the wanted mode: same is true. It takes the write lock if
+// writes is true. Otherwise it only decides what a later VACUUM does.
 //
-// SQLite takes the lock for FULL and INCREMENTAL, unless the database has a
-// content and no auto_vacuum: that only a VACUUM can change.
+// SQLite takes the lock for FULL and INCREMENTAL, unless the database has content and no
+// auto_vacuum. Only a VACUUM can change that.
 func (d *Database) autoVacuumOnOpen(want int) (same, writes bool, err error) {
 	p, err := d.store.Engine.Pin()
 	if err != nil {
@@ -44,8 +44,8 @@ func (d *Database) autoVacuumOnOpen(want int) (same, writes bool, err error) {
 	if p.Size() == 0 {
 		return want == autoVacuumNone, want != autoVacuumNone, nil
 	}
-	// https://sqlite.org/fileformat2.html#incremental_vacuum_settings: the largest
-	// root page is not zero in both modes, and 12 bytes on is what tells them apart.
+	// The largest root page, at offset 52, is not zero in both modes. The number at offset
+	// 64 tells them apart (https://sqlite.org/fileformat2.html#incremental_vacuum_settings).
 	var header [68]byte
 	if _, err := p.ReadAt(header[:], 0); err != nil {
 		return false, false, err

@@ -13,9 +13,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
-// CheckNamedValue takes the values that bind knows as they are, which saves
-// database/sql a look at each and an int its conversion; the others are
-// database/sql's to convert.
+// CheckNamedValue takes the types that bind knows as they are. That saves database/sql a
+// look at each value, and an int its conversion. database/sql converts all other types.
 func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
 	switch nv.Value.(type) {
 	case nil, int64, int, float64, bool, []byte, string, time.Time:
@@ -24,8 +23,8 @@ func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// bindPart binds the arguments of one statement of a string: those from first
-// on, and all that have a name.
+// bindPart binds the arguments of one statement of a string: those from first on, and
+// those that have a name.
 func (s *statement) bindPart(args []driver.NamedValue, first int) error {
 	n := s.Params()
 	if len(args)-first < n {
@@ -76,7 +75,7 @@ func (s *statement) bindNamed(args []driver.NamedValue, first, end int) error {
 			return err
 		}
 	}
-	// Those of other statements of the string come last.
+	// The arguments of other statements of the string come last.
 	for _, own := range []bool{true, false} {
 		for i := range args {
 			if args[i].Name == "" || own != (i >= first && i < end) {
@@ -94,7 +93,7 @@ func (s *statement) bindNamed(args []driver.NamedValue, first, end int) error {
 	return nil
 }
 
-// named are the parameters that have a name, by that name.
+// named returns the parameters that have a name, by that name.
 func (s *statement) named() map[string]int {
 	if s.params == nil {
 		s.params = make(map[string]int)

@@ -50,19 +50,18 @@ type Database struct {
 
 // SetUp is run on each new connection, behind go-sqlite3's own pragmas.
 //
-//   - mmap_size lets readers use the pages of the engine where they are; any
-//     size over 0 does, as it is not a mapping.
+//   - mmap_size lets readers use the pages of the engine where they are. Any
+//     size over 0 does, as nothing is mapped.
 //   - synchronous=OFF: there is nothing to sync, and the pager does less.
 //   - journal_mode=TRUNCATE keeps one buffer for the journals of the
 //     connection: see internal/memvfs/journal.c.
 const SetUp = "PRAGMA main.mmap_size=1073741824; PRAGMA main.synchronous=OFF; PRAGMA main.journal_mode=TRUNCATE"
 
-// SetUpCache is run when the user has not set the size of the page cache.
-// Readers do not use the cache, and a writer begins with an empty one after
-// each commit of another connection, so a large one only costs memory: malloc
-// gives to the system and takes from it again what a cache throws away. 20
-// pages are what SQLite allocates in one piece and keeps. What a transaction
-// has changed stays in the cache up to 500 pages, as by SQLite's default.
+// SetUpCache is run when the user has not set the size of the page cache. A large cache
+// only costs memory. Readers do not use it, and a writer begins with an empty one after
+// each commit of another connection. Pages that a cache frees go back to the system, and
+// malloc takes them from it again. SQLite allocates 20 pages in one piece and keeps them.
+// The changed pages of a transaction stay in the cache up to 500, SQLite's default.
 const SetUpCache = "PRAGMA main.cache_size=20; PRAGMA main.cache_spill=500"
 
 // Open opens the store, and loads it if nobody has. Each use of the database is
@@ -190,7 +189,7 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		return err
 	}
 	if c.opts.ConnectHook != nil || len(c.opts.Extensions) > 0 {
-		c.hooked, c.replaced = true, true
+		c.userCode, c.authorizerLost = true, true
 	}
 	if c.opts.ConnectHook != nil {
 		return c.opts.ConnectHook(inner)

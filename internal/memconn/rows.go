@@ -16,8 +16,9 @@ import (
 // earlier when it has copied much, or has run for long: see internal/memvfs/stmt.h.
 const maxBatch = 64
 
-// rows are the rows of a query. They are fetched in batches, which grow with
-// what is read: the first of a statement is as large as its last reader took.
+// rows are the rows of a query. They are fetched in batches, which grow the more is read.
+// The first batch of a statement is as large as the number of rows that its last reader
+// took.
 type rows struct {
 	c *conn
 	s *statement // nil: SQLite is done with it
@@ -26,15 +27,15 @@ type rows struct {
 	// ctx is the context of the query if it can be cancelled.
 	ctx context.Context
 
-	buf   memvfs.Rows
-	has   bool          // buf is
-	row   *memvfs.Value // the next
-	left  int           // rows of the batch from it on
-	taken int           // rows handed out
-	err   error         // what is behind the batch; nil: more rows, or the end
+	buf   memvfs.Rows   // the batch
+	has   bool          // buf is set
+	row   *memvfs.Value // the next row
+	left  int           // number of rows of the batch from it on
+	taken int           // number of rows handed out
+	err   error         // the error behind the batch; nil: more rows, or the end
 
-	// ahead are the rows of a statement that writes: see conn.query.
-	ahead [][]driver.Value
+	// drained are rows of a statement that writes, fetched by drain: see conn.query.
+	drained [][]driver.Value
 
 	boxes
 	current // of Go 1.27: see rows_go127.go
@@ -58,10 +59,10 @@ func newRows(ctx context.Context) *rows {
 	return r
 }
 
-// result is what the query returns, with the error of do.
+// result returns the rows, or the error of do.
 func (r *rows) result(err error) (driver.Rows, error) {
 	if err != nil {
-		_ = r.Close() // its error would be that of the statement once more
+		_ = r.Close() // its error would be err again
 		return nil, err
 	}
 	return r, nil
@@ -69,10 +70,10 @@ func (r *rows) result(err error) (driver.Rows, error) {
 
 // query runs a statement, whose arguments are set, up to its first rows.
 //
-// A statement that writes and returns rows (INSERT … RETURNING) has done its
-// work in its first step, but its transaction, if it is its own, lasts until the
-// last row is fetched. Others must not wait for that: the rows, which SQLite
-// has already put aside, are all fetched here, and the lock is free.
+// A statement that writes and returns rows (INSERT … RETURNING) has done its work in its
+// first step, and SQLite has stored its rows. Outside of a transaction its own transaction
+// lasts until the last row is fetched. Other writers must not wait for that, so all rows
+// are fetched here.
 func (c *conn) query(s *statement, r *rows) error {
 	err := c.claim(s)
 	if err == nil {
@@ -93,18 +94,17 @@ func (c *conn) query(s *statement, r *rows) error {
 	case err != nil:
 		return err
 	case writes && !c.link.InTransaction():
-		return r.readAhead()
+		return r.drain()
 	case r.left == 0:
 		return r.err
 	}
 	return nil
 }
 
-// batch is how many rows to fetch when want would be best. It is one when code
-// of the user, or another statement, may change between two rows what the second
-// would be.
+// batch returns the number of rows to fetch when want would be best. It is one if code of
+// the user, or another statement, may run between two rows and change the second.
 func (c *conn) batch(s *statement, want int) int {
-	if c.hooked || s.facts()&memvfs.Effect != 0 || c.tx != txReadOnly && c.link.InTransaction() {
+	if c.userCode || s.facts()&memvfs.Effect != 0 || c.tx != txReadOnly && c.link.InTransaction() {
 		return 1
 	}
 	return want
@@ -130,7 +130,7 @@ func (r *rows) open(c *conn, s *statement) error {
 	return nil
 }
 
-// take notes what a call has fetched, and the error of its code.
+// take keeps the rows that a call has fetched, and the error of its code.
 func (r *rows) take(code int) {
 	r.row, r.left = r.buf.First()
 	if code != memvfs.Row && code != memvfs.Done {
@@ -145,8 +145,8 @@ func (r *rows) ended(code int) {
 	}
 }
 
-// giveBack gives the statement back, which has been reset. hint is for its next
-// reader.
+// giveBack gives the statement back, which has been reset. hint is the first batch of its
+// next reader.
 func (r *rows) giveBack(hint int) {
 	s := r.s
 	r.s = nil
@@ -154,13 +154,14 @@ func (r *rows) giveBack(hint int) {
 	r.c.release(s)
 }
 
-// readAhead fetches all rows that are left. The last batch stays where it is.
-func (r *rows) readAhead() error {
+// drain fetches all rows that are left, so that the statement ends. The last batch stays
+// where it is.
+func (r *rows) drain() error {
 	for r.s != nil {
 		for r.left > 0 {
 			dest := make([]driver.Value, r.buf.Columns())
 			r.read(dest)
-			r.ahead = append(r.ahead, dest)
+			r.drained = append(r.drained, dest)
 		}
 		code := r.s.More(r.buf, maxBatch)
 		r.take(code)
@@ -171,7 +172,7 @@ func (r *rows) readAhead() error {
 
 // Next fetches the next row.
 func (r *rows) Next(dest []driver.Value) error {
-	if r.left == 0 || r.ctx != nil || r.ahead != nil {
+	if r.left == 0 || r.ctx != nil || r.drained != nil {
 		if row, err := r.ready(); row != nil || err != nil {
 			copy(dest, row)
 			return err
@@ -181,17 +182,17 @@ func (r *rows) Next(dest []driver.Value) error {
 	return nil
 }
 
-// ready sees to it that there is a row to be read. It returns the row if that
-// was put aside.
+// ready fetches rows if there is none to be read. It returns a drained row, which need not
+// be read.
 func (r *rows) ready() (row []driver.Value, err error) {
 	if r.ctx != nil {
 		if err := r.ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
-	if len(r.ahead) > 0 {
-		row = r.ahead[0]
-		r.ahead = r.ahead[1:]
+	if len(r.drained) > 0 {
+		row = r.drained[0]
+		r.drained = r.drained[1:]
 		return row, nil
 	}
 	if r.left == 0 && r.s != nil {
@@ -256,14 +257,14 @@ func (r *rows) Close() error {
 	if r.next != nil {
 		r.next.prev = r.prev
 	}
-	// Values that were handed out may point into r, and must not keep the
-	// connection.
-	r.c, r.s, r.ctx, r.row, r.prev, r.next, r.ahead = nil, nil, nil, nil, nil, nil, nil
+	// Values that were handed out may point into r, and must not keep the connection in
+	// memory.
+	r.c, r.s, r.ctx, r.row, r.prev, r.next, r.drained = nil, nil, nil, nil, nil, nil, nil
 	r.left, r.err, r.current = 0, io.EOF, current{}
 	return err
 }
 
-// orphan takes the memory of rows whose connection is being closed.
+// orphan frees the memory of rows whose connection is being closed.
 func (r *rows) orphan() {
 	if r.has {
 		r.buf.Free()

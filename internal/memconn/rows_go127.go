@@ -13,18 +13,18 @@ import (
 
 // current is the row that is scanned.
 type current struct {
-	value *memvfs.Value  // its first; nil: it was put aside, or there is none
-	aside []driver.Value // a row that was put aside
+	value   *memvfs.Value  // its first value; nil: it is a drained row, or there is none
+	drained []driver.Value // a row that drain has fetched
 }
 
 var _ driver.RowsColumnScanner = (*rows)(nil)
 
-// NextRow goes to the next row. database/sql calls it, and ScanColumn, in place
+// NextRow goes to the next row. From Go 1.27 on database/sql calls it and ScanColumn instead
 // of Next.
 func (r *rows) NextRow() error {
-	if r.left == 0 || r.ctx != nil || r.ahead != nil {
+	if r.left == 0 || r.ctx != nil || r.drained != nil {
 		row, err := r.ready()
-		r.current = current{aside: row}
+		r.current = current{drained: row}
 		if row != nil || err != nil {
 			return err
 		}
@@ -36,14 +36,14 @@ func (r *rows) NextRow() error {
 	return nil
 }
 
-// ScanColumn puts a value of the row where the user wants it. Where that is of
-// the value's own type, or a sql.Null of it, no interface has to be made of it.
+// ScanColumn stores a value of the row in dest. If dest has the type of the value, or is a
+// sql.Null of it, no interface is made of the value.
 func (r *rows) ScanColumn(ctx driver.ScanContext, i int, dest any) error {
 	if r.current.value == nil {
-		if i >= len(r.current.aside) {
+		if i >= len(r.current.drained) {
 			return io.EOF // the rows are closed
 		}
-		return sql.ConvertAssign(ctx, dest, r.current.aside[i])
+		return sql.ConvertAssign(ctx, dest, r.current.drained[i])
 	}
 	v := r.current.value.Next(i)
 	if r.columns.plain || r.kinds[i] == kindPlain {
@@ -62,7 +62,7 @@ func (r *rows) ScanColumn(ctx driver.ScanContext, i int, dest any) error {
 	return sql.ConvertAssign(ctx, dest, value)
 }
 
-// scanPlain reports whether it has set dest, which it does as database/sql would.
+// scanPlain sets dest as database/sql would, and reports whether it has.
 func (r *rows) scanPlain(v *memvfs.Value, dest any) bool {
 	switch v.Type {
 	case memvfs.Integer:
@@ -141,7 +141,7 @@ func (r *rows) scanTime(v *memvfs.Value, dest any) bool {
 	return false
 }
 
-// scanText is a copy of a text or blob.
+// scanText returns a copy of a text or blob.
 func (r *rows) scanText(v *memvfs.Value) string {
 	rows := r.left + 1
 	if r.taken == 1 && r.left == 0 {

@@ -12,69 +12,69 @@ import (
 // statement is a statement that SQLite has prepared.
 type statement struct {
 	memvfs.Stmt
-	text string // for the log, and the cache
+	text string // for the logger, and the cache
 
-	// assumed is added to what SQLite told of the statement.
+	// assumed is added to the facts that the engine knows of the statement.
 	assumed memvfs.Facts
 
 	*columns
-	reprepared int // as of columns
+	reprepared int // the value of Reprepared when columns was read
 
 	params map[string]int // by name; made when needed
 
-	// hint is how many rows the last reader took, and one for the end.
+	// hint is the number of rows that the last reader took, and one for the end.
 	hint int
 
-	// busy: rows of it are open.
+	// busy is true while rows of it are open.
 	busy bool
 
-	// kept: the cache, a stmt or the connection keeps it when it is not busy.
+	// kept is true if the cache, a stmt or the connection keeps it when it is not busy.
 	kept bool
 
 	older, newer *statement // in the cache
 }
 
-// facts are what the statement does.
+// facts returns what the statement does.
 func (s *statement) facts() memvfs.Facts { return s.Facts() | s.assumed }
 
-// writes reports whether the statement needs the write lock before it runs. If
-// SQLite does not tell what it does (VACUUM, a pragma), or if it writes an
-// attached store, the engine asks for the lock when it comes to write.
+// writes reports whether the statement needs the write lock before it runs. SQLite does not
+// tell what VACUUM or a pragma does. For them, and for a write to an attached store, the
+// engine asks for the lock when SQLite comes to write.
 func (s *statement) writes() bool {
 	return !s.ReadOnly() && s.facts()&(memvfs.WritesMain|memvfs.Transaction) != 0
 }
 
 // statements are the statements of a connection.
 type statements struct {
-	open   map[*statement]struct{}  // all that SQLite has
-	begins [controlStmts]*statement // that begin and end transactions
-	cache  stmtCache
+	open      map[*statement]struct{}    // all that SQLite has
+	txControl [txControlStmts]*statement // that begin and end transactions; see control
+	cache     stmtCache
 
-	// forget: the cache must be emptied before it is used.
-	forget bool
+	// cacheStale is true if the cache must be emptied before it is used.
+	cacheStale bool
 
 	rows    *rows         // all that are not closed, linked
-	buffers []memvfs.Rows // memory for rows, free
+	buffers []memvfs.Rows // free memory for rows
 }
 
 // maxCachedText is the longest text that the cache keeps: it bounds its memory.
 const maxCachedText = 64 << 10
 
-// stmtCache are the statements that were run last, by their text. Those whose
-// rows are open stay in it, and do not count as the oldest.
+// stmtCache has the statements that were run last, by their text. A statement whose rows
+// are open stays in it, however old it is.
 type stmtCache struct {
 	byText         map[string]*statement
 	oldest, newest *statement
 }
 
-// statement returns the first statement of text, from the cache or prepared,
-// and what follows it; nil if there are only blanks and comments. It is given
-// back by release.
+// statement returns the first statement of text, from the cache or prepared, and the text
+// behind it. It returns nil if there are only blanks and comments. The caller gives the
+// statement back by release.
 func (c *conn) statement(text string) (s *statement, tail string, err error) {
 	if c.tx == txOver {
 		return nil, "", connerr.ErrTxOver
 	}
-	if c.forget {
+	if c.cacheStale {
 		c.dropCache()
 	}
 	if s = c.cache.byText[text]; s != nil && !s.busy {
@@ -85,7 +85,7 @@ func (c *conn) statement(text string) (s *statement, tail string, err error) {
 	if s, tail, err = c.prepare(text); s == nil {
 		return nil, "", err
 	}
-	// Pragmas may act when they are prepared, and have to each time. What changes
+	// A pragma may act when it is prepared, and has to each time. A statement that changes
 	// names empties the cache.
 	if size := c.opts.StmtCacheSize; size > 0 && tail == "" && !busy && len(text) <= maxCachedText &&
 		s.facts()&(memvfs.Asked|memvfs.Pragma|memvfs.Names) == memvfs.Asked {
@@ -107,13 +107,13 @@ func (c *conn) statement(text string) (s *statement, tail string, err error) {
 
 // prepare prepares the first statement of text. The caller keeps it.
 func (c *conn) prepare(text string) (s *statement, tail string, err error) {
-	text, _, _ = strings.Cut(text, "\x00") // where SQLite stops to read
+	text, _, _ = strings.Cut(text, "\x00") // SQLite reads no further
 	text = rewriteAttach(text)
 	locks := c.link.Locks()
 	inner, n, err := c.link.Prepare(text, c.opts.StmtCacheSize > 0)
 	if c.link.Locks() != locks && c.link.Attaches() {
-		// SQLite has read a schema. Prepared anew, a cached statement might mean a
-		// table by now that is in a database which comes first.
+		// SQLite has read a schema. A cached statement might now mean another table of
+		// the same name, in a database that comes first.
 		c.dropCache()
 	}
 	if err != nil {
@@ -126,8 +126,8 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 	s = &statement{Stmt: inner, text: strings.Clone(text[:n]), hint: 2, kept: true}
 	switch {
 	case s.Facts()&memvfs.Asked != 0:
-		c.replaced = false
-	case c.replaced:
+		c.authorizerLost = false
+	case c.authorizerLost:
 		s.assumed = memvfs.Anything
 	}
 	if err := s.readColumns(); err != nil {
@@ -141,7 +141,7 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 	return s, skipBlank(text[n:]), nil
 }
 
-// release gives back a statement that has run, and whose rows are closed.
+// release gives back a statement that has run and whose rows are closed.
 func (c *conn) release(s *statement) {
 	s.busy = false
 	if !s.kept {
@@ -155,14 +155,14 @@ func (c *conn) finalize(s *statement) {
 	s.Finalize()
 }
 
-// claim comes before a statement runs: it takes the write lock if that is known
-// to be needed.
+// claim comes before a statement runs. It takes the write lock if the statement is known to
+// need it.
 func (c *conn) claim(s *statement) error {
 	switch {
 	case c.tx == txReadOnly:
 		// The engine refuses what writes to it.
 		if !s.ReadOnly() && s.facts()&memvfs.WritesOther != 0 {
-			c.elsewhere = true
+			c.wroteDisk = true
 		}
 	case !c.locked && s.writes():
 		return c.lock(c.statementContext(), s.text)
@@ -170,14 +170,14 @@ func (c *conn) claim(s *statement) error {
 	return nil
 }
 
-// ran comes after a statement has run, with the code that it returned.
+// ran comes after a statement has run. It follows what the statement has changed.
 func (c *conn) ran(s *statement) error {
 	if c.attaching != nil {
 		c.endAttaching()
 	}
 	again := s.Reprepared() != s.reprepared
 	if s.facts()&memvfs.Names != 0 || s.facts()&memvfs.Asked == 0 || again && c.link.Attaches() {
-		c.forget = true
+		c.cacheStale = true
 	}
 	if again {
 		return s.readColumns()
@@ -193,7 +193,7 @@ func (c *conn) exec(s *statement, res *result) error {
 	code := s.Exec()
 	if code != 0 {
 		err := c.link.Err(code)
-		_ = c.ran(s) // an error of its own would be that there is no memory
+		_ = c.ran(s) // its own error could only be that there is no memory
 		return err
 	}
 	if res != nil {
@@ -205,16 +205,16 @@ func (c *conn) exec(s *statement, res *result) error {
 // result is what a statement has done.
 type result struct{ id, changes int64 }
 
-// LastInsertId is the rowid that the connection has inserted last.
+// LastInsertId returns the rowid that the connection has inserted last.
 func (r *result) LastInsertId() (int64, error) { return r.id, nil }
 
-// RowsAffected is the number of rows that the last INSERT, UPDATE or DELETE of
-// the connection has changed.
+// RowsAffected returns the number of rows that the last INSERT, UPDATE or DELETE of the
+// connection has changed.
 func (r *result) RowsAffected() (int64, error) { return r.changes, nil }
 
 // dropCache empties the cache.
 func (c *conn) dropCache() {
-	c.forget = false
+	c.cacheStale = false
 	for e := c.cache.oldest; e != nil; {
 		next := e.newer
 		c.cache.remove(e)
@@ -225,10 +225,10 @@ func (c *conn) dropCache() {
 	}
 }
 
-// lose forgets everything without a call of SQLite.
-func (s *statements) lose() { *s = statements{} }
+// forgetAll forgets everything without a call of SQLite.
+func (s *statements) forgetAll() { *s = statements{} }
 
-// finalizeAll frees everything, also what is in use.
+// finalizeAll frees everything, in use or not.
 func (s *statements) finalizeAll() {
 	for r := s.rows; r != nil; r = r.next {
 		r.orphan()
@@ -287,8 +287,8 @@ func (l *stmtCache) unlink(s *statement) {
 	s.older, s.newer = nil, nil
 }
 
-// skipBlank skips the blanks, comments and empty statements in front. What it
-// does not know SQLite will prepare, and find to be nothing.
+// skipBlank skips the blanks, comments and empty statements in front. If it misses some,
+// SQLite prepares them and finds no statement.
 func skipBlank(s string) string {
 	for len(s) > 0 {
 		switch c := s[0]; {

@@ -22,8 +22,8 @@ var (
 	_ driver.StmtQueryContext = (*stmt)(nil)
 )
 
-// ready returns the statement with its arguments, nil if there is nothing to
-// do. While rows of it are open it is another one of the same text.
+// ready returns the statement with its arguments, nil if there is nothing to do. While rows
+// of the statement are open it returns another one of the same text.
 func (s *stmt) ready(args []driver.NamedValue) (*statement, error) {
 	c, st := s.c, s.s
 	if c.tx == txOver {
@@ -87,11 +87,11 @@ func (s *stmt) Query(args []driver.Value) (driver.Rows, error) {
 	return s.QueryContext(background, named(args))
 }
 
-// NumInput is the number of parameters.
+// NumInput returns the number of parameters.
 func (s *stmt) NumInput() int { return s.n }
 
-// Close frees the statement, when its rows are closed, and if its connection has
-// not done so.
+// Close frees the statement once its rows are closed. The connection's Close may have
+// freed it before.
 func (s *stmt) Close() error {
 	c, st := s.c, s.s
 	if st == nil || c.broken {

@@ -18,10 +18,10 @@ const (
 	stmtBeginExclusive
 	stmtCommit
 	stmtRollback
-	controlStmts
+	txControlStmts
 )
 
-var controlText = [controlStmts]string{
+var controlSQL = [txControlStmts]string{
 	stmtBegin:          "BEGIN",
 	stmtBeginImmediate: "BEGIN IMMEDIATE",
 	stmtBeginExclusive: "BEGIN EXCLUSIVE",
@@ -34,10 +34,9 @@ type tx struct{ c *conn }
 
 var _ driver.Tx = tx{}
 
-// BeginTx begins a transaction. By default it has the write lock from the
-// beginning. One that is ReadOnly has no lock; it sees the state of now, and
-// what writes in it is refused with SQLITE_READONLY. Every isolation level is
-// given by what transactions are here: serializable.
+// BeginTx begins a transaction. By default it has the write lock from the beginning. A
+// ReadOnly one has no lock and sees the state at BeginTx; a write in it is refused with
+// SQLITE_READONLY. Every isolation level is accepted, as transactions are serializable.
 func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
 	if level := sql.IsolationLevel(opts.Isolation); level < sql.LevelDefault || level > sql.LevelLinearizable {
 		return nil, fmt.Errorf("sqlite-mem: isolation level %d is unknown", level)
@@ -80,8 +79,8 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return tx{c}, nil
 }
 
-// Commit commits. After an error the transaction is rolled back: database/sql
-// takes it for ended.
+// Commit commits. After an error the transaction is rolled back, as database/sql takes it
+// for ended.
 func (t tx) Commit() error {
 	c := t.c
 	if c.tx == txOver && !c.broken {
@@ -126,16 +125,16 @@ func (c *conn) endTx() {
 	c.tx = txNone
 }
 
-// control runs one of the statements that begin and end transactions, prepared
+// control runs one of the statements that begin and end transactions. Each is prepared
 // once.
 func (c *conn) control(i int) error {
-	s := c.begins[i]
+	s := c.txControl[i]
 	if s == nil {
 		var err error
-		if s, _, err = c.prepare(controlText[i]); err != nil {
+		if s, _, err = c.prepare(controlSQL[i]); err != nil {
 			return err
 		}
-		c.begins[i] = s
+		c.txControl[i] = s
 	}
 	if code := s.Exec(); code != 0 {
 		return c.link.Err(code)

@@ -16,7 +16,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
-// columns are the columns of a query. They are never changed, but replaced.
+// columns are the columns of a query. They are never changed; a new one replaces them.
 type columns struct {
 	names []string
 	types []string // as declared; empty for an expression
@@ -25,18 +25,18 @@ type columns struct {
 	plain bool // all kinds are
 }
 
-// kind tells what the declared type of a column makes of its values.
+// kind says to which Go type the declared type of a column converts values.
 type kind uint8
 
 const (
 	kindPlain kind = iota
-	kindTime       // an integer or a text is a time.Time
-	kindBool       // an integer is a bool
+	kindTime       // an integer or a text becomes a time.Time
+	kindBool       // an integer becomes a bool
 )
 
 var noColumns columns
 
-// readColumns reads the columns anew.
+// readColumns reads the columns from SQLite.
 func (s *statement) readColumns() error {
 	names, types, ok := s.Columns()
 	if !ok {
@@ -98,7 +98,7 @@ func (r *rows) plainValue(dest *driver.Value, v *memvfs.Value) {
 	}
 }
 
-// typedValue is v as a value of a column whose type makes something of it.
+// typedValue returns v converted to the type of a column of kind k.
 func (r *rows) typedValue(k kind, v *memvfs.Value) driver.Value {
 	switch {
 	case k == kindBool && v.Type == memvfs.Integer:
@@ -113,7 +113,7 @@ func (r *rows) typedValue(k kind, v *memvfs.Value) driver.Value {
 	return value
 }
 
-// located is t in the location of the connection.
+// located returns t in the location of the connection.
 func (r *rows) located(t time.Time) time.Time {
 	if loc := r.c.loc; loc != nil {
 		return t.In(loc)
@@ -121,7 +121,7 @@ func (r *rows) located(t time.Time) time.Time {
 	return t
 }
 
-// location is the location of _loc, which was checked; nil if there is none.
+// location returns the location of _loc, nil if it is not set. Its value was checked.
 func location(params map[string]string) *time.Location {
 	switch name := params["_loc"]; {
 	case name == "":
@@ -134,8 +134,8 @@ func location(params map[string]string) *time.Location {
 	}
 }
 
-// unixTime is the time of a number of seconds, or of milliseconds if it would be
-// tens of thousands of years away.
+// unixTime returns the time of a number of seconds. A number that would be tens of thousands
+// of years away is one of milliseconds.
 func unixTime(n int64) time.Time {
 	if n > 1e12 || n < -1e12 {
 		return time.Unix(0, n*int64(time.Millisecond)).UTC()
@@ -143,9 +143,9 @@ func unixTime(n int64) time.Time {
 	return time.Unix(n, 0).UTC()
 }
 
-// parseTime reads the formats that go-sqlite3 reads, and besides what
-// time.Time.String returns: modernc.org/sqlite writes that. Of another text it
-// makes the zero time, as go-sqlite3 does.
+// parseTime reads the formats that go-sqlite3 reads, and that of time.Time.String, which
+// modernc.org/sqlite writes. For any other text it returns the zero time, as go-sqlite3
+// does.
 func parseTime(s string) time.Time {
 	s = strings.TrimSuffix(s, "Z")
 	for _, format := range sqlite3.SQLiteTimestampFormats {
@@ -158,7 +158,7 @@ func parseTime(s string) time.Time {
 	if t, err := time.ParseInLocation(format+" MST", s, time.UTC); err == nil {
 		return t
 	}
-	// A zone without a name has its offset in place of it.
+	// A zone without a name has its offset instead.
 	if i := strings.LastIndexAny(s, "+-"); i > 0 && s[i-1] == ' ' {
 		if t, err := time.ParseInLocation(format, s[:i-1], time.UTC); err == nil {
 			return t
@@ -167,7 +167,7 @@ func parseTime(s string) time.Time {
 	return time.Time{}
 }
 
-// scanType is a Go type for values of a column, as go-sqlite3 has it.
+// scanType returns the Go type that go-sqlite3 has for the values of a column.
 func scanType(declared string) reflect.Type {
 	t := strings.ToUpper(declared)
 	switch {
@@ -189,17 +189,17 @@ func scanType(declared string) reflect.Type {
 	return reflect.TypeFor[*any]()
 }
 
-// boxes are what the values of rows point to. An interface holds a pointer to
-// its int64 or string, and each would be an allocation of its own, or two; here
-// the values of a batch share some. Whoever keeps one value keeps those that
-// share its allocation: at most maxShared values, or maxChars bytes.
+// boxes hold what the values of rows point to. An interface holds a pointer to its int64
+// or string, and each would be one or two allocations. Here the values of a batch share
+// allocations. A value that is kept keeps the others of its allocation in memory: at most
+// maxShared values, or maxChars bytes.
 type boxes struct {
 	ints  []int64
 	texts []string
 	chars []byte
 
-	// The first ones need no allocation. Texts are never in here, so that
-	// somebody who keeps one does not keep the rows.
+	// The first ones need no allocation. The bytes of texts are not in here, so that
+	// a text that is kept does not keep the rows in memory.
 	firstInts  [2]int64
 	firstTexts [2]string
 	used       bool
@@ -255,13 +255,13 @@ func (b *boxes) setText(dest *driver.Value, z []byte, rows int) {
 	*(*iface)(unsafe.Pointer(dest)) = iface{textType, unsafe.Pointer(p)}
 }
 
-// start begins with the boxes that need no allocation.
+// start uses the boxes that need no allocation.
 func (b *boxes) start() {
 	b.used = true
 	b.ints, b.texts = b.firstInts[:], b.firstTexts[:]
 }
 
-// text is a copy of z.
+// text returns a copy of z.
 func (b *boxes) text(z []byte, rows int) string {
 	n := len(z)
 	if n > maxText || rows <= 1 && len(b.chars) < n {
