@@ -8,6 +8,8 @@ import (
 	sqldriver "database/sql/driver"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -457,6 +459,82 @@ func TestAttach_served(t *testing.T) {
 	testdb.Exec(t, conn, "INSERT INTO o.u VALUES(3)")
 	require.NoError(t, conn.Close())
 	require.Equal(t, "3", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u"))
+}
+
+// Ensure that a name which a server has, and has not saved yet, is created by nobody else,
+// neither by ATTACH nor by VACUUM INTO, neither in its place nor beside it, by no kind of
+// connection, in the server's process or in another; that the error names the server;
+// and that the server then saves, and the file is attached.
+func TestAttach_servedNotSaved(t *testing.T) {
+	for _, where := range []string{"this process", "another process"} {
+		for _, params := range []string{"", "?sqlite_role=tool", "?sqlite_in_memory=no"} {
+			t.Run(where+params, func(t *testing.T) {
+				path := testdb.Path(t)
+				pid := os.Getpid()
+				var save func()
+				if where == "this process" {
+					server := testdb.Open(t, path+"?sqlite_wal=off")
+					testdb.Exec(t, server, "CREATE TABLE u(x)")
+					save = func() { require.NoError(t, driver.Sync(ctx, server)) }
+				} else {
+					server := startChild(t)
+					server.must("open " + path + "?sqlite_sync_interval=0")
+					server.must("exec CREATE TABLE u(x)")
+					pid = server.cmd.Process.Pid
+					save = func() { server.must("sync") }
+				}
+				db := testdb.Open(t, testdb.Path(t)+params)
+				testdb.Exec(t, db, "CREATE TABLE t(n)")
+				conn, err := db.Conn(ctx)
+				require.NoError(t, err)
+				defer conn.Close()
+				for _, name := range []string{path, "file:" + path, "file:" + path + "?cache=private", path + "-memwal", path + "-journal", "file:" + path + ".kept-1"} {
+					for _, query := range []string{"ATTACH ? AS o", "SELECT 1; VACUUM INTO ?"} {
+						if where == "this process" && params == "" && !strings.Contains(name, "-") && !strings.Contains(name, "kept") {
+							continue // that is the store
+						}
+						_, err := conn.ExecContext(ctx, query, name)
+						require.Equal(t, sqlite3.ErrCantOpen, code(err), "%s %s: %v", query, name, err)
+						var owned *driver.OwnedError
+						require.ErrorAs(t, err, &owned)
+						require.Equal(t, path, owned.Path)
+						require.Equal(t, pid, owned.PID)
+						require.ErrorContains(t, err, "try again when it is saved")
+						require.Equal(t, []string{"app.db.lock"}, files(t, path))
+					}
+				}
+				save()
+				testdb.Exec(t, conn, "ATTACH ? AS o", path)
+				require.Equal(t, "0", testdb.Text(t, conn, "SELECT count(*) FROM o.u"))
+				require.NoFileExists(t, path+"-journal")
+			})
+		}
+	}
+}
+
+// Ensure that an ATTACH of a file that cannot be opened for a reason of its own is told
+// that reason, whoever serves the name.
+func TestAttach_cannotOpen(t *testing.T) {
+	path := testdb.Path(t)
+	server := testdb.Open(t, path)
+	testdb.Exec(t, server, "CREATE TABLE u(x)")
+	require.NoError(t, driver.Sync(ctx, server))
+	tool := testdb.Open(t, testdb.Path(t)+"?sqlite_role=tool")
+	testdb.Exec(t, tool, "CREATE TABLE t(n)")
+	dir := t.TempDir()
+	for name, reason := range map[string]string{
+		dir:                              "",
+		filepath.Join(dir, "no", "x.db"): "no such file",
+		path + "/x.db":                   "not a directory",
+	} {
+		for _, db := range []*sql.DB{server, tool} {
+			_, err := db.Exec("ATTACH ? AS o", name)
+			e, ok := err.(sqlite3.Error)
+			require.True(t, ok, "%T %v", err, err)
+			require.Equal(t, sqlite3.ErrCantOpen, e.Code)
+			require.ErrorContains(t, err, reason)
+		}
+	}
 }
 
 // Ensure that a file which is attached from the disk is not loaded beside that: the load

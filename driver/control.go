@@ -10,7 +10,6 @@ import (
 	"io/fs"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
-	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
@@ -110,21 +109,12 @@ func notServed(path string) error {
 	if err != nil {
 		return nil // the backup will tell
 	}
-	names := []string{target}
-	if db, is := image.DatabaseOf(target); is {
-		names = append(names, db)
+	err = store.Served(target)
+	if _, owned := errors.AsType[*proclock.OwnedError](err); owned {
+		err = fmt.Errorf("%w: %w", fs.ErrExist, err)
 	}
-	for _, name := range names {
-		owner, owned, err := proclock.OwnerOf(name)
-		if errors.Is(err, proclock.ErrNotALock) {
-			continue // so nobody serves it
-		}
-		if err == nil && owned {
-			err = fmt.Errorf("%w: %w", fs.ErrExist, &proclock.OwnedError{Path: name, PID: owner.PID, Since: owner.Since, Role: owner.Role})
-		}
-		if err != nil {
-			return &snapshot.Error{Op: "back up to", Path: path, Err: err}
-		}
+	if err != nil {
+		return &snapshot.Error{Op: "back up to", Path: path, Err: err}
 	}
 	return nil
 }

@@ -185,7 +185,7 @@
 //
 // ATTACH of any other file attaches it from the disk, locked as SQLite does it. While
 // another process serves it, it can be read, and a write is refused with an [OwnedError].
-// While it is attached it is not loaded: the load waits for _busy_timeout, then fails with
+// So is an ATTACH before the server's first save, when there is no file. While it is attached it is not loaded: the load waits for _busy_timeout, then fails with
 // SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in memory:
 // file:NAME?mode=memory&cache=shared is attached by that name.
 //

@@ -64,8 +64,8 @@ type ForeignChangeError = snapshot.ForeignChangeError
 // is false nothing was changed.
 type NotDurableError = store.NotDurableError
 
-// OwnedError is the error of writing to a database that another process owns, and of
-// opening it in the role of the server. Its fields:
+// OwnedError is the error of writing to a database that another process owns, of creating
+// a file under its name, and of opening it in the role of the server. Its fields:
 //
 //	Path  string    // the database file
 //	PID   int       // of the owner; 0: not known

@@ -6,6 +6,8 @@ import (
 	"bytes"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"strings"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/fileconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
@@ -106,6 +109,38 @@ func TestTool_besideServer(t *testing.T) {
 	testdb.Exec(t, tool, "INSERT INTO t VALUES(3)")
 	again := testdb.Open(t, path)
 	require.Equal(t, 3, count(t, again))
+}
+
+// Ensure that a tool which finds no file creates none in the place of that of a server
+// that comes before it is opened: the error names the server, and when that has saved or
+// is closed the tool has the file.
+func TestTool_serverComesBeforeFile(t *testing.T) {
+	for _, params := range []string{"?sqlite_role=tool", "?sqlite_in_memory=no"} {
+		for _, then := range []string{"", "saves", "closes"} {
+			path := testdb.Path(t)
+			tool := testdb.Open(t, path+params)
+			server := testdb.Open(t, path+"?sqlite_wal=off")
+			var once sync.Once
+			fileconn.Inspected = func() {
+				once.Do(func() { testdb.Exec(t, server, "CREATE TABLE u(x); INSERT INTO u VALUES(1)") })
+			}
+			_, err := tool.Exec("SELECT 1")
+			fileconn.Inspected = func() {}
+			require.ErrorIs(t, err, fs.ErrNotExist)
+			require.ErrorContains(t, err, fmt.Sprintf("process %d", os.Getpid()))
+			require.ErrorContains(t, err, "has not saved it yet")
+			require.NoFileExists(t, path)
+			switch then {
+			case "saves":
+				require.NoError(t, driver.Sync(ctx, server))
+			case "closes":
+				testdb.Close(t, server)
+			default:
+				continue
+			}
+			require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM u"))
+		}
+	}
 }
 
 // Ensure that a transaction of a tool that began before a server came is refused when

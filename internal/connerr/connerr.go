@@ -21,7 +21,8 @@ type OwnedError struct {
 	// Err is what SQLite said, a sqlite3.Error; nil when opening.
 	Err error
 
-	owner *proclock.OwnedError
+	owner   *proclock.OwnedError
+	creates bool // the attempt was to create a file
 }
 
 // NewOwned returns the error for a database that owner has. err is SQLite's refusal to
@@ -41,6 +42,8 @@ func (e *OwnedError) Error() string {
 		return s + "; try again when that has ended"
 	case e.Err == nil:
 		return s + ", which serves it from memory; open it in the role of a tool to read what was saved last"
+	case e.creates:
+		return s + ", so nobody else creates that file or one beside it: " + e.Err.Error() + "; try again when it is saved, or use another name"
 	case owner.Role == proclock.Server:
 		return s + ", whose next save would undo this change, so it is not made: " + e.Err.Error()
 	}

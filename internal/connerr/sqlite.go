@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
+	"os"
 	"strings"
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -74,12 +78,50 @@ func IsBusy(err error) bool {
 	return busy || errors.Is(err, snapshot.ErrBusy) || errors.Is(err, memvfs.ErrDiskInUse)
 }
 
-// Attach adds the reason to the error of an ATTACH with cache=shared, of which the
-// engine can tell SQLite only a code. Other errors it returns as they are.
+// Attach adds the reason to the error of an ATTACH, or of VACUUM INTO, that the engine has
+// refused: it can tell SQLite only a code. Other errors it returns as they are.
 func Attach(err error) error {
 	e, ok := err.(sqlite3.Error)
-	if !ok || e.Code != sqlite3.ErrCantOpen || !strings.Contains(e.Error(), "cache=shared") {
+	if !ok || e.Code != sqlite3.ErrCantOpen {
 		return err
 	}
-	return fmt.Errorf("sqlite-mem: ATTACH with cache=shared is refused, as SQLite does not tell the connections of a shared cache apart; leave it out, databases in memory are shared anyway: %w", e)
+	if strings.Contains(e.Error(), "cache=shared") {
+		return fmt.Errorf("sqlite-mem: ATTACH with cache=shared is refused, as SQLite does not tell the connections of a shared cache apart; leave it out, databases in memory are shared anyway: %w", e)
+	}
+	name, ok := strings.CutPrefix(e.Error(), "unable to open database: ")
+	if !ok {
+		return err
+	}
+	path, rerr := osfile.Resolve(fileName(name))
+	if rerr != nil {
+		return err
+	}
+	if _, serr := os.Lstat(path); !errors.Is(serr, fs.ErrNotExist) {
+		return err // it was not to be created
+	}
+	reason := store.NotCreated(path)
+	if owned, ok := errors.AsType[*proclock.OwnedError](reason); ok {
+		err := NewOwned(owned, e)
+		err.creates = true
+		return err
+	}
+	if reason != nil {
+		return fmt.Errorf("sqlite-mem: %w: %w", e, reason)
+	}
+	return err
+}
+
+// fileName is the path in the name that an ATTACH gives: a path, or a URI.
+func fileName(name string) string {
+	u, err := url.Parse(name)
+	if err != nil || u.Scheme != "file" {
+		return name
+	}
+	if u.Opaque == "" {
+		return u.Path
+	}
+	if path, err := url.PathUnescape(u.Opaque); err == nil {
+		return path
+	}
+	return u.Opaque
 }

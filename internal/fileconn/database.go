@@ -243,22 +243,34 @@ func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (d *Database) connect(ctx context.Context) (*conn, error) {
-	f, err := d.inspect(ctx)
-	if err != nil {
-		return nil, connerr.Open(d.opts.Name, err)
-	}
 	if err := memvfs.Register(); err != nil {
 		return nil, connerr.Open(d.opts.Name, err)
 	}
-	c := &conn{db: d, fileState: f}
-	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
-	inner, err := sd.Open(d.uri(f.readOnly))
-	if err != nil {
-		return nil, connerr.Open(d.opts.Name, err)
+	for again := false; ; again = true {
+		f, err := d.inspect(ctx)
+		if err != nil {
+			return nil, connerr.Open(d.opts.Name, err)
+		}
+		Inspected()
+		c := &conn{db: d, fileState: f}
+		sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
+		inner, err := sd.Open(d.uri(f.readOnly))
+		if err == nil {
+			c.SQLiteConn = inner.(*sqlite3.SQLiteConn)
+			return c, nil
+		}
+		// A server that has come meanwhile, and has not saved yet, keeps others from
+		// creating the file. To look again tells who it is, or that it has saved or gone.
+		var e sqlite3.Error
+		if again || f.file != nil || f.readOnly || !errors.As(err, &e) || e.Code != sqlite3.ErrCantOpen {
+			return nil, connerr.Open(d.opts.Name, err)
+		}
 	}
-	c.SQLiteConn = inner.(*sqlite3.SQLiteConn)
-	return c, nil
 }
+
+// Inspected is called between a look at the state of the file and its opening. Tests
+// replace it, to let something happen there.
+var Inspected = func() {}
 
 // ownedBy returns the error for a database that by owns.
 func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {

@@ -18,6 +18,11 @@
 ** they would go on to read the file, and not the database in memory.
 */
 #include "engine.h"
+#ifdef _WIN32
+# include <windows.h>
+#else
+# include <errno.h>
+#endif
 
 /*
 ** LOAD_WAITS: a load waits for those that have the file attached; no other attaches
@@ -316,6 +321,48 @@ static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
   return &aMethods[p->iVersion>=2 && p->xShmMap];
 }
 
+/* Ends an xOpen of the real file that failed: SQLite closes what has methods. */
+static void closeReal(DiskFile *f){
+  if( REAL(f)->pMethods ) (void)REAL(f)->pMethods->xClose(REAL(f));
+  REAL(f)->pMethods = 0;
+}
+
+/* Sets the system's last error, which SQLite adds to SQLITE_CANTOPEN. */
+static void setSystemError(int e){
+#ifdef _WIN32
+  SetLastError((DWORD)e);
+#else
+  errno = e;
+#endif
+}
+
+/*
+** Opens the real file. SQLite opens a database with SQLITE_OPEN_CREATE, so to open
+** one that is not there is to write it. A server may have the name and not have
+** saved yet: so Go is asked before the file is created, and holds the server off
+** until it is. SQLITE_CANTOPEN: Go refuses.
+*/
+static int openReal(DiskFile *f, const char *zName, int flags, int *pGot){
+  int there = 0, e = 0;
+  int rc = pReal->xOpen(pReal, zName, REAL(f), flags & ~SQLITE_OPEN_CREATE, pGot);
+  if( (rc & 0xff)!=SQLITE_CANTOPEN || (flags & SQLITE_OPEN_CREATE)==0 ) return rc;
+  (void)pReal->xAccess(pReal, zName, SQLITE_ACCESS_EXISTS, &there);
+  if( there ) return rc;   /* A directory, or a file that may not be read */
+  closeReal(f);
+  rc = hooks.xDiskCreate ? hooks.xDiskCreate(zName, f->tool, &e) : SQLITE_OK;
+  if( rc!=SQLITE_OK ){
+    setSystemError(e);
+    return rc==SQLITE_BUSY || rc==SQLITE_NOMEM ? rc : SQLITE_CANTOPEN;
+  }
+  rc = pReal->xOpen(pReal, zName, REAL(f), flags, pGot);
+  if( hooks.xDiskUnlock ){
+    e = pReal->xGetLastError ? pReal->xGetLastError(pReal, 0, 0) : 0;
+    hooks.xDiskUnlock(zName);
+    setSystemError(e);
+  }
+  return rc;
+}
+
 /*
 ** Opens a database file. other: SQLITE_NOTFOUND if a store of that name has come
 ** in between. From the moment that the file is counted, none can come.
@@ -348,10 +395,9 @@ int memvfsDiskOpen(const char *zName, int other, sqlite3_file *pFile, int flags,
   }
   sqlite3_mutex_leave(mutex);
   if( rc!=SQLITE_OK ) return rc;
-  rc = pReal->xOpen(pReal, zName, REAL(f), flags, &got);
+  rc = openReal(f, zName, flags, &got);
   if( rc!=SQLITE_OK ){
-    /* SQLite closes what has methods, so the real file, too, if it has. */
-    if( REAL(f)->pMethods ) (void)REAL(f)->pMethods->xClose(REAL(f));
+    closeReal(f);
     sqlite3_mutex_enter(mutex);
     f->pName->nFile--;
     f->pName->nAttached -= !f->tool;

@@ -15,6 +15,7 @@ import (
 	"runtime/cgo"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -31,16 +32,21 @@ const DiskName = C.MEMVFS_DISK_NAME
 // whose connection looks by itself whether the file is still the database.
 const DiskParam = C.MEMVFS_DISK_PARAM
 
-// DiskHooks is what the VFS for files on the disk asks. Both are called from inside of a
+// DiskHooks is what the VFS for files on the disk asks. All are called from inside of a
 // statement, by whatever goroutine runs it, without a lock of the engine.
 type DiskHooks interface {
+	// CreateDisk is called before a connection creates the database file at path, which
+	// SQLite does when it opens one that is not there. As LockDisk otherwise; but SQLite
+	// gets SQLITE_BUSY or SQLITE_CANTOPEN, with the syscall.Errno that is in the error.
+	CreateDisk(path string, create bool) error
+
 	// LockDisk is called before a connection writes to the database file at path, once
 	// for each write transaction. An error that has a sqlite3.Error in it is what SQLite
 	// gets.
 	// create: the file is the main database of a tool, and so may have a lock file.
 	LockDisk(path string, create bool) error
 
-	// UnlockDisk is called when that transaction is over.
+	// UnlockDisk is called when that transaction is over, or the file created.
 	UnlockDisk(path string)
 }
 
@@ -148,6 +154,27 @@ func memvfsGoDiskLock(path *C.char, create C.int, db *C.sqlite3) C.int {
 	if conn := C.memvfs_conn_handle(db); conn != 0 {
 		cgo.Handle(conn).Value().(Hooks).DiskRefused(err)
 	}
+	return diskCode(err)
+}
+
+//export memvfsGoDiskCreate
+func memvfsGoDiskCreate(path *C.char, create C.int, systemError *C.int) C.int {
+	h := diskHooks.Load()
+	if h == nil {
+		return C.SQLITE_OK
+	}
+	err := (*h).CreateDisk(C.GoString(path), create != 0)
+	if err == nil {
+		return C.SQLITE_OK
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		*systemError = C.int(errno)
+	}
+	return diskCode(err)
+}
+
+// diskCode is what SQLite gets for an error of DiskHooks.
+func diskCode(err error) C.int {
 	var e sqlite3.Error
 	switch {
 	case !errors.As(err, &e):

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +26,20 @@ type diskRecorder struct {
 	asked int // LockDisk since the last call of count
 	tool  bool
 	err   error
+
+	created []string // by CreateDisk
+}
+
+func (r *diskRecorder) CreateDisk(path string, tool bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tool = tool
+	if r.err != nil {
+		return r.err
+	}
+	r.created = append(r.created, path)
+	r.held[path]++
+	return nil
 }
 
 func (r *diskRecorder) LockDisk(path string, tool bool) error {
@@ -178,6 +193,76 @@ func TestDisk_asks(t *testing.T) {
 	plain = openPlain(t, copied)
 	require.Equal(t, "9", plain.text("SELECT x FROM t ORDER BY id DESC LIMIT 1"))
 	plain.close()
+}
+
+// Ensure that Go is asked once before a database file is created, by whatever statement,
+// and until it is there; and not for a file that is there, or that SQLite may not create.
+func TestDisk_creates(t *testing.T) {
+	r := recordDisk(t)
+	mem := open(t, newStore(t, 0))
+	mem.exec("CREATE TABLE t(x)")
+	tool := openDisk(t, diskPath(t), "")
+	tool.exec("CREATE TABLE t(x)")
+	for _, c := range []*testConn{mem, tool} {
+		for _, query := range []string{"ATTACH ? AS o; DETACH o", "VACUUM INTO ?"} {
+			path := diskPath(t)
+			r.created = nil
+			c.exec(query, path)
+			require.Equal(t, []string{path}, r.created, query)
+			require.False(t, r.tool)
+			_, held := r.count()
+			require.Zero(t, held)
+			c.exec("ATTACH ? AS o; DETACH o", path)
+			require.Len(t, r.created, 1, "it is there")
+		}
+		path := diskPath(t)
+		require.Equal(t, sqlite3.ErrCantOpen, code(c.try("ATTACH ? AS o", "file:"+path+"?mode=rw")))
+		require.NoFileExists(t, path)
+		require.Equal(t, sqlite3.ErrCantOpen, code(c.try("ATTACH ? AS o", filepath.Dir(path))))
+		require.NotContains(t, r.created, path)
+		require.NotContains(t, r.created, filepath.Dir(path))
+	}
+	path := diskPath(t)
+	openDisk(t, path, "").close()
+	require.Equal(t, path, r.created[len(r.created)-1])
+	require.True(t, r.tool)
+	mem.close()
+	tool.close()
+}
+
+// Ensure that a file which Go refuses is not created, that SQLite gets SQLITE_CANTOPEN,
+// with the system's error if that is the reason, or SQLITE_BUSY for what passes, and that
+// nothing is left behind.
+func TestDisk_createRefused(t *testing.T) {
+	r := recordDisk(t)
+	mem := open(t, newStore(t, 0))
+	defer mem.close()
+	for _, tt := range []struct {
+		err  error
+		code sqlite3.ErrNo
+		text string
+	}{
+		{fmt.Errorf("lock: %w", syscall.EMFILE), sqlite3.ErrCantOpen, ": " + syscall.EMFILE.Error()},
+		{fmt.Errorf("served: %w", sqlite3.Error{Code: sqlite3.ErrReadonly}), sqlite3.ErrCantOpen, ""},
+		{sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved}, sqlite3.ErrCantOpen, ""},
+		{sqlite3.Error{Code: sqlite3.ErrBusy}, sqlite3.ErrBusy, ""},
+	} {
+		r.err = tt.err
+		path := diskPath(t)
+		for _, query := range []string{"ATTACH ? AS o", "VACUUM INTO ?"} {
+			err := mem.try(query, path)
+			require.Equal(t, tt.code, code(err), "%s: %v", query, err)
+			require.EqualError(t, err, "unable to open database: "+path+tt.text)
+		}
+		_, err := (&sqlite3.SQLiteDriver{}).Open("file:" + path + "?vfs=" + DiskName + "&" + DiskParam + "=1")
+		require.Equal(t, tt.code, code(err))
+		require.NoFileExists(t, path)
+		end, err := BeginLoad(t.Context(), path)
+		require.NoError(t, err, "nobody has it attached")
+		end()
+		r.err = nil
+		mem.exec("ATTACH ? AS o; CREATE TABLE o.t(x); DETACH o", path)
+	}
 }
 
 // Ensure that what Go refuses is not written, that SQLite gets the code of the

@@ -14,12 +14,14 @@ extern uintptr_t memvfsGoAttach(uintptr_t, uintptr_t, memvfs_conn*);
 extern void memvfsGoDetached(uintptr_t);
 extern int memvfsGoDiskLock(char*, int, sqlite3*);
 extern void memvfsGoDiskUnlock(char*);
+extern int memvfsGoDiskCreate(char*, int, int*);
 
 static int diskLock(const char *z, int create, sqlite3 *db){ return memvfsGoDiskLock((char*)z, create, db); }
 static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
+static int diskCreate(const char *z, int create, int *pError){ return memvfsGoDiskCreate((char*)z, create, pError); }
 
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate };
   return memvfs_register(h);
 }
 */

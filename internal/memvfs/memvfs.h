@@ -56,10 +56,14 @@ typedef struct memvfs_hooks {
 
   /* A connection is about to write to the database file at zPath, on the disk.
   ** SQLITE_OK or an extended error code; xDiskUnlock is called when it has ended.
-  ** create: it is the main database of a tool, and has a lock file of its own.
-  ** Both may be NULL. */
+  ** create: it is the main database of a tool, and has a lock file of its own. */
   int (*xDiskLock)(const char *zPath, int create, sqlite3 *db);
   void (*xDiskUnlock)(const char *zPath);
+
+  /* A connection is about to create the database file at zPath, on the disk. As
+  ** xDiskLock otherwise. *pError: the system's error that is the reason of a refusal;
+  ** 0, which it is before: there is none. All three may be NULL. */
+  int (*xDiskCreate)(const char *zPath, int create, int *pError);
 } memvfs_hooks;
 
 /*

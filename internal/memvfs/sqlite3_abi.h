@@ -103,9 +103,13 @@ struct sqlite3_vfs {
 
 /* https://sqlite.org/c3ref/c_open_autoproxy.html */
 #define SQLITE_OPEN_READONLY      0x00000001
+#define SQLITE_OPEN_CREATE        0x00000004
 #define SQLITE_OPEN_MAIN_DB       0x00000100
 #define SQLITE_OPEN_MAIN_JOURNAL  0x00000800
 #define SQLITE_OPEN_WAL           0x00080000
+
+/* https://sqlite.org/c3ref/c_access_exists.html */
+#define SQLITE_ACCESS_EXISTS 0
 
 /* https://sqlite.org/c3ref/c_lock_exclusive.html */
 #define SQLITE_LOCK_NONE      0

@@ -56,6 +56,49 @@ type diskError struct {
 
 func (e *diskError) Unwrap() []error { return []error{e.error, e.code} }
 
+// CreateDisk implements memvfs.DiskHooks. A server that has not saved yet would find the
+// new file in its place at its first save, and keep what it has beside it. A file in the
+// place of its log or its journal is as bad.
+func (d *diskLocks) CreateDisk(path string, create bool) error {
+	if _, beside := image.DatabaseOf(path); beside {
+		if err := Served(path); err != nil {
+			return &diskError{err, errDiskReadOnly}
+		}
+	}
+	return d.LockDisk(path, create)
+}
+
+// Served returns an error if path, which is resolved, is the file of a database that has
+// an owner, this process included, or the name of a file beside one: a
+// *proclock.OwnedError, or why that cannot be known. The file need not be there yet.
+func Served(path string) error {
+	names := []string{path}
+	if db, is := image.DatabaseOf(path); is {
+		names = append(names, db)
+	}
+	for _, name := range names {
+		owner, owned, err := proclock.OwnerOf(name)
+		switch {
+		case errors.Is(err, proclock.ErrNotALock): // so nobody has it
+		case err != nil:
+			return err
+		case owned:
+			return &proclock.OwnedError{Path: name, PID: owner.PID, Since: owner.Since, Role: owner.Role}
+		}
+	}
+	return nil
+}
+
+// NotCreated returns why the file at path, which is resolved, may not be created on the
+// disk now; nil: it may.
+func NotCreated(path string) error {
+	err := disk.CreateDisk(path, false)
+	if err == nil {
+		disk.UnlockDisk(path)
+	}
+	return err
+}
+
 // LockDisk implements memvfs.DiskHooks. Its errors wrap a sqlite3.Error, and an
 // *proclock.OwnedError if that is the reason.
 func (d *diskLocks) LockDisk(path string, create bool) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 )
 
@@ -126,4 +127,79 @@ func TestLockDisk_refused(t *testing.T) {
 	require.NoError(t, os.Remove(opts.Path+".lock"))
 	require.NoError(t, disk.LockDisk(opts.Path, true))
 	disk.UnlockDisk(opts.Path)
+}
+
+// openFile opens the file at path through the VFS for files on the disk.
+func openFile(path, params string) (*sqlite3.SQLiteConn, error) {
+	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + filepath.ToSlash(path) + "?vfs=" + memvfs.DiskName + params)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*sqlite3.SQLiteConn), nil
+}
+
+// Ensure that nobody of this process creates a file in the place of one that it serves
+// and has not saved yet, or beside it: neither a tool nor who attaches it; and that the
+// first save is made then, and the file can be opened.
+func TestCreateDisk_served(t *testing.T) {
+	for _, params := range []string{"", "&" + memvfs.DiskParam + "=1"} {
+		opts := options(t)
+		s := mustOpen(t, opts)
+		exec(t, s, "CREATE TABLE t(x)")
+		for _, suffix := range []string{"", "-journal", "-wal", "-memwal", "-memwal-new", ".kept-1"} {
+			_, err := openFile(opts.Path+suffix, params)
+			code, _ := lockCode(err)
+			require.Equal(t, sqlite3.ErrCantOpen, code, "%s: %v", suffix, err)
+			require.NoFileExists(t, opts.Path+suffix)
+			err = NotCreated(opts.Path + suffix)
+			owned, ok := errors.AsType[*proclock.OwnedError](err)
+			require.True(t, ok, "%s: %v", suffix, err)
+			require.Equal(t, opts.Path, owned.Path)
+			require.Equal(t, os.Getpid(), owned.PID)
+			require.Empty(t, disk.held)
+		}
+		_, err := s.Sync(ctx)
+		require.NoError(t, err)
+		c, err := openFile(opts.Path, params)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, s.Release())
+	}
+}
+
+// Ensure that a file is not created beside the log of a server that crashed, nor under
+// a recovery, and that it is created when they have gone; and that a lock file is made for
+// a tool alone.
+func TestCreateDisk_refused(t *testing.T) {
+	path := diskFile(t)
+	require.NoError(t, os.WriteFile(path+"-memwal", []byte("what a server has left, whatever it is"), 0o600))
+	for _, params := range []string{"", "&" + memvfs.DiskParam + "=1"} {
+		_, err := openFile(path, params)
+		code, _ := lockCode(err)
+		require.Equal(t, sqlite3.ErrCantOpen, code, "%v", err)
+		require.NoFileExists(t, path)
+	}
+	require.ErrorIs(t, NotCreated(path), errLogBeside)
+	require.NoError(t, os.Remove(path+"-memwal"))
+	require.NoError(t, os.Remove(path+".lock"))
+
+	l, err := proclock.Acquire(ctx, path, proclock.Recovery)
+	require.NoError(t, err)
+	_, err = openFile(path, "")
+	code, _ := lockCode(err)
+	require.Equal(t, sqlite3.ErrBusy, code, "%v", err)
+	require.NoFileExists(t, path)
+	require.NoError(t, l.Release())
+	require.NoError(t, os.Remove(path+".lock"))
+
+	require.NoError(t, NotCreated(path))
+	for _, params := range []string{"", "&" + memvfs.DiskParam + "=1"} {
+		c, err := openFile(path, params)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.FileExists(t, path)
+		_, err = os.Stat(path + ".lock")
+		require.Equal(t, params == "", errors.Is(err, os.ErrNotExist))
+		require.NoError(t, os.Remove(path))
+	}
 }
