@@ -59,6 +59,9 @@ func (e *diskError) Unwrap() []error { return []error{e.error, e.code} }
 // CreateDisk implements memvfs.DiskHooks. A server that has not saved yet would find the
 // new file in its place at its first save, and keep what it has beside it. A file in the
 // place of its log or its journal is as bad.
+//
+// Of a file that is attached, and has no lock file yet, a server of another process that
+// starts at this very moment is not seen. Its state is then kept beside the file.
 func (d *diskLocks) CreateDisk(path string, create bool) error {
 	if _, beside := image.DatabaseOf(path); beside {
 		if err := Served(path); err != nil {

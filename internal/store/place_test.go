@@ -58,6 +58,33 @@ func TestSave_lockLost(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
+// Ensure that an empty file, which SQLite makes of a name that it opens to look, keeps a
+// server from saving over it: SQLite would not see that, and write to the file that went.
+func TestSave_emptyFile(t *testing.T) {
+	opts := options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	c, err := (&sqlite3.SQLiteDriver{}).Open(opts.Path)
+	require.NoError(t, err)
+	other := c.(*sqlite3.SQLiteConn)
+	_, err = other.Exec("SELECT * FROM sqlite_schema", nil)
+	require.NoError(t, err)
+	info, err := os.Stat(opts.Path)
+	require.NoError(t, err)
+	require.Zero(t, info.Size())
+	_, err = s.Sync(ctx)
+	var foreign *snapshot.ForeignChangeError
+	require.ErrorAs(t, err, &foreign)
+	require.FileExists(t, foreign.SavedAs)
+	_, err = other.Exec("CREATE TABLE u(x)", nil)
+	require.NoError(t, err)
+	require.NoError(t, other.Close())
+	require.NoError(t, os.Remove(opts.Path))
+	_, err = s.Sync(ctx)
+	require.NoError(t, err)
+	require.NoError(t, s.Release())
+}
+
 // Ensure that a file with several names is served, and that the log says so.
 func TestOpen_hardLinks(t *testing.T) {
 	opts := options(t)
