@@ -89,29 +89,12 @@ func TestCrash_random(t *testing.T) {
 	path := newPath(t)
 	start, kills, refused := time.Now(), 0, 0
 	for ; kills < 10 || time.Since(start) < *long; kills++ {
-		stop, asked := make(chan struct{}), make(chan error, 1)
-		go func() {
-			for {
-				select {
-				case <-stop:
-					asked <- nil
-					return
-				default:
-				}
-				if _, owned, err := OwnerOf(path); err != nil {
-					asked <- err
-					return
-				} else if owned {
-					refused++
-				}
-			}
-		}()
+		stop := keepAsking(t, path)
 		res := crash.Run{
 			Program: "own", Dir: filepath.Dir(path), Arg: "endless",
 			Kill: true, Acks: rand.IntN(100), Delay: rand.N(2 * time.Millisecond),
 		}.Do(t)
-		close(stop)
-		require.NoError(t, <-asked)
+		refused += stop()
 		require.True(t, res.Killed)
 		free(t, path)
 	}

@@ -3,11 +3,15 @@
 package proclock
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 )
 
@@ -41,62 +45,101 @@ func TestLock_mode(t *testing.T) {
 	}
 }
 
-// Ensure that a lock file which root makes is the database's owner's, or that of the
-// directory while there is no database; that one which root made before is mended; and
-// that a file with another name elsewhere is not given away.
+// lockers are the two ways to make a lock file.
+var lockers = map[string]func(t *testing.T, path string) *Lock{
+	"exclusive": mustAcquire,
+	"shared":    mustShare,
+}
+
+// another is a user and a group that this process may give its file to, other than its
+// own where there are such: root has any, everybody else the groups of the process.
+func another(t *testing.T) (uid, gid int) {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return 1234, 5678
+	}
+	uid, gid = os.Geteuid(), os.Getegid()
+	groups, err := os.Getgroups()
+	require.NoError(t, err)
+	for _, g := range groups {
+		if g != os.Getegid() {
+			gid = g
+		}
+	}
+	return uid, gid
+}
+
+// Ensure that the owner and the group of the database can lock it, whoever makes the
+// lock file.
 func TestLock_owner(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
-	}
-	lock := map[string]func(t *testing.T, path string) *Lock{
-		"exclusive": mustAcquire,
-		"shared":    mustShare,
-	}
-	for name, lock := range lock {
+	uid, gid := another(t)
+	for name, lock := range lockers {
 		t.Run(name, func(t *testing.T) {
 			path := newPath(t)
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
-			require.NoError(t, os.Chown(path, 1234, 5678))
-			require.NoError(t, lock(t, path).Release())
-			uid, gid := ownerOfFile(t, lockName(path))
-			require.EqualValues(t, []uint32{1234, 5678}, []uint32{uid, gid})
-
-			require.NoError(t, os.Chown(lockName(path), 0, 0))
+			require.NoError(t, os.Chown(path, uid, gid))
 			require.NoError(t, os.Chmod(path, 0o660))
 			require.NoError(t, lock(t, path).Release())
-			uid, gid = ownerOfFile(t, lockName(path))
-			require.EqualValues(t, []uint32{1234, 5678}, []uint32{uid, gid})
+			gotUID, gotGID := ownerOfFile(t, lockName(path))
+			require.EqualValues(t, []int{uid, gid}, []int{int(gotUID), int(gotGID)})
 			require.Equal(t, os.FileMode(0o660), modeOfFile(t, lockName(path)))
-
-			require.NoError(t, os.Chown(lockName(path), 0, 0))
-			require.NoError(t, os.Link(lockName(path), filepath.Join(filepath.Dir(path), "elsewhere")))
-			require.NoError(t, lock(t, path).Release())
-			uid, _ = ownerOfFile(t, lockName(path))
-			require.Zero(t, uid)
 		})
 		t.Run(name+", no database", func(t *testing.T) {
 			path := newPath(t)
-			require.NoError(t, os.Chown(filepath.Dir(path), 1234, 5678))
+			require.NoError(t, os.Chown(filepath.Dir(path), uid, gid))
 			lock(t, path)
-			uid, gid := ownerOfFile(t, lockName(path))
-			require.EqualValues(t, []uint32{1234, 5678}, []uint32{uid, gid})
+			gotUID, gotGID := ownerOfFile(t, lockName(path))
+			require.EqualValues(t, uid, gotUID)
+			if os.Geteuid() == 0 { // for others the system says whose group it is
+				require.EqualValues(t, gid, gotGID)
+			}
 			require.Equal(t, os.FileMode(0o600), modeOfFile(t, lockName(path)))
 		})
 	}
 }
 
-// Ensure that asking changes nothing and makes nothing.
-func TestOwnerOf_changesNothing(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs root")
+// Ensure that root mends a lock file that root has made and kept: it becomes the database
+// owner's. One with another name elsewhere is not given away.
+func TestLock_adopts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can have made a lock file that its database's owner may not lock, and only root may give it away")
 	}
+	uid, gid := another(t)
+	for name, lock := range lockers {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, os.Chown(path, uid, gid))
+			putRecord(t, path, "")
+			require.NoError(t, lock(t, path).Release())
+			gotUID, gotGID := ownerOfFile(t, lockName(path))
+			require.EqualValues(t, []int{uid, gid}, []int{int(gotUID), int(gotGID)})
+
+			require.NoError(t, os.Chown(lockName(path), 0, 0))
+			require.NoError(t, os.Link(lockName(path), filepath.Join(filepath.Dir(path), "elsewhere")))
+			require.NoError(t, lock(t, path).Release())
+			gotUID, _ = ownerOfFile(t, lockName(path))
+			require.Zero(t, gotUID)
+		})
+	}
+}
+
+// Ensure that OwnerOf changes nothing, also where Acquire would mend the lock file.
+func TestOwnerOf_changesNothing(t *testing.T) {
 	path := newPath(t)
-	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	require.NoError(t, os.Chown(path, 1234, 5678))
+	require.NoError(t, os.WriteFile(path, nil, 0o666))
+	uid, gid := another(t)
+	require.NoError(t, os.Chown(path, uid, gid))
 	putRecord(t, path, someRecord)
+	before, err := os.Stat(lockName(path))
+	require.NoError(t, err)
 	requireOwner(t, path, 0)
-	uid, _ := ownerOfFile(t, lockName(path))
-	require.Zero(t, uid)
+	after, err := os.Stat(lockName(path))
+	require.NoError(t, err)
+	uidOf := func(info os.FileInfo) any { st := info.Sys().(*syscall.Stat_t); return [2]uint32{st.Uid, st.Gid} }
+	require.Equal(t, uidOf(before), uidOf(after))
+	require.Equal(t, before.Mode(), after.Mode())
+	require.Equal(t, before.ModTime(), after.ModTime())
 	require.Equal(t, someRecord, content(t, path))
 }
 
@@ -110,4 +153,33 @@ func TestAcquire_fifo(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotALock)
 	_, _, err = OwnerOf(path)
 	require.ErrorIs(t, err, ErrNotALock)
+}
+
+// Ensure that the record of a dead server is not taken for that of the process that has
+// locked the file after it and is about to write its own.
+func TestOwnerOf_deadRecord(t *testing.T) {
+	path := newPath(t)
+	dead := start(t, "hold", path)
+	require.Equal(t, "owned", dead.read())
+	dead.kill()
+	old := content(t, path)
+
+	coming := flock.New(lockName(path), flock.SetFlag(os.O_RDWR))
+	ok, err := coming.TryLock()
+	require.True(t, ok, "%v", err)
+	synctest.Test(t, func(t *testing.T) { // the waiting costs no time
+		time.AfterFunc(settle/2, func() { putRecord(t, path, fmt.Sprint(record{owner: newOwner(Recovery)})) })
+		owner, owned, err := OwnerOf(path)
+		require.NoError(t, err)
+		require.True(t, owned)
+		require.Equal(t, Recovery, owner.Role)
+		require.Equal(t, os.Getpid(), owner.PID)
+
+		// One that stays is told: its process may live in another container.
+		putRecord(t, path, old)
+		owner, _, err = OwnerOf(path)
+		require.NoError(t, err)
+		require.Equal(t, dead.pid(), owner.PID)
+	})
+	require.NoError(t, coming.Unlock())
 }
