@@ -102,14 +102,10 @@ const (
 // At the end of ctx the error is a [*DiskInUseError]. BeginLoad tries at least
 // once.
 func BeginLoad(ctx context.Context, path string) (end func(), err error) {
-	if err := register(); err != nil {
-		return nil, err
-	}
-	full, err := fullPathname(path)
+	full, name, err := nameOf(path)
 	if err != nil {
 		return nil, err
 	}
-	name := C.CString(full)
 	end = sync.OnceFunc(func() {
 		C.memvfs_disk_load_end(name)
 		C.free(unsafe.Pointer(name))

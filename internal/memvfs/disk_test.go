@@ -105,6 +105,44 @@ func openPlain(t *testing.T, path string) *testConn {
 	return &testConn{t, c.(*sqlite3.SQLiteConn)}
 }
 
+// fileWith makes a database file by SQLite's own VFS, runs query on it, and returns its
+// path.
+func fileWith(t *testing.T, query string) string {
+	t.Helper()
+	path := diskPath(t)
+	c := openPlain(t, path)
+	c.exec(query)
+	c.close()
+	return path
+}
+
+// crashCopy copies a database and the file beside it, as a crash would leave them now. It
+// returns the new path.
+func crashCopy(t *testing.T, path, beside string) string {
+	t.Helper()
+	to := diskPath(t)
+	for _, suffix := range []string{"", beside} {
+		b, err := os.ReadFile(path + suffix)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(to+suffix, b, 0o600))
+	}
+	return to
+}
+
+// until calls f again and again until stop is closed.
+func until(stop <-chan struct{}, f func()) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			f()
+		}
+	}
+}
+
+const tableOfOne = "CREATE TABLE t(x); INSERT INTO t VALUES(1)"
+
 func extended(err error) sqlite3.ErrNoExtended {
 	var e sqlite3.Error
 	if errors.As(err, &e) {
@@ -153,12 +191,7 @@ func TestDisk_asks(t *testing.T) {
 	// A hot journal is rolled back by whoever reads first.
 	plain := openPlain(t, path)
 	plain.exec("PRAGMA cache_size=1; BEGIN; UPDATE t SET x=zeroblob(5000)")
-	crashed := diskPath(t)
-	for _, suffix := range []string{"", "-journal"} {
-		b, err := os.ReadFile(path + suffix)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(crashed+suffix, b, 0o600))
-	}
+	crashed := crashCopy(t, path, "-journal")
 	plain.close()
 	c = openDisk(t, crashed, "")
 	step("SELECT count(*) FROM t", 1, 0)
@@ -170,12 +203,7 @@ func TestDisk_asks(t *testing.T) {
 	plain = openPlain(t, path)
 	require.Equal(t, "wal", plain.text("PRAGMA journal_mode=WAL"))
 	plain.exec("INSERT INTO t(x) VALUES(7)")
-	copied := diskPath(t)
-	for _, suffix := range []string{"", "-wal"} {
-		b, err := os.ReadFile(path + suffix)
-		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(copied+suffix, b, 0o600))
-	}
+	copied := crashCopy(t, path, "-wal")
 	plain.close()
 	c = openDisk(t, copied, "")
 	step("SELECT count(*) FROM t", 0, 0)
@@ -270,13 +298,11 @@ func TestDisk_createRefused(t *testing.T) {
 func TestDisk_refused(t *testing.T) {
 	r := recordDisk(t)
 	for _, wal := range []bool{false, true} {
-		path := diskPath(t)
-		plain := openPlain(t, path)
-		plain.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
+		query := tableOfOne
 		if wal {
-			require.Equal(t, "wal", plain.text("PRAGMA journal_mode=WAL"))
+			query += "; PRAGMA journal_mode=WAL"
 		}
-		plain.close()
+		path := fileWith(t, query)
 		before, err := os.ReadFile(path)
 		require.NoError(t, err)
 		c := openDisk(t, path, "")
@@ -320,10 +346,7 @@ func TestDisk_refused(t *testing.T) {
 // written to: SQLITE_READONLY_DBMOVED.
 func TestDisk_moved(t *testing.T) {
 	recordDisk(t)
-	path := diskPath(t)
-	plain := openPlain(t, path)
-	plain.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
-	plain.close()
+	path := fileWith(t, tableOfOne)
 	image, err := os.ReadFile(path)
 	require.NoError(t, err)
 	c := openDisk(t, path, "")
@@ -391,15 +414,12 @@ func TestDisk_pragmas(t *testing.T) {
 // does not write it, as nobody could be asked.
 func TestDisk_nolock(t *testing.T) {
 	recordDisk(t)
-	path := diskPath(t)
-	plain := openPlain(t, path)
-	plain.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
-	plain.close()
+	path := fileWith(t, tableOfOne)
 	c := openDisk(t, path, "&nolock=1")
 	require.Equal(t, "1", c.text("SELECT x FROM t"))
 	require.Equal(t, sqlite3.ErrReadonly, code(c.try("INSERT INTO t VALUES(2)")))
 	c.close()
-	plain = openPlain(t, path)
+	plain := openPlain(t, path)
 	require.Equal(t, "1", plain.text("SELECT group_concat(x) FROM t"))
 	plain.close()
 }
@@ -428,10 +448,7 @@ func TestDisk_sharedCache(t *testing.T) {
 // with SQLITE_BUSY at the end of its context.
 func TestBeginLoad(t *testing.T) {
 	recordDisk(t)
-	path := diskPath(t)
-	plain := openPlain(t, path)
-	plain.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
-	plain.close()
+	path := fileWith(t, tableOfOne)
 	s := newStore(t, 0)
 	attached, tool := open(t, s), openDisk(t, path, "")
 	refused := func(attachedCount, locked int) {
@@ -514,10 +531,7 @@ func TestBeginLoad(t *testing.T) {
 // Ensure that a load begins although readers follow each other without a gap.
 func TestBeginLoad_readers(t *testing.T) {
 	recordDisk(t)
-	path := diskPath(t)
-	plain := openPlain(t, path)
-	plain.exec("CREATE TABLE t(x); INSERT INTO t VALUES(1)")
-	plain.close()
+	path := fileWith(t, tableOfOne)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	for range 4 {
@@ -525,12 +539,7 @@ func TestBeginLoad_readers(t *testing.T) {
 		c.exec("PRAGMA busy_timeout=60000")
 		wg.Go(func() {
 			defer c.close()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			until(stop, func() {
 				if err := c.try("BEGIN; SELECT * FROM t"); err != nil {
 					t.Error(err)
 				}
@@ -538,7 +547,7 @@ func TestBeginLoad_readers(t *testing.T) {
 				if err := c.try("COMMIT"); err != nil {
 					t.Error(err)
 				}
-			}
+			})
 		})
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -590,10 +599,7 @@ func TestDisk_failingOpen(t *testing.T) {
 // was taken for the store's.
 func TestDisk_storm(t *testing.T) {
 	recordDisk(t)
-	path := diskPath(t)
-	plain := openPlain(t, path)
-	plain.exec("CREATE TABLE t(x)")
-	plain.close()
+	path := fileWith(t, "CREATE TABLE t(x)")
 	main := newStore(t, 0)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -603,14 +609,9 @@ func TestDisk_storm(t *testing.T) {
 		c.exec("PRAGMA busy_timeout=10000")
 		wg.Go(func() {
 			defer c.close()
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			until(stop, func() {
 				if c.try("ATTACH ? AS o", path) != nil {
-					continue // it is being loaded
+					return // it is being loaded
 				}
 				if c.try("INSERT INTO o.t VALUES(1)") == nil {
 					commits.Add(1)
@@ -620,7 +621,7 @@ func TestDisk_storm(t *testing.T) {
 				if err := c.try("DETACH o"); err != nil {
 					t.Error(err)
 				}
-			}
+			})
 		})
 	}
 	for until := time.Now().Add(time.Second); time.Now().Before(until); {
@@ -640,7 +641,7 @@ func TestDisk_storm(t *testing.T) {
 	require.Positive(t, commits.Load())
 	require.Positive(t, others.Load())
 	require.NoFileExists(t, path+"-journal")
-	plain = openPlain(t, path)
+	plain := openPlain(t, path)
 	require.Equal(t, fmt.Sprint(commits.Load()), plain.text("SELECT count(*) FROM t"))
 	require.Equal(t, "ok", plain.text("PRAGMA integrity_check"))
 	plain.close()

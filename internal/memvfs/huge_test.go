@@ -17,7 +17,7 @@ var huge = flag.Bool("huge", false, "test a database of 2.5 GiB, which takes 5 G
 // and shrunk like any other.
 func TestHuge(t *testing.T) {
 	if !*huge {
-		t.Skip("-huge")
+		t.Skip("it takes 5 GiB of memory: run it with -huge")
 	}
 	const rows, size = 2500, 1 << 20
 	s := newStore(t, 0)

@@ -81,14 +81,10 @@ type Store struct {
 // An owner that is not nil is what Hooks.Attach is given, and has the store to
 // itself until Loaded.
 func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
-	if err := register(); err != nil {
-		return nil, err
-	}
-	full, err := fullPathname(path)
+	full, name, err := nameOf(path)
 	if err != nil {
 		return nil, err
 	}
-	name := C.CString(full)
 	defer C.free(unsafe.Pointer(name))
 	s := &Store{path: full}
 	if owner != nil {
@@ -100,6 +96,18 @@ func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 	}
 	s.number = int64(C.memvfs_store_number(s.c))
 	return s, nil
+}
+
+// nameOf registers the VFS and returns the absolute path of path, also as a C string for
+// the caller to free.
+func nameOf(path string) (full string, name *C.char, err error) {
+	if err = register(); err == nil {
+		full, err = fullPathname(path)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return full, C.CString(full), nil
 }
 
 // fullPathname returns path as SQLite's default VFS makes it absolute.
