@@ -3,7 +3,8 @@
 **
 **   slab.c      memory for page versions, taken from and given back to the system
 **   version.c   tables of page slots, chains of versions, readers, reclamation
-**   store.c     the life of a store, the single writer, commit, load, snapshots
+**   store.c     the life of a store, load, snapshots
+**   writer.c    the single writer, commit, changes
 **   journal.c   rollback journals, in memory and private to their connection
 **   vfs.c       what SQLite sees: the file methods and the VFS
 **   disk.c      the VFS for database files that are no store
@@ -241,6 +242,7 @@ void memvfsLeave(memvfs_store*);
 void memvfsPause(memvfs_store*);              /* [m] Gives the mutex to those who wait for it, and takes it again */
 Table *memvfsTableNew(memvfs_store*, uint32_t nBlock, uint64_t birth);
 void memvfsTableFree(Table*);
+uint64_t memvfsTableBytes(Table*);            /* [m] */
 Slot *memvfsSlot(Table*, uint32_t pgno);      /* NULL: no such segment yet */
 Slot *memvfsSlotMake(Table*, uint32_t pgno);  /* By the writer. NULL: out of memory */
 Version *memvfsFind(Reader*, Table*, uint32_t pgno, uint64_t epoch);
@@ -264,6 +266,8 @@ int memvfsIsCompanion(const char *z);         /* No lock */
 int memvfsHasStore(const char *zName);        /* Under memvfsNamesMutex */
 int memvfsOpen(const char *zName, int64_t number, MemFile*);
 void memvfsClose(MemFile*);
+
+/* writer.c */
 uint64_t memvfsSeen(MemFile*);                /* Epoch up to which the file sees versions */
 int memvfsReserve(MemFile*);
 void memvfsRelease(MemFile*);
@@ -272,6 +276,7 @@ int memvfsWriteAt(MemFile*, const unsigned char*, size_t n, uint64_t iOfst);
 int memvfsTruncate(MemFile*, uint64_t nByte);
 int memvfsPrepare(MemFile*);
 int memvfsCommit(MemFile*);
+uint32_t memvfsHeaderPageSize(const unsigned char *aPage1);   /* 0: none */
 
 /* journal.c */
 int memvfsJournalSize(void);                  /* Bytes of its sqlite3_file */

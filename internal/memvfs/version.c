@@ -116,6 +116,13 @@ void memvfsTableFree(Table *t){
   memvfsFree(t);
 }
 
+/* Bytes of the versions in the tables linked by pOlder. [m] */
+uint64_t memvfsTableBytes(Table *t){
+  uint64_t n = 0;
+  for(; t; t=atomic_load(&t->pOlder)) n += (uint64_t)t->nUsed*t->nBlock;
+  return n;
+}
+
 /*
 ** Segments double in size, so that a table grows without moving a slot that
 ** a reader may be looking at.

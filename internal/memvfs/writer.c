@@ -1,0 +1,487 @@
+/*
+** The single writer of a store: its versions of pages, their commit, and the
+** notes of what a commit has changed.
+*/
+#include "engine.h"
+
+/* The epoch up to which the file sees versions: the writer sees its own. */
+uint64_t memvfsSeen(MemFile *f){
+#ifdef MEMVFS_FAULT
+  return f->reader.epoch + 1;   /* Readers see what is not committed: see fault.go */
+#endif
+  return f->reader.epoch + (f->eLock>=SQLITE_LOCK_RESERVED);
+}
+
+/*
+** Makes the file, which has SHARED, the writer. SQLITE_BUSY: another is.
+** SQLITE_BUSY_SNAPSHOT: it reads an older state than the last, and what it
+** would write on would be lost.
+*/
+int memvfsReserve(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Reader *pNone = 0;
+  if( !atomic_compare_exchange_strong(&s->pWriter, &pNone, &f->reader) ) return SQLITE_BUSY;
+  if( atomic_load(&s->epoch)!=f->reader.epoch ){
+    atomic_store(&s->pWriter, 0);
+    return SQLITE_BUSY_SNAPSHOT;
+  }
+  /* Relaxed: the writer before left it so, or a reader will, soon enough. */
+  if( atomic_load_explicit(&s->backlog, memory_order_relaxed) & BACKLOG_NOW ){
+    memvfsEnter(s);
+    memvfsReclaim(s, 4*BACKLOG);
+    memvfsLeave(s);
+  }
+  return SQLITE_OK;
+}
+
+/* Takes the writer's versions back out of a table that others can see. */
+static void unlinkPending(MemFile *f, Table *t){
+  memvfs_store *s = f->pStore;
+  Version *v;
+  int n = 0;
+  memvfsEnter(s);
+  while( (v = f->pPending)!=0 ){
+    f->pPending = v->pNext;
+    memvfsUnlink(t, v);
+    f->nWritten++;
+    if( ++n%PIECE==0 ){
+      memvfsEra(s);
+      memvfsPause(s);
+    }
+  }
+  memvfsEra(s);
+  memvfsBacklog(s);
+  memvfsLeave(s);
+}
+
+/* Takes back what the writer has made and not committed. */
+static void discard(MemFile *f){
+  f->prepared = 0;
+  if( f->pNewTable ){
+    memvfsTableFree(f->pNewTable);   /* Nobody else ever saw it */
+    f->pNewTable = 0;
+    f->pPending = 0;
+    f->reader.pTable = atomic_load(&f->pStore->pTable);
+  }else if( f->pPending ){
+    unlinkPending(f, f->reader.pTable);
+  }
+}
+
+/* Ends the writing, giving up what was not committed. */
+void memvfsRelease(MemFile *f){
+  if( f->pPending || f->pNewTable ) discard(f);
+  f->reader.nSector = f->reader.pFirst ? f->reader.pFirst->nSector : 0;
+  atomic_store(&f->pStore->pWriter, 0);
+}
+
+/*
+** Frees as many versions as the file has superseded by its commits or given up
+** by its rollbacks, if they are many, so that the one who rewrites a database
+** (VACUUM) pays for it. Called when its pin has ended, which held them.
+*/
+void memvfsHelp(MemFile *f){
+  if( f->nWritten<BACKLOG ) return;
+  memvfsEnter(f->pStore);
+  for(;;){
+    int n = f->nWritten>PIECE ? PIECE : (int)f->nWritten;
+    f->nWritten -= n;
+    if( !memvfsReclaim(f->pStore, n) ) f->nWritten = 0;   /* Readers hold the rest */
+    if( f->nWritten<BACKLOG ) break;
+    memvfsPause(f->pStore);
+  }
+  memvfsLeave(f->pStore);
+}
+
+/* The cap on the size, for a database that was larger when it was loaded. */
+static uint64_t cap(MemFile *f){
+  const Version *v = f->reader.pFirst;
+  uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
+  return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
+}
+
+/* What all versions take, whatever they are for. [m] */
+static uint64_t bytesUsed(MemFile *f){
+  memvfs_store *s = f->pStore;
+  uint64_t n = memvfsTableBytes(atomic_load(&s->pTable)) + memvfsTableBytes(s->pDoomed);
+  if( f->pNewTable ) n += (uint64_t)f->pNewTable->nUsed*f->pNewTable->nBlock;
+  return n;
+}
+
+/*
+** Whether the writer may have nByte more: all versions together may take mxByte.
+** Frees what can be freed when they do, and may leave the mutex for that. [m]
+*/
+static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
+  if( bytesUsed(f)+nByte<=mxByte ) return 1;
+  while( memvfsReclaim(f->pStore, PIECE) ) memvfsPause(f->pStore);
+  return bytesUsed(f)+nByte<=mxByte;
+}
+
+/* Blocks of a database of that size. */
+static uint32_t blocks(Table *t, uint32_t nSector){
+  return (uint32_t)(((uint64_t)nSector*SECTOR + t->nBlock-1)/t->nBlock);
+}
+
+/*
+** The writer's own version of a page, made if there is none yet: a copy when
+** keep is set, else of undefined content. NULL: *pRc tells why.
+**
+** A block may have bytes behind the end of the database. In a version that the
+** writer has not committed they are zero. In one that is committed they mean
+** nothing: nobody reads them, and the copy made here does not have them.
+*/
+static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
+  memvfs_store *s = f->pStore;
+  Table *t = f->reader.pTable;
+  uint64_t epoch = f->reader.epoch+1;
+  uint64_t mxByte = s->mxByte ? 2*cap(f) : 0;
+  Slot *pSlot = memvfsSlotMake(t, pgno);
+  Version *v, *pHead;
+  if( pSlot==0 ){
+    *pRc = SQLITE_IOERR_NOMEM;
+    return 0;
+  }
+  v = memvfsFind(&f->reader, t, pgno, epoch);
+  if( v && v->birth==epoch ) return v;
+  v = 0;
+  memvfsEnter(s);
+  pHead = atomic_load(pSlot);
+  if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
+    *pRc = SQLITE_FULL;     /* Readers hold as much again as the database may have */
+    goto done;
+  }
+  pHead = atomic_load(pSlot);   /* What was cut off may have been freed */
+  if( (v = memvfsPageAlloc(t))==0 ){
+    *pRc = SQLITE_IOERR_NOMEM;
+    goto done;
+  }
+  v->birth = epoch;
+  v->pgno = pgno;
+  if( keep ){
+    /* What is behind the end of the database was cut off, and is zero. */
+    uint64_t iOfst = (uint64_t)(pgno-1)*t->nBlock, nSize = (uint64_t)f->reader.nSector*SECTOR;
+    size_t n = 0;
+    if( pHead && iOfst<nSize ) n = nSize-iOfst<t->nBlock ? (size_t)(nSize-iOfst) : t->nBlock;
+    if( n ) memcpy(v->aData, pHead->aData, n);
+    memset(v->aData+n, 0, t->nBlock-n);
+  }
+  atomic_store_explicit(&v->pOlder, pHead, memory_order_relaxed);
+  if( pHead ) pHead->pNewer = v;
+  atomic_store(pSlot, v);
+  v->pNext = f->pPending;
+  f->pPending = v;
+done:
+  memvfsLeave(s);
+  return v;
+}
+
+/* Lets the database, which is empty, have another block size. */
+static int reblock(MemFile *f, uint32_t nBlock){
+  Table *t = memvfsTableNew(f->pStore, nBlock, f->reader.epoch+1);
+  if( t==0 ) return SQLITE_IOERR_NOMEM;
+  discard(f);   /* Page 1, if the database has become empty */
+  f->pNewTable = f->reader.pTable = t;
+  return SQLITE_OK;
+}
+
+/*
+** A header that tells of WAL mode, as sqlite3_backup brings it from such a
+** database, would shut everybody out: a store has no shared memory for the log.
+** So it is told as rollback mode. The change counter, which is in the header
+** twice, goes one on, as it would for another connection's commit: then the
+** pager that wrote this does not trust what it has in its cache.
+*/
+static void refuseWal(unsigned char *a){
+  static const int aiCounter[] = { 24, 92 };
+  if( memcmp(a, "SQLite format 3", 16) || (a[18]!=2 && a[19]!=2) ) return;
+  a[18] = a[19] = 1;
+  for(int i=0; i<2; i++){
+    unsigned char *p = a + aiCounter[i];
+    for(int j=3; j>=0 && ++p[j]==0; j--){}
+  }
+}
+
+/*
+** Writes into the writer's versions of the pages concerned. Pages that the
+** database gains between its end and iOfst are zero. After an error the
+** transaction cannot be committed; SQLite rolls it back.
+*/
+int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
+  Reader *r = &f->reader;
+  Table *t = r->pTable;
+  uint64_t iEnd = iOfst+n, nSize = (uint64_t)r->nSector*SECTOR;
+  int rc = SQLITE_OK;
+
+  f->prepared = 0;
+  if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Never: SQLite writes whole pages */
+  if( nSize==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
+    if( (rc = reblock(f, (uint32_t)n))!=SQLITE_OK ) return rc;
+    t = r->pTable;
+  }
+  if( iEnd>nSize ){
+    if( iEnd/SECTOR>UINT32_MAX ) return SQLITE_FULL;
+    if( f->pStore->mxByte && iEnd>cap(f) ) return SQLITE_FULL;
+    /* What was cut off before must not come back: the rest of the last block,
+    ** and the blocks in the gap. */
+    for(uint64_t i=nSize/t->nBlock; i<iOfst/t->nBlock; i++){
+      Slot *pSlot = memvfsSlot(t, (uint32_t)i+1);
+      if( pSlot && atomic_load(pSlot) && pending(f, (uint32_t)i+1, 1, &rc)==0 ) return rc;
+    }
+  }
+  while( n>0 ){
+    uint32_t off = iOfst & (t->nBlock-1);
+    size_t m = t->nBlock - off;
+    Version *v;
+    if( m>n ) m = n;
+    v = pending(f, (uint32_t)(iOfst/t->nBlock)+1, m<t->nBlock, &rc);
+    if( v==0 ) return rc;
+    memcpy(v->aData+off, a, m);
+    if( iOfst==0 ) refuseWal(v->aData);
+    a += m;
+    iOfst += m;
+    n -= m;
+    if( iOfst>(uint64_t)r->nSector*SECTOR ) r->nSector = (uint32_t)(iOfst/SECTOR);
+  }
+  return SQLITE_OK;
+}
+
+/*
+** Cuts the database off, for the writer. It needs no memory, as the pager does
+** this in the second phase of a commit, which must not fail: see memvfsPrepare.
+*/
+int memvfsTruncate(MemFile *f, uint64_t nByte){
+  Reader *r = &f->reader;
+  Table *t = r->pTable;
+  uint32_t nKeep = (uint32_t)((nByte+t->nBlock-1)/t->nBlock);
+  uint32_t off = nByte & (t->nBlock-1);
+  Version *v, **pp;
+  int n = 0;
+  if( nByte%SECTOR ) return SQLITE_IOERR_TRUNCATE;
+  if( nByte>=(uint64_t)r->nSector*SECTOR ) return SQLITE_OK;
+  r->nSector = (uint32_t)(nByte/SECTOR);
+  memvfsEnter(f->pStore);
+  for(pp=&f->pPending; (v = *pp)!=0; ){
+    if( v->pgno>nKeep && v->pgno>1 ){   /* Page 1 always stays: see supersede() */
+      *pp = v->pNext;
+      memvfsUnlink(t, v);
+      f->nWritten++;
+    }else{
+      if( v->pgno>nKeep ) memset(v->aData, 0, t->nBlock);
+      else if( off && v->pgno==nKeep ) memset(v->aData+off, 0, t->nBlock-off);
+      pp = &v->pNext;
+    }
+    if( ++n%PIECE==0 ){
+      memvfsEra(f->pStore);
+      memvfsPause(f->pStore);
+    }
+  }
+  memvfsEra(f->pStore);
+  memvfsBacklog(f->pStore);
+  memvfsLeave(f->pStore);
+  return SQLITE_OK;
+}
+
+/* The page size that the header in page 1 tells; 0: none. */
+uint32_t memvfsHeaderPageSize(const unsigned char *a){
+  uint32_t n = (uint32_t)a[16]<<8 | a[17];
+  if( n==1 ) n = 65536;
+  return n>=512 && n<=65536 && (n & (n-1))==0 ? n : 0;
+}
+
+/*
+** VACUUM has changed the page size: copies the writer's state into a table of
+** blocks of that size, so that a page is one piece of memory again. When the
+** memory for that is not there, or the cap has no room for it, nothing is
+** lost: pages are then put together from blocks, and the next commit tries
+** again.
+*/
+static void repage(MemFile *f, uint32_t nBlock){
+  memvfs_store *s = f->pStore;
+  Reader *r = &f->reader;
+  uint64_t nByte = (uint64_t)r->nSector*SECTOR;
+  Table *t;
+  if( s->mxByte ){
+    uint64_t mxByte = 2*cap(f);
+    int ok;
+    memvfsEnter(s);
+    ok = mayHave(f, nByte, mxByte);
+    memvfsLeave(s);
+    if( !ok ) return;
+  }
+  t = memvfsTableNew(s, nBlock, r->epoch+1);
+  if( t==0 ) return;
+  for(uint64_t i=0; i<nByte/nBlock; i++){
+    Slot *pSlot = memvfsSlotMake(t, (uint32_t)i+1);
+    Version *v = pSlot ? memvfsPageAlloc(t) : 0;
+    if( v==0 ){
+      memvfsTableFree(t);
+      return;
+    }
+    v->birth = r->epoch+1;
+    v->pgno = (uint32_t)i+1;
+    memvfsReadAt(r, r->epoch+1, v->aData, nBlock, i*nBlock);
+    atomic_store(pSlot, v);
+  }
+  if( f->pNewTable ){
+    memvfsTableFree(f->pNewTable);
+    f->pPending = 0;
+  }else{
+    unlinkPending(f, r->pTable);   /* The old table may be needed for long */
+  }
+  f->pNewTable = r->pTable = t;
+}
+
+/* ---- Changes ---- */
+
+/*
+** Makes room for the notes of a commit that leaves nPage pages. False: out of
+** memory, and the commit must fail: a change that is not noted would be missing
+** from the log. For the writer.
+*/
+static int mayNote(memvfs_store *s, uint32_t nPage){
+  size_t n = ((size_t)nPage+63)/64;
+  uint64_t *a;
+  if( !atomic_load(&s->track) || n<=s->nChanged ) return 1;
+  n += n/4;
+  if( (a = memvfsMalloc(n*sizeof(*a)))==0 ) return 0;
+  memvfsEnter(s);
+  if( s->nChanged ) memcpy(a, s->aChanged, s->nChanged*sizeof(*a));
+  memvfsFree(s->aChanged);
+  s->aChanged = a;
+  s->nChanged = n;
+  memvfsLeave(s);
+  return 1;
+}
+
+/*
+** Notes a page, for which mayNote has made room, but for one that the
+** transaction made and then cut off. [m]
+*/
+static void note(memvfs_store *s, uint32_t pgno){
+  size_t i = (pgno-1)/64;
+  if( i<s->nChanged ) s->aChanged[i] |= (uint64_t)1 << ((pgno-1)%64);
+}
+
+/*
+** Puts on a list what the commit supersedes: what the writer's versions stand
+** in front of, and what the database, of nOld blocks before, has lost.
+** Nobody else looks at Version.end of a version that is in no list yet.
+**
+** Notes the pages that the commit changes as well. Until it is published they
+** may not be asked for (memvfs_store.noting): whoever took them now would pin
+** the state before, and miss them the next time. [m], which it gives to others
+** now and then when there are many.
+*/
+static void supersede(MemFile *f, uint32_t nOld, List *p){
+  memvfs_store *s = f->pStore;
+  Table *t = f->reader.pTable;
+  uint64_t epoch = f->reader.epoch+1;
+  int track = atomic_load(&s->track);
+  uint32_t i = blocks(t, f->reader.nSector);
+  Version *v;
+  int64_t n = 0;
+  s->noting = track;
+  for(v=f->pPending; v; v=v->pNext){
+    Version *pOlder = atomic_load(&v->pOlder);
+    if( pOlder && pOlder->end==0 ) memvfsRetire(p, pOlder, epoch);
+    if( track ) note(s, v->pgno);
+    if( ++n%PIECE==0 ) memvfsPause(s);
+  }
+  if( track ){
+    /* Pages that are new and were not written: they are zero, whatever a page
+    ** of that number was before the database was cut off. */
+    for(uint32_t pgno=nOld+1; pgno<=i; pgno++){
+      note(s, pgno);
+      if( ++n%PIECE==0 ) memvfsPause(s);
+    }
+  }
+  /* Page 1 tells the size, also of an empty database: it always stays. */
+  for(i=i ? i : 1; i<nOld; i++){
+    Slot *pSlot = memvfsSlot(t, i+1);
+    v = pSlot ? atomic_load(pSlot) : 0;
+    if( v && v->end==0 ) memvfsRetire(p, v, epoch);
+    if( ++n%PIECE==0 ) memvfsPause(s);
+  }
+  f->nWritten += n;
+}
+
+/*
+** Takes the memory that the commit will need. Called at SQLITE_FCNTL_SYNC, which
+** the pager sends at the end of the first phase of a commit, whatever
+** PRAGMA synchronous says.
+**
+** A transaction over several stores (ATTACH) is all or nothing for that. SQLite
+** has each file do its first phase, and rolls all of them back if one fails.
+** Then each does its second phase: if one failed there, those before it would
+** be committed and those behind it not. All that a pager does with a store in
+** its second phase is done without memory: memvfsTruncate, the end of the
+** journal (journal.c), and memvfsCommit after this.
+*/
+int memvfsPrepare(MemFile *f){
+  Reader *r = &f->reader;
+  int rc = SQLITE_OK;
+  /* Page 1 carries the size. SQLite changes it in every commit anyway, but
+  ** for the one that leaves an empty file. */
+  if( pending(f, 1, 1, &rc)==0 ) return rc;
+  if( f->pNewTable==0 && !mayNote(f->pStore, blocks(r->pTable, r->nSector)) ) return SQLITE_IOERR_NOMEM;
+  f->prepared = 1;
+  return SQLITE_OK;
+}
+
+/*
+** Publishes what the writer has made, as one commit. Called at
+** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change
+** of a transaction that is to stay, and never in a rollback. It fails only if
+** memvfsPrepare was not called and would have failed; then nothing is
+** published.
+*/
+int memvfsCommit(MemFile *f){
+  memvfs_store *s = f->pStore;
+  Reader *r = &f->reader;
+  Table *t = atomic_load(&s->pTable);
+  uint64_t epoch = r->epoch+1;
+  uint32_t nOld, nBlock;
+  Version *p1;
+  List superseded;
+  int rc;
+
+  nOld = r->pFirst ? r->pFirst->nSector : 0;
+  if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
+
+  if( !f->prepared && (rc = memvfsPrepare(f))!=SQLITE_OK ) return rc;
+  f->prepared = 0;
+  p1 = memvfsFind(r, r->pTable, 1, epoch);
+  nBlock = memvfsHeaderPageSize(p1->aData);
+  if( nBlock && nBlock!=r->pTable->nBlock && (uint64_t)r->nSector*SECTOR%nBlock==0 ){
+    repage(f, nBlock);
+    p1 = memvfsFind(r, r->pTable, 1, epoch);
+  }
+  p1->nSector = r->nSector;
+  memvfsListInit(&superseded);
+
+  memvfsEnter(s);
+  if( f->pNewTable==0 ){
+    supersede(f, blocks(t, nOld), &superseded);
+    memvfsListMove(&t->retired, &superseded);
+  }else{
+    /* The table before ends as a whole, with all that is in it. */
+    f->nWritten += t->nUsed;
+    atomic_store(&f->pNewTable->pOlder, t);
+    atomic_store(&s->pTable, f->pNewTable);
+    f->pNewTable = 0;
+    s->changedAll = 1;
+  }
+  /* A page that is not one block (see repage) has no number here. */
+  if( nBlock!=r->pTable->nBlock ) s->changedAll = 1;
+  s->noting = 0;
+  f->pPending = 0;
+  /* Release: the writer that follows sees it, and so does its reclaiming. */
+  atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
+  atomic_store(&s->epoch, epoch);
+  r->epoch = epoch;
+  r->pFirst = p1;
+  memvfsBacklog(s);
+  memvfsLeave(s);
+  if( f->pConn ) f->pConn->commit = epoch;
+  return SQLITE_OK;
+}
