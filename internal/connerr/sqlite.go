@@ -16,8 +16,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
-	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
 // The errors that SQLite would return, for what is refused before it comes to SQLite.
@@ -60,9 +60,9 @@ func openCode(err error) sqlite3.ErrNo {
 	var path *fs.PathError
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, snapshot.ErrNotADatabase):
+	case errors.Is(err, sqlitefile.ErrNotADatabase):
 		return sqlite3.ErrNotADB
-	case errors.Is(err, snapshot.ErrCorrupt), errors.Is(err, snapshot.ErrTruncated):
+	case errors.Is(err, sqlitefile.ErrCorrupt), errors.Is(err, sqlitefile.ErrTruncated):
 		return sqlite3.ErrCorrupt
 	case IsBusy(err):
 		return sqlite3.ErrBusy
@@ -75,7 +75,7 @@ func openCode(err error) sqlite3.ErrNo {
 // IsBusy reports whether others used the file for longer than an open waited.
 func IsBusy(err error) bool {
 	_, busy := errors.AsType[*proclock.BusyError](err)
-	return busy || errors.Is(err, snapshot.ErrBusy) || errors.Is(err, memvfs.ErrDiskInUse)
+	return busy || errors.Is(err, sqlitefile.ErrBusy) || errors.Is(err, memvfs.ErrDiskInUse)
 }
 
 // Attach adds the reason to the error of an ATTACH, or of VACUUM INTO, that the engine has
