@@ -80,8 +80,9 @@ func TestDropIn_paramValues(t *testing.T) {
 		"_synchronous": {"0", "off", "1", "NORMAL", "2", "full", "3", "extra"}, "_sync": {"FULL"},
 		"_auth": {""}, "_auth_user": {"u"}, "_auth_pass": {"p"}, "_auth_crypt": {"sha1"}, "_auth_salt": {"s"}, "mode": {"rwc"}, "psow": {"1"},
 	}
-	m := goSQLite(t)
-	for _, match := range regexp.MustCompile(`(?:params\[|params\.Get\(|pkey = )"([^"]+)"`).FindAllStringSubmatch(m, -1) {
+	source, err := os.ReadFile(filepath.Join(goSQLiteDir(t), "sqlite3.go"))
+	require.NoError(t, err)
+	for _, match := range regexp.MustCompile(`(?:params\[|params\.Get\(|pkey = )"([^"]+)"`).FindAllStringSubmatch(string(source), -1) {
 		if key := match[1]; key != "vfs" {
 			require.Contains(t, all, key, "a parameter of go-sqlite3 that is not tested")
 		}
@@ -140,27 +141,10 @@ func TestDropIn_paramValues(t *testing.T) {
 	}
 }
 
-// goSQLite is the source of go-sqlite3's SQLiteDriver.Open.
-func goSQLite(t *testing.T) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3").Output()
-	if err != nil {
-		t.Skip("there is no go command to find go-sqlite3's source with: ", err)
-	}
-	source, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "sqlite3.go"))
-	require.NoError(t, err)
-	return string(source)
-}
-
 // Ensure that extensions are loaded into every connection, and that one which
 // is not there fails the connection.
 func TestDropIn_extensions(t *testing.T) {
-	cc, err := exec.LookPath("gcc")
-	if err != nil {
-		t.Skip("there is no gcc to make an extension with: ", err)
-	}
-	goSQLite(t)
-	include, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/mattn/go-sqlite3").Output()
+	cc, err := exec.Command("go", "env", "CC").Output() // which has built this test
 	require.NoError(t, err)
 	dir := t.TempDir()
 	source, lib := filepath.Join(dir, "seven.c"), filepath.Join(dir, "seven.so")
@@ -173,7 +157,8 @@ int sqlite3_seven_init(sqlite3 *db, char **pz, const sqlite3_api_routines *p){
   return sqlite3_create_function(db, "seven", 0, SQLITE_UTF8, 0, seven, 0, 0);
 }
 `), 0o600))
-	out, err := exec.Command(cc, "-shared", "-fPIC", "-I", strings.TrimSpace(string(include)), "-o", lib, source).CombinedOutput()
+	command := append(strings.Fields(string(cc)), "-shared", "-fPIC", "-I", goSQLiteDir(t), "-o", lib, source)
+	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	open := func(extension string) *sql.DB {
 		c, err := driver.ParseDSN(testdb.Path(t))

@@ -136,7 +136,7 @@ func (s *statement) set(v *memvfs.Value, arg any) error {
 		b := x.AppendFormat(buf[:0], sqlite3.SQLiteTimestampFormats[0])
 		code = s.SetText(v, unsafe.String(unsafe.SliceData(b), len(b)))
 	default:
-		return fmt.Errorf("sqlite-mem: an argument cannot be a %T", arg)
+		return fmt.Errorf("sqlite3: unsupported bind type %T", arg) // as go-sqlite3 has it
 	}
 	if code != 0 {
 		return sqlite3.Error{Code: sqlite3.ErrNo(code), ExtendedCode: sqlite3.ErrNoExtended(code)}

@@ -100,7 +100,13 @@ func Main(m *testing.M) {
 // Plain opens a file with go-sqlite3 itself.
 func Plain(t testing.TB, path string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite3", path)
+	return PlainWith(t, "sqlite3", path)
+}
+
+// PlainWith is Plain for another name of go-sqlite3.
+func PlainWith(t testing.TB, name, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open(name, path)
 	require.NoError(t, err)
 	opened.Add(1)
 	t.Cleanup(func() {
