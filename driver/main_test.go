@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -24,6 +25,11 @@ func TestMain(m *testing.M) {
 	if child := os.Getenv("SQLITE_MEM_TEST_CHILD"); child != "" {
 		runChild(child)
 		return
+	}
+	if os.Getenv(noMemory) != "" {
+		if err := memvfs.FaultSQLite(); err != nil {
+			panic(err)
+		}
 	}
 	testdb.Main(m)
 }

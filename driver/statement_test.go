@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
-	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -682,79 +680,4 @@ func TestRaw_panicOnAnotherThread(t *testing.T) {
 	defer runtime.UnlockOSThread()
 	require.NoError(t, c.Close())
 	free(t, db)
-}
-
-// Ensure that an allocation of this project's that fails, whichever, is an error
-// of the call in which it fails, and that the next calls find everything in order.
-func TestStatement_noMemory(t *testing.T) {
-	db := newTable(t, "")
-	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1), (2), (3)")
-	other := filepath.Join(t.TempDir(), "other.db")
-	do := func() error {
-		conn, err := db.Conn(ctx)
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		_, _ = conn.ExecContext(ctx, "DETACH o") // what failed before may have failed to do it
-		for _, query := range []string{
-			"SELECT n, ? FROM t WHERE n>0; SELECT ?", "INSERT INTO t(n) VALUES(length(?)) ON CONFLICT DO NOTHING RETURNING ?", "UPDATE t SET n=n WHERE n<length(?) OR n=?",
-		} {
-			rows, err := conn.QueryContext(ctx, query, strings.Repeat("x", 70_000), "short")
-			if err != nil {
-				return err
-			}
-			for rows.Next() {
-			}
-			if err := rows.Err(); err != nil {
-				return err
-			}
-		}
-		if _, err := conn.ExecContext(ctx, "ATTACH ? AS o", other); err != nil {
-			return err
-		}
-		defer func() { _, _ = conn.ExecContext(ctx, "DETACH o") }()
-		tx, err := conn.BeginTx(ctx, nil)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = tx.Rollback() }()
-		s, err := tx.Prepare("DELETE FROM t WHERE n>? RETURNING *")
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		if _, err := s.Exec(2); err != nil {
-			return err
-		}
-		rows, err := s.Query(0)
-		if err != nil {
-			return err
-		}
-		rows.Next()
-		if err := rows.Close(); err != nil {
-			return err
-		}
-		return tx.Rollback()
-	}
-	require.NoError(t, do())
-	memvfs.FailAlloc(0, false)
-	require.NoError(t, do())
-	all := memvfs.FailAlloc(0, false)
-	require.Greater(t, all, int64(20))
-	for _, forever := range []bool{false, true} {
-		failed := 0
-		for n := range all {
-			memvfs.FailAlloc(n+1, forever)
-			err := do()
-			memvfs.FailAlloc(0, false)
-			if err != nil {
-				failed++
-			}
-			require.NoError(t, do(), "after allocation %d", n+1)
-			free(t, db)
-			require.Equal(t, "1,2,3", testdb.Text(t, db, "SELECT group_concat(n) FROM t WHERE n<4"))
-		}
-		require.Greater(t, failed, int(all)/2)
-	}
 }

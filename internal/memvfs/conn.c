@@ -145,7 +145,7 @@ static void unlist(memvfs_conn *p){
 }
 
 /* Gives the file up, before or instead of its being closed. */
-static void giveUp(MemFile *f){
+static void giveUp(MemFile *f, int rc){
   if( f->eLock>=SQLITE_LOCK_RESERVED ){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
@@ -153,7 +153,7 @@ static void giveUp(MemFile *f){
   if( f->eLock>SQLITE_LOCK_NONE || f->pinned ) memvfsReaderEnd(f->pStore, &f->reader);
   f->eLock = SQLITE_LOCK_NONE;
   f->pinned = 0;
-  f->dead = 1;
+  f->dead = rc;
   memvfsClose(f);    /* SQLite may never: the store must not wait for that */
 }
 
@@ -184,6 +184,7 @@ uintptr_t memvfs_conn_handle(sqlite3 *db){
 */
 void memvfsConnAttach(MemFile *f){
   memvfs_conn *pMain = mainLink(f->db), *p;
+  int rc = SQLITE_IOERR_NOMEM;
   if( pMain==0 || f->pConn ) return;
   p = memvfsMalloc(sizeof(*p));
   if( p ){
@@ -196,8 +197,9 @@ void memvfsConnAttach(MemFile *f){
       return;
     }
     memvfsFree(p);
+    rc = SQLITE_IOERR_LOCK;
   }
-  giveUp(f);
+  giveUp(f, rc);
 }
 
 void memvfs_conn_abandon(memvfs_conn *p){
@@ -208,7 +210,7 @@ void memvfs_conn_abandon(memvfs_conn *p){
   unlist(p);
   sqlite3_mutex_leave(mutex);
   f->pConn = 0;
-  giveUp(f);
+  giveUp(f, SQLITE_IOERR_LOCK);
   p->eLock = SQLITE_LOCK_NONE;
   p->pFile = 0;
 }

@@ -194,7 +194,7 @@ struct MemFile {
   memvfs_conn *pOrphan;      /* Its link, when Go was done with it before SQLite with the file */
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
-  int dead;                  /* Abandoned, and its store perhaps gone: answers SQLITE_IOERR */
+  int dead;                  /* Not 0: abandoned, its store perhaps gone. What xLock returns, an SQLITE_IOERR */
   int pinned;                /* reader has begun and stays, whatever eLock: memvfs_conn_pin */
   sqlite3_int64 szMmap;      /* PRAGMA mmap_size, which tells only whether pages are handed out */
 
@@ -226,6 +226,17 @@ void memvfsStressPoint(int n);
 #ifndef MEMVFS_PLANT
 # define MEMVFS_PLANT 0
 #endif
+
+/* Allocations that a test makes fail. */
+typedef struct Fault {
+  _Atomic(int64_t) nUntil;   /* Allocations until one fails; 0: none does */
+  _Atomic(int) forever;      /* Those after it fail too */
+  _Atomic(int64_t) nAlloc;   /* Allocations since the last memvfsFail */
+} Fault;
+
+/* nomem.c */
+int64_t memvfsFail(Fault*, int64_t n, int forever);   /* See memvfs_fail_alloc */
+int memvfsFaulty(Fault*);                     /* True: this allocation has to fail */
 
 /* slab.c */
 Version *memvfsPageAlloc(Table*);             /* [m] NULL: out of memory */

@@ -287,14 +287,3 @@ func (p *Snapshot) Release() {
 		p.c = nil
 	}
 }
-
-// FailAlloc makes the n-th allocation of the engine from now fail, and with
-// forever set all after it as well; 0 ends that. It returns the number of
-// allocations since the last call. It is for tests.
-func FailAlloc(n int64, forever bool) int64 {
-	f := C.int(0)
-	if forever {
-		f = 1
-	}
-	return int64(C.memvfs_fail_alloc(C.int64_t(n), f))
-}

@@ -245,4 +245,15 @@ void memvfs_conn_free(memvfs_conn*);
 */
 int64_t memvfs_fail_alloc(int64_t n, int forever);
 
+/* Blocks of the engine's memory that were not freed, but for pages. For tests. */
+int64_t memvfs_live(void);
+
+/*
+** The same for the memory of SQLite. memvfs_fault_sqlite comes before the first
+** use of SQLite, else it returns SQLITE_MISUSE. For tests.
+*/
+int memvfs_fault_sqlite(void);
+int64_t memvfs_fail_sqlite(int64_t n, int forever);
+int64_t memvfs_live_sqlite(void);
+
 #endif

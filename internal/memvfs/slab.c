@@ -49,25 +49,15 @@ struct Slab {
   Version aVersion[];
 };
 
-/* Allocations until one fails, and whether the later ones fail too. */
-static _Atomic(int64_t) failIn;
-static _Atomic(int) failForever;
-static _Atomic(int64_t) nAlloc;
+static Fault fault;          /* Of the engine's allocations */
+static _Atomic(int64_t) nLive;   /* Blocks of memvfsMalloc that were not freed */
 
 int64_t memvfs_fail_alloc(int64_t n, int forever){
-  atomic_store(&failForever, forever);
-  atomic_store(&failIn, n);
-  return atomic_exchange(&nAlloc, 0);
+  return memvfsFail(&fault, n, forever);
 }
 
-/* True when a test wants this allocation to fail. */
-static int faulty(void){
-  int64_t n;
-  atomic_fetch_add_explicit(&nAlloc, 1, memory_order_relaxed);
-  if( atomic_load_explicit(&failIn, memory_order_relaxed)==0 ) return 0;
-  n = atomic_fetch_sub(&failIn, 1);
-  if( n==1 && atomic_load(&failForever) ) atomic_store(&failIn, 1);
-  return n==1;
+int64_t memvfs_live(void){
+  return atomic_load(&nLive);
 }
 
 static void *osMap(size_t n){
@@ -179,10 +169,13 @@ static int osDiscard(Slab *p, void *a, size_t n){
 #endif
 
 void *memvfsMalloc(size_t n){
-  return faulty() ? 0 : calloc(1, n);
+  void *p = memvfsFaulty(&fault) ? 0 : calloc(1, n);
+  if( p ) atomic_fetch_add_explicit(&nLive, 1, memory_order_relaxed);
+  return p;
 }
 
 void memvfsFree(void *p){
+  if( p ) atomic_fetch_sub_explicit(&nLive, 1, memory_order_relaxed);
   free(p);
 }
 
@@ -264,7 +257,7 @@ static void versionClear(Version *v){
 Version *memvfsPageAlloc(Table *t){
   Slab *p = t->pPartial;
   Version *v;
-  if( faulty() ) return 0;
+  if( memvfsFaulty(&fault) ) return 0;
   if( p==0 && (p = slabNew(t, 1))==0 ) return 0;
   if( p->pWarm ){
     v = p->pWarm;
@@ -290,7 +283,7 @@ Version *memvfsPageRun(Table *t, int64_t *pn){
   Slab *p = t->pPartial;
   Version *v;
   int n;
-  if( faulty() ) return 0;
+  if( memvfsFaulty(&fault) ) return 0;
   if( (p==0 || p->nTaken==p->nVersion) && (p = slabNew(t, *pn))==0 ) return 0;
   n = p->nVersion - p->nTaken;
   if( *pn<n ) n = (int)*pn;

@@ -22,6 +22,7 @@ typedef struct sqlite3_mutex sqlite3_mutex;
 typedef struct sqlite3_file sqlite3_file;
 typedef struct sqlite3_vfs sqlite3_vfs;
 typedef struct sqlite3_io_methods sqlite3_io_methods;
+typedef struct sqlite3_mem_methods sqlite3_mem_methods;
 typedef void (*sqlite3_syscall_ptr)(void);
 
 /* https://sqlite.org/c3ref/file.html */
@@ -187,7 +188,22 @@ struct sqlite3_vfs {
 #define SQLITE_MUTEX_STATIC_VFS3  13
 
 /* https://sqlite.org/c3ref/c_config_covering_index_scan.html */
+#define SQLITE_CONFIG_MALLOC      4
+#define SQLITE_CONFIG_GETMALLOC   5
 #define SQLITE_CONFIG_MEMSTATUS   9
+#define SQLITE_CONFIG_LOOKASIDE  13
+
+/* https://sqlite.org/c3ref/mem_methods.html */
+struct sqlite3_mem_methods {
+  void *(*xMalloc)(int);
+  void (*xFree)(void*);
+  void *(*xRealloc)(void*, int);
+  int (*xSize)(void*);
+  int (*xRoundup)(int);
+  int (*xInit)(void*);
+  void (*xShutdown)(void*);
+  void *pAppData;
+};
 
 int sqlite3_config(int, ...);
 int sqlite3_initialize(void);

@@ -223,7 +223,8 @@ static int fetch(memvfs_stmt *s, memvfs_rows *b){
       default: continue;
     }
     v->n = sqlite3_value_bytes(x);
-    if( z==0 && (v->n || v->type==SQLITE_TEXT) ) return SQLITE_NOMEM;
+    /* An empty blob has no place. A zeroblob that could not be made has become NULL. */
+    if( z==0 && (v->n || sqlite3_value_type(x)!=SQLITE_BLOB) ) return SQLITE_NOMEM;
     v->u.p = z;
     if( v->n>MEMVFS_LARGE || v->n>MEMVFS_HEAP-b->nz ){
       rc = SQLITE_ROW;

@@ -59,7 +59,7 @@ static int fFileSize(sqlite3_file *pFile, sqlite3_int64 *pn){
 static int fLock(sqlite3_file *pFile, int eLock){
   MemFile *f = (MemFile*)pFile;
   int rc;
-  if( f->dead ) return SQLITE_IOERR_LOCK;
+  if( f->dead ) return f->dead;
   if( f->eLock>=eLock ) return SQLITE_OK;
   if( f->eLock==SQLITE_LOCK_NONE ){
     if( !f->pinned ) memvfsReaderBegin(f->pStore, &f->reader);
