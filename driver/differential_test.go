@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,13 +30,17 @@ var (
 // a file: each row with its column names, declared and Go types, each error
 // with its codes and text, the rows affected and the last insert id of each
 // statement, and in the end everything in the database and in its saved file.
-// What the programs attach is on the disk, or here in memory as well. Page sizes,
-// encodings, vacuum modes, and caches that are too small differ from one to the
-// next.
+//
+// A statement is run by Exec or Query, prepared or not, with positional and named
+// arguments, alone, among others in one string, or in a transaction. Statements
+// are kept across changes of the schema, and rows are read while others change
+// them. The programs attach a file on the disk and one that is here in memory.
+// Page sizes, encodings, vacuum modes and small caches differ between programs.
+//
+// It runs -programs of them, and goes on until -long is over.
 func TestDifferential(t *testing.T) {
-	statements := 0
-	for i := range *programs {
-		n := *seed + uint64(i)
+	begin, statements, n := time.Now(), 0, *seed
+	for ; n < *seed+uint64(*programs) || time.Since(begin) < *long; n++ {
 		ok := t.Run(fmt.Sprint(n), func(t *testing.T) {
 			g := &generator{Rand: rand.New(rand.NewPCG(n, 7))}
 			g.steps = 40 + g.IntN(80)
@@ -45,7 +50,7 @@ func TestDifferential(t *testing.T) {
 			break
 		}
 	}
-	t.Logf("%d programs, %d statements", *programs, statements)
+	t.Logf("%d programs, %d statements", n-*seed, statements)
 }
 
 // FuzzDifferential is TestDifferential on programs that the bytes decide.
@@ -100,85 +105,263 @@ func runProgram(t *testing.T, g *generator) int {
 	plainDB, plainOther, plain := open("sqlite3", plainDir)
 	memDB, memOther, mem := open(driver.Name, memDir)
 
-	var history []string
-	tell := func() string { return strings.Join(history, "\n") }
-	var kept [][2]*sql.Stmt // prepared, and run again later on
+	p := &program{T: t, g: g, plain: plain, mem: mem}
 	for range g.steps {
-		query, args := g.statement()
-		how := g.IntN(7)
-		skipped := strings.TrimSpace(query)
-		switch {
-		case skipped == "" || strings.HasPrefix(skipped, "--"):
-			how = 0 // go-sqlite3 crashes when one is prepared and queried
-		case how == 6 && (g.control(query) || strings.Contains(query, "ROLLBACK")):
-			how = 0 // a Tx that is over is told so here
-		case strings.Contains(query, "incremental_vacuum"):
-			how = 1 // Exec of go-sqlite3 ends with its first row, which is the first page
-		}
-		history = append(history, fmt.Sprintf("%d: %s %.60q", how, query, args))
-		var a, b string
-		switch how {
-		case 5:
-			if len(kept) < 5 {
-				p, errA := plain.PrepareContext(ctx, query)
-				m, errB := mem.PrepareContext(ctx, query)
-				require.Equal(t, fmt.Sprint(errA), fmt.Sprint(errB), tell())
-				if errA == nil {
-					kept = append(kept, [2]*sql.Stmt{p, m})
-				}
-				continue
-			}
-			i := g.IntN(len(kept))
-			a, b = runPrepared(kept[i][0], nil), runPrepared(kept[i][1], nil)
-		case 6:
-			a, b = runTx(plain, query, args, g.steps%2 == 0), runTx(mem, query, args, g.steps%2 == 0)
-		default:
-			a, b = run(plain, how, query, args), run(mem, how, query, args)
-		}
-		require.Equal(t, a, b, tell())
+		p.step()
 	}
-	for _, k := range kept {
-		require.NoError(t, errors.Join(k[0].Close(), k[1].Close()))
+	for _, k := range p.kept {
+		require.NoError(t, errors.Join(k.plain.Close(), k.mem.Close()))
 	}
 	// go-sqlite3 leaves a transaction open in the connection that goes back.
-	require.Equal(t, run(plain, 0, "COMMIT", nil), run(mem, 0, "COMMIT", nil), tell())
+	p.both("COMMIT", func(c *sql.Conn) string { return run(c, 0, "COMMIT", nil) })
 	run(plain, 0, "ROLLBACK", nil)
 	run(mem, 0, "ROLLBACK", nil)
 	for _, schema := range []string{"main", "att", "oth"} {
 		query := "SELECT * FROM pragma_integrity_check('" + schema + "')"
-		require.Equal(t, run(plain, 1, query, nil), run(mem, 1, query, nil), tell())
+		p.both(query, func(c *sql.Conn) string { return run(c, 1, query, nil) })
 	}
 	require.NoError(t, plain.Close())
 	require.NoError(t, mem.Close())
-	require.Equal(t, dump(t, plainDB), dump(t, memDB), tell())
-	require.Equal(t, dump(t, plainOther), dump(t, memOther), tell())
+	require.Equal(t, dump(t, plainDB), dump(t, memDB), p.history())
+	require.Equal(t, dump(t, plainOther), dump(t, memOther), p.history())
 	testdb.Close(t, memDB)
 	testdb.Close(t, memOther)
 	for _, name := range []string{"a.db", "b.db", "o.db"} { // what was saved, and what was attached
-		require.Equal(t, dump(t, testdb.Plain(t, filepath.Join(plainDir, name))), dump(t, testdb.Plain(t, filepath.Join(memDir, name))), name+"\n"+tell())
+		require.Equal(t, dump(t, testdb.Plain(t, filepath.Join(plainDir, name))), dump(t, testdb.Plain(t, filepath.Join(memDir, name))), name+"\n"+p.history())
 	}
-	return len(history)
+	return len(p.done)
 }
 
-// runPrepared runs a statement that was prepared before.
-func runPrepared(s *sql.Stmt, args []any) string {
-	rows, err := s.QueryContext(ctx, args...)
-	return outcome(nil, rows, err, "")
+// program is a random program while it runs.
+type program struct {
+	*testing.T
+	g          *generator
+	plain, mem *sql.Conn
+	kept       []keptStmt
+	done       []string // what was run, for the message of a failure
 }
 
-// runTx runs a statement in a transaction of its own, which is committed or
+// keptStmt is a statement that was prepared, and is run again later on.
+type keptStmt struct {
+	plain, mem *sql.Stmt
+	query      string
+	args       []any
+}
+
+func (p *program) history() string { return strings.Join(p.done, "\n") }
+
+// both runs f on both drivers, which must tell the same.
+func (p *program) both(what string, f func(c *sql.Conn) string) {
+	p.Helper()
+	p.done = append(p.done, what)
+	plain := f(p.plain)
+	require.Equal(p, plain, f(p.mem), p.history())
+}
+
+// step runs the next statement in some way.
+func (p *program) step() {
+	g := p.g
+	query, args := g.statement()
+	how := g.IntN(10)
+	if g.IntN(3) == 0 {
+		query, args = g.name(query, args)
+	}
+	switch {
+	case nothing(query):
+		how = 0 // go-sqlite3 crashes when one is prepared and queried
+	case how == 6 && (g.control(query) || strings.Contains(query, "ROLLBACK")):
+		how = 0 // a Tx that is over is told so here
+	case strings.Contains(query, "incremental_vacuum"):
+		how = 1 // Exec of go-sqlite3 ends with its first row, which is the first page
+	}
+	what := fmt.Sprintf("%d: %s %.60q", how, query, args)
+	switch how {
+	case 5:
+		p.prepared(query, args)
+	case 6:
+		commit, more := g.steps%2 == 0, g.IntN(3)
+		queries, list := []string{query}, [][]any{args}
+		for range more {
+			q, a := g.statement()
+			if !g.control(q) && !strings.Contains(q, "ROLLBACK") && !strings.Contains(q, "incremental_vacuum") {
+				queries, list = append(queries, q), append(list, a)
+				what += fmt.Sprintf("\n   then %s %.60q", q, a)
+			}
+		}
+		p.both(what, func(c *sql.Conn) string { return runTx(c, queries, list, commit) })
+	case 7:
+		p.several(query, args)
+	case 8:
+		p.whileReading()
+	default:
+		p.both(what, func(c *sql.Conn) string { return run(c, how, query, args) })
+	}
+}
+
+// prepared prepares a statement to be kept, or runs one that was.
+func (p *program) prepared(query string, args []any) {
+	g := p.g
+	if len(p.kept) < 5 {
+		plain, errA := p.plain.PrepareContext(ctx, query)
+		mem, errB := p.mem.PrepareContext(ctx, query)
+		require.Equal(p, fmt.Sprint(errA), fmt.Sprint(errB), p.history())
+		if errA == nil {
+			p.kept = append(p.kept, keptStmt{plain, mem, query, args})
+		}
+		return
+	}
+	k := p.kept[g.IntN(len(p.kept))]
+	// A prepared statement that has rows is left open by Exec of go-sqlite3.
+	exec := g.IntN(2) == 0 && !strings.Contains(k.query, "RETURNING") && !strings.HasPrefix(k.query, "SELECT") && !strings.HasPrefix(k.query, "PRAGMA")
+	args = nil
+	for _, arg := range k.args {
+		value := g.value()
+		if named, is := arg.(sql.NamedArg); is {
+			args = append(args, sql.Named(named.Name, value))
+		} else {
+			args = append(args, value)
+		}
+	}
+	p.both(fmt.Sprintf("kept, exec %v: %s %.60q", exec, k.query, args), func(c *sql.Conn) string {
+		s := k.plain
+		if c == p.mem {
+			s = k.mem
+		}
+		if exec {
+			res, err := s.ExecContext(ctx, args...)
+			return outcome(res, nil, err, k.query)
+		}
+		rows, err := s.QueryContext(ctx, args...)
+		return outcome(nil, rows, err, k.query)
+	})
+}
+
+// several runs some statements as one string.
+func (p *program) several(query string, args []any) {
+	g := p.g
+	how, queries := g.IntN(2), []string{query}
+	args = slices.Clone(args)
+	for range 1 + g.IntN(3) {
+		q, a := g.statement()
+		if g.IntN(3) == 0 {
+			q, a = g.name(q, a)
+		}
+		// go-sqlite3 takes the result of the nothing behind a statement, and ends a
+		// statement that it does not query with its first row.
+		if !nothing(q) && !strings.Contains(q, "incremental_vacuum") {
+			queries, args = append(queries, q), append(args, a...)
+		}
+	}
+	query = strings.Join(queries, g.pick("; ", ";", ";\n-- and\n", " ;; "))
+	p.both(fmt.Sprintf("several, %d: %s %.60q", how, query, args), func(c *sql.Conn) string { return run(c, how, query, args) })
+}
+
+// whileReading opens rows in a transaction and runs statements between them.
+func (p *program) whileReading() {
+	g := p.g
+	p.both("BEGIN", func(c *sql.Conn) string { return run(c, 0, "BEGIN", nil) })
+	type reader struct{ plain, mem *sql.Rows }
+	var readers []reader
+	open := func(query string, args []any) {
+		p.done = append(p.done, fmt.Sprintf("open %d: %s %.60q", len(readers), query, args))
+		plain, errA := p.plain.QueryContext(ctx, query, args...)
+		mem, errB := p.mem.QueryContext(ctx, query, args...)
+		require.Equal(p, outcome(nil, nil, errA, query), outcome(nil, nil, errB, query), p.history())
+		if errA == nil {
+			readers = append(readers, reader{plain, mem})
+		}
+	}
+	for range 1 + g.IntN(2) {
+		query := fmt.Sprintf("SELECT %s FROM %s%s", g.pick("*", "a, b, c", "rowid, a", "a, changes()"), g.table(), g.pick("", " ORDER BY a", " WHERE a>0", " ORDER BY b DESC"))
+		open(query, nil)
+		if g.IntN(3) == 0 {
+			open(query, nil) // in use
+		}
+	}
+	for range g.IntN(12) {
+		query, args := g.statement()
+		if len(readers) > 0 && g.IntN(2) == 0 {
+			i := g.IntN(len(readers))
+			p.done = append(p.done, fmt.Sprintf("next %d", i))
+			require.Equal(p, nextRow(readers[i].plain), nextRow(readers[i].mem), p.history())
+			continue
+		}
+		if nothing(query) || g.control(query) || strings.Contains(query, "ROLLBACK") || strings.Contains(query, "BEGIN;") || strings.Contains(query, "incremental_vacuum") {
+			continue // behind the transaction rows are read ahead
+		}
+		how := g.IntN(4)
+		p.both(fmt.Sprintf("%d, reading: %s %.60q", how, query, args), func(c *sql.Conn) string { return run(c, how, query, args) })
+	}
+	for i, r := range readers {
+		p.done = append(p.done, fmt.Sprintf("rest of %d", i))
+		for {
+			plain := nextRow(r.plain)
+			require.Equal(p, plain, nextRow(r.mem), p.history())
+			if !strings.HasPrefix(plain, "row ") || g.IntN(40) == 0 {
+				break
+			}
+		}
+		require.Equal(p, fmt.Sprint(r.plain.Close()), fmt.Sprint(r.mem.Close()), p.history())
+	}
+	end := g.pick("COMMIT", "ROLLBACK")
+	p.both(end, func(c *sql.Conn) string { return run(c, 0, end, nil) })
+}
+
+// nextRow tells the next row, the end or the error.
+func nextRow(rows *sql.Rows) string {
+	if !rows.Next() {
+		return "end " + outcome(nil, nil, rows.Err(), "")
+	}
+	columns, err := rows.Columns()
+	if err != nil {
+		return "error " + err.Error()
+	}
+	return "row " + row(rows, len(columns))
+}
+
+// row tells the current row.
+func row(rows *sql.Rows, columns int) string {
+	values := make([]any, columns)
+	for i := range values {
+		values[i] = new(any)
+	}
+	if err := rows.Scan(values...); err != nil {
+		return "error " + err.Error()
+	}
+	var b strings.Builder
+	for _, v := range values {
+		fmt.Fprintf(&b, "%T:%v|", *v.(*any), *v.(*any))
+	}
+	return b.String()
+}
+
+// nothing reports whether a text has no statement.
+func nothing(query string) bool {
+	query = strings.TrimSpace(query)
+	return query == "" || strings.HasPrefix(query, "--")
+}
+
+// runTx runs statements in a transaction of their own, which is committed or
 // rolled back.
-func runTx(c *sql.Conn, query string, args []any, commit bool) string {
+func runTx(c *sql.Conn, queries []string, args [][]any, commit bool) string {
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
-		return outcome(nil, nil, err, query)
+		return outcome(nil, nil, err, queries[0])
 	}
-	res, err := tx.ExecContext(ctx, query, args...)
-	told := outcome(res, nil, err, query)
+	var told strings.Builder
+	for i, query := range queries {
+		if i%2 == 0 {
+			res, err := tx.ExecContext(ctx, query, args[i]...)
+			fmt.Fprintln(&told, outcome(res, nil, err, query))
+		} else {
+			rows, err := tx.QueryContext(ctx, query, args[i]...)
+			fmt.Fprintln(&told, outcome(nil, rows, err, query))
+		}
+	}
 	if commit {
-		return told + fmt.Sprint(" commit ", outcome(nil, nil, tx.Commit(), query))
+		return told.String() + " commit " + outcome(nil, nil, tx.Commit(), "")
 	}
-	return told + fmt.Sprint(" rollback ", outcome(nil, nil, tx.Rollback(), query))
+	return told.String() + " rollback " + outcome(nil, nil, tx.Rollback(), "")
 }
 
 // run runs a statement in one of four ways and tells all that can be seen of it.
@@ -243,17 +426,7 @@ func outcome(res sql.Result, rows *sql.Rows, err error, query string) string {
 		fmt.Fprintf(&b, "%s %s %v, ", col.Name(), col.DatabaseTypeName(), col.ScanType())
 	}
 	for rows.Next() {
-		values := make([]any, len(columns))
-		for i := range values {
-			values[i] = new(any)
-		}
-		if err := rows.Scan(values...); err != nil {
-			return fail(err)
-		}
-		for _, v := range values {
-			fmt.Fprintf(&b, "%T:%v|", *v.(*any), *v.(*any))
-		}
-		b.WriteByte('\n')
+		b.WriteString(row(rows, len(columns)) + "\n")
 	}
 	if err := rows.Err(); err != nil {
 		return fail(err)
@@ -281,6 +454,43 @@ func (g *generator) control(query string) bool {
 		}
 	}
 	return false
+}
+
+// name gives names to arguments, most often to all, shuffles those, and adds one
+// that no parameter has.
+func (g *generator) name(query string, args []any) (string, []any) {
+	if len(args) == 0 || strings.Count(query, "?") != len(args) {
+		return query, args // named already
+	}
+	var b strings.Builder
+	var named, list []any
+	all := g.IntN(3) > 0
+	for i, arg := range args {
+		before, behind, _ := strings.Cut(query, "?")
+		query = behind
+		b.WriteString(before)
+		if !all && g.IntN(2) == 0 {
+			b.WriteString("?")
+			list = append(list, arg)
+			continue
+		}
+		name := fmt.Sprintf("n%d", i)
+		b.WriteString(g.pick(":", "@", "$") + name)
+		if all {
+			named = append(named, sql.Named(name, arg))
+		} else {
+			list = append(list, sql.Named(name, arg)) // the place counts for the others
+		}
+	}
+	b.WriteString(query)
+	if all {
+		g.Shuffle(len(named), func(i, j int) { named[i], named[j] = named[j], named[i] })
+		list = named
+		if g.IntN(4) == 0 {
+			list = append(list, sql.Named("unknown", 1))
+		}
+	}
+	return b.String(), list
 }
 
 func (g *generator) value() any {

@@ -138,7 +138,8 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 		c.open = make(map[*statement]struct{})
 	}
 	c.open[s] = struct{}{}
-	return s, skipBlank(text[n:]), nil
+	// Without blanks at its end, as in go-sqlite3: SQLite keeps the text of a CREATE.
+	return s, strings.TrimSpace(skipBlank(text[n:])), nil
 }
 
 // release gives back a statement that has run and whose rows are closed.
