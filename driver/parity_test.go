@@ -12,6 +12,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -324,4 +325,211 @@ func TestParity_destinations(t *testing.T) {
 		}
 		return b.String()
 	})
+}
+
+// tellRows tells the columns of a query with their types, each row, and the error
+// that ends them.
+func tellRows(b *strings.Builder, rows *sql.Rows, err error) {
+	if err != nil {
+		fmt.Fprintln(b, "query:", tellError(err))
+		return
+	}
+	columns, err := rows.ColumnTypes()
+	fmt.Fprintln(b, "columns:", err)
+	for _, c := range columns {
+		fmt.Fprintf(b, "%s %q %v, ", c.Name(), c.DatabaseTypeName(), c.ScanType())
+	}
+	for rows.Next() {
+		fmt.Fprintln(b, row(rows, len(columns)))
+	}
+	fmt.Fprintln(b, "end:", tellError(rows.Err()), rows.Close())
+}
+
+// Ensure that texts, names, types and errors pass through a database in UTF-16 as
+// in go-sqlite3, and from UTF-16 to an attached database of the same encoding.
+func TestParity_encodings(t *testing.T) {
+	texts := []string{"", "a", "é", "日本", "𝄞 and more", "a\x00b", "\xff\xfe", "\ufeffmark", "\xed\xa0\x80", strings.Repeat("ü", 3000), strings.Repeat("𝄞", 20_000)}
+	for _, encoding := range []string{"UTF-8", "UTF-16le", "UTF-16be"} {
+		both(t, "", func(db *sql.DB) string {
+			var b strings.Builder
+			db.SetMaxOpenConns(1)
+			testdb.Exec(t, db, "PRAGMA encoding='"+encoding+"'; CREATE TABLE \"tä\"(id INTEGER PRIMARY KEY, \"spalte ü\" TEXT UNIQUE, b BLOB, at DATETIME, \"größe\" \"VARCHAR(30) ÄÖ\")")
+			for i, text := range texts {
+				res, err := db.Exec("INSERT INTO tä VALUES(?, ?, ?, ?, ?)", i, text, []byte(text), text, text)
+				b.WriteString(outcome(res, nil, err, ""))
+			}
+			for _, query := range []string{
+				"SELECT * FROM tä ORDER BY id", "SELECT *, length(\"spalte ü\"), hex(\"spalte ü\"), typeof(b) FROM tä ORDER BY \"spalte ü\"", "SELECT group_concat(\"spalte ü\", b) AS \"名前\" FROM tä",
+				"SELECT CAST(b AS TEXT), CAST(\"spalte ü\" AS BLOB) FROM tä", "SELECT * FROM tä WHERE \"spalte ü\"='é' OR \"spalte ü\" LIKE '日%'", "SELECT ungültig FROM tä", "INSERT INTO tä(\"spalte ü\") VALUES('é')",
+				"SELECT 'é' || x'c3a9', 'ü' = x'c3bc', upper('é'), '\xff'", "PRAGMA encoding", "PRAGMA table_info(tä)", "SELECT json_extract('{\"ä\":\"𝄞\"}', '$.ä')",
+			} {
+				for range 2 {
+					rows, err := db.Query(query)
+					tellRows(&b, rows, err)
+				}
+			}
+			for _, text := range texts {
+				rows, err := db.Query("SELECT ?, length(?1), hex(?1), (SELECT id FROM tä WHERE \"spalte ü\"=?1), :näme", text, sql.Named("näme", text))
+				tellRows(&b, rows, err)
+			}
+			return b.String()
+		})
+	}
+}
+
+// Ensure that a statement that SQLite prepares again, because the schema has
+// changed, has the columns, types and values of now: prepared, from the cache and
+// anew, after a change by the same connection and by another.
+func TestParity_metadata(t *testing.T) {
+	both(t, "", func(db *sql.DB) string {
+		var b strings.Builder
+		one, err := db.Conn(ctx)
+		require.NoError(t, err)
+		other, err := db.Conn(ctx)
+		require.NoError(t, err)
+		testdb.Exec(t, one, "CREATE TABLE t(a INTEGER, b TEXT); INSERT INTO t VALUES(1, '2026-11-24 10:11:12'); CREATE VIEW v AS SELECT a, b FROM t; CREATE TABLE p(n)")
+		queries := []string{"SELECT * FROM t", "SELECT b, a FROM t WHERE a>=?", "SELECT * FROM v", "SELECT t.*, 1 AS one FROM t", "INSERT INTO p SELECT 1 FROM t RETURNING *"}
+		var prepared []*sql.Stmt
+		for _, query := range queries {
+			s, err := one.PrepareContext(ctx, query)
+			require.NoError(t, err)
+			prepared = append(prepared, s)
+		}
+		look := func(what string) {
+			fmt.Fprintln(&b, "==", what)
+			for i, query := range queries {
+				var args []any
+				if strings.Contains(query, "?") {
+					args = []any{0}
+				}
+				for range 2 {
+					rows, err := prepared[i].Query(args...)
+					tellRows(&b, rows, err)
+					rows, err = one.QueryContext(ctx, query, args...)
+					tellRows(&b, rows, err)
+				}
+			}
+		}
+		look("new")
+		for _, change := range []string{
+			"ALTER TABLE t ADD COLUMN c DATETIME DEFAULT '2026-11-24'", "ALTER TABLE t RENAME COLUMN b TO bb", "ALTER TABLE t RENAME COLUMN bb TO b", "DROP VIEW v; CREATE VIEW v AS SELECT b AS at, c FROM t",
+			"DROP TABLE t; CREATE TABLE t(a BOOLEAN, b DATETIME); INSERT INTO t VALUES(1, 1763979072)", "DROP TABLE t; CREATE TABLE t(b DATE, a REAL, d); INSERT INTO t VALUES('2026-11-24', 1, x'00')",
+			"ALTER TABLE p ADD COLUMN m BOOLEAN DEFAULT 1", "CREATE INDEX i ON t(a); ANALYZE", "DROP TABLE t", "CREATE TABLE t(b, a); INSERT INTO t VALUES(1, 2)",
+		} {
+			c := one
+			if len(change)%2 == 0 {
+				c = other
+			}
+			testdb.Exec(t, c, change)
+			look(change)
+		}
+		for _, s := range prepared {
+			require.NoError(t, s.Close())
+		}
+		require.NoError(t, one.Close())
+		require.NoError(t, other.Close())
+		return b.String()
+	})
+}
+
+// Ensure that an error stands behind as many rows as in go-sqlite3, with its codes
+// and text, wherever it comes: first, at the edge of a batch, or far behind; and
+// that a reader who stops before it is not told.
+func TestParity_errorsBehindRows(t *testing.T) {
+	both(t, "", func(db *sql.DB) string {
+		var b strings.Builder
+		testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, s); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<400) INSERT INTO t SELECT i, printf('%.*c', i, 'x') FROM c")
+		for _, query := range []string{
+			"SELECT id, abs(CASE WHEN id>? THEN -9223372036854775808 ELSE id END) FROM t ORDER BY id", "SELECT s, json(CASE WHEN id>? THEN '{' ELSE '[]' END) FROM t ORDER BY id",
+			"SELECT id, CASE WHEN id>? THEN zeroblob(2000000000) END FROM t ORDER BY id", "SELECT id, s LIKE CASE WHEN id>? THEN printf('%.60000c', 'x') ELSE 'x' END FROM t ORDER BY id",
+		} {
+			for _, at := range []int{0, 1, 2, 3, 31, 32, 63, 64, 65, 127, 128, 129, 300, 400} {
+				for range 2 { // the second time as much is fetched at once as was taken
+					rows, err := db.Query(query, at)
+					tellRows(&b, rows, err)
+				}
+				rows, err := db.Query(query, at)
+				if err != nil {
+					fmt.Fprintln(&b, tellError(err))
+					continue
+				}
+				n := 0
+				for n < at/2 && rows.Next() {
+					n++
+				}
+				fmt.Fprintln(&b, n, rows.Err(), rows.Close())
+				var id, second any
+				fmt.Fprintln(&b, db.QueryRow(query, at).Scan(&id, &second), id)
+			}
+		}
+		return b.String()
+	})
+}
+
+// Ensure that an authorizer of the program is asked the same of each statement, in
+// each way to run one, as by go-sqlite3, and that what it ignores or denies has the
+// same effect.
+func TestParity_authorizer(t *testing.T) {
+	told, disk := map[bool]string{}, filepath.Join(t.TempDir(), "attached.db")
+	scratch := regexp.MustCompile(`vacuum_\w+`) // VACUUM attaches a file of a random name
+	for _, ours := range []bool{false, true} {
+		p := &peer{T: t, ours: ours}
+		var asked []string
+		answer := func(int, string) int { return sqlite3.SQLITE_OK }
+		db := p.openBy(p.register(func(c *sqlite3.SQLiteConn) error {
+			c.RegisterAuthorizer(func(op int, a, b, schema string) int {
+				asked = append(asked, fmt.Sprintf("%d(%s,%s,%s)", op, a, b, schema))
+				return answer(op, b)
+			})
+			return nil
+		}), testdb.Path(t)+"?_stmt_cache_size=0")
+		conn, err := db.Conn(ctx)
+		require.NoError(t, err)
+		ask := func(what string, f func() error) {
+			asked = nil
+			err := f()
+			p.tell(what, err, scratch.ReplaceAllString(strings.Join(asked, " "), "scratch"))
+		}
+		for _, query := range []string{
+			"CREATE TABLE t(id INTEGER PRIMARY KEY, a, b)", "CREATE TABLE u(x REFERENCES t(id) ON DELETE CASCADE)", "CREATE INDEX ta ON t(a)", "CREATE TRIGGER tr AFTER INSERT ON t BEGIN UPDATE u SET x=1; END",
+			"INSERT INTO t(a, b) VALUES(1, 2), (3, 4)", "SELECT a, max(b) FROM t WHERE id>0", "WITH x AS (SELECT a FROM t) SELECT * FROM x", "UPDATE t SET a=b RETURNING id", "DELETE FROM t WHERE a=5",
+			"PRAGMA user_version", "PRAGMA user_version=3", "SAVEPOINT s", "RELEASE s", "ATTACH '" + disk + "' AS m", "DETACH m", "ANALYZE", "REINDEX", "SELECT 1; SELECT a FROM t; SELECT 2", "EXPLAIN SELECT * FROM t", "VACUUM",
+		} {
+			ask("exec "+query, func() error { _, err := conn.ExecContext(ctx, query); return err })
+			if strings.HasPrefix(query, "CREATE") {
+				continue
+			}
+			ask("query "+query, func() error {
+				rows, err := conn.QueryContext(ctx, query)
+				if err != nil {
+					return err
+				}
+				return rows.Close()
+			})
+			ask("prepare "+query, func() error {
+				s, err := conn.PrepareContext(ctx, query)
+				if err != nil {
+					return err
+				}
+				return s.Close()
+			})
+		}
+		for _, refused := range []int{sqlite3.SQLITE_IGNORE, sqlite3.SQLITE_DENY} {
+			answer = func(op int, column string) int {
+				if op == sqlite3.SQLITE_READ && column == "b" || op == sqlite3.SQLITE_DELETE {
+					return refused
+				}
+				return sqlite3.SQLITE_OK
+			}
+			p.rows(conn.QueryContext(ctx, "SELECT * FROM t"))
+			p.rows(conn.QueryContext(ctx, "SELECT a FROM t WHERE b IS NULL"))
+			p.result(conn.ExecContext(ctx, "DELETE FROM t"))
+			p.result(conn.ExecContext(ctx, "UPDATE t SET a=b"))
+			p.rows(conn.QueryContext(ctx, "SELECT * FROM t"))
+		}
+		answer = func(int, string) int { return sqlite3.SQLITE_OK }
+		require.NoError(t, conn.Close())
+		told[ours] = p.told.String()
+	}
+	require.Equal(t, told[false], told[true])
 }
