@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,8 +35,9 @@ func attached(t *testing.T) (db, other *sql.DB, conn *sql.Conn, otherPath string
 	return db, other, conn, otherPath
 }
 
-// Ensure that what is attached is written under the write lock of its own
-// database: in the queue of its writers, whose wait a context ends at once.
+// Ensure that an attached database is written under its own write lock. A
+// writer waits in the queue of that database, and a context ends the wait at
+// once.
 func TestAttach_lock(t *testing.T) {
 	db, other, conn, _ := attached(t)
 	tx, err := other.Begin()
@@ -90,8 +90,8 @@ func TestAttach_lock(t *testing.T) {
 	require.Equal(t, "3", testdb.Text(t, other, "SELECT count(*) FROM u"))
 }
 
-// Ensure that two connections that would wait for each other for ever do not:
-// the second is refused at once with a bare SQLITE_BUSY, and the first goes on.
+// Ensure that two connections never wait for each other for ever. The second is
+// refused at once with a bare SQLITE_BUSY, and the first goes on.
 func TestAttach_deadlock(t *testing.T) {
 	db, other, a, _ := attached(t)
 	b, err := other.Conn(ctx)
@@ -128,9 +128,9 @@ func TestAttach_deadlock(t *testing.T) {
 	free(t, other)
 }
 
-// Ensure that three databases, which many connections attach in a circle and
-// write in any order, come to an end: whoever is refused tries again, and all
-// databases tell the same number.
+// Ensure that many connections come to an end which attach three databases in a
+// circle and write in any order. A connection that is refused tries again, and
+// all databases tell the same number.
 func TestAttach_storm(t *testing.T) {
 	const n, rounds = 3, 10
 	var dbs [n]*sql.DB
@@ -271,9 +271,9 @@ func TestAttach_panic(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, other, "SELECT count(*) FROM u"))
 }
 
-// Ensure that an attached database lives as long as it is attached: closing its
-// last sql.DB saves it, what is written to it after that is saved too, and it
-// can be opened again at any time.
+// Ensure that an attached database lives as long as it is attached. Closing its
+// last sql.DB saves it. What is written after that is saved too, and it can be
+// opened again at any time.
 func TestAttach_life(t *testing.T) {
 	count := func(path string) string {
 		t.Helper()
@@ -355,18 +355,11 @@ func TestAttach_comingAndGoing(t *testing.T) {
 	require.Equal(t, fmt.Sprint(2*goroutines*rounds), testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u"))
 }
 
-// Ensure that a statement that comes to need the write lock on its way waits
-// for it like any other: to the end of its context, or _busy_timeout long, once,
-// and is told of that by the same errors; and that its transaction goes on.
+// Ensure that a statement waits like any other if it needs the write lock on
+// its way. It waits once, until its context ends or for _busy_timeout. The
+// errors are the same, and its transaction goes on.
 func TestLock_onTheWay(t *testing.T) {
-	var log strings.Builder
-	c, err := driver.ParseDSN(testdb.Path(t) + "?_busy_timeout=100")
-	require.NoError(t, err)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	connector, err := driver.NewConnector(c)
-	require.NoError(t, err)
-	db := sql.OpenDB(connector)
-	defer testdb.Close(t, db)
+	db, log := openLogged(t, testdb.Path(t)+"?_busy_timeout=100")
 	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT UNIQUE)")
 	conn, err := db.Conn(ctx)
 	require.NoError(t, err)
@@ -427,8 +420,9 @@ func TestLock_onTheWay(t *testing.T) {
 	require.Equal(t, busy, st.BusyErrors)
 }
 
-// Ensure that an attached file that another process serves can be read and not written,
-// that the server's saves go on, and that it can be written when the server has gone.
+// Ensure that an attached file which another process serves can be read and not
+// written. The server's saves go on. The file can be written when the server
+// has gone.
 func TestAttach_served(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
@@ -537,9 +531,9 @@ func TestAttach_cannotOpen(t *testing.T) {
 	}
 }
 
-// Ensure that a file which is attached from the disk is not loaded beside that: the load
-// waits for the DETACH, as long as _busy_timeout allows, and is refused then; and that
-// no commit to either is lost, whatever the journal mode of the file.
+// Ensure that a file which is attached from the disk is not loaded meanwhile.
+// The load waits for the DETACH as long as _busy_timeout allows, and then is
+// refused. No commit to either is lost, whatever the journal mode of the file.
 func TestAttach_thenLoad(t *testing.T) {
 	for _, mode := range []string{"DELETE", "PERSIST", "WAL"} {
 		t.Run(mode, func(t *testing.T) {
@@ -601,9 +595,9 @@ func TestAttach_noLockFile(t *testing.T) {
 	}
 }
 
-// Ensure that a named database in memory is attached by its name, however the name is
-// written, is the one that others have, and is made if nobody has it; and that any other
-// ATTACH goes its way.
+// Ensure that a named database in memory is attached by its name, however the
+// name is written. It is the one that others have, and is made if there is
+// none. Any other ATTACH is left to SQLite.
 func TestAttach_namedMemory(t *testing.T) {
 	const name = "file:named?mode=memory&cache=shared"
 	named := testdb.Open(t, name)
@@ -655,9 +649,9 @@ func TestAttach_namedMemory(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// Ensure that ATTACH with cache=shared is refused, with the reason, for a database in
-// memory and for a file on the disk, and in the role of a tool; and that the connection
-// works on.
+// Ensure that ATTACH with cache=shared is refused with the reason.
+// It is so for a database in memory, for a file, and in the role of a tool. The
+// connection works on.
 func TestAttach_sharedCache(t *testing.T) {
 	_, _, conn, inMemory := attached(t)
 	defer conn.Close()

@@ -12,9 +12,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a new connection with _auto_vacuum reads beside an open writer, unless
-// it has to change the mode of the database, and that the mode is at every moment what
-// it is with go-sqlite3.
+// Ensure that a new connection with _auto_vacuum reads beside an open writer,
+// unless it has to change the mode of the database. At every moment the mode is
+// that of go-sqlite3.
 func TestAutoVacuum_newConnection(t *testing.T) {
 	for have := range 3 {
 		for want, name := range []string{"NONE", "FULL", "incremental"} {

@@ -22,8 +22,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a backup is what is committed, saved or not, for any program that opens
-// it, and that the database, its file and its log know nothing of it.
+// Ensure that a backup is what is committed, saved or not, for any program that
+// opens it. The database, its file and its log know nothing of it.
 func TestBackup(t *testing.T) {
 	for _, dsn := range []string{":memory:", "PATH?sqlite_sync_interval=0", "PATH?sqlite_wal=commit&sqlite_sync_interval=1h"} {
 		t.Run(dsn, func(t *testing.T) {

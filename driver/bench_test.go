@@ -36,16 +36,16 @@ func benchTable(b *testing.B, db *sql.DB, filler int) {
 		INSERT INTO t SELECT i, 'account '||i, 0, randomblob(%d) FROM c`, benchRows, filler))
 }
 
-// BenchmarkWrapper compares this driver with go-sqlite3 on one connection, with a
-// context that cannot be cancelled and with one that can. "sql" goes through
-// database/sql, which starts a goroutine for each query under a context that can be
-// cancelled, whatever the driver; "driver" calls the drivers themselves.
+// BenchmarkWrapper compares this driver with go-sqlite3 on one connection, with
+// a context that cannot be cancelled and with one that can. "sql" goes through
+// database/sql, which starts a goroutine for each query under a context that
+// can be cancelled. "driver" calls the drivers themselves.
 //
-// go-sqlite3 is there twice: on its own ":memory:" (sqlite3-), and on a database of
-// this project's engine (engine-), which tells what this package adds to each call.
-// They take turns, a batch each, so that what disturbs the machine disturbs all;
-// ns/op and the speedups (how many times faster than go-sqlite3) are medians over the
-// batches.
+// go-sqlite3 is there twice: on its own ":memory:" (sqlite3-), and on a
+// database of this project's engine (engine-). The second tells what this
+// package adds to each call. They take turns, a batch each, so that a
+// disturbance of the machine disturbs all. The times and the speedups (how many
+// times faster than go-sqlite3) are medians over the batches.
 func BenchmarkWrapper(b *testing.B) {
 	cancellable, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -171,8 +171,8 @@ func TestConcurrency_openRowsAndWrites(t *testing.T) {
 	require.Equal(t, 500, n)
 }
 
-// Ensure that a reader that stays costs the pages that were rewritten since,
-// each once, that the counters tell of it, and that the memory comes back.
+// Ensure that a reader that stays costs each page once that was rewritten
+// since. The counters tell of it, and the memory comes back.
 func TestLongReader(t *testing.T) {
 	db := newTable(t, "?sqlite_wal=off") // a flush or save is a reader, too
 	testdb.Exec(t, db, "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<50000) INSERT INTO t(n) SELECT i FROM c")
@@ -198,9 +198,9 @@ func TestLongReader(t *testing.T) {
 	require.Less(t, st.HeldBytes, st.DataBytes/10)
 }
 
-// Ensure that a server's life leaves everything in order: 200 goroutines with
-// requests of their own context, a third of which ends at a random moment; every
-// commit that was reported was made, once; no lock, goroutine, statement or
+// Ensure that a server's life leaves everything in order. 200 goroutines have a
+// context for each request, a third of which ends at a random moment. Every
+// commit that was reported was made, once. No lock, goroutine, statement or
 // connection is left, and the database is sound.
 func TestServerLife(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=200ms&_fk=1")

@@ -27,12 +27,13 @@ var (
 )
 
 // Ensure that random programs do the same on this driver as on go-sqlite3 with
-// a file: each row with its column names, declared and Go types, each error
-// with its codes and text, the rows affected and the last insert id of each
-// statement, and in the end everything in the database and in its saved file.
+// a file. Each row is compared with its column names, declared and Go types.
+// Each error is compared with its codes and text, each result with its rows
+// affected and last insert id. In the end all of the database is compared, and
+// of its saved file.
 //
-// A statement is run by Exec or Query, prepared or not, with positional and named
-// arguments, alone, among others in one string, or in a transaction. Statements
+// A statement runs by Exec or Query, prepared or not, alone, in a string of
+// several, or in a transaction. Arguments are positional or named. Statements
 // are kept across changes of the schema, and rows are read while others change
 // them. The programs attach a file on the disk and one that is here in memory.
 // Page sizes, encodings, vacuum modes and small caches differ between programs.

@@ -181,8 +181,8 @@ int sqlite3_seven_init(sqlite3 *db, char **pz, const sqlite3_api_routines *p){
 	require.NoError(t, missing.Close())
 }
 
-// Ensure that what is typed to change how a file is locked and journalled does
-// no harm: the other connections read and write, and nothing appears on the disk.
+// Ensure that pragmas which change how a file is locked and journalled do no
+// harm. The other connections read and write, and nothing appears on the disk.
 func TestDropIn_modes(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=off") // so that nothing is saved
@@ -256,8 +256,8 @@ func TestDropIn_times(t *testing.T) {
 	require.Equal(t, 22, c.Day())
 }
 
-// Ensure that Conn.Raw gives the connection below, that what is registered on
-// it works, and that writing through it takes the write lock and gives it back.
+// Ensure that Conn.Raw gives the connection below, and that what is registered
+// on it works. Writing through it takes the write lock and gives it back.
 func TestDropIn_raw(t *testing.T) {
 	db := newTable(t, "")
 	conn, err := db.Conn(ctx)
@@ -361,9 +361,9 @@ func TestDropIn_backup(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, db, "SELECT count(*) FROM more"))
 }
 
-// Ensure that a driver of one's own registers with a hook, as with go-sqlite3,
-// that a hook that fails, or panics, fails the connection and leaves nothing,
-// and that the driver can have other names.
+// Ensure that a driver of one's own registers with a hook, as with go-sqlite3.
+// A hook that fails or panics fails the connection and leaves nothing. The
+// driver can have other names.
 func TestDropIn_register(t *testing.T) {
 	sql.Register("sqlite-mem-hook", &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
 		_, err := c.Exec("CREATE TABLE IF NOT EXISTS made_by_hook(x)", nil)

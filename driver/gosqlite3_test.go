@@ -177,8 +177,8 @@ var theirTests = []theirTest{
 	{name: "TestCreateModuleEponymousOnly", says: "virtual tables in Go", tag: "sqlite_vtable"},
 }
 
-// Ensure that what go-sqlite3's own tests check is true of this driver as of
-// go-sqlite3, and that both tell the same of it: values, counts, codes and texts.
+// Ensure that what go-sqlite3's own tests check is true of both drivers. Both
+// tell the same of it: values, counts, codes and texts.
 func TestGoSQLite(t *testing.T) {
 	for _, test := range theirTests {
 		if test.check == nil {

@@ -20,8 +20,9 @@ import (
 
 // A history is what clients did to registers and what they saw, with the times
 // between which it happened. Every write of a register stores the number of its
-// transaction, which no other has, and finds the number that was there: so the
-// writes of each register are a chain, and its order is known instead of guessed.
+// transaction, which no other has, and finds the number that was there. So the
+// writes of each register are a chain, and its order is known instead of
+// guessed.
 type history []txn
 
 // txn is a committed transaction, or one that only read.
@@ -33,15 +34,16 @@ type txn struct {
 }
 
 // check finds what a strictly serializable database cannot do. It returns nil
-// when there is an order of all transactions such that each saw what those
-// before it had left, and none comes before one that had ended when it began.
+// if there is an order in which each transaction saw what those before it had
+// left. None may come before one that had ended when it began.
 //
-// Lost updates show as two writers that found the same value, dirty and
-// aborted reads as a value that nobody committed. The rest are circles among the
-// orders that are known: of writer and reader of a value, of the reader of a
-// value and the writer of the next, of the writers of a register, and of time.
-// That is Adya's direct serialization graph; a fork of long standing (two readers
-// that see two writes in opposite orders) is a circle in it.
+// Lost updates show as two writers that found the same value. Dirty and aborted
+// reads show as a value that nobody committed. The rest are circles among the
+// orders that are known. One is of the writer and the reader of a value, one of
+// the reader of a value and the writer of the next. The others are of the
+// writers of a register, and of time. That is Adya's direct serialization
+// graph. A fork of long standing (two readers that see two writes in opposite
+// orders) is a circle in it.
 func (h history) check() error {
 	nodes := map[int]int{} // writer → place in h
 	for i, tx := range h {
@@ -325,9 +327,9 @@ func record(t *testing.T, db *sql.DB, clients int, length time.Duration, bug fau
 	return h
 }
 
-// Ensure that what the clients of a pool do and see has an order that explains
-// it and that agrees with the clock: strict serializability, with saves, a small
-// cache and VACUUMs beside.
+// Ensure that an order explains what the clients of a pool do and see, and that
+// it agrees with the clock: strict serializability. Saves, a small cache and
+// VACUUMs go on beside.
 func TestHistory_pool(t *testing.T) {
 	for _, params := range []string{"?sqlite_sync_interval=20ms", "?sqlite_sync_interval=20ms&_cache_size=1&_auto_vacuum=1"} {
 		t.Run(params, func(t *testing.T) {
@@ -363,9 +365,9 @@ func TestHistory_pool(t *testing.T) {
 	}
 }
 
-// Ensure that the check would see the faults that such a database can have:
-// states that are given out too late, writers that do not exclude each other,
-// transactions that show by halves.
+// Ensure that the check would see the faults that such a database can have.
+// States are given out too late, writers do not exclude each other,
+// transactions show by halves.
 func TestHistory_plantedFaults(t *testing.T) {
 	for bug, want := range map[fault]string{staleReads: "no order", unlocked: "lost update", halfCommits: "no order"} {
 		db := testdb.Open(t, testdb.Path(t))

@@ -37,9 +37,9 @@ func closed(err error) bool {
 	return errors.Is(err, driver.ErrClosed) || err != nil && err.Error() == "sql: database is closed"
 }
 
-// Ensure that whatever runs beside DB.Close, on whatever number of handles, either
-// works or is refused as closed: nothing crashes, nothing that was committed is lost,
-// and no connection of a closed store reaches the file on the disk.
+// Ensure that a call beside DB.Close either works or is refused as closed, on
+// whatever number of handles. Nothing crashes, and nothing that was committed
+// is lost. No connection of a closed store reaches the file on the disk.
 func TestLifetime_storm(t *testing.T) {
 	dir := t.TempDir()
 	path, other := filepath.Join(dir, "app.db"), filepath.Join(dir, "other.db")
@@ -136,8 +136,9 @@ func TestLifetime_storm(t *testing.T) {
 	}
 }
 
-// Ensure that a connection that is being opened while its sql.DB is closed keeps the
-// database, so that its commit is saved, and that a call which comes later is refused.
+// Ensure that a connection keeps the database if it is being opened while its
+// sql.DB is closed. Its commit is saved, and a call which comes later is
+// refused.
 func TestLifetime_connectBesideClose(t *testing.T) {
 	for _, params := range []string{"", "?sqlite_role=tool"} {
 		path := testdb.Path(t)
@@ -179,32 +180,32 @@ func TestLifetime_connectBesideClose(t *testing.T) {
 	}
 }
 
-// Ensure that DB.Close does not wait for a load that is under way, but ends it.
-func TestLifetime_closeEndsLoad(t *testing.T) {
+// loadThatWaits begins to load a file that another program uses, and returns when
+// the load waits for it. Its error comes by loading.
+func loadThatWaits(t *testing.T) (db *sql.DB, loading <-chan error) {
+	t.Helper()
 	path := testdb.Path(t)
-	holder := testdb.Plain(t, path)
-	testdb.Exec(t, holder, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)") // a load waits 5 s for it
+	testdb.Exec(t, testdb.Plain(t, path), "PRAGMA journal_mode=WAL; CREATE TABLE t(x)")
 	db, err := sql.Open(driver.Name, path)
 	require.NoError(t, err)
-	loading := make(chan error, 1)
-	go func() { loading <- db.Ping() }()
+	done := make(chan error, 1)
+	go func() { done <- db.Ping() }()
 	eventually(t, func() bool { return store.Count() == 1 })
+	return db, done
+}
+
+// Ensure that DB.Close does not wait for a load that is under way, but ends it.
+func TestLifetime_closeEndsLoad(t *testing.T) {
+	db, loading := loadThatWaits(t)
 	require.NoError(t, db.Close())
-	err = <-loading
+	err := <-loading
 	require.True(t, closed(err), "%v", err)
 	eventually(t, func() bool { return store.Count() == 0 })
 }
 
 // Ensure that the end of its context ends a Sync that waits for a load.
 func TestSync_contextBesideLoad(t *testing.T) {
-	path := testdb.Path(t)
-	holder := testdb.Plain(t, path)
-	testdb.Exec(t, holder, "PRAGMA journal_mode=WAL; CREATE TABLE t(x)") // a load waits 60 s for it
-	db, err := sql.Open(driver.Name, path)
-	require.NoError(t, err)
-	loading := make(chan error, 1)
-	go func() { loading <- db.Ping() }()
-	eventually(t, func() bool { return store.Count() == 1 })
+	db, loading := loadThatWaits(t)
 	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, driver.Sync(short, db), context.DeadlineExceeded)
@@ -273,8 +274,8 @@ func TestOnSync_callsAnything(t *testing.T) {
 	}
 }
 
-// Ensure that a commit does not hang when the first save of a new database fails and
-// OnSync writes, and that both work again when the disk does.
+// Ensure that a commit does not hang when the first save of a new database
+// fails and OnSync writes. Both work again when the disk does.
 func TestOnSync_writesWhileSavesFail(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -303,9 +304,9 @@ func TestOnSync_writesWhileSavesFail(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that Sync of an sql.DB that was not used yet saves what others of the process
-// have committed to the file, also what a Close could not save, opens nothing, and
-// says what it cannot do.
+// Ensure that Sync of an sql.DB that was not used yet saves what others of the
+// process have committed to the file. That includes what a Close could not
+// save. It opens nothing, and says what it cannot do.
 func TestSync_unused(t *testing.T) {
 	path := testdb.Path(t)
 	used := testdb.Open(t, path)
@@ -329,8 +330,9 @@ func TestSync_unused(t *testing.T) {
 	require.NoError(t, memory.Close())
 }
 
-// Ensure that what a Close could not save is kept for every later handle, one with
-// other options and one whose context ends included, for Sync and for SyncAll.
+// Ensure that what a Close could not save is kept for every later handle, for
+// Sync and for SyncAll. A handle may have other options, or a context that
+// ends.
 func TestClose_notSaved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -357,9 +359,9 @@ func TestClose_notSaved(t *testing.T) {
 	require.Equal(t, "kept", testdb.Text(t, testdb.Plain(t, path), "SELECT x FROM t"))
 }
 
-// Ensure that by default a program that ends without Close loses nothing that was
-// committed an interval ago, nor with sqlite_wal=commit what was just committed, and
-// that the next program can tell that the end was unclean.
+// Ensure that by default a program that ends without Close loses nothing that
+// was committed an interval ago. With sqlite_wal=commit it does not lose the
+// last commit either. The next program can tell that the end was unclean.
 func TestExit_withoutClose(t *testing.T) {
 	for params, wait := range map[string]bool{"": true, "?sqlite_wal=commit": false} {
 		path := testdb.Path(t)
@@ -405,8 +407,8 @@ func TestClose_flushes(t *testing.T) {
 	require.Equal(t, 2, count(t, testdb.Open(t, testdb.CrashCopy(t, path))))
 }
 
-// Ensure that DB.Close of the last handle saves, and returns after the event of that,
-// while a connection of a handle that was closed before is still in use.
+// Ensure that DB.Close of the last handle saves, and returns after the event of
+// that. A connection of a handle that was closed before may still be in use.
 func TestClose_lastBesideLateConnection(t *testing.T) {
 	path := testdb.Path(t)
 	cfg, err := driver.ParseDSN(path + "?sqlite_wal=off")

@@ -258,10 +258,10 @@ func isNoMemory(err error) bool {
 	return strings.Contains(err.Error(), "out of memory") || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, driver.ErrTxOver) || errors.Is(err, sql.ErrTxDone)
 }
 
-// Ensure that an allocation that fails, whichever it is, of SQLite's or of this
-// project's, once or from then on, is the error of a call, and no wrong result.
-// Then no lock is held and no block of memory is lost, three rows are written or
-// none, and the connection works or was given up.
+// Ensure that an allocation that fails is the error of a call, and no wrong
+// result. It may be any of SQLite's or of this project's, and fail once or from
+// then on. Then no lock is held and no block of memory is lost. Three rows are
+// written or none, and the connection works or was given up.
 func TestNoMemory(t *testing.T) {
 	if os.Getenv(noMemory) == "" {
 		// SQLite must not have been used before its memory can fail.
@@ -289,7 +289,8 @@ func TestNoMemory(t *testing.T) {
 }
 
 // sweepMemory runs a path with the n-th allocation failing, on a new connection
-// and on one that has run it before: for each n with -long 1m, for some without.
+// and on one that has run it before. It tries each n with -long 1m, and some
+// without.
 func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool, fail func(n int64, forever bool) int64) {
 	defer fail(0, false)
 	step := func(n int64) int64 {

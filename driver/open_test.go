@@ -18,9 +18,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a database which cannot be opened gives the code that go-sqlite3 gives,
-// with the number of the system's error where that has one, in every role, and that
-// the error names the file.
+// Ensure that a database which cannot be opened gives the code that go-sqlite3
+// gives, in every role. The error names the file, and has the number of the
+// system's error where go-sqlite3's has one.
 func TestOpen_errorCodes(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name string, content []byte) string {

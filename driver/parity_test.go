@@ -101,8 +101,8 @@ func TestParity_values(t *testing.T) {
 }
 
 // Ensure that values of every form come back from columns of every declared
-// type, and as times in the location of _loc, as go-sqlite3 gives them; and that
-// they can be scanned into the same Go types.
+// type as go-sqlite3 gives them. Times are in the location of _loc. They can
+// be scanned into the same Go types.
 func TestParity_columns(t *testing.T) {
 	types := []string{"", "INTEGER", "INT", "TEXT", "VARCHAR(10)", "REAL", "BLOB", "NUMERIC", "BOOLEAN", "BOOL", "TIMESTAMP", "DATETIME", "DATE", "timestamp", "Datetime", "DATETIME(6)", "TIME"}
 	values := []any{
@@ -145,10 +145,10 @@ func TestParity_columns(t *testing.T) {
 	}
 }
 
-// Ensure that each optional interface of database/sql that a connection, a
-// statement, rows, a result or a transaction of go-sqlite3 has, ours has too,
-// and besides those that the pool needs, and the one by which arguments come as
-// they are, no other: they change what database/sql does.
+// Ensure that a connection, a statement, rows, a result and a transaction have
+// each optional interface of database/sql that those of go-sqlite3 have.
+// Besides they have those that the pool needs, and the one by which arguments
+// come as they are. They have no other, as each changes what database/sql does.
 func TestParity_interfaces(t *testing.T) {
 	optional := map[string]reflect.Type{}
 	for _, p := range []any{
@@ -345,8 +345,8 @@ func tellRows(b *strings.Builder, rows *sql.Rows, err error) {
 	fmt.Fprintln(b, "end:", tellError(rows.Err()), rows.Close())
 }
 
-// Ensure that texts, names, types and errors pass through a database in UTF-16 as
-// in go-sqlite3, and from UTF-16 to an attached database of the same encoding.
+// Ensure that texts, names, types and errors pass through a database in UTF-16
+// as in go-sqlite3.
 func TestParity_encodings(t *testing.T) {
 	texts := []string{"", "a", "é", "日本", "𝄞 and more", "a\x00b", "\xff\xfe", "\ufeffmark", "\xed\xa0\x80", strings.Repeat("ü", 3000), strings.Repeat("𝄞", 20_000)}
 	for _, encoding := range []string{"UTF-8", "UTF-16le", "UTF-16be"} {
@@ -377,9 +377,9 @@ func TestParity_encodings(t *testing.T) {
 	}
 }
 
-// Ensure that a statement that SQLite prepares again, because the schema has
-// changed, has the columns, types and values of now: prepared, from the cache and
-// anew, after a change by the same connection and by another.
+// Ensure that a statement has the columns, types and values of now when SQLite
+// prepares it again for a changed schema. It may be prepared, from the cache or
+// new, and the change be of this connection or of another.
 func TestParity_metadata(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		var b strings.Builder
@@ -432,9 +432,9 @@ func TestParity_metadata(t *testing.T) {
 	})
 }
 
-// Ensure that an error stands behind as many rows as in go-sqlite3, with its codes
-// and text, wherever it comes: first, at the edge of a batch, or far behind; and
-// that a reader who stops before it is not told.
+// Ensure that an error stands behind as many rows as in go-sqlite3, with its
+// codes and text. It may come first, at the edge of a batch, or far behind. A
+// reader who stops before it is not told.
 func TestParity_errorsBehindRows(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		var b strings.Builder
@@ -466,8 +466,8 @@ func TestParity_errorsBehindRows(t *testing.T) {
 	})
 }
 
-// Ensure that an authorizer of the program is asked the same of each statement, in
-// each way to run one, as by go-sqlite3, and that what it ignores or denies has the
+// Ensure that an authorizer of the program is asked the same of each statement
+// as by go-sqlite3, in each way to run one. What it ignores or denies has the
 // same effect.
 func TestParity_authorizer(t *testing.T) {
 	told, disk := map[bool]string{}, filepath.Join(t.TempDir(), "attached.db")

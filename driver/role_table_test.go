@@ -16,9 +16,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// world is a state of affairs, made by another process, in which a process opens the
-// database: a row of the table in internal/DESIGN.md, section 6. The file has one row
-// when it comes to be.
+// world is a state of affairs, made by another process, in which a process
+// opens the database. It is a row of the table in internal/DESIGN.md, section
+// 6. The file has one row when it comes to be.
 type world struct {
 	name string
 	make func(t *testing.T, path string) (ends func())
@@ -33,6 +33,21 @@ type seen struct {
 	rows  string
 	write string // a part of the error of a write; "": it works
 	fails string // a part of the error of opening
+}
+
+// roles is what a process sees that asks for auto, for server, and for tool.
+// sqlite_in_memory=no is a tool like any other.
+func roles(auto, server, tool seen) map[string]seen {
+	return map[string]seen{"auto": auto, "server": server, "tool": tool, "direct": tool}
+}
+
+// allRoles is what every process sees, whatever it asks for.
+func allRoles(s seen) map[string]seen { return roles(s, s, s) }
+
+// nobodyHasIt is what a process sees if no other has the database.
+func nobodyHasIt(rows string) map[string]seen {
+	server := seen{role: "server", rows: rows}
+	return roles(server, server, seen{role: "tool", rows: rows})
 }
 
 // start lets a child open path with parameters.
@@ -54,12 +69,7 @@ var worlds = []world{
 	{
 		"nobody",
 		func(*testing.T, string) func() { return func() {} },
-		map[string]seen{
-			"auto":   {role: "server", rows: "1"},
-			"server": {role: "server", rows: "1"},
-			"tool":   {role: "tool", rows: "1"},
-			"direct": {role: "tool", rows: "1"},
-		},
+		nobodyHasIt("1"),
 	},
 	{
 		"a server, with a row that is not saved",
@@ -68,12 +78,7 @@ var worlds = []world{
 			c.must("exec INSERT INTO t VALUES(2)")
 			return func() { quit(c) }
 		},
-		map[string]seen{
-			"auto":   {role: "tool", rows: "1", write: "whose next save"},
-			"server": {fails: "is owned by process"},
-			"tool":   {role: "tool", rows: "1", write: "whose next save"},
-			"direct": {role: "tool", rows: "1", write: "whose next save"},
-		},
+		roles(seen{role: "tool", rows: "1", write: "whose next save"}, seen{fails: "is owned by process"}, seen{role: "tool", rows: "1", write: "whose next save"}),
 	},
 	{
 		"a server was killed that had a log",
@@ -83,12 +88,7 @@ var worlds = []world{
 			c.kill()
 			return func() {}
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "2"},
-			"server": {role: "server", rows: "2"},
-			"tool":   {role: "tool", rows: "2"},
-			"direct": {role: "tool", rows: "2"},
-		},
+		nobodyHasIt("2"),
 	},
 	{
 		"a server was killed that had no log",
@@ -98,12 +98,7 @@ var worlds = []world{
 			c.kill()
 			return func() {}
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "1"},
-			"server": {role: "server", rows: "1"},
-			"tool":   {role: "tool", rows: "1"},
-			"direct": {role: "tool", rows: "1"},
-		},
+		nobodyHasIt("1"),
 	},
 	{
 		"a server was closed",
@@ -113,12 +108,7 @@ var worlds = []world{
 			c.must("close")
 			return c.kill
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "2"},
-			"server": {role: "server", rows: "2"},
-			"tool":   {role: "tool", rows: "2"},
-			"direct": {role: "tool", rows: "2"},
-		},
+		nobodyHasIt("2"),
 	},
 	{
 		"a tool that has read and written",
@@ -128,12 +118,7 @@ var worlds = []world{
 			c.must("exec INSERT INTO t VALUES(2)")
 			return func() { quit(c) }
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "2"},
-			"server": {role: "server", rows: "2"},
-			"tool":   {role: "tool", rows: "2"},
-			"direct": {role: "tool", rows: "2"},
-		},
+		nobodyHasIt("2"),
 	},
 	{
 		"a tool in a write transaction",
@@ -143,12 +128,7 @@ var worlds = []world{
 			c.must("exec INSERT INTO t VALUES(2)")
 			return func() { quit(c) }
 		},
-		map[string]seen{
-			"auto":   {fails: "is writing to it"},
-			"server": {fails: "is writing to it"},
-			"tool":   {role: "tool", rows: "1", write: "locked"},
-			"direct": {role: "tool", rows: "1", write: "locked"},
-		},
+		roles(seen{fails: "is writing to it"}, seen{fails: "is writing to it"}, seen{role: "tool", rows: "1", write: "locked"}),
 	},
 	{
 		"a tool was killed in a write transaction",
@@ -160,12 +140,7 @@ var worlds = []world{
 			c.kill()
 			return func() {}
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "1"},
-			"server": {role: "server", rows: "1"},
-			"tool":   {role: "tool", rows: "1"},
-			"direct": {role: "tool", rows: "1"},
-		},
+		nobodyHasIt("1"),
 	},
 	{
 		"a recovery, with a log that a crash has left",
@@ -177,12 +152,7 @@ var worlds = []world{
 			r.must("recover " + path)
 			return r.kill
 		},
-		map[string]seen{
-			"auto":   {fails: "is being recovered by process"},
-			"server": {fails: "is being recovered by process"},
-			"tool":   {fails: "is being recovered by process"},
-			"direct": {fails: "is being recovered by process"},
-		},
+		allRoles(seen{fails: "is being recovered by process"}),
 	},
 	{
 		"no file",
@@ -190,12 +160,7 @@ var worlds = []world{
 			require.NoError(t, os.Remove(path))
 			return func() {}
 		},
-		map[string]seen{
-			"auto":   {role: "server", rows: "no such table"},
-			"server": {role: "server", rows: "no such table"},
-			"tool":   {role: "tool", rows: "no such table"},
-			"direct": {role: "tool", rows: "no such table"},
-		},
+		nobodyHasIt("no such table"),
 	},
 	{
 		"a server that has not saved a new database yet",
@@ -205,12 +170,7 @@ var worlds = []world{
 			c.must("exec CREATE TABLE t(n)")
 			return func() { quit(c) }
 		},
-		map[string]seen{
-			"auto":   {fails: "has not saved it yet"},
-			"server": {fails: "is owned by process"},
-			"tool":   {fails: "has not saved it yet"},
-			"direct": {fails: "has not saved it yet"},
-		},
+		roles(seen{fails: "has not saved it yet"}, seen{fails: "is owned by process"}, seen{fails: "has not saved it yet"}),
 	},
 	{
 		"a file that may not be written",
@@ -218,12 +178,7 @@ var worlds = []world{
 			require.NoError(t, os.Chmod(path, 0o444))
 			return func() {}
 		},
-		map[string]seen{
-			"auto":   {role: "tool", rows: "1", write: "readonly"},
-			"server": {fails: "permission denied"},
-			"tool":   {role: "tool", rows: "1", write: "readonly"},
-			"direct": {role: "tool", rows: "1", write: "readonly"},
-		},
+		roles(seen{role: "tool", rows: "1", write: "readonly"}, seen{fails: "permission denied"}, seen{role: "tool", rows: "1", write: "readonly"}),
 	},
 	{
 		"a directory that may not be written",
@@ -232,12 +187,7 @@ var worlds = []world{
 			require.NoError(t, os.Chmod(dir, 0o555))
 			return func() { _ = os.Chmod(dir, 0o755) }
 		},
-		map[string]seen{
-			"auto":   {role: "tool", rows: "1", write: "readonly"},
-			"server": {fails: "permission denied"},
-			"tool":   {role: "tool", rows: "1", write: "readonly"},
-			"direct": {role: "tool", rows: "1", write: "readonly"},
-		},
+		roles(seen{role: "tool", rows: "1", write: "readonly"}, seen{fails: "permission denied"}, seen{role: "tool", rows: "1", write: "readonly"}),
 	},
 }
 
@@ -252,9 +202,10 @@ var roleParams = map[string]string{
 // needsUser are worlds in which the permissions count, which root is above.
 func needsUser(w world) bool { return strings.Contains(w.name, "may not be written") }
 
-// Ensure that the table of states and roles in internal/DESIGN.md is true: what a
-// process is, sees and may do, by the role that it asks for and by who else has the
-// database, as the owner of the file and, where that makes a difference, as root.
+// Ensure that the table of states and roles in internal/DESIGN.md is true. It
+// says what a process is, sees and may do, by the role that it asks for and by
+// who else has the database. The process is the owner of the file, and root
+// where that makes a difference.
 func TestRoles_table(t *testing.T) {
 	for _, w := range worlds {
 		for asked, want := range w.expect {
@@ -272,9 +223,9 @@ func TestRoles_table(t *testing.T) {
 	}
 }
 
-// Ensure that a process follows when the other ends, by a close or by a kill: it sees
-// all that was committed and not lost with that, and may write, with its next
-// connection at the latest.
+// Ensure that a process follows when the other ends, by a close or by a kill.
+// It sees all that was committed and not lost with that. It may write, with its
+// next connection at the latest.
 func TestRoles_otherEnds(t *testing.T) {
 	for _, asked := range []string{"auto", "tool", "direct"} {
 		for _, end := range []string{"close", "kill"} {
@@ -313,9 +264,10 @@ func TestRoles_otherEnds(t *testing.T) {
 	}
 }
 
-// Ensure that tools and servers come and go beside each other in any order: an idle
-// tool keeps no server out, is refused while there is one, follows its saves, and
-// writes again when it has gone; a third process sees what both have written.
+// Ensure that tools and servers come and go beside each other in any order. An
+// idle tool keeps no server out, is refused while there is one, and follows its
+// saves. It writes again when the server has gone, and a third process sees
+// what both have written.
 func TestRoles_three(t *testing.T) {
 	path := rolePath(t, "")
 	tool := start(t, path, "?sqlite_role=tool")

@@ -26,10 +26,10 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// runChild is what this test binary does as a child process: it obeys lines on
-// its standard input, "open DSN", "exec SQL", "text SQL", "sync", "close" and others,
-// and answers each with "ok TEXT" or "error TEXT". After "begin" it has one
-// connection.
+// runChild is what this test binary does as a child process. It obeys lines on
+// its standard input: "open DSN", "exec SQL", "text SQL", "sync", "close" and
+// others. It answers each with "ok TEXT" or "error TEXT". After "begin" it has
+// one connection.
 func runChild(string) {
 	var db *sql.DB
 	var held *sql.Conn
@@ -269,8 +269,8 @@ func TestRoles_tool(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that what stands where the lock file should be, and is none, is left alone,
-// is an error that names it, and decides no role.
+// Ensure that a file in the place of the lock file that is none is left alone.
+// It is an error that names it, and decides no role.
 func TestRoles_noLockFile(t *testing.T) {
 	path := testdb.Path(t)
 	plain, err := sql.Open("sqlite3", path)
@@ -291,7 +291,7 @@ func TestRoles_noLockFile(t *testing.T) {
 }
 
 // Ensure that a process that is killed while it saves, again and again, leaves
-// a sound file that has everything of the last save that was reported.
+// a sound file. The file has everything of the last save that was reported.
 func TestCrash_whileSaving(t *testing.T) {
 	path := testdb.Path(t)
 	deadline := time.Now().Add(*long)

@@ -67,9 +67,9 @@ func files(t testing.TB, path string) []string {
 	return names
 }
 
-// Ensure that a file with any name is found by its plain path and by its URI,
-// and that a database that does not exist is made by the first save, not
-// before, for its owner alone.
+// Ensure that a file with any name is found by its plain path and by its URI. A
+// database that does not exist is made by the first save, not before, for its
+// owner alone.
 func TestNames(t *testing.T) {
 	for _, name := range []string{"plain.db", "with space.db", "quote'\".db", "hash#.db", "percent%20.db", "plus+.db", "émile-數據.db", "semi;colon&and=.db", "file:x.db"} {
 		t.Run(name, func(t *testing.T) {
@@ -164,8 +164,8 @@ func TestRefused(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that a file that somebody else has changed is left alone, that what is
-// in memory is kept beside it, and that the error says so and where.
+// Ensure that a file that somebody else has changed is left alone. What is in
+// memory is kept beside it, and the error says so and where.
 func TestForeignChange(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path)
@@ -191,9 +191,9 @@ func TestForeignChange(t *testing.T) {
 	require.Equal(t, "3", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that the last Close saves what has changed and tells when it could
-// not, and that then nothing is lost to the process: the next open of the file
-// finds it and saves it.
+// Ensure that the last Close saves what has changed, and tells if it could not.
+// Then nothing is lost to the process: the next open of the file finds it and
+// saves it.
 func TestClose_saveFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -289,8 +289,8 @@ func TestFunctions(t *testing.T) {
 	require.ErrorIs(t, err, driver.ErrNotOurs)
 }
 
-// Ensure that a database in memory is one for all connections of an sql.DB,
-// outlives them all, and is shared between sql.DBs by its name and only so.
+// Ensure that a database in memory is one for all connections of an sql.DB, and
+// outlives them all. It is shared between sql.DBs by its name and only so.
 func TestMemory(t *testing.T) {
 	for _, dsn := range []string{":memory:", "", "file::memory:", "file:x?mode=memory", "file:shared?mode=memory&cache=shared", "file::memory:?cache=shared"} {
 		t.Run(dsn, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestMemory(t *testing.T) {
 }
 
 // Ensure that two sql.DBs of one file are one database, which the last of them
-// saves, and that they must agree on how it is kept.
+// saves. They must agree on how it is kept.
 func TestTwoOpens(t *testing.T) {
 	path := testdb.Path(t)
 	a := testdb.Open(t, path+"?sqlite_sync_interval=1h&sqlite_wal=off")
@@ -388,9 +388,9 @@ func TestDriver_Open(t *testing.T) {
 	require.False(t, errors.Is(err, driver.ErrClosed))
 }
 
-// Ensure that sqlite_keep leaves the states that the file had before beside it, each
-// a database that can take its place, and that one which cannot be kept is told to
-// the log and holds up nothing.
+// Ensure that sqlite_keep leaves the earlier states of the file beside it. Each
+// is a database that can take its place. One that cannot be kept is told to the
+// log and holds up nothing.
 func TestKeep(t *testing.T) {
 	path := testdb.Path(t)
 	plain := testdb.Plain(t, path)
@@ -431,8 +431,9 @@ func TestKeep(t *testing.T) {
 	testdb.Close(t, db)
 }
 
-// Ensure that a tool which writes what a crash has left in the log into the file keeps
-// what the file was before, beside the file and not beside a link to it.
+// Ensure that a tool keeps what the file was when it writes into it what a
+// crash has left in the log. It is kept beside the file and not beside a link
+// to it.
 func TestKeep_tool(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=commit")

@@ -37,12 +37,12 @@ type sample struct {
 	held, data int64 // bytes, of Stats
 }
 
-// Ensure that a server can run for long: a snapshot every second, readers that
-// stay for seconds, statements that are cancelled, connections that come and go,
-// schema changes, attached databases and VACUUM, at a size that stays. There is
-// no error, and in the last quarter of the time the process is no larger, has no
-// more open files and is no slower, measured by a database at rest, than in the
-// second.
+// Ensure that a server can run for long, at a size that stays. It has a
+// snapshot every second, readers that stay for seconds, and statements that are
+// cancelled. Connections come and go, the schema changes, databases are
+// attached, VACUUM runs. There is no error. In the last quarter of the time the
+// process is no larger than in the second, and has no more open files. It is no
+// slower, measured by a database at rest.
 func TestSoak(t *testing.T) {
 	if *soak == 0 {
 		t.Skip("-soak is not given")
@@ -298,13 +298,13 @@ func descriptors(t testing.TB) int {
 var many = flag.Bool("many", false, "the tests of limits at their full size")
 
 // Ensure that tables are created, filled and dropped by the thousand (a million
-// with -many) by several connections, the schemas of all the others out of date
-// each time, without the database or the process growing with their number: what
-// is there at a time is all that counts. What is there at the end is saved, and
-// found by the next who opens the file.
+// with -many) by several connections. The schemas of all the others are out of
+// date each time. Neither the database nor the process grows with their number:
+// only the tables that are there at a time count. They are saved in the end,
+// and found by the next who opens the file.
 //
-// SQLite looks through the whole schema for each table that it creates or drops,
-// so a million tables at a time would take hours, in go-sqlite3 as well.
+// SQLite looks through the whole schema for each table that it creates or
+// drops. A million tables at a time would take hours, in go-sqlite3 as well.
 func TestLimits_schemaChurn(t *testing.T) {
 	const users = 4
 	rounds, tables := 20, 50 // of each user
@@ -457,12 +457,13 @@ func TestLimits_connections(t *testing.T) {
 	require.Equal(t, fmt.Sprint(total), testdb.Text(t, db, "SELECT count(*) FROM t"))
 }
 
-// Ensure that what a reader that is left open holds is told by the counters and
-// bounded by sqlite_max_memory: then writers are refused with SQLITE_FULL, the
-// reader and all others go on to read, and when it has ended, so do the writers.
+// Ensure that the counters tell what a reader that is left open holds, and that
+// sqlite_max_memory bounds it. Then writers are refused with SQLITE_FULL, and
+// the reader and all others go on to read. When the reader has ended, writers
+// go on too.
 func TestLimits_readerLeftOpen(t *testing.T) {
 	const limit = 8 << 20
-	// A save reads as well, and what it holds counts: it comes here when it is
+	// A save reads as well, and what it holds counts. It comes here when it is
 	// asked for, and not while the last statement needs all the room there is.
 	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=1h&sqlite_wal=off&sqlite_max_memory=8MiB")
 	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, b); WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<2000) INSERT INTO t SELECT i, zeroblob(3000) FROM c")
@@ -512,8 +513,8 @@ func TestLimits_readerLeftOpen(t *testing.T) {
 }
 
 // Ensure that a database of more than 2 GiB (20 MiB without -many) goes to the
-// disk and comes back whole, with the page at 1 GiB that SQLite leaves out: by a
-// save, by a log, and read by SQLite alone.
+// disk and comes back whole. It has the page at 1 GiB that SQLite leaves out.
+// It goes by a save and by a log, and is read by SQLite alone.
 func TestLimits_size(t *testing.T) {
 	rows := 20
 	if *many {

@@ -136,8 +136,8 @@ func TestStatement_authorizer(t *testing.T) {
 }
 
 // Ensure that a read-only transaction writes to no file on the disk that a
-// ConnectHook has attached, by a pragma neither, also when the program has set an
-// authorizer.
+// ConnectHook has attached. A pragma does not either, also if the program has
+// set an authorizer.
 func TestStatement_readOnlyHooked(t *testing.T) {
 	disk := testdb.Path(t)
 	testdb.Exec(t, testdb.Plain(t, disk), "CREATE TABLE d(x)")
@@ -265,63 +265,62 @@ func TestStatement_inUse(t *testing.T) {
 }
 
 // Ensure that a cached statement means what it would mean if it were prepared
-// now: after a table of the same name has come, gone or been renamed in a
-// database that comes first, by this connection or by another.
+// now. A table of the same name may have come, gone or been renamed in a
+// database that comes first. This connection or another may have done that.
 func TestStatement_names(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t))
 	conn, err := db.Conn(ctx)
 	require.NoError(t, err)
 	testdb.Exec(t, conn, "ATTACH ':memory:' AS att; CREATE TABLE att.t(x); INSERT INTO att.t VALUES('att')")
 	const query = "SELECT x FROM t"
-	is := func(want string) {
-		t.Helper()
+	raw := func(text string) {
+		require.NoError(t, conn.Raw(func(c any) error {
+			_, err := c.(driver.RawConn).Raw().Exec(text, nil)
+			return err
+		}))
+	}
+	own := func(text string) { testdb.Exec(t, conn, text) }
+	other := func(text string) { testdb.Exec(t, db, text) }
+	for _, step := range []struct {
+		by         func(text string)
+		text, want string
+	}{
+		{own, "", "att"},
+		{own, "CREATE TABLE main.t AS SELECT 'main' AS x", "main"},
+		{own, "CREATE TEMP TABLE t AS SELECT 'temp' AS x", "temp"},
+		{own, "DROP TABLE temp.t", "main"},
+		{own, "ALTER TABLE main.t RENAME TO u", "att"},
+		{own, "BEGIN; ALTER TABLE main.u RENAME TO t", "main"},
+		{own, "ROLLBACK", "att"},
+		{raw, "ALTER TABLE main.u RENAME TO t", "main"},
+		{own, "DROP TABLE main.t", "att"},
+		// A change by another connection is seen when this one next looks at that
+		// database.
+		{other, "CREATE TABLE t AS SELECT 'main' AS x", ""},
+		{own, "SELECT * FROM main.t", "main"},
+		{other, "DROP TABLE t; CREATE TABLE other(x)", ""},
+		{own, "SELECT * FROM other", "att"},
+		{own, "SELECT * FROM other", "att"},
+		{other, "CREATE TABLE t AS SELECT 'main' AS x", ""},
+		{own, "SELECT * FROM other", "main"}, // from the cache
+		{other, "DROP TABLE t", ""},
+		{own, "SELECT * FROM other", "att"},
+	} {
+		step.by(step.text)
 		for range 2 {
-			require.Equal(t, want, testdb.Text(t, conn, query))
+			if step.want != "" {
+				require.Equal(t, step.want, testdb.Text(t, conn, query), step.text)
+			}
 		}
 	}
-	is("att")
-	testdb.Exec(t, conn, "CREATE TABLE main.t AS SELECT 'main' AS x")
-	is("main")
-	testdb.Exec(t, conn, "CREATE TEMP TABLE t AS SELECT 'temp' AS x")
-	is("temp")
-	testdb.Exec(t, conn, "DROP TABLE temp.t")
-	is("main")
-	testdb.Exec(t, conn, "ALTER TABLE main.t RENAME TO u")
-	is("att")
-	testdb.Exec(t, conn, "BEGIN; ALTER TABLE main.u RENAME TO t")
-	is("main")
-	testdb.Exec(t, conn, "ROLLBACK")
-	is("att")
-	require.NoError(t, conn.Raw(func(c any) error {
-		_, err := c.(driver.RawConn).Raw().Exec("ALTER TABLE main.u RENAME TO t", nil)
-		return err
-	}))
-	is("main")
-	testdb.Exec(t, conn, "DROP TABLE main.t")
-	is("att")
-	// By another connection: seen when this one next looks at that database.
-	testdb.Exec(t, db, "CREATE TABLE t AS SELECT 'main' AS x")
-	testdb.Exec(t, conn, "SELECT * FROM main.t")
-	is("main")
-	testdb.Exec(t, db, "DROP TABLE t; CREATE TABLE other(x)")
-	testdb.Exec(t, conn, "SELECT * FROM other")
-	is("att")
-	testdb.Exec(t, conn, "SELECT * FROM other")
-	is("att")
-	testdb.Exec(t, db, "CREATE TABLE t AS SELECT 'main' AS x")
-	testdb.Exec(t, conn, "SELECT * FROM other") // from the cache
-	is("main")
-	testdb.Exec(t, db, "DROP TABLE t")
-	testdb.Exec(t, conn, "SELECT * FROM other")
-	is("att")
 	testdb.Exec(t, conn, "DETACH att")
 	_, err = conn.QueryContext(ctx, query)
 	require.ErrorContains(t, err, "no such table")
 	require.NoError(t, conn.Close())
 }
 
-// Ensure that a pragma is answered as by go-sqlite3 each time that it is asked,
-// though it acts when it is prepared, and that mmap_size has a row.
+// Ensure that a pragma is answered as by go-sqlite3 each time, though it acts
+// when it is prepared. mmap_size has a row.
 func TestStatement_pragmas(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		db.SetMaxOpenConns(1)
@@ -379,7 +378,7 @@ func TestRows_changedWhileRead(t *testing.T) {
 }
 
 // Ensure that a function of the program is called for a row when that row is
-// fetched, and not before: with a ConnectHook and after Raw.
+// fetched, and not before. That is so with a ConnectHook and after Raw.
 func TestRows_functionCalled(t *testing.T) {
 	calls := 0
 	register := func(c *sqlite3.SQLiteConn) error {
@@ -407,8 +406,8 @@ func TestRows_functionCalled(t *testing.T) {
 	}
 }
 
-// Ensure that an error comes behind the rows before it, and that the values of a
-// row stay what they were while the next are read.
+// Ensure that an error comes behind the rows before it. The values of a row
+// stay what they were while the next are read.
 func TestRows_values(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t))
 	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, s TEXT, b BLOB)")
@@ -478,8 +477,8 @@ func TestRows_timeFormats(t *testing.T) {
 	}
 }
 
-// Ensure that a text that SQLite's limit forbids is refused with its error before
-// it is copied, and an argument can be as long as allowed.
+// Ensure that a text over SQLite's limit is refused with its error before it is
+// copied. An argument can be as long as the limit.
 func TestBind_tooLong(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t))
 	conn, err := db.Conn(ctx)
@@ -497,9 +496,9 @@ func TestBind_tooLong(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// Ensure that a writer that gets its lock in the middle of a statement is the next
-// to write: through Raw, by a pragma, VACUUM, or to an attached store. The writer
-// behind it finds its work done.
+// Ensure that a writer that gets its lock in the middle of a statement is the
+// next to write. It writes through Raw, by a pragma, by VACUUM, or to an
+// attached store. The writer behind it finds its work done.
 func TestLock_keptOnTheWay(t *testing.T) {
 	for _, params := range []string{"", "?_busy_timeout=60000"} {
 		for _, what := range []string{"raw", "raw, timeout set", "PRAGMA user_version=1", "VACUUM", "SELECT 1; PRAGMA user_version=1"} {
@@ -564,8 +563,9 @@ func TestLock_keptOnTheWay(t *testing.T) {
 	}
 }
 
-// Ensure that a lock that came too late for the state which the transaction has
-// read is given back at once, though the transaction stays open.
+// Ensure that a lock that came too late is given back at once, though the
+// transaction stays open. It is too late if the transaction has read a state
+// that is no longer the last.
 func TestLock_givenBackOnTheWay(t *testing.T) {
 	for _, timeout := range []string{"0", "60000"} {
 		db := newTable(t, "?_busy_timeout="+timeout)
@@ -599,9 +599,9 @@ func init() {
 	}})
 }
 
-// Ensure that rows left open in Raw, and a panic in the middle of a statement of
-// Raw's, cost that connection and nothing else: others write, and the database
-// closes.
+// Ensure that rows left open in Raw, and a panic in the middle of a statement
+// of Raw's, cost that connection and nothing else. Others write, and the
+// database closes.
 func TestRaw_leftBehind(t *testing.T) {
 	query := func(raw *sqlite3.SQLiteConn, query string, args ...sqldriver.Value) {
 		named := make([]sqldriver.NamedValue, len(args))
@@ -661,8 +661,8 @@ func TestRaw_leftBehind(t *testing.T) {
 	runtime.KeepAlive(kept)
 }
 
-// Ensure that a connection in which Raw has panicked can be closed by another
-// thread, also when SQLite's mutex is held for ever by the one that panicked.
+// Ensure that another thread can close a connection in which Raw has panicked.
+// SQLite's mutex may be held for ever by the thread that panicked.
 func TestRaw_panicOnAnotherThread(t *testing.T) {
 	path := testdb.Path(t) + "?_mutex=full"
 	db := testdb.OpenWith(t, "sqlite-mem-boom", path)

@@ -63,8 +63,9 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// Ensure that several sql.DBs of one process work on one file as with go-sqlite3, in
-// the role of a tool and with sqlite_in_memory=no: all write, also at the same time.
+// Ensure that several sql.DBs of one process work on one file as with
+// go-sqlite3, in the role of a tool and with sqlite_in_memory=no. All write,
+// also at the same time.
 func TestTool_sameProcess(t *testing.T) {
 	for _, params := range []string{"?sqlite_role=tool", "?sqlite_in_memory=no"} {
 		path := testdb.Path(t)
@@ -88,8 +89,8 @@ func TestTool_sameProcess(t *testing.T) {
 	}
 }
 
-// Ensure that a tool which looks does not keep this process, or another pool of it,
-// from serving the file, that the tool is refused to write from then on, and that it
+// Ensure that a tool which looks does not keep this process, or another pool of
+// it, from serving the file. From then on the tool is refused to write. It
 // writes again when the server is closed.
 func TestTool_besideServer(t *testing.T) {
 	path := testdb.Path(t)
@@ -143,8 +144,8 @@ func TestTool_serverComesBeforeFile(t *testing.T) {
 	}
 }
 
-// Ensure that a transaction of a tool that began before a server came is refused when
-// it comes to write, and that its connection then follows.
+// Ensure that a transaction of a tool is refused when it comes to write if a
+// server has come since it began. Its connection then follows.
 func TestTool_transactionOverTaken(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_role=tool&_txlock=deferred&_busy_timeout=200")
@@ -185,8 +186,8 @@ func TestTool_serversName(t *testing.T) {
 	}
 }
 
-// Ensure that a tool never leaves the file in WAL mode, however it is asked for, and
-// takes it out of it when nobody else has it open.
+// Ensure that a tool never leaves the file in WAL mode, however it is asked
+// for. It takes the file out of that mode when nobody else has it open.
 func TestTool_noWAL(t *testing.T) {
 	path := testdb.Path(t)
 	plain, err := sql.Open("sqlite3", path+"?_journal_mode=WAL")
@@ -207,8 +208,8 @@ func TestTool_noWAL(t *testing.T) {
 	require.Equal(t, 3, count(t, server))
 }
 
-// Ensure that a tool that may not write says so when there is a log that a crash has
-// left, which it cannot read, and that one that may has what is in it.
+// Ensure that a tool that may not write says so if there is a log that a crash
+// has left, which it cannot read. A tool that may write has what is in the log.
 func TestTool_logOfCrash(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
@@ -283,8 +284,9 @@ func TestRoles_becomesServerLater(t *testing.T) {
 	require.Equal(t, 2, count(t, db))
 }
 
-// Ensure that a tool which waits for a transaction of its own process, to write the log
-// of a crash into the file, keeps no other process from serving the file meanwhile.
+// Ensure that a tool keeps no other process from serving the file while it
+// waits for a transaction of its own process. It waits to write the log of a
+// crash into the file.
 func TestTool_waitsWithoutLock(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_role=tool&_busy_timeout=2000")
@@ -305,8 +307,9 @@ func TestTool_waitsWithoutLock(t *testing.T) {
 	require.NoError(t, <-waiting)
 }
 
-// Ensure that a tool's write works, or says who has the file, or that it is to be tried
-// again, also while servers come and go faster than it can ask who has refused it.
+// Ensure that a tool's write works, or says who has the file, or that it is to
+// be tried again. Servers may come and go faster than it can ask who has
+// refused it.
 func TestTool_serversComeAndGo(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_role=tool")
@@ -360,8 +363,8 @@ func TestTool_optionsWithoutEffect(t *testing.T) {
 	}
 }
 
-// Ensure that a failure which may pass, such as no free descriptor, is an error of
-// that connection and decides no role: the next one is the server.
+// Ensure that a failure which may pass, such as no free descriptor, is an error
+// of that connection. It decides no role: the next connection is the server.
 func TestRoles_passingFailure(t *testing.T) {
 	path := testdb.Path(t)
 	plain, err := sql.Open("sqlite3", path)

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -200,17 +199,10 @@ func waiting(t testing.TB, db *sql.DB, n int) {
 }
 
 // Ensure that a wait that is longer than _busy_timeout, or than a PRAGMA
-// busy_timeout, ends in a bare sqlite3.Error, and that the log and the counters
-// tell who was in the way.
+// busy_timeout, ends in a bare sqlite3.Error. The log and the counters tell who
+// was in the way.
 func TestBusyTimeout(t *testing.T) {
-	var log strings.Builder
-	c, err := driver.ParseDSN(testdb.Path(t) + "?_busy_timeout=30")
-	require.NoError(t, err)
-	c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	connector, err := driver.NewConnector(c)
-	require.NoError(t, err)
-	db := sql.OpenDB(connector)
-	defer testdb.Close(t, db)
+	db, log := openLogged(t, testdb.Path(t)+"?_busy_timeout=30")
 	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT)")
 
 	tx, err := db.Begin()
@@ -248,7 +240,7 @@ func TestBusyTimeout(t *testing.T) {
 }
 
 // Ensure that a read-only transaction sees the state of its beginning, takes no
-// lock, refuses to write in every way, and leaves a connection that can.
+// lock, and refuses to write in every way. Its connection can write afterwards.
 func TestTx_readOnly(t *testing.T) {
 	db := newTable(t, "")
 	db.SetMaxOpenConns(2)
@@ -279,8 +271,8 @@ func TestTx_readOnly(t *testing.T) {
 	require.ErrorContains(t, err, "99")
 }
 
-// Ensure that a deferred transaction that has read a state which is no longer
-// the last is told so when it comes to write, and that a retry cures it.
+// Ensure that a deferred transaction is told when it comes to write that the
+// state it has read is no longer the last. A retry cures it.
 func TestTx_deferred(t *testing.T) {
 	db := newTable(t, "?_txlock=deferred")
 	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
@@ -304,8 +296,8 @@ func TestTx_deferred(t *testing.T) {
 	free(t, db)
 }
 
-// Ensure that transactions begun by words on a connection work as words say,
-// and that one that is left open is rolled back when the connection goes back.
+// Ensure that transactions begun by words on a connection work as the words
+// say. One that is left open is rolled back when the connection goes back.
 func TestTx_typed(t *testing.T) {
 	db := newTable(t, "")
 	conn, err := db.Conn(ctx)
@@ -399,8 +391,8 @@ func TestTx_commitFails(t *testing.T) {
 const forever = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c) "
 
 // Ensure that a context stops the statement that runs under it, in every way to
-// run one, and nothing else: not the next one, not other rows of the same
-// transaction.
+// run one, and nothing else. It stops neither the next one nor other rows of
+// the same transaction.
 func TestCancel_statement(t *testing.T) {
 	db := newTable(t, "")
 	testdb.Exec(t, db, "INSERT INTO t(n) SELECT value FROM json_each('[1,2,3,4,5,6,7,8]')")
@@ -590,8 +582,8 @@ func TestCancel_storm(t *testing.T) {
 }
 
 // Ensure that a panic in a function of the user's, in the middle of a
-// transaction, reaches the caller, gives the lock back, loses what was not
-// committed, and costs nothing but that connection.
+// transaction, reaches the caller and gives the lock back. What was not
+// committed is lost, and nothing else but that connection.
 func TestPanic(t *testing.T) {
 	path := testdb.Path(t)
 	name := "sqlite-mem-panic"
@@ -637,10 +629,9 @@ func TestClose_openStatement(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that whatever a connection was in the middle of, and however it ends,
-// the write locks are free, no state is held, and nothing of what was not
-// committed is there; and that the connection is as good as new or not used
-// again.
+// Ensure that the write locks are free and no state is held, whatever a
+// connection was in the middle of and however it ends. Nothing of what was not
+// committed is there. The connection is as good as new or not used again.
 func TestLock_everyEnd(t *testing.T) {
 	name := "sqlite-mem-ends"
 	sql.Register(name, &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
@@ -765,9 +756,9 @@ func TestLock_everyEnd(t *testing.T) {
 	}
 }
 
-// Ensure that what Deserialize through Raw puts in the place of the database is
-// the database of all connections once the connection goes back, with what was
-// done to it meanwhile, and that the connection is not used again.
+// Ensure that the database which Deserialize puts in its place through Raw is
+// that of all connections once the connection goes back. What was done to it
+// meanwhile is in it, and the connection is not used again.
 func TestRaw_deserialize(t *testing.T) {
 	db := newTable(t, "?sqlite_wal=off") // a save or flush is a connection too
 	db.SetMaxOpenConns(1)

@@ -24,10 +24,9 @@ func count(t testing.TB, db *sql.DB) (n int) {
 	return n
 }
 
-// Ensure that with sqlite_wal=commit every commit is on the disk when it
-// returns, whatever way it is made, for the next server with a log or without,
-// for a tool, and for SQLite alone; and that nothing of the log is left when all
-// is saved.
+// Ensure that with sqlite_wal=commit every commit is durable when it returns,
+// whatever way it is made. A server with a log or without, a tool, and SQLite
+// alone find it. Nothing of the log is left when all is saved.
 func TestWAL_commit(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=commit")
@@ -172,9 +171,9 @@ func TestWAL_groups(t *testing.T) {
 	require.Positive(t, s.LogBytes)
 }
 
-// Ensure that a commit which cannot be written to the log says so, that writing
-// is refused from then on while reading goes on, and that all is written and
-// accepted again when the disk is back.
+// Ensure that a commit which cannot be written to the log says so. From then on
+// writing is refused while reading goes on. All is written and accepted again
+// when the disk is back.
 func TestWAL_fails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, os.Mkdir(dir, 0o700))
@@ -217,9 +216,9 @@ func TestWAL_fails(t *testing.T) {
 	require.Equal(t, 3, count(t, after))
 }
 
-// Ensure that a file that somebody has changed and a log that is damaged are
-// refused with an error that names both and the command that resolves it, and
-// that nothing is changed.
+// Ensure that a file that somebody has changed, and a log that is damaged, are
+// refused. The error names both and the command that resolves it, and nothing
+// is changed.
 func TestWAL_refused(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=commit")
@@ -338,8 +337,8 @@ func eventually(t testing.TB, ok func() bool) {
 	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
 }
 
-// Ensure that what is committed to an attached database is on the disk as well
-// when the commit returns, also when the same string detaches it.
+// Ensure that a commit to an attached database is durable as well when it
+// returns, also if the same string detaches it.
 func TestWAL_attached(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=commit")
@@ -390,7 +389,7 @@ func TestWAL_detachFails(t *testing.T) {
 }
 
 // Ensure that a commit in OnSync, which waits for the log, does not wait for
-// itself when the save was one that a commit had asked for.
+// itself. The save may be one that a commit had asked for.
 func TestWAL_commitInOnSync(t *testing.T) {
 	cfg, err := driver.ParseDSN(testdb.Path(t) + "?sqlite_wal=commit")
 	require.NoError(t, err)
