@@ -71,10 +71,10 @@ func runBatch(b *testing.B, db workload.DB, op workload.Op, batch, goroutines in
 // other. In cmd/report they take turns.
 func BenchmarkContenders(b *testing.B) {
 	for _, c := range contender.General() {
+		if c.Worker != "" {
+			continue // cmd/report runs it, in a program of its own
+		}
 		b.Run(c.Name, func(b *testing.B) {
-			if c.Worker != "" {
-				b.Skip("it runs in a program of its own: see cmd/report")
-			}
 			db := open(b, c, size())
 			for _, w := range db.Works() {
 				b.Run(w.Name, func(b *testing.B) {
@@ -108,10 +108,10 @@ func BenchmarkContenders(b *testing.B) {
 // quote.
 func BenchmarkUsers(b *testing.B) {
 	for _, c := range contender.Compared() {
+		if c.Worker != "" {
+			continue // cmd/report runs it, in a program of its own
+		}
 		b.Run(c.Name, func(b *testing.B) {
-			if c.Worker != "" {
-				b.Skip("it runs in a program of its own: see cmd/report")
-			}
 			db, err := c.Open(path(b))
 			require.NoError(b, err)
 			b.Cleanup(func() { require.NoError(b, db.Close()) })

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,14 +17,25 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// openHere opens a contender in a new directory. It skips the test if the contender
-// runs in a program of its own.
-func openHere(t *testing.T, c *Contender) *DB {
-	if c.Worker != "" {
-		_, err := c.Open("here")
-		require.ErrorContains(t, err, c.Worker)
-		t.Skip("it runs in a program of its own: see cmd/report")
+// here are the contenders that run in this program.
+func here() []*Contender {
+	return slices.DeleteFunc(All(), func(c *Contender) bool { return c.Worker != "" })
+}
+
+// Ensure that a contender with a program of its own does not open in this one, and
+// names its program. The test of cmd/report runs it.
+func TestContenders_elsewhere(t *testing.T) {
+	require.Less(t, len(here()), len(All()))
+	for _, c := range All() {
+		if c.Worker != "" {
+			_, err := c.Open("here")
+			require.ErrorContains(t, err, c.Worker)
+		}
 	}
+}
+
+// openHere opens a contender in a new directory.
+func openHere(t *testing.T, c *Contender) *DB {
 	db, err := c.Open(filepath.Join(t.TempDir(), c.Name+".db"))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
@@ -34,7 +46,7 @@ func openHere(t *testing.T, c *Contender) *DB {
 // no lost update.
 func TestContenders(t *testing.T) {
 	const accounts, deliveries, writes = 2000, 200, 100
-	for _, c := range All() {
+	for _, c := range here() {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx := context.Background()
 			db := openHere(t, c)
@@ -145,7 +157,7 @@ func TestContenders_usersMissing(t *testing.T) {
 // Ensure that a contender behind database/sql has a pool, that one that bypasses it has
 // none, and that an operation that needs a pool then fails.
 func TestContenders_bypass(t *testing.T) {
-	for _, c := range All() {
+	for _, c := range here() {
 		t.Run(c.Name, func(t *testing.T) {
 			db := openHere(t, c)
 			require.Equal(t, c.Bypass == "", db.Pool != nil)
