@@ -157,7 +157,7 @@ func (f *File) open(ctx context.Context, l loader, sink Sink) (info FileInfo, er
 	if f.target, err = osfile.Resolve(f.path); err != nil {
 		return info, err
 	}
-	if err := osfile.NotMounted(f.target); err != nil {
+	if err := osfile.NotMounted(f.fs, f.target); err != nil {
 		return info, err
 	}
 	found, err := l.load(ctx, f.target, sink, f.log)

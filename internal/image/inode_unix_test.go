@@ -3,6 +3,7 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -148,6 +149,102 @@ func TestFile_inodesForgotten(t *testing.T) {
 			})
 		}
 	}
+}
+
+// copyUp is a file system that copies a file when it is first opened for writing, as overlayfs
+// does: until then, its name has another inode number.
+type copyUp struct {
+	osfile.FS
+	mu     sync.Mutex
+	copied map[string]bool // guarded by mu
+}
+
+func (c *copyUp) info(name string, info os.FileInfo, err error) (os.FileInfo, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if st := info.Sys().(*syscall.Stat_t); !c.copied[name] {
+		st.Ino += 1 << 40
+	}
+	return info, nil
+}
+
+func (c *copyUp) Stat(name string) (os.FileInfo, error) {
+	info, err := c.FS.Stat(name)
+	return c.info(name, info, err)
+}
+
+func (c *copyUp) Lstat(name string) (os.FileInfo, error) {
+	info, err := c.FS.Lstat(name)
+	return c.info(name, info, err)
+}
+
+// mark notes that a file is the copy, or new.
+func (c *copyUp) mark(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.copied[name] = true
+}
+
+func (c *copyUp) Create(name string, perm os.FileMode) (osfile.File, error) {
+	c.mark(name)
+	return c.FS.Create(name, perm)
+}
+
+func (c *copyUp) OpenWrite(name string) (osfile.File, error) {
+	c.mark(name)
+	return c.FS.OpenWrite(name)
+}
+
+func (c *copyUp) Rename(from, to string) error {
+	c.mark(to)
+	return c.FS.Rename(from, to)
+}
+
+func (c *copyUp) Link(name, also string) error {
+	c.mark(also)
+	return c.FS.Link(name, also)
+}
+
+// Ensure that a file is served as any other where the file system copies it at the first write.
+func TestFile_copyUp(t *testing.T) {
+	dir := t.TempDir()
+	want := logStates(t, 5)
+	for _, name := range []string{"x.db", "y.db"} {
+		testfile.Write(t, filepath.Join(dir, name), want[0].b)
+	}
+	servedAfterCopyUp(t, &copyUp{FS: osfile.OS{}, copied: map[string]bool{}}, dir, want)
+}
+
+// servedAfterCopyUp loads and saves x.db in dir, twice, and makes sure that what another program
+// writes to y.db is noticed. Both are want[0], and fs copies them when they are first written.
+func servedAfterCopyUp(t *testing.T, fs osfile.FS, dir string, want []*memImage) {
+	t.Helper()
+	path := filepath.Join(dir, "x.db")
+	for i := 1; i < 5; i += 2 {
+		h := new(history)
+		h.commit(want[i-1].b)
+		f := openLoggedOn(t, fs, path, h)
+		f.Keep = 1
+		require.NoError(t, f.Check())
+		h.commit(want[i].b)
+		require.NoError(t, f.Flush())
+		h.commit(want[i+1].b)
+		saved, err := f.Save(bg, Pace{})
+		require.NoError(t, errors.Join(err, saved.NotKept))
+		require.NoError(t, f.Close(true))
+	}
+	require.Equal(t, string(want[4].b), string(testfile.Read(t, path)))
+
+	path = filepath.Join(dir, "y.db")
+	h := new(history)
+	h.commit(want[0].b)
+	f := openLoggedOn(t, fs, path, h)
+	testfile.MustExec(t, testfile.OpenSQL(t, path), "INSERT INTO t(b) VALUES('theirs')")
+	require.ErrorIs(t, f.Check(), ErrChanged)
+	require.NoError(t, f.Close(false))
 }
 
 // Ensure that SQLite's locks on the file in this process outlast flushes, Check, and

@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile/osfiletest"
+	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
@@ -107,4 +109,28 @@ type noWriting struct {
 
 func (n noWriting) OpenWrite(name string) (osfile.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: n.err}
+}
+
+// Ensure that Open and FoldLog refuse a file that is itself a mount point, tell the remedy, and
+// change nothing; and that FoldLog does not mind when there is no log.
+func TestOpen_mountPoint(t *testing.T) {
+	path, _ := logged(t, 2)
+	dir := filepath.Dir(path)
+	fs := &osfiletest.PlantedFS{FS: osfile.OS{}, OnMounted: func(name string) (bool, error) { return name == path, nil }}
+	before := testfile.Contents(t, dir)
+	f := NewFile(path, new(history), true)
+	f.fs = fs
+	_, err := f.Open(bg, new(memSink))
+	require.ErrorIs(t, err, osfile.ErrMountPoint)
+	require.ErrorContains(t, err, path)
+	require.ErrorContains(t, err, "mount the directory")
+	fold := func() error {
+		_, err := recoverer{loader: loader{fs: fs, wait: loadWait, poll: loadPoll}}.run(bg, path)
+		return err
+	}
+	require.ErrorIs(t, fold(), osfile.ErrMountPoint)
+	require.Equal(t, before, testfile.Contents(t, dir))
+
+	require.NoError(t, os.Remove(pagelog.Name(path)))
+	require.NoError(t, fold())
 }

@@ -44,23 +44,6 @@ func TestWrite_modeAndOwner(t *testing.T) {
 	}
 }
 
-// Ensure that where the group cannot be kept, another group gets no rights
-// that were meant for it.
-func TestWrite_groupNotKept(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("needs a file of another group")
-	}
-	path := filepath.Join(t.TempDir(), "x.db")
-	id := save(t, path, image(t, 1), sqlitefile.ID{})
-	require.NoError(t, os.Chown(path, -1, 5678))
-	require.NoError(t, os.Chmod(path, 0o664))
-	_, err := writer{noChown{osfile.OS{}}}.write(bg, path, image(t, 2), id, writeOptions{})
-	require.NoError(t, err)
-	info, err := os.Stat(path)
-	require.NoError(t, err)
-	require.EqualValues(t, 0o644, info.Mode().Perm())
-}
-
 // Ensure that on a file system that refuses to change permissions a save works when the
 // new file lets nobody do more than the old one, and is an error, with the old file in its
 // place, when it does; and that the change is not tried when there is nothing to change.
@@ -113,14 +96,3 @@ func (n noChmod) Create(name string, perm os.FileMode) (osfile.File, error) {
 type noChmodFile struct{ osfile.File }
 
 func (noChmodFile) Chmod(os.FileMode) error { return syscall.EPERM }
-
-type noChown struct{ osfile.OS }
-
-func (n noChown) Create(name string, perm os.FileMode) (osfile.File, error) {
-	f, err := n.OS.Create(name, perm)
-	return noChownFile{f}, err
-}
-
-type noChownFile struct{ osfile.File }
-
-func (noChownFile) Chown(int, int) error { return syscall.EPERM }

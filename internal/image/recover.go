@@ -68,7 +68,7 @@ func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
 	}
 	var rec Recovery
 	if err == nil && there {
-		err = osfile.NotMounted(target)
+		err = osfile.NotMounted(r.fs, target)
 	}
 	if err == nil && there {
 		rec, err = r.fold(ctx, target)

@@ -43,6 +43,10 @@ type FS interface {
 
 	// SyncDir makes the creates, links, renames and removes in a directory durable.
 	SyncDir(name string) error
+
+	// IsMountPoint reports whether something is mounted on name, which is resolved. Where
+	// that cannot be found out it returns false.
+	IsMountPoint(name string) (bool, error)
 }
 
 // File is a file that an [FS] has opened.
@@ -125,3 +129,6 @@ func (OS) Remove(name string) error { return os.Remove(name) }
 
 // SyncDir does nothing on Windows, where Rename writes through.
 func (OS) SyncDir(name string) error { return syncDir(name) }
+
+// IsMountPoint works on Linux. On other systems nothing is mounted on single files.
+func (OS) IsMountPoint(name string) (bool, error) { return isMountPoint(name) }

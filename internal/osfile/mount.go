@@ -4,8 +4,8 @@ import "errors"
 
 // NotMounted returns ErrMountPoint if the file at path, which is resolved, is itself a mount
 // point. Where that cannot be found out it returns nil.
-func NotMounted(path string) error {
-	if mounted, err := isMountPoint(path); err != nil || !mounted {
+func NotMounted(fsx FS, path string) error {
+	if mounted, err := fsx.IsMountPoint(path); err != nil || !mounted {
 		return err
 	}
 	return ErrMountPoint

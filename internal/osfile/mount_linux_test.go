@@ -1,6 +1,8 @@
 package osfile
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,4 +14,15 @@ func TestMountedOn(t *testing.T) {
 	require.Empty(t, mountedOn("36 35"))
 	require.True(t, inMountinfo("/proc"))
 	require.False(t, inMountinfo("/not/there"))
+}
+
+// Ensure that a mount point is told from what is none, and from what is not there.
+func TestIsMountPoint(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for path, want := range map[string]bool{"/proc": true, file: false, file + "-not": false} {
+		mounted, err := OS{}.IsMountPoint(path)
+		require.NoError(t, err)
+		require.Equal(t, want, mounted, path)
+	}
 }

@@ -160,6 +160,14 @@ func (f *FaultFS) SyncDir(name string) error {
 	return f.FS.SyncDir(name)
 }
 
+// IsMountPoint may fail.
+func (f *FaultFS) IsMountPoint(name string) (bool, error) {
+	if err := f.hit("isMountPoint", name); err != nil {
+		return false, err
+	}
+	return f.FS.IsMountPoint(name)
+}
+
 type FaultFile struct {
 	File       osfile.File
 	fs         *FaultFS

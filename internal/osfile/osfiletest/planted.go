@@ -17,6 +17,7 @@ type PlantedFS struct {
 	OnRenameNew func(from, to string) error
 	OnLink      func(name, also string) error
 	OnSyncDir   func(name string) error
+	OnMounted   func(name string) (bool, error) // IsMountPoint
 	OnLstat     func(name string) (os.FileInfo, error)
 	OnFile      func(name string, f *PlantedFile) // sets functions of a new file
 }
@@ -82,6 +83,13 @@ func (p *PlantedFS) SyncDir(name string) error {
 		return p.OnSyncDir(name)
 	}
 	return p.FS.SyncDir(name)
+}
+
+func (p *PlantedFS) IsMountPoint(name string) (bool, error) {
+	if p.OnMounted != nil {
+		return p.OnMounted(name)
+	}
+	return p.FS.IsMountPoint(name)
 }
 
 type PlantedFile struct {

@@ -247,6 +247,8 @@ func (p PowerFS) Lstat(name string) (os.FileInfo, error) { return p.FS.Lstat(nam
 
 func (p PowerFS) ReadDir(name string) ([]os.DirEntry, error) { return p.FS.ReadDir(name) }
 
+func (p PowerFS) IsMountPoint(name string) (bool, error) { return p.FS.IsMountPoint(name) }
+
 func (p PowerFS) Rename(from, to string) error {
 	return p.Rec.do(powerOp{kind: opRename, name: p.Rec.rel(from), to: p.Rec.rel(to)},
 		func() error { return p.FS.Rename(from, to) })
