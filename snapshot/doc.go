@@ -1,14 +1,14 @@
-// Package snapshot holds what a program can do with the file of a database by itself,
-// and the errors and events that the driver gives it.
+// Package snapshot is for the file of a database: what a program can do with it by itself,
+// and the errors and events that the driver gives.
 //
 //   - [Check] checks the structure of a database that is open.
 //   - [InspectLog] tells what the log beside a file holds.
 //   - [Recover] writes such a log into the file, or moves it aside.
 //   - [BackupFrom] makes a new database file that is whole or not there.
 //
-// A program that uses the driver needs none of these: the driver loads, saves, logs and
-// recovers by itself, and driver.Backup copies a database that is served. What the
-// driver returns and reports is described here: [Error] and the errors that it wraps,
+// A program that uses the driver needs none of these. The driver loads, saves, logs and
+// recovers by itself, and driver.Backup copies a database that is served. This package also
+// describes what the driver returns and reports: [Error] and the errors that it wraps,
 // [ForeignChangeError], and [Event].
 //
 // # What is on disk

@@ -34,9 +34,9 @@ var (
 	// ErrCorrupt: the structure of the database is damaged.
 	ErrCorrupt = sqlitefile.ErrCorrupt
 
-	// ErrSideFile: beside the file, or where it is missing, there is a -wal or -journal
-	// that does not belong to it, or whose format SQLite does not know. SQLite would
-	// replay it, delete it, or fail. A person has to decide which of the two is wanted.
+	// ErrSideFile: there is a -wal or -journal that does not belong to the file, or whose
+	// format SQLite does not know; or the file itself is missing. SQLite would replay it,
+	// delete it, or fail. A person has to decide which of the two is wanted.
 	ErrSideFile = sqlitefile.ErrSideFile
 
 	// ErrLogDamaged: the log, FILE-memwal, is damaged before its end, so transactions
@@ -64,8 +64,8 @@ var (
 // leftovers" the file is as it was. For the others see [Recover] and [BackupFrom].
 type Error = image.Error
 
-// ForeignChangeError is the error of a save that finds that the file is not the one that
-// this process loaded or saved last, or that another program is using it. The save leaves
+// ForeignChangeError is the error of a save that finds a foreign change: the file is not the
+// one that this process loaded or saved last, or another program is using it. The save leaves
 // the file alone and keeps the state in memory beside it. Its fields:
 //
 //	Path    string // the file, symbolic links resolved

@@ -56,17 +56,17 @@ type Recovery = image.Recovery
 
 // Recover writes the log that a crash has left beside the file at path into the file, and
 // removes the log. Without a log it does nothing. A server does the same when it opens the
-// file. Recover also resolves what a server refuses: it moves a log aside that does not
-// belong to the file, and of a damaged log it writes what is before the damage. Then it
-// deletes nothing: see Recovery.Aside.
+// file. Recover also resolves what a server refuses. It moves a log aside that does not
+// belong to the file. Of a damaged log it writes what is before the damage. Then it deletes
+// nothing: see Recovery.Aside.
 //
 // Recover owns the database while it runs. If another process owns it, the error names
 // that process and nothing has been changed. No connection of this process may have the
 // file open meanwhile: its locks would be dropped (see [InspectLog]).
 //
-// Other errors are an [*Error] or a [*ForeignChangeError]. After one of them file and log
-// are as they were, or all is in the file and a log that holds no more is still there. The
-// end of ctx ends a recovery, until the new file gets its name.
+// Other errors are an [*Error] or a [*ForeignChangeError]. After one of them, file and log are
+// as they were; or all is in the file, and a log that holds no more is still there. The end
+// of ctx ends a recovery, until the new file gets its name.
 func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 	target, err := osfile.Resolve(path)
 	if err != nil {
@@ -83,15 +83,14 @@ func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 	return image.Recover(ctx, target)
 }
 
-// BackupFrom makes a new database file at path, which fill writes: it is given the name
-// of an empty file, for VACUUM INTO or the backup API of SQLite. When fill returns,
-// nobody may have that file open. The file gets its name when it is synced. Only its
-// owner can read and write it (mode 0600).
+// BackupFrom makes a new database file at path. fill writes it to an empty file, whose name
+// it is given, by VACUUM INTO or the backup API of SQLite. When fill returns, nobody may have
+// that file open. The file gets the name path when it is synced. Only its owner can read and
+// write it (mode 0600).
 //
-// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path, or beside
-// it one that would be taken for a part of the database (-journal, -wal, -memwal). So it
-// does if path is the name of a part of another database that is there. Of several backups
-// to one path at once, one is made.
+// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path. So it does
+// if there is a -journal, -wal or -memwal beside it, or if path is the name of a part of
+// another database that is there. Of several backups to one path at once, one is made.
 //
 // Errors are an [*Error]. Then there is no file at path, unless the error says that the
 // file is in place and a power failure may take it away. The error names a temporary file

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that the comment of each public name for a struct of an internal package names
-// every field of it: godoc shows nothing else of such a type.
+// Ensure that the comment of each public name for a struct of an internal package names every
+// field of it. Godoc shows nothing else of such a type.
 func TestAliasesAreDocumented(t *testing.T) {
 	fields := 0
 	for _, dir := range []string{"../../snapshot"} {

@@ -17,10 +17,10 @@ import (
 // the owner can read and write the file (0600). An empty database becomes a file of no bytes,
 // which SQLite takes for one.
 //
-// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path, or beside it
-// one that would be taken for a part of the database (-journal, -wal, -memwal). So it does if
-// path is the name of a part of another database that is there: see [DatabaseOf]. Of several
-// backups to one path at once, one is made.
+// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path. So it does if
+// there is a -journal, -wal or -memwal beside it, or if path is the name of a part of another
+// database that is there: see [DatabaseOf]. Of several backups to one path at once, one is
+// made.
 //
 // Errors are an [*Error]. Then there is no file at path, unless the error says that the file is
 // in place and a power failure may take it away. The error names a temporary file that could
@@ -126,8 +126,8 @@ func (w writer) placeNew(from, to string) (left string, err error) {
 	return "", nil
 }
 
-// vacant returns an error if there is a file at target or a side file of one, or if target is
-// the name of a part of another database that is there.
+// vacant returns an error if there is a file at target, or a side file of one. So it does if
+// target is the name of a part of another database that is there.
 func (w writer) vacant(target string) error {
 	if db, is := DatabaseOf(target); is {
 		_, err := w.fs.Stat(db)
@@ -158,9 +158,9 @@ var partNames = regexp.MustCompile(`(?i)^(.+)(-journal|-wal|-shm|-memwal|-memwal
 // tempNames matches the names of temporary files.
 var tempNames = regexp.MustCompile(`(?i)^\.(.+)\.sqlite-mem-[0-9a-f]{16}\.tmp(-journal|-wal|-shm)?$`)
 
-// DatabaseOf returns the database of which a file called path would be a part: a journal, a -wal,
-// a log, a lock file, an earlier state, a temporary file. It returns false if path is no such
-// name. It looks at the name only.
+// DatabaseOf returns the database of which a file called path would be a part. That is a journal,
+// a -wal, a log, a lock file, an earlier state or a temporary file. It returns false if path
+// is no such name. It looks at the name only.
 func DatabaseOf(path string) (database string, is bool) {
 	dir, base := filepath.Split(path)
 	for _, names := range []*regexp.Regexp{tempNames, partNames} {

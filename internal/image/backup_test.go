@@ -18,7 +18,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// Ensure that a backup is the image, whole, in a file of its owner's alone, and that
+// Ensure that a backup is the whole image, that only its owner can read it, and that
 // nothing else is left in the directory.
 func TestBackup(t *testing.T) {
 	for name, img := range map[string]*memImage{"some": image(t, 5000), "empty": {}} {
@@ -34,8 +34,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// Ensure that a backup replaces nothing, and gets no neighbour that would be taken for
-// a part of it: one that is there before, nor one that comes while it is written.
+// Ensure that a backup replaces nothing, and gets no neighbour that would be taken for a
+// part of it. The neighbour may be there before, or come while the backup is written.
 func TestBackup_exists(t *testing.T) {
 	img := image(t, 5)
 	for _, suffix := range []string{"", "-journal", "-wal", "-memwal", "-memwal-new"} {
@@ -55,8 +55,8 @@ func TestBackup_exists(t *testing.T) {
 	}
 }
 
-// waysToPlace are file systems that have a rename that replaces nothing, only hard links,
-// and neither.
+// waysToPlace returns file systems with a rename that replaces nothing, with hard links
+// only, and with neither.
 func waysToPlace(f osfile.FS) map[string]osfile.FS {
 	unsupported := func(string, string) error { return errors.ErrUnsupported }
 	links := &osfiletest.PlantedFS{FS: f, OnRenameNew: unsupported}
@@ -65,8 +65,8 @@ func waysToPlace(f osfile.FS) map[string]osfile.FS {
 	return map[string]osfile.FS{"rename": f, "links": links, "neither": copies}
 }
 
-// Ensure that of several backups to one name at once one is made, and the others are
-// told that there is a file, by whatever means a file gets a new name.
+// Ensure that of several backups to one name at once one is made, and the others fail with
+// fs.ErrExist. This holds for each way in which a file gets a new name.
 func TestBackup_atOnce(t *testing.T) {
 	img := []*memImage{image(t, 1), image(t, 2), image(t, 3), image(t, 4)}
 	for name, f := range waysToPlace(osfile.OS{}) {
@@ -95,8 +95,8 @@ func TestBackup_atOnce(t *testing.T) {
 	}
 }
 
-// Ensure that a backup does not get a name by which a file of a database goes that is
-// there, and that such a name is free if it is not.
+// Ensure that a backup does not get the name of a part of a database that is there, and
+// that it gets such a name if there is no such database.
 func TestBackup_nameOfAPart(t *testing.T) {
 	img := image(t, 5)
 	for _, part := range []string{
@@ -134,9 +134,9 @@ func TestBackup_cancel(t *testing.T) {
 	require.Empty(t, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that whichever file operation of a backup fails, there is no file, or a whole
-// one that the error tells of; that the error tells the cause; that nothing else is
-// left; and that the next backup works.
+// Ensure that whichever file operation of a backup fails, there is no file, or a whole one
+// of which the error tells. The error names the cause, nothing else is left, and the next
+// backup works.
 func TestBackup_faults(t *testing.T) {
 	img := image(t, 40000)
 	require.Greater(t, len(img.b), 2*saveRun)

@@ -20,7 +20,7 @@
 //
 // A save does not use VACUUM INTO. The engine pins a committed state in constant time and
 // hands out its pages, so a save writes these pages as they are. VACUUM INTO runs SQL: it
-// needs every collation and function of the schema on the saving connection, creates the
+// needs every collation and function of the schema on the saving connection. It creates the
 // schema anew, and takes several times the processor time. A log of later changes refers to
 // page numbers, and those of a page image are the same. The price is that the file is not
 // compacted: as with plain SQLite, free pages stay in it until somebody runs VACUUM.

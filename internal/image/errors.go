@@ -24,9 +24,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ForeignChangeError is the error of [File.Save] when the file is not the one that this process
-// loaded or saved last, or when another program is using it. Save has left the file alone, and
-// has kept the state in memory beside it.
+// ForeignChangeError is the error of [File.Save] after a foreign change: the file is not the one
+// that this process loaded or saved last, or another program is using it. Save has left the
+// file alone, and has kept the state in memory beside it.
 type ForeignChangeError struct {
 	Path   string // the file, symbolic links resolved
 	Reason string // what was found, in words

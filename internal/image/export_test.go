@@ -12,8 +12,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// What the tests of the whole process, in package snapshot_test, need of the
-// seam. Each returns what puts things back.
+// The tests of a whole process, in package image_test, use the seam by these functions. Each
+// returns a function that undoes what it has done.
 
 // Long is -long.
 var Long = long
@@ -22,8 +22,8 @@ var Long = long
 // owners and modes.
 var Changing = []string{"create", "write", "truncate", "sync", "link", "rename", "remove", "syncDir"}
 
-// SetPoints has point called before each operation that changes something,
-// with the operation and the file's name.
+// SetPoints makes the package call point before each operation that changes something, with
+// the operation and the name of the file.
 func SetPoints(point func(name string)) (restore func()) {
 	return setSystem(&osfiletest.FaultFS{FS: system, Before: func(op string) {
 		if verb, _, _ := strings.Cut(op, " "); slices.Contains(Changing, verb) {
@@ -32,26 +32,24 @@ func SetPoints(point func(name string)) (restore func()) {
 	}})
 }
 
-// PlantInPlace has files written in place, a known fault.
+// PlantInPlace makes saves write the file in place: a known fault.
 func PlantInPlace() (restore func()) { return setSystem(inPlace(system)) }
 
-// PlantLogBeforeBase has a save change base and log in the wrong order, a known
-// fault.
+// PlantLogBeforeBase makes a save rename the new log before the new base: a known fault.
 func PlantLogBeforeBase() (restore func()) { return setSystem(logBeforeBase(system)) }
 
-// PlantUnsyncedLog has a log never synced, a known fault.
+// PlantUnsyncedLog makes the package never sync a log: a known fault.
 func PlantUnsyncedLog() (restore func()) { return setSystem(unsyncedLog(system)) }
 
-// SetLogAhead sets how far a log is written ahead, so that what the tests copy
-// is small.
+// SetLogAhead sets how many zeros are written behind a log, so that the tests copy little.
 func SetLogAhead(n int) (restore func()) {
 	was := pagelog.Ahead
 	pagelog.Ahead = n
 	return func() { pagelog.Ahead = was }
 }
 
-// SetFault fails the operation number n, from 1, and with forever set all that
-// follow. The errors take turns.
+// SetFault fails the operation number n, from 1; with forever set, all later ones too. The
+// errors take turns.
 func SetFault(n int, forever bool) (f *osfiletest.FaultFS, restore func()) {
 	with := faults[n%len(faults)]
 	f = &osfiletest.FaultFS{FS: system, FailAt: n, Forever: forever, Err: with.err, Short: with.short}

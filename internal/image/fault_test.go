@@ -31,9 +31,9 @@ var faults = []fault{
 	{err: syscall.EROFS}, {err: syscall.EACCES}, {err: syscall.ENOSPC},
 }
 
-// sweep runs f with operation 1 failing, then 2, and so on, until an f runs
-// through without a fault: once and for good, and writes that are short in both
-// ways. The errors take turns; with -long, each operation fails with each.
+// sweep runs f with operation 1 failing, then 2, and so on, until a run has no fault.
+// Operations fail once or for good, and a write may write half before. The errors take
+// turns; with -long, each operation fails with each.
 func sweep(t *testing.T, f func(t *testing.T, ffs *osfiletest.FaultFS)) {
 	turns := 1
 	if *long > 0 {
@@ -59,9 +59,8 @@ func sweep(t *testing.T, f func(t *testing.T, ffs *osfiletest.FaultFS)) {
 	}
 }
 
-// Ensure that whichever file operation of a save fails, the file is the old or
-// the new one, whole; that nothing is left beside it; that the error tells the
-// cause; and that the next save works.
+// Ensure that whichever file operation of a save fails, the file is the old or the new one,
+// whole. Nothing is left beside it, the error names the cause, and the next save works.
 func TestWrite_faults(t *testing.T) {
 	oldImg, newImg, nextImg := image(t, 5), image(t, 40000), image(t, 7)
 	require.Greater(t, len(newImg.b), 2*saveRun)
@@ -72,8 +71,8 @@ func TestWrite_faults(t *testing.T) {
 	}
 }
 
-// faultySave saves newImg over oldImg, which may be nil, through f, in which
-// ffs fails, and then nextImg without a fault.
+// faultySave saves newImg over oldImg, which may be nil, through f, below which ffs fails.
+// Then it saves nextImg without a fault.
 func faultySave(t testing.TB, ffs *osfiletest.FaultFS, f osfile.FS, oldImg, newImg, nextImg *memImage) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -125,9 +124,9 @@ func faultySave(t testing.TB, ffs *osfiletest.FaultFS, f osfile.FS, oldImg, newI
 	require.Equal(t, map[string]string{"x.db": string(nextImg.b)}, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that whichever file operation fails while the state is kept beside a
-// foreign file, that file is untouched, what the error claims to be saved is
-// saved, an earlier copy is whole, and the next attempt works.
+// Ensure that whichever file operation fails while the state is kept beside a foreign file,
+// that file is untouched. What the error says is saved is saved, an earlier copy is whole,
+// and the next attempt works.
 func TestWrite_faultsAside(t *testing.T) {
 	img, img2 := image(t, 5), image(t, 6)
 	for _, again := range []bool{false, true} {
@@ -188,8 +187,8 @@ func TestWrite_faultsAside(t *testing.T) {
 	}
 }
 
-// Ensure that whichever file operation of a load fails, the error tells the
-// cause, nothing is left beside the file, and the next load works.
+// Ensure that whichever file operation of a load fails, the error names the cause, nothing
+// is left beside the file, and the next load works.
 func TestLoad_faults(t *testing.T) {
 	journal, before := testfile.HotJournal(t)
 	// Damaged as well, so that the copy comes into play.
@@ -230,9 +229,9 @@ func TestLoad_faults(t *testing.T) {
 	}
 }
 
-// Ensure that whichever file operation fails while leftovers are removed, the
-// error tells the cause, what is reported removed is, nothing else is touched,
-// and the next time does the rest.
+// Ensure that whichever file operation fails while leftovers are removed, the error names
+// the cause, and only leftovers are touched. The files that are reported are gone, and the
+// next call removes the rest.
 func TestRemoveLeftovers_faults(t *testing.T) {
 	for _, forever := range []bool{false, true} {
 		for _, with := range faults {

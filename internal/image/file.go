@@ -66,7 +66,7 @@ type File struct {
 	log    bool // a log is wanted
 
 	// side is the copy of the state in memory that the last save has made, if it has found
-	// that somebody else had changed the file. Only Save uses it.
+	// a foreign change. Only Save uses it.
 	side ownCopy
 
 	// published is the version that a Save has put in the place of the file, even if it

@@ -7,8 +7,8 @@ import (
 )
 
 // ErrNeedsSave is returned by [File.Flush] and [File.Check] when no log can express what has
-// changed: there is no file yet, the database is empty, or VACUUM has changed the page size.
-// A Save makes it durable.
+// changed. Then there is no file yet, the database is empty, or VACUUM has changed the page
+// size. A Save makes it durable.
 var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 
 // Flush writes everything that is committed to the log, as one transaction, and returns when
@@ -19,9 +19,9 @@ var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 // log that has lost its name.
 //
 // Errors are an [*Error] or ErrNeedsSave. After a Save that has found a foreign change, the
-// error is that [*ForeignChangeError] until the cause has gone, as a log is of use only beside
-// its base. After an error a crash may keep or lose what was committed since the last Flush
-// that returned nil, but all of it. The next Flush writes all of it again, to a new log.
+// error is that [*ForeignChangeError] until the cause has gone: a log is of use only beside its
+// base. After an error a crash may keep or lose what was committed since the last Flush that
+// returned nil, but only as a whole. The next Flush writes it again, to a new log.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -100,8 +100,8 @@ func (f *File) flushLocked() error {
 }
 
 // placeLocked places a log that a save could not place. Until that has worked nothing can be
-// durable, and no other log may be made, because this one may be the one that fits the file.
-// If somebody has removed it, another log must be made.
+// durable. No other log may be made, because this one may be the one that fits the file. If
+// somebody has removed it, another log must be made.
 func (f *File) placeLocked() error {
 	if f.writing == nil || f.writing.Placed {
 		return nil

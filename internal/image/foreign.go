@@ -28,7 +28,7 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 	}
 	// An empty journal, or one with a header of zeros, stays. SQLite takes it for none,
 	// whatever database is beside it. A program that keeps its journal (the journal modes
-	// TRUNCATE and PERSIST) may be about to write to it, and would have none after a crash.
+	// TRUNCATE and PERSIST) may be about to write to it.
 	wal, err := sqlitefile.ReadWAL(w.fs, target)
 	if err != nil {
 		return "", err

@@ -32,10 +32,9 @@ const (
 	fuzzSumsWAL                 // those of the -wal are
 )
 
-// Ensure that whatever stands in a file, its journal and its -wal, loading it
-// ends, in a documented error or in a database; that after an error that says
-// so the files are as they were; that what was loaded is what the file has, to
-// the byte and to quick_check; that nothing is left over; and that the next
+// Ensure that the load of any file, journal and -wal ends, with a documented error or with
+// a database. After an error that promises it, the files are as they were. A database is
+// what the file has, byte for byte and to quick_check. Nothing is left over, and the next
 // load gives the same.
 func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, db, journal, wal []byte, flags byte) {
@@ -116,7 +115,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// shortSink is a memSink that takes no long file.
+// shortSink is a memSink that refuses a long file.
 type shortSink struct{ memSink }
 
 var errLong = errors.New("a long file")
@@ -128,7 +127,7 @@ func (s *shortSink) Reserve(pageSize int, size int64) error {
 	return s.memSink.Reserve(pageSize, size)
 }
 
-// documented reports whether Load says that it returns such an error.
+// documented reports whether Open documents the error.
 func documented(err error) bool {
 	for _, e := range []error{sqlitefile.ErrNotADatabase, sqlitefile.ErrTruncated, sqlitefile.ErrCorrupt, sqlitefile.ErrSideFile, sqlitefile.ErrBusy} {
 		if errors.Is(err, e) {
@@ -158,8 +157,7 @@ func verdict(t *testing.T, path, params string) string {
 	return ""
 }
 
-// journalSums puts the checksums of a rollback journal right, as far as it is
-// one.
+// journalSums corrects the checksums of a rollback journal, as far as b is one.
 func journalSums(b []byte) []byte {
 	if len(b) < 28 {
 		return b
@@ -180,7 +178,7 @@ func journalSums(b []byte) []byte {
 	return b
 }
 
-// walSums does the same for a -wal.
+// walSums corrects the checksums of a -wal.
 func walSums(b []byte) []byte {
 	if len(b) < sqlitefile.WALHeaderSize {
 		return b
@@ -214,9 +212,8 @@ func walSums(b []byte) []byte {
 
 var corpus = flag.Bool("corpus", false, "write the first inputs of FuzzLoad anew")
 
-// Ensure that FuzzLoad starts from databases in every state that a load knows:
-// each of its first inputs is loaded, or refused, as its name says. With
-// -corpus, the inputs are made anew.
+// Ensure that FuzzLoad starts from databases in every state that a load knows. Each first
+// input is loaded, or refused, as its name says. With -corpus the test writes them anew.
 func TestFuzzLoad_corpus(t *testing.T) {
 	// tiny makes a database of a few small pages, and runs stmts on it. It
 	// returns the files as they are before it is closed.

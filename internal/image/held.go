@@ -114,8 +114,8 @@ func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 		// mode readers do no harm, and a reserved lock is enough.
 		params += "&_locking_mode=EXCLUSIVE"
 
-		// In this locking mode SQLite leaves a journal that it cannot use where it is,
-		// and every save would take it for a transaction of another program. In the
+		// In this locking mode SQLite leaves a journal that it cannot use where it is.
+		// Every save would take it for a transaction of another program. In the
 		// normal mode SQLite deletes it. The first bytes do not tell whether SQLite can
 		// use a journal, as the sizes in its header may be nonsense.
 		if j, err := sqlitefile.ReadJournal(l.fs, path); err != nil {

@@ -51,7 +51,7 @@ func (s *memSink) Next(max int) ([]byte, error) {
 
 func (s *memSink) bytes() []byte { return bytes.Join(s.pieces, nil) }
 
-// quick is a loader that does not wait long.
+// quick is a loader that waits 200 ms.
 var quick = loader{fs: osfile.OS{}, wait: 200 * time.Millisecond, poll: loadPoll}
 
 func load(t testing.TB, path string) ([]byte, sqlitefile.ID) {
@@ -62,8 +62,7 @@ func load(t testing.TB, path string) ([]byte, sqlitefile.ID) {
 	return s.bytes(), id
 }
 
-// query opens the image b with SQLite, checks it, and returns the one integer
-// that the query gives.
+// query opens the image b with SQLite, checks it, and returns the one integer of q.
 func query(t testing.TB, b []byte, q string) int64 {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.db")
@@ -107,7 +106,7 @@ func (m *memImage) ReadAt(p []byte, off int64) (int, error) {
 	return copy(p, m.b[off:]), nil
 }
 
-// image is a sound database image with rows rows in t.
+// image returns a sound image of a database with rows rows in t.
 func image(t testing.TB, rows int) *memImage {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "source.db")
@@ -127,12 +126,12 @@ func requireNoTemp(t testing.TB, path string) {
 	}
 }
 
-// Load reads a database as File.Open does, with a loader that is patient.
+// Load reads a database as File.Open does, and waits as long.
 func Load(ctx context.Context, path string, sink Sink) (sqlitefile.ID, error) {
 	return loader{fs: osfile.OS{}, wait: loadWait, poll: loadPoll}.loadID(ctx, path, sink)
 }
 
-// loadID is load with what File.Open adds to it, without a log.
+// loadID is load with what File.Open does before, without a log.
 func (l loader) loadID(ctx context.Context, path string, sink Sink) (sqlitefile.ID, error) {
 	target, err := osfile.Resolve(path)
 	var found loaded
@@ -170,7 +169,8 @@ func (w writer) write(ctx context.Context, path string, img Image, prev sqlitefi
 	return p.publish(ctx)
 }
 
-// closeUnseen closes what a File would keep open, without an operation that could fail.
+// closeUnseen closes what a File would keep open. The operation does not count, and cannot
+// fail.
 func closeUnseen(p *sqlitefile.Pinned) {
 	if f, ok := p.File.(*osfiletest.FaultFile); ok {
 		p.File = f.File

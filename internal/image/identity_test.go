@@ -21,7 +21,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// served is a File that has saved its first state, want[0].
+// served returns a File that has saved its first state, want[0].
 func served(t testing.TB, fs osfile.FS, path string, log bool, want []*memImage) (f *File, h *history) {
 	t.Helper()
 	h = new(history)
@@ -50,7 +50,7 @@ func requireForeign(t testing.TB, err error, path string, img *memImage) *Foreig
 	return fe
 }
 
-// places are what may stand in the place of a served file after it was moved away.
+// places are what may be in the place of a served file that was moved away.
 var places = map[string]struct {
 	put    func(t *testing.T, path, moved string)
 	reason string
@@ -76,9 +76,9 @@ func copyWithTime(t testing.TB, from, to string) {
 	require.NoError(t, os.Chtimes(to, info.ModTime(), info.ModTime()))
 }
 
-// Ensure that a save, a flush and Check notice that the file was moved, whatever has
-// taken its place: nothing is written through a link, nothing is called durable, the
-// state in memory is kept beside the file, and all goes on when it is back.
+// Ensure that a save, a flush and Check notice that the file was moved, whatever is in its
+// place. Nothing is written through a link, nothing is called durable, and the state in
+// memory is kept beside the file. All goes on when the file is back.
 func TestFile_moved(t *testing.T) {
 	want := logStates(t, 5)
 	for name, place := range places {
@@ -136,8 +136,8 @@ func TestFile_moved(t *testing.T) {
 	}
 }
 
-// Ensure that a link by which the file was opened may be turned elsewhere: saves and
-// log stay with the file that was opened, where the process lock is.
+// Ensure that a link by which the file was opened may be turned elsewhere. Saves and log
+// stay with the file that was opened, where the process lock is.
 func TestFile_linkTurned(t *testing.T) {
 	want := logStates(t, 3)
 	for _, dirs := range []bool{false, true} {
@@ -169,8 +169,7 @@ func TestFile_linkTurned(t *testing.T) {
 	}
 }
 
-// Ensure that a change of the file's content is noticed by its own descriptor as well
-// as by its name.
+// Ensure that a change of the content is noticed, by the open descriptor as by the name.
 func TestFile_contentChanged(t *testing.T) {
 	want := logStates(t, 3)
 	for name, change := range map[string]func(t *testing.T, path string){
@@ -220,8 +219,8 @@ func TestFile_contentChanged(t *testing.T) {
 	}
 }
 
-// Ensure that saves, flushes and Check do not open the file, with states that are kept
-// and without: to close it would drop the locks of this process's SQLite.
+// Ensure that saves, flushes and Check do not open the file, with earlier states and
+// without. To close it would drop the locks of SQLite in this process.
 func TestFile_opensNothing(t *testing.T) {
 	want := logStates(t, 6)
 	for name, below := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
@@ -262,9 +261,9 @@ func TestFile_opensNothing(t *testing.T) {
 	}
 }
 
-// Ensure that a process which is told that it may not own the database any more saves
-// its state beside the file, and writes neither file nor log, even if it is told so in
-// the middle of a save; and that a passing failure is only an error.
+// Ensure that a process that has lost the database saves its state beside the file, and
+// writes neither file nor log, even if it learns of it in the middle of a save. A failure
+// that passes is only an error.
 func TestFile_owned(t *testing.T) {
 	want := logStates(t, 4)
 	lost := fmt.Errorf("%w: by lock", ErrNotOwner)
@@ -325,8 +324,8 @@ func TestFile_owned(t *testing.T) {
 	}
 }
 
-// Ensure that the end of a process that is told that it may not own the database any more
-// does not remove the log, which may be another's.
+// Ensure that Close does not remove the log when the process may have lost the database: it
+// may be the log of another.
 func TestClose_notOwner(t *testing.T) {
 	for _, owned := range []error{nil, ErrNotOwner, errors.New("passing")} {
 		want := logStates(t, 2)
@@ -350,8 +349,8 @@ func TestClose_notOwner(t *testing.T) {
 	}
 }
 
-// Ensure that the number of names of the file is told, and that a state which a crash
-// has left beside it is none of them.
+// Ensure that FileInfo.Links counts the names of the file, but not that of a state that a
+// crash has left beside it.
 func TestFile_links(t *testing.T) {
 	path := testfile.New(t)
 	open := func() int {

@@ -22,8 +22,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// forgetful is a file system whose inode numbers last only while a file is open, as
-// exFAT's and many a network's.
+// forgetful is a file system whose inode numbers last only while a file is open, like exFAT
+// and many network file systems.
 type forgetful struct {
 	osfile.FS
 	mu     sync.Mutex
@@ -36,7 +36,7 @@ func newForgetful(f osfile.FS) *forgetful {
 	return &forgetful{FS: f, open_: map[uint64]int{}, number: map[uint64]uint64{}}
 }
 
-// forget has every file that is not open get a new number.
+// forget gives every file that is not open a new number.
 func (f *forgetful) forget() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -104,8 +104,8 @@ func (f *forgetfulFile) Close() error {
 	return f.File.Close()
 }
 
-// Ensure that where inode numbers do not last no save takes its own file for another's,
-// and a save that is refused does not write its copy again at each retry.
+// Ensure that where inode numbers do not last, no save takes its own file for another. A
+// save that is refused does not write its copy again at each retry.
 func TestFile_inodesForgotten(t *testing.T) {
 	want := logStates(t, 8)
 	for name, below := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
@@ -151,8 +151,8 @@ func TestFile_inodesForgotten(t *testing.T) {
 	}
 }
 
-// copyUp is a file system that copies a file when it is first opened for writing, as overlayfs
-// does: until then, its name has another inode number.
+// copyUp is a file system that copies a file when it is first opened for writing, like
+// overlayfs. Until then its name has another inode number.
 type copyUp struct {
 	osfile.FS
 	mu     sync.Mutex
@@ -247,8 +247,8 @@ func servedAfterCopyUp(t *testing.T, fs osfile.FS, dir string, want []*memImage)
 	require.NoError(t, f.Close(false))
 }
 
-// Ensure that SQLite's locks on the file in this process outlast flushes, Check, and
-// saves that are refused: another process still cannot write.
+// Ensure that locks of SQLite in this process outlast flushes, Check, and saves that are
+// refused: another process still cannot write.
 func TestFile_keepsLocks(t *testing.T) {
 	if path := os.Getenv("SNAPSHOT_TEST_LOCKED"); path != "" {
 		d, err := sqlitefile.Open(path, "_busy_timeout=0")

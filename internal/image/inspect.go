@@ -74,10 +74,10 @@ func inspectLog(ctx context.Context, fsx osfile.FS, path string) (*LogInfo, erro
 	return info, err
 }
 
-// LogPending reports whether the database at path has a log with transactions, or with a state
-// that is not known because the log is damaged or being written. Then the file alone is not
-// all of the database, and a write to the file would part it from its log. Open it with
-// [File.Open], or fold the log in with [FoldLog].
+// LogPending reports whether the database at path has a log with transactions. It returns true
+// also for a log that is damaged or being written, as its state is not known. Then the file
+// alone is not all of the database, and a write to the file would part it from its log. Open
+// it with [File.Open], or fold the log in with [FoldLog].
 //
 // LogPending changes nothing, does not open the database, and reads only the beginning of the
 // log. Errors are an [*Error]; with one it returns true.

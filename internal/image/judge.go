@@ -21,7 +21,7 @@ const (
 )
 
 // judge finds out what is at path, and whether SQLite may open it. It writes nothing. It must
-// come first, because SQLite recovers before it looks: if the file is no database, SQLite
+// come first, because SQLite recovers before it looks. If the file is no database, SQLite
 // would overwrite it from the journal or -wal beside it, or delete these.
 func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kind, error) {
 	for {

@@ -20,7 +20,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// keptImages are n images that differ.
+// keptImages returns n images that differ.
 func keptImages(t *testing.T, n int) (images []*memImage) {
 	for i := range n {
 		images = append(images, small(i)(t))
@@ -28,8 +28,8 @@ func keptImages(t *testing.T, n int) (images []*memImage) {
 	return images
 }
 
-// requireKept makes sure that what is in the directory of path is images, path
-// first and then what is kept; nil for a place that is empty.
+// requireKept makes sure that the directory of path has images: the file first, then the
+// earlier states; nil for an empty place.
 func requireKept(t testing.TB, path string, images ...*memImage) {
 	t.Helper()
 	want := map[string]string{}
@@ -44,8 +44,8 @@ func requireKept(t testing.TB, path string, images ...*memImage) {
 	require.Equal(t, want, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that the states that a file had are kept, as many as are asked for, the
-// last one first; on a file system with hard links and on one without.
+// Ensure that as many earlier states are kept as are wanted, the last one first, on a file
+// system with hard links and on one without.
 func TestKeep(t *testing.T) {
 	for name, w := range map[string]writer{"links": {osfile.OS{}}, "copies": {withoutLinks(osfile.OS{})}} {
 		t.Run(name, func(t *testing.T) {
@@ -98,8 +98,9 @@ func withoutLinks(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that saves that fail, however often, push out none of the states that are
-// kept, and leave nothing; nor saves of one state that is in place already.
+// Ensure that saves that fail push out none of the states that are kept, however often they
+// are tried, and leave nothing. The same holds for saves of a state that is in place
+// already.
 func TestKeep_failingSave(t *testing.T) {
 	for name, below := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
 		for _, fails := range []string{"rename", "syncDir"} {
@@ -157,9 +158,8 @@ func TestKeep_failingSave(t *testing.T) {
 	}
 }
 
-// Ensure that what a crash has left in the middle of a save is finished by the next
-// one, on either side of the moment at which the file was replaced, and in between
-// two of the renames that follow.
+// Ensure that a save finishes what a crash has left of the one before. The crash may come
+// before the file was replaced, after that, or between the renames that follow.
 func TestKeep_afterCrash(t *testing.T) {
 	img := keptImages(t, 6)
 	for name, tt := range map[string]struct{ file, pending, first, second *memImage }{
@@ -191,9 +191,8 @@ func TestKeep_afterCrash(t *testing.T) {
 	}
 }
 
-// Ensure that what stands in the way of keeping the old state does not hold up the
-// new one, and that it is told; and that what is kept is not given the journal of
-// another.
+// Ensure that the new state is saved even if the old one cannot be kept, and that the error
+// tells it. A state does not get the journal of another.
 func TestKeep_inTheWay(t *testing.T) {
 	img := keptImages(t, 3)
 	hot, _ := testfile.HotJournal(t)
@@ -227,9 +226,8 @@ func TestKeep_inTheWay(t *testing.T) {
 	}
 }
 
-// Ensure that a log changes nothing about what is kept, that what is written from it
-// after a crash replaces a state that is kept too, and that a failure to keep it is
-// told though the save fails.
+// Ensure that a log changes nothing about the states that are kept. FoldLog keeps the state
+// that it replaces, and a failure to keep one is told even if the save fails.
 func TestKeep_log(t *testing.T) {
 	img := keptImages(t, 4)
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -276,7 +274,7 @@ func TestKeep_log(t *testing.T) {
 	require.ErrorContains(t, saved.NotKept, keptName(path, 0))
 }
 
-// brokenOnce cannot sync a directory any more once the file at path is img.
+// brokenOnce is a file system that cannot sync a directory once the file at path is img.
 func brokenOnce(t *testing.T, path string, img *memImage) osfile.FS {
 	return &osfiletest.PlantedFS{FS: osfile.OS{}, OnSyncDir: func(string) error {
 		if string(testfile.Read(t, path)) == string(img.b) {
@@ -286,8 +284,8 @@ func brokenOnce(t *testing.T, path string, img *memImage) osfile.FS {
 	}}
 }
 
-// Ensure that nothing is kept of a file that somebody else has changed: it stays
-// where it is.
+// Ensure that nothing is kept of a file that somebody else has changed: it stays where it
+// is.
 func TestKeep_foreign(t *testing.T) {
 	img := keptImages(t, 3)
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -299,10 +297,9 @@ func TestKeep_foreign(t *testing.T) {
 	require.Equal(t, map[string]string{"x.db": string(img[1].b), filepath.Base(fe.SavedAs): string(img[2].b)}, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that whichever file operation of a save fails, the file is the old or the
-// new one; that the last two states before it are kept, or else the failure is told;
-// that those that are kept are whole and in order; and that the next save keeps what
-// it replaces.
+// Ensure that whichever file operation of a save fails, the file is the old or the new one.
+// The last two states before it are kept, whole and in order, or the failure is told. The
+// next save keeps what it replaces.
 func TestKeep_faults(t *testing.T) {
 	img := keptImages(t, 5)
 	for name, fs := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
@@ -344,7 +341,7 @@ func TestKeep_faults(t *testing.T) {
 	}
 }
 
-// keptStates tells which of images the file and those that are kept are.
+// keptStates returns which of images the file and the earlier states are.
 func keptStates(t testing.TB, path string, images []*memImage) (states []int) {
 	t.Helper()
 	states, err := readKept(path, images)
@@ -370,7 +367,7 @@ func readKept(path string, images []*memImage) (states []int, err error) {
 	return states, nil
 }
 
-// keepRun saves several states and keeps the last two.
+// keepRun saves several states and keeps two.
 var keepRun = powerRun{
 	start: starting(none, small(1), small(2), small(3), small(4)),
 	run: func(t *testing.T, path string, fs osfile.FS, want []*memImage, tell func()) {

@@ -18,9 +18,8 @@ const (
 	// loadPoll is the time between two looks at a file that is busy.
 	loadPoll = 50 * time.Millisecond
 
-	// loadRun is the most bytes that are read at a time: 4 MiB. It is a multiple of every
-	// page size, large enough to keep a disk busy, and small enough that the end of a
-	// context is seen soon.
+	// loadRun is the most bytes that are read at a time: 4 MiB, a multiple of every page
+	// size. It keeps a disk busy, and the end of a context is still seen soon.
 	loadRun = 4 << 20
 
 	// lockByte is the offset of the bytes that SQLite locks. The page with them is never

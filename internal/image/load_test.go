@@ -23,8 +23,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// Ensure that a database of every page size comes over byte for byte, in
-// pieces of any size, and that the FileID is that of the file.
+// Ensure that a database of every page size is loaded byte for byte, in pieces of any size,
+// and that the ID is that of the file.
 func TestLoad_pageSizes(t *testing.T) {
 	for ps := 512; ps <= 65536; ps *= 2 {
 		t.Run(fmt.Sprint(ps), func(t *testing.T) {
@@ -62,8 +62,7 @@ func TestLoad_large(t *testing.T) {
 	require.Equal(t, want, s.bytes())
 }
 
-// Ensure that a missing file is no error and gives nothing, and that none is
-// made.
+// Ensure that a missing file is no error, gives nothing, and is not made.
 func TestLoad_missing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "none.db")
 	s := new(memSink)
@@ -90,9 +89,8 @@ func TestLoad_empty(t *testing.T) {
 	require.Equal(t, map[string]string{"empty.db": ""}, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that a database in WAL mode is loaded in rollback mode, whether its
-// -wal has been folded in or not, that no side file is left, and that nothing
-// else differs.
+// Ensure that a database in WAL mode is loaded in rollback mode, with a -wal and without.
+// No side file is left, and nothing else differs.
 func TestLoad_wal(t *testing.T) {
 	clean := testfile.New(t, "PRAGMA journal_mode=WAL")
 	want := testfile.Read(t, clean)
@@ -114,8 +112,8 @@ func TestLoad_wal(t *testing.T) {
 	require.True(t, id.Same(now))
 }
 
-// Ensure that a hot journal is rolled back before the file is read, also where
-// the interrupted transaction has made the file look damaged.
+// Ensure that a hot journal is rolled back before the file is read, even if the transaction
+// makes the file look damaged.
 func TestLoad_hotJournal(t *testing.T) {
 	hot, before := testfile.HotJournal(t)
 	got, _ := load(t, hot)
@@ -142,8 +140,8 @@ func TestLoad_hotJournal(t *testing.T) {
 	}
 }
 
-// Ensure that the first transaction of all, cut short, leaves an empty
-// database, whether it had written to the file or not.
+// Ensure that the first transaction of all, if it is cut short, leaves an empty database,
+// whether it has written to the file or not.
 func TestLoad_hotJournalOfNewFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	db := testfile.OpenSQL(t, path)
@@ -169,8 +167,7 @@ func TestLoad_hotJournalOfNewFile(t *testing.T) {
 	}
 }
 
-// Ensure that every file that is refused is left as it was, and what is beside
-// it too.
+// Ensure that a file that is refused is left as it was, and so are the files beside it.
 func TestLoad_refused(t *testing.T) {
 	valid := func(t *testing.T) []byte { return testfile.Read(t, testfile.New(t)) }
 	type files map[string][]byte
@@ -281,7 +278,7 @@ func TestLoad_longerThanDatabase(t *testing.T) {
 	require.EqualValues(t, len(want)+3*4096, id.Size())
 }
 
-// Ensure that inert leftovers of the journal modes do not stand in the way.
+// Ensure that side files that mean nothing to SQLite do not stop a load.
 func TestLoad_inertSideFiles(t *testing.T) {
 	hot, _ := testfile.HotWAL(t)
 	for name, side := range map[string]struct {
@@ -311,8 +308,8 @@ func TestLoad_inertSideFiles(t *testing.T) {
 	})
 }
 
-// Ensure that a journal that SQLite can make nothing of does not stay beside
-// the file, where it would stand in the way of every save.
+// Ensure that a journal that SQLite cannot use does not stay beside the file, where it
+// would stop every save.
 func TestLoad_garbageJournal(t *testing.T) {
 	for _, mode := range []string{"DELETE", "WAL"} {
 		path := testfile.New(t, "PRAGMA journal_mode="+mode)
@@ -323,8 +320,7 @@ func TestLoad_garbageJournal(t *testing.T) {
 	}
 }
 
-// Ensure that symbolic links are followed, to the file and to where it is not
-// yet, through directories that are links, relative and absolute.
+// Ensure that symbolic links are followed, also to a file that is not there yet.
 func TestLoad_symlink(t *testing.T) {
 	path := testfile.New(t)
 	want := testfile.Read(t, path)
@@ -341,8 +337,7 @@ func TestLoad_symlink(t *testing.T) {
 	require.True(t, id.IsZero())
 }
 
-// Ensure that names that mean something in a URI are taken literally, by Load
-// and by Write.
+// Ensure that names that mean something in a URI are taken literally.
 func TestLoad_names(t *testing.T) {
 	for _, name := range []string{
 		`it's "quoted".db`, "a b.db", "a#b.db", "a?mode=memory.db", "100%25.db", "a%2fb.db", "grüße-邮件.db",
@@ -366,8 +361,8 @@ func TestLoad_names(t *testing.T) {
 	}
 }
 
-// Ensure that a file that another connection is writing to is waited for, then
-// refused as busy without harm, and loaded when it is free again.
+// Ensure that a load waits for a connection that writes, then fails with ErrBusy without
+// harm, and works when the file is free again.
 func TestLoad_busy(t *testing.T) {
 	for _, mode := range []string{"DELETE", "WAL"} {
 		t.Run(mode, func(t *testing.T) {
@@ -401,7 +396,7 @@ func TestLoad_busy(t *testing.T) {
 	}
 }
 
-// Ensure that a file in WAL mode that is open elsewhere is refused, even idle,
+// Ensure that a file in WAL mode that is open elsewhere is refused, even if nobody uses it,
 // and goes on working there.
 func TestLoad_walOpenElsewhere(t *testing.T) {
 	path := testfile.New(t, "PRAGMA journal_mode=WAL")
@@ -415,8 +410,8 @@ func TestLoad_walOpenElsewhere(t *testing.T) {
 	require.EqualValues(t, 502, query(t, got, "SELECT count(*) FROM t"))
 }
 
-// Ensure that nobody can write to the file while it is read, but that readers
-// of a file in rollback mode neither wait nor are waited for.
+// Ensure that nobody can write to the file while it is read. In rollback mode readers
+// neither wait nor are waited for.
 func TestLoad_locked(t *testing.T) {
 	for _, mode := range []string{"DELETE", "WAL"} {
 		path := testfile.New(t, "PRAGMA journal_mode="+mode)
@@ -473,8 +468,8 @@ func TestLoad_sinkFails(t *testing.T) {
 	testfile.MustExec(t, testfile.OpenSQL(t, path), "INSERT INTO t(b) VALUES('yes')")
 }
 
-// Ensure that the end of the context ends a load between two runs, and a wait
-// for a busy file at once.
+// Ensure that the end of the context ends a load between two pieces, and a wait for a busy
+// file at once.
 func TestLoad_context(t *testing.T) {
 	path := testfile.New(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -499,7 +494,7 @@ func TestLoad_context(t *testing.T) {
 	require.Less(t, time.Since(start), loadWait/2)
 }
 
-// Ensure that what is no plain file is refused without being opened.
+// Ensure that something that is no regular file is refused without being opened.
 func TestLoad_notAFile(t *testing.T) {
 	_, err := Load(context.Background(), t.TempDir(), new(memSink))
 	require.ErrorContains(t, err, "not a regular file")
@@ -514,8 +509,8 @@ func TestLoad_changedAfterCopy(t *testing.T) {
 	require.ErrorIs(t, err, sqlitefile.ErrBusy)
 }
 
-// changeBeforeLook commits to path whenever what has that name is about to be looked
-// at, which happens after the lock is gone.
+// changeBeforeLook commits to path whenever somebody is about to look at that name. A load
+// does so when the lock is gone.
 type changeBeforeLook struct {
 	osfile.OS
 	path string
@@ -531,8 +526,8 @@ func (c changeBeforeLook) Lstat(name string) (os.FileInfo, error) {
 	return c.OS.Lstat(name)
 }
 
-// Ensure that another process cannot write either: its locks are not those of
-// this process, and closing any descriptor of the file would drop ours.
+// Ensure that another process cannot write either. It does not share the locks of this one,
+// and the close of any descriptor of the file would drop them.
 func TestLoad_lockedForOtherProcess(t *testing.T) {
 	if path := os.Getenv("SNAPSHOT_TEST_WRITE"); path != "" {
 		d, err := sqlitefile.Open(path, "_busy_timeout=0")
@@ -568,8 +563,7 @@ func TestLoad_lockedForOtherProcess(t *testing.T) {
 	}
 }
 
-// Ensure that a file caught half way through another program's commit is
-// judged again.
+// Ensure that a file in the middle of the commit of another program is judged again.
 func TestLoad_judgedAgain(t *testing.T) {
 	path := testfile.New(t)
 	want := testfile.Read(t, path)

@@ -17,8 +17,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// smallDisk is a file system on which no file can be longer than limit bytes: a write that
-// goes beyond that writes what fits, and fails with err.
+// smallDisk is a file system on which no file can be longer than limit bytes. A write
+// beyond that writes what fits, and fails with err.
 func smallDisk(limit *int64, err error) osfile.FS {
 	return &osfiletest.PlantedFS{FS: osfile.OS{}, OnFile: func(name string, x *osfiletest.PlantedFile) {
 		x.OnWriteAt = func(p []byte, off int64) (int, error) {
@@ -31,8 +31,8 @@ func smallDisk(limit *int64, err error) osfile.FS {
 	}}
 }
 
-// Ensure that commits go on without the zeros ahead of them where these do not fit, which
-// take no room then; and that another failure of theirs is one of the commit.
+// Ensure that commits go on without the zeros ahead where these do not fit, and that they
+// take no room then. Any other failure of the zeros is one of the commit.
 func TestLog_aheadDoesNotFit(t *testing.T) {
 	want := logStates(t, 40)
 	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO} {
@@ -73,8 +73,8 @@ func TestLog_aheadDoesNotFit(t *testing.T) {
 	}
 }
 
-// Ensure that whenever the power fails on a disk that has no room for zeros ahead, what
-// was called durable is there.
+// Ensure that on a disk without room for zeros ahead a power failure loses no durable
+// commit.
 func TestLogPowerLoss_aheadDoesNotFit(t *testing.T) {
 	run := logRun
 	run.opts = osfiletest.PowerOptions{Samples: 6, States: 64, Contents: 32}

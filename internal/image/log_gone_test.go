@@ -18,7 +18,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// losses are what may happen to the log of a server behind its back.
+// losses are what somebody may do to the log of a server.
 var losses = map[string]func(t testing.TB, log string){
 	"removed":    func(t testing.TB, log string) { require.NoError(t, os.Remove(log)) },
 	"moved away": func(t testing.TB, log string) { require.NoError(t, os.Rename(log, log+".old")) },
@@ -41,9 +41,8 @@ var losses = map[string]func(t testing.TB, log string){
 	},
 }
 
-// Ensure that a log which was removed or replaced is written anew by the next flush,
-// whether something was committed since or not, and by Check: all that was called
-// durable is.
+// Ensure that the next flush, and Check, write a log anew that was removed or replaced,
+// whether something was committed since or not. Then all is durable that was called so.
 func TestLog_gone(t *testing.T) {
 	want := logStates(t, 6)
 	for name, lose := range losses {
@@ -75,8 +74,8 @@ func TestLog_gone(t *testing.T) {
 	}
 }
 
-// Ensure that nothing is called durable while a log that is gone cannot be written
-// anew, and that it is when it can.
+// Ensure that nothing is called durable while a log that is gone cannot be written anew,
+// and that it is when it can.
 func TestLog_goneAndFull(t *testing.T) {
 	want := logStates(t, 3)
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -105,8 +104,8 @@ func TestLog_goneAndFull(t *testing.T) {
 	requireState(t, h.last(), got)
 }
 
-// Ensure that a log that was read after a crash, and is removed before anything is
-// written to it, is written anew, or has a save made that writes what was in it.
+// Ensure that a log that Open has read, and that is removed before the first write, is
+// written anew. Without a log a save writes what was in it.
 func TestLog_leftIsGone(t *testing.T) {
 	for _, log := range []bool{false, true} {
 		t.Run(fmt.Sprintf("log=%v", log), func(t *testing.T) {
@@ -136,8 +135,8 @@ func TestLog_leftIsGone(t *testing.T) {
 	}
 }
 
-// Ensure that a new log which is removed before it has its place, since the save could
-// not give it that, does not keep everything from being durable for ever.
+// Ensure that commits become durable even if a new log is removed that a save could not
+// place.
 func TestLog_newIsGone(t *testing.T) {
 	want := logStates(t, 5)
 	broken := errors.New("broken")
@@ -204,8 +203,8 @@ func TestLog_newIsGone(t *testing.T) {
 	}
 }
 
-// logGoneRun is the life of a log that is removed after step n. What it loses then is no
-// fault of the product, so only the states from the Check on count.
+// logGoneRun is the life of a log that is removed after step n. It loses commits then
+// through no fault of the product, so only the states after the Check count.
 func logGoneRun(n int) powerRun {
 	run := logRun
 	run.opts = osfiletest.PowerOptions{Samples: 6, States: 64, Contents: 32}
@@ -229,8 +228,8 @@ func logGoneRun(n int) powerRun {
 	return run
 }
 
-// Ensure that whenever the power fails after a log that was removed is written anew,
-// everything is left that was called durable.
+// Ensure that a power failure loses no durable commit after a log that was removed is
+// written anew.
 func TestLogPowerLoss_gone(t *testing.T) {
 	all := 0
 	for n := range 5 {
@@ -246,7 +245,7 @@ func TestLogPowerLoss_gone(t *testing.T) {
 }
 
 // Ensure that whichever operation fails while a log that is gone is written anew, what is
-// called durable is, and a later flush makes up for it.
+// called durable is durable. A later flush makes up for the failure.
 func TestLog_goneFaults(t *testing.T) {
 	defer SetLogAhead(smallAhead)()
 	want := logStates(t, 4)

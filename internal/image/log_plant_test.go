@@ -113,8 +113,8 @@ func ignoring(x *osfiletest.PlantedFile, sync func() error) func() error {
 	}
 }
 
-// Ensure that a power failure after an operation has failed shows a log that
-// takes the failure for a success, or goes on behind what it has left.
+// Ensure that a power failure after a failed operation shows a log that takes the failure
+// for a success, or goes on behind what it has left.
 func TestPlanted_logFaults(t *testing.T) {
 	const name = "x.db-memwal-new" // that under which a log is made
 	for what, tt := range map[string]struct {
@@ -175,8 +175,8 @@ func TestPlanted_logFaults(t *testing.T) {
 	}
 }
 
-// appendBehind has f go on with the log that Open has found, behind all that is in
-// it, as it would be right if no crash could tear a transaction.
+// appendBehind makes f go on with the log that Open has found, behind all that is in it.
+// That would be right if no crash could tear a transaction.
 func appendBehind(t testing.TB, f *File) {
 	t.Helper()
 	name := pagelog.Name(f.target)

@@ -210,9 +210,8 @@ func logFaultAt(n int, forever bool) *osfiletest.FaultFS {
 	return &osfiletest.FaultFS{FailAt: n, Forever: forever, Err: syscall.ENOSPC, Short: true}
 }
 
-// Ensure that whenever the power fails in the life of a log an operation of
-// which has failed before, everything is left that was called durable. With
-// -long, each operation fails, once and for good.
+// Ensure that a power failure loses no durable commit of a log of which an operation has
+// failed before. With -long, each operation fails, once and for good.
 func TestPowerLoss_logAfterFault(t *testing.T) {
 	all := 0
 	for _, forever := range []bool{false, true} {

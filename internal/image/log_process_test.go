@@ -128,8 +128,8 @@ func logEndlessly(path, wal string, ack func(rows int)) error {
 	}
 }
 
-// afterLogCrash is afterCrash, and makes sure that SQLite alone recovers as
-// much, that what is left is a prefix of the history, and that no log is left.
+// afterLogCrash is afterCrash. It also makes sure that SQLite alone recovers as much, that
+// the rows are a prefix of the history, and that no log is left.
 func afterLogCrash(t testing.TB, path string, acked, most int) (rows int) {
 	t.Helper()
 	alone := sqliteAlone(t, path)
@@ -171,9 +171,8 @@ func sqliteAlone(t testing.TB, path string) (rows int) {
 	return rows
 }
 
-// Ensure that a server killed before any operation of its file system, in
-// flushes, saves, the change of the log and the close, loses no row whose commit
-// has returned.
+// Ensure that a server that is killed before any file operation, in flushes, saves, the
+// change of the log and the close, loses no row whose commit has returned.
 func TestLogCrash_points(t *testing.T) {
 	kills := crash.Sweep(t, crash.Run{Program: "logging server"}, t.TempDir, func(dir string, res crash.Result) {
 		acked := last(t, res, 0)
@@ -200,8 +199,8 @@ func TestLogCrash_planted(t *testing.T) {
 	}
 }
 
-// Ensure that one that is killed at random, again and again, loses no such row
-// either, and with an interval none that the counters have called durable.
+// Ensure that servers that are killed at random lose no such row either. With an interval
+// they lose none that the counters have called durable.
 func TestLogCrash_random(t *testing.T) {
 	for _, arg := range []string{"endless", "interval"} {
 		start, kills, rows := time.Now(), 0, 0
@@ -223,9 +222,8 @@ func TestLogCrash_random(t *testing.T) {
 	}
 }
 
-// Ensure that whenever the power fails in the life of a logging server, the next
-// one finds every row whose commit has returned, and no other file than it
-// should.
+// Ensure that after a power failure at any moment of a logging server, the next one finds
+// every row whose commit has returned, and no file that should not be there.
 func TestLogPowerLoss(t *testing.T) {
 	start, states := time.Now(), 0
 	for seed := uint64(0); seed == 0 || time.Since(start) < *image.Long; seed++ {

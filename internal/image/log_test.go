@@ -172,8 +172,8 @@ func TestLog_roundTrip(t *testing.T) {
 	require.NoFileExists(t, pagelog.Name(path))
 }
 
-// Ensure that a log cut off anywhere gives the state of the last transaction that
-// is whole, and one whose last transaction is torn in any sector the same.
+// Ensure that a log that is cut off anywhere gives the state of its last whole transaction.
+// The same holds if any sectors of the last transaction are missing.
 func TestLog_torn(t *testing.T) {
 	path, states := logged(t, 4)
 	log := testfile.Read(t, pagelog.Name(path))
@@ -388,8 +388,8 @@ func TestLog_otherBase(t *testing.T) {
 	require.Equal(t, string(states[1].b), string(got))
 }
 
-// Ensure that nothing is called durable by a log whose file somebody has changed,
-// once a save has found that, and that all is well again when the file is back.
+// Ensure that no commit is durable by a log whose file somebody has changed, once a save
+// has found that. When the file is back, all goes on.
 func TestLog_foreignChange(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	h, next := newHistory(t, path)
@@ -472,9 +472,9 @@ func TestInspectLog(t *testing.T) {
 	require.Nil(t, info)
 }
 
-// FuzzLog mutates a log, and its base. Ensure that Open neither crashes nor
-// accepts a page that was never there: what it gives is one of the states, or an
-// error that leaves the files as they were.
+// FuzzLog mutates a log and its base. Ensure that Open does not crash and accepts no page
+// that was never there. It gives one of the states, or an error that leaves the files as
+// they were.
 func FuzzLog(f *testing.F) {
 	path, states := logged(f, 3)
 	log, base := testfile.Read(f, pagelog.Name(path)), testfile.Read(f, path)

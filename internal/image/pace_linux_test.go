@@ -36,8 +36,9 @@ func (p pieces) ReadAt(b []byte, off int64) (int, error) {
 	return len(b), nil
 }
 
-// Ensure that a save in the background has a low priority until it is overdue, and from
-// the next piece on the ordinary one; and that one in nobody's way has that throughout.
+// Ensure that a save in the background has a low priority until it is overdue, and the
+// ordinary one from the next piece on. A save that is not in the background has the
+// ordinary one.
 func TestSave_overdue(t *testing.T) {
 	const n = 8
 	before := nice(t)

@@ -22,7 +22,7 @@ import (
 // sweeps find them: a sweep that finds nothing in a sound product proves
 // nothing by itself.
 
-// inPlace writes a file anew instead of renaming another to it.
+// inPlace is a file system that writes a file anew instead of renaming another to it.
 func inPlace(f osfile.FS) osfile.FS {
 	return &osfiletest.PlantedFS{FS: f, OnRename: func(from, to string) error {
 		b, err := os.ReadFile(from)
@@ -41,8 +41,8 @@ func inPlace(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that the states of a power failure show each fault of the order of
-// operations, and that they show it where it is to be expected.
+// Ensure that power failures show each fault in the order of operations, in the run where
+// it is to be expected.
 func TestPlanted_power(t *testing.T) {
 	tests := map[string]struct {
 		plant func(f osfile.FS) osfile.FS
@@ -115,8 +115,8 @@ func TestPlanted_power(t *testing.T) {
 	}
 }
 
-// Ensure that the sweep of faults shows a save that takes a failure for a
-// success, or leaves things behind.
+// Ensure that the sweep of faults shows a save that takes a failure for a success, or
+// leaves files behind.
 func TestPlanted_faults(t *testing.T) {
 	tests := map[string]func(f osfile.FS) osfile.FS{
 		// The rest of the file is missing: the save may not go on.
@@ -156,8 +156,7 @@ func TestPlanted_faults(t *testing.T) {
 	}
 }
 
-// Ensure that a file that is made without making sure that there is none is
-// seen to overwrite what is there.
+// Ensure that the tests see a file that is not made exclusively, and so overwrites another.
 func TestPlanted_notExclusive(t *testing.T) {
 	overwrites := func(f osfile.FS) bool {
 		path := filepath.Join(t.TempDir(), "x.db")

@@ -20,7 +20,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// powerRun is work whose every state after a power failure must be sound.
+// powerRun is work. Every state that a power failure leaves of it must be sound.
 type powerRun struct {
 	// start makes what is there before, in a directory of its own, and
 	// returns what path may hold afterwards: want[i] and later ones when i
@@ -39,9 +39,8 @@ type powerRun struct {
 	opts osfiletest.PowerOptions
 }
 
-// bad records r with the file system that plant makes of the recorder's, and
-// returns what is wrong with the states of it, up to three, and how many it has
-// looked at.
+// bad records r on the file system that plant makes of the recorder. It returns what is
+// wrong with up to three states, and how many it has looked at.
 func (r powerRun) bad(t *testing.T, plant func(osfile.FS) osfile.FS) (errs []error, states int) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -72,7 +71,7 @@ func (r powerRun) bad(t *testing.T, plant func(osfile.FS) osfile.FS) (errs []err
 
 func asIs(f osfile.FS) osfile.FS { return f }
 
-// unsynced saves the time of syncs, where the recording of them is what counts.
+// unsynced is a file system that does not sync, where only the recording of syncs counts.
 func unsynced(f osfile.FS) osfile.FS {
 	return &osfiletest.PlantedFS{FS: f,
 		OnSyncDir: func(string) error { return nil },
@@ -81,9 +80,8 @@ func unsynced(f osfile.FS) osfile.FS {
 		}}
 }
 
-// opensAs makes sure that the database at path is one of want: to Load, and
-// then to SQLite, and that only the temporary files that RemoveLeftovers
-// knows stand in between.
+// opensAs makes sure that the database at path is one of want, to a load and then to
+// SQLite. Only temporary files that RemoveLeftovers removes may be beside it.
 func opensAs(path string, want []*memImage) error {
 	if _, err := RemoveLeftovers(path); err != nil {
 		return err
@@ -140,8 +138,7 @@ func savesFrom(t *testing.T, path string, fs osfile.FS, prev sqlitefile.ID, want
 	}
 }
 
-// starting begins with the first of images, nil for no file, and wants them in
-// their order.
+// starting begins with the first of images, nil for no file, and wants all in their order.
 func starting(images ...func(t *testing.T) *memImage) func(*testing.T, string) []*memImage {
 	return func(t *testing.T, path string) (want []*memImage) {
 		for _, f := range images {
@@ -174,7 +171,7 @@ func small(n int) func(t *testing.T) *memImage {
 
 func none(*testing.T) *memImage { return &memImage{} }
 
-// recovering begins with what a crashed program left, which hot makes.
+// recovering begins with the files that a program has left in a crash, by hot.
 func recovering(hot func(t *testing.T) (path string, recovered *memImage)) func(*testing.T, string) []*memImage {
 	return func(t *testing.T, path string) []*memImage {
 		from, recovered := hot(t)
@@ -328,9 +325,9 @@ var powerRuns = map[string]powerRun{
 	"a torn log": tornLogRun,
 }
 
-// Ensure that whenever the power fails, and whatever the disk then has of what
-// was not synced, the file is the old or the new database, whole, and the new
-// one once the save was reported.
+// Ensure that after a power failure at any moment the file is the old or the new database,
+// whole, and the new one once the save was reported. This holds whatever the disk has of
+// unsynced data.
 func TestPowerLoss(t *testing.T) {
 	start, all := time.Now(), 0
 	for seed := 0; again(start, seed, 1); seed++ {
@@ -344,7 +341,7 @@ func TestPowerLoss(t *testing.T) {
 	t.Logf("%d states", all)
 }
 
-// Ensure the same of a save during which an operation fails, and of the next.
+// Ensure the same of a save in which an operation fails, and of the next one.
 func TestPowerLoss_afterFault(t *testing.T) {
 	for _, forever := range []bool{false, true} {
 		for n, done := 1, false; !done; n++ {

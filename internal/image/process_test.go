@@ -29,9 +29,9 @@ import (
 
 func init() { crash.Register("server", server) }
 
-// server opens the database app.db, adds rows and saves them, and closes it.
-// It acknowledges the number of rows that are saved. Without end it adds and
-// saves until it is killed.
+// server opens the database app.db, adds rows and saves them, and closes it. It
+// acknowledges the number of rows that are saved. If it is endless, it goes on until it is
+// killed.
 func server(c *crash.Child) error {
 	defer image.SetPoints(c.Point)()
 	if c.Arg == "in place" {
@@ -74,9 +74,9 @@ func serve(path string, endless bool, ack func(rows int)) (err error) {
 	return nil
 }
 
-// afterCrash makes sure that the database at path is whole, for SQLite and for
-// the driver, that it has the rows acknowledged, or more, but no more than most,
-// and that the next server finds nothing in its way. It returns the number.
+// afterCrash makes sure that the database at path is whole, for SQLite and for the driver.
+// It has at least the rows that were acknowledged, and at most most rows. The next server
+// finds nothing in its way. It returns the number of rows.
 func afterCrash(t testing.TB, path string, acked, most int) (rows int) {
 	t.Helper()
 	count := func(name string) (n int) {
@@ -105,7 +105,7 @@ func afterCrash(t testing.TB, path string, acked, most int) (rows int) {
 	return rows
 }
 
-// last is the last number acknowledged, or n if there is none.
+// last returns the last number that was acknowledged, or n if there is none.
 func last(t testing.TB, res crash.Result, n int) int {
 	t.Helper()
 	if len(res.Acked) > 0 {
@@ -116,7 +116,8 @@ func last(t testing.TB, res crash.Result, n int) int {
 	return n
 }
 
-// before are the states that a server may find; rows are in t, once recovered.
+// before are the states that a server may find. Each returns the rows in t after the
+// recovery.
 var before = map[string]func(t *testing.T, path string) (rows int){
 	"no file": func(t *testing.T, path string) int { return 0 },
 	"a database": func(t *testing.T, path string) int {
@@ -137,7 +138,7 @@ var before = map[string]func(t *testing.T, path string) (rows int){
 	},
 }
 
-// hot leaves at path what a program that was killed after stmts leaves.
+// hot leaves at path the files of a program that was killed after stmts.
 func hot(t *testing.T, path, suffix string, stmts ...string) (rows int) {
 	t.Helper()
 	from := filepath.Join(t.TempDir(), "from.db")
@@ -162,9 +163,8 @@ func hot(t *testing.T, path, suffix string, stmts ...string) (rows int) {
 	return rows
 }
 
-// Ensure that a server killed before any operation of its file system, from
-// the load over its saves to the close, and after the last, loses nothing that
-// it has acknowledged, and leaves what the next one opens.
+// Ensure that a server that is killed before any file operation, from load to close, or at
+// its end, loses nothing that it has acknowledged. The next server opens what it leaves.
 func TestCrash_points(t *testing.T) {
 	kills := 0
 	for name, begin := range before {
@@ -188,7 +188,7 @@ func TestCrash_points(t *testing.T) {
 	t.Logf("%d kills", kills)
 }
 
-// Ensure that a save that is no longer atomic would be found.
+// Ensure that the test finds a save that is not atomic.
 func TestCrash_planted(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.db")
@@ -198,8 +198,7 @@ func TestCrash_planted(t *testing.T) {
 	require.True(t, osfiletest.Finds(t, func(t testing.TB) { afterCrash(t, path, rows, rows+1) }))
 }
 
-// Ensure the same of one killed at random, again and again, and of those that
-// come after it.
+// Ensure the same of servers that are killed at random, one after the other.
 func TestCrash_random(t *testing.T) {
 	start, kills, rows := time.Now(), 0, 0
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -215,8 +214,8 @@ func TestCrash_random(t *testing.T) {
 	t.Logf("%d kills, %d rows", kills, rows)
 }
 
-// Ensure that whenever the power fails in the life of a server, the next one
-// finds everything that was acknowledged.
+// Ensure that after a power failure at any moment of a server, the next one finds
+// everything that was acknowledged.
 func TestPowerLoss_process(t *testing.T) {
 	start, states := time.Now(), 0
 	for seed := uint64(0); seed == 0 || time.Since(start) < *image.Long; seed++ {

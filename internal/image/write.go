@@ -124,9 +124,9 @@ func (c *imageCopy) run(ctx context.Context, pause func() bool) error {
 	return nil
 }
 
-// verify makes sure that the file is the database that it should be: by its size, its header,
-// and by SQLite, which opens it and reads its schema. So a mistake of this program, or of the
-// memory, does not replace a good file.
+// verify makes sure that the file is the database that it should be, by its size, by its header,
+// and by SQLite, which reads its schema. So a mistake of this program, or of the memory, does
+// not replace a good file.
 func (w writer) verify(name string, size int64, pageSize int) (sqlitefile.Pinned, error) {
 	f, err := w.fs.Open(name)
 	if err != nil {

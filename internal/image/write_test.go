@@ -21,7 +21,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// save writes img and returns the new identity.
+// save writes img and returns the new identity of the file.
 func save(t testing.TB, path string, img Image, prev sqlitefile.ID) sqlitefile.ID {
 	t.Helper()
 	res, err := Write(bg, path, img, prev, writeOptions{})
@@ -29,8 +29,7 @@ func save(t testing.TB, path string, img Image, prev sqlitefile.ID) sqlitefile.I
 	return res.ID
 }
 
-// Ensure that pieces of the size that they have outside of the tests make the
-// whole.
+// Ensure that pieces as large as outside of the tests make the whole.
 func TestWrite_pieces(t *testing.T) {
 	defer func(n int) { saveRun = n }(saveRun)
 	saveRun = realSaveRun
@@ -41,8 +40,8 @@ func TestWrite_pieces(t *testing.T) {
 	require.True(t, bytes.Equal(img.b, testfile.Read(t, path)))
 }
 
-// Ensure that what is written is what is loaded again, over a missing file and
-// over an old one, and that one Write's FileID is good for the next.
+// Ensure that a load gives what was saved, over no file and over an old one, and that the
+// identity that a save returns is good for the next.
 func TestWrite_roundTrip(t *testing.T) {
 	for _, background := range []bool{false, true} {
 		path := filepath.Join(t.TempDir(), "x.db")
@@ -89,8 +88,8 @@ func TestWrite_empty(t *testing.T) {
 	require.Zero(t, id.Size())
 }
 
-// Ensure that the order of operations is the one that survives a power
-// failure: data synced before the rename, the directory before and after it.
+// Ensure that the operations come in the order that survives a power failure: the data are
+// synced before the rename, and the directory before and after it.
 func TestWrite_order(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	f := &osfiletest.FaultFS{FS: osfile.OS{}}
@@ -106,8 +105,8 @@ func TestWrite_order(t *testing.T) {
 	require.Equal(t, []string{"create", "write", "sync", "syncDir", "rename", "syncDir"}, steps)
 }
 
-// Ensure that a symbolic link stays one and its target is written, also when
-// the target is yet to be made.
+// Ensure that a symbolic link stays one, and its target is written, also if that is not
+// there yet.
 func TestWrite_symlink(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	link, target := filepath.Join(dir, "link.db"), filepath.Join(other, "target.db")
@@ -174,9 +173,9 @@ var foreignChanges = map[string]func(t *testing.T, path string){
 	},
 }
 
-// Ensure that after each kind of foreign change the file is left alone, the
-// state in memory is kept beside it, the error says so, one copy is kept and
-// not one for each attempt, and that the next start finds everything.
+// Ensure that after each kind of foreign change the file is left alone, and the state in
+// memory is kept beside it, as the error says. There is one copy and not one for each
+// attempt, and the next start finds everything.
 func TestWrite_foreignChange(t *testing.T) {
 	for name, change := range foreignChanges {
 		t.Run(name, func(t *testing.T) {
@@ -282,8 +281,8 @@ func TestWrite_ownCopyNotOverwritten(t *testing.T) {
 	require.Len(t, testfile.Contents(t, filepath.Dir(path)), 4)
 }
 
-// Ensure that inert leftovers do not stand in the way of a save: the journals
-// stay where they are, and so does an empty -wal, but not one with a header.
+// Ensure that side files that mean nothing to SQLite do not stop a save. Journals and an
+// empty -wal stay where they are; a -wal with a header does not.
 func TestWrite_inertSideFiles(t *testing.T) {
 	hot, _ := testfile.HotWAL(t)
 	for name, side := range map[string]struct {
@@ -317,8 +316,8 @@ func TestWrite_inertSideFiles(t *testing.T) {
 	}
 }
 
-// Ensure that a program that has the file open in WAL mode, without having
-// written, is a foreign change while it is there, and none when it has gone.
+// Ensure that a program that has the file open in WAL mode is a foreign change, even if it
+// has not written. When it has gone, it is none.
 func TestWrite_walOpenElsewhere(t *testing.T) {
 	path := testfile.New(t, "PRAGMA journal_mode=WAL")
 	_, id := load(t, path)
@@ -370,8 +369,8 @@ func TestWrite_badImage(t *testing.T) {
 	}
 }
 
-// Ensure that the end of the context ends a save and leaves the old file, and
-// that an ended one writes nothing.
+// Ensure that the end of the context ends a save and leaves the old file. A context that
+// has ended before writes nothing.
 func TestWrite_context(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	old := image(t, 5)
@@ -437,8 +436,8 @@ func TestRemoveLeftovers(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Ensure that the names of temporary files fit where the name of the database
-// does, and that two long names are not mixed up.
+// Ensure that the name of a temporary file is not too long where that of the database is
+// not, and that two long names are not mixed up.
 func TestTempName_long(t *testing.T) {
 	a, b := "/d/"+strings.Repeat("n", 230)+"a", "/d/"+strings.Repeat("n", 230)+"b"
 	require.Less(t, len(filepath.Base(tempName(a))+"-journal"), 256)

@@ -9,9 +9,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Pending reports whether the log or the new log of the database at path has a transaction,
-// or may have one because it is damaged or being written. It reads only the beginning of
-// each. With an error it returns true.
+// Pending reports whether the log or the new log of the database at path may have a
+// transaction. A log that is damaged or being written may have one. Pending reads only the
+// beginning of each. With an error it returns true.
 func Pending(fsx osfile.FS, target string) (bool, error) {
 	for _, name := range []string{Name(target), NewName(target)} {
 		some, err := hasTransaction(fsx, name)

@@ -31,8 +31,8 @@ type Log struct {
 // behind it. A frame that does not fit, although another transaction was appended later, is
 // damage. To cut the log there would undo what was promised to be durable, without a word.
 //
-// One damage looks like a torn end: that in the header of the frame that ends the last
-// transaction but one, if the last one has a single frame.
+// One damage can look like a torn end. It is in the header of the frame that ends the last
+// transaction but one, and the last transaction has a single frame.
 func Read(fsx osfile.FS, name string) (_ *Log, err error) {
 	info, err := fsx.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -15,7 +15,7 @@ import (
 
 // Ahead is how many bytes of zeros are written behind a small transaction that has grown the
 // file. The transactions that follow overwrite them. A sync that does not change the length
-// of the file need not wait for the journal of the file system: on ext4 it takes half the
+// of the file need not wait for the journal of the file system. On ext4 it takes half the
 // time. A reader takes zeros for the end of the log. Where they do not fit, the log goes on
 // without them.
 //

@@ -43,8 +43,8 @@ type FlushEvent struct {
 	Failures int           // failed attempts in a row, with this one; 0 after success
 }
 
-// Flusher flushes a log. With an interval it flushes at the leading edge: the first commit
-// after a quiet interval is flushed at once, and the next ones when the interval is over. So
+// Flusher flushes a log. With an interval it flushes the first commit after a quiet interval
+// at once (the leading edge), and the next ones when the interval is over. So
 // a crash costs at most an interval and the length of a flush, and a quiet database wakes
 // nobody. One flush serves all calls of Wait that have come while the flush before ran.
 //
@@ -99,7 +99,7 @@ func NewFlusher(cfg FlusherConfig) *Flusher {
 // no context, because what it waits for is committed already. After Close has begun, it
 // returns [ErrClosed].
 //
-// The first call of a batch flushes for all of it, in its own goroutine: to wake another one
+// The first call of a batch flushes for all of it, in its own goroutine. To wake another one
 // would take as long as a sync does on many a disk.
 func (f *Flusher) Wait() error {
 	f.mu.Lock()

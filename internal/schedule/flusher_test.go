@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that who waits is served by a flush that began after the call, and that
-// those who come while one runs share the next.
+// Ensure that Wait is served by a flush that began after the call, and that calls that come
+// while one runs share the next.
 func TestFlusher_groups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var flushes atomic.Int32
@@ -37,9 +37,9 @@ func TestFlusher_groups(t *testing.T) {
 	})
 }
 
-// Ensure that the first commit after a quiet interval is flushed at once, that those
-// which follow wait until the interval is over and then share one flush, that nothing
-// happens without a commit, and that the close flushes what is left.
+// Ensure that the first commit after a quiet interval is flushed at once, and that the next
+// ones share a flush at the end of the interval. Without a commit nothing happens, and the
+// close flushes what is left.
 func TestFlusher_leadingEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -79,8 +79,8 @@ func TestFlusher_leadingEdge(t *testing.T) {
 	})
 }
 
-// Ensure that a commit which comes while a flush runs is flushed an interval after
-// the start of that one.
+// Ensure that a commit that comes while a flush runs is flushed an interval after the start
+// of that one.
 func TestFlusher_commitDuringFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -104,9 +104,9 @@ func TestFlusher_commitDuringFlush(t *testing.T) {
 	})
 }
 
-// Ensure that after a failure a new commit has the log tried again within 50 ms,
-// however long the pauses have grown, and that a save which has made everything
-// durable ends the failure at once.
+// Ensure that after a failure a new commit makes the flusher try again within 50 ms,
+// however long the waits have grown. A save that has made everything durable ends the
+// failure at once.
 func TestFlusher_recovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
@@ -138,9 +138,9 @@ func TestFlusher_recovers(t *testing.T) {
 	})
 }
 
-// Ensure that a flush that fails is told to all who wait for it, is tried again
-// with growing pauses until it works, and counts as failed until then, or until
-// a save has made everything durable.
+// Ensure that every Wait gets the error of its flush, and that the flusher tries again with
+// growing waits. It counts as failed until a flush works, or a save has made everything
+// durable.
 func TestFlusher_fails(t *testing.T) {
 	broken := errors.New("broken")
 	synctest.Test(t, func(t *testing.T) {
@@ -185,9 +185,8 @@ func TestFlusher_fails(t *testing.T) {
 	})
 }
 
-// Ensure that a panic, of a flush or of what is told of it, leaves nobody waiting;
-// that those who have joined the flush learn what became of it; and that one that
-// panicked counts as failed until the next has worked.
+// Ensure that a panic of Flush or OnEvent leaves nobody waiting. The calls that have joined
+// get the error, and the flusher counts as failed until the next flush works.
 func TestFlusher_panics(t *testing.T) {
 	for _, where := range []string{"Flush", "OnEvent"} {
 		t.Run(where, func(t *testing.T) {

@@ -54,8 +54,8 @@ func pass(d time.Duration) {
 	synctest.Wait()
 }
 
-// Ensure that saves start at whole intervals after the start of the loop,
-// however long they take, and that a tick missed is skipped.
+// Ensure that saves start at whole intervals after the start of the loop, however long they
+// take, and that a missed tick is skipped.
 func TestLoop_noDrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{}
@@ -92,8 +92,8 @@ func TestLoop_unchanged(t *testing.T) {
 	})
 }
 
-// Ensure that failures are retried with doubling waits up to a minute, told
-// one by one, and that the old rhythm is taken up again.
+// Ensure that failures are retried with doubling waits up to a minute, that each has its
+// event, and that the ticks then go on as before.
 func TestLoop_backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{}
@@ -130,7 +130,7 @@ func TestLoop_backoff(t *testing.T) {
 	})
 }
 
-// Ensure that with a short interval the retries are no further apart than it.
+// Ensure that no wait is longer than the interval.
 func TestLoop_backoffShortInterval(t *testing.T) {
 	require.Equal(t, time.Second, backoff(1, backoffFirst, minute))
 	require.Equal(t, 3*time.Second, backoff(3, backoffFirst, 3*time.Second))
@@ -138,7 +138,7 @@ func TestLoop_backoffShortInterval(t *testing.T) {
 	require.Equal(t, minute, backoff(1_000_000, backoffFirst, backoffMax))
 }
 
-// Ensure that when nothing is left to save, retrying stops.
+// Ensure that the retries end when nothing is left to save.
 func TestLoop_retryEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{fails: func() error { return errors.New("boom") }}
@@ -159,8 +159,8 @@ func TestLoop_retryEnds(t *testing.T) {
 	})
 }
 
-// Ensure that Sync covers every commit made before it, joining the next save
-// when one is already running, and that those who wait share it.
+// Ensure that Sync covers every commit made before it. If a save runs already it joins the
+// next one, which all who wait share.
 func TestLoop_sync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -190,8 +190,8 @@ func TestLoop_sync(t *testing.T) {
 	})
 }
 
-// Ensure that a Sync made while another's save is running waits for its own
-// even if the running one happens to cover it, and then costs nothing.
+// Ensure that a Sync during a save waits for the next one, even if the running one happens
+// to cover it, and then costs nothing.
 func TestLoop_syncAlreadyCovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -208,8 +208,8 @@ func TestLoop_syncAlreadyCovered(t *testing.T) {
 	})
 }
 
-// Ensure that the end of a context ends the wait but not the save, and that an
-// error reaches everybody who waits.
+// Ensure that the end of a context ends the wait and not the save, and that an error
+// reaches everybody who waits.
 func TestLoop_syncContextAndError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		boom := errors.New("boom")
@@ -270,7 +270,7 @@ func TestLoop_syncDuringBackoff(t *testing.T) {
 	})
 }
 
-// Ensure that the counters are told before a Sync returns.
+// Ensure that OnEvent is called before Sync returns.
 func TestLoop_eventBeforeSync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{}
@@ -286,8 +286,8 @@ func TestLoop_eventBeforeSync(t *testing.T) {
 	})
 }
 
-// Ensure that Close waits for the save that is running, saves what has come
-// since, serves who waits, stops the ticking, and can be called again.
+// Ensure that Close waits for the save that runs, saves what has come since, serves waiting
+// Sync calls, ends the ticks, and can be called again.
 func TestLoop_close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -339,8 +339,8 @@ func TestLoop_closeServesSync(t *testing.T) {
 	})
 }
 
-// Ensure that the error of the final save is returned, each time, and that the
-// end of a context ends the wait of Close but not the save.
+// Ensure that every Close returns the error of the last save, and that the end of a context
+// ends the wait of Close and not the save.
 func TestLoop_closeErrorAndContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		boom := errors.New("boom")
@@ -358,8 +358,8 @@ func TestLoop_closeErrorAndContext(t *testing.T) {
 	})
 }
 
-// Ensure that Sync, commits and Close may come from everywhere at once (run
-// with -race), and that no commit whose Sync returned nil is left unsaved.
+// Ensure that Sync, commits and Close may come from everywhere at once (run with -race). No
+// commit whose Sync returned nil is left unsaved.
 func TestLoop_concurrent(t *testing.T) {
 	s := &state{}
 	l := NewLoop(s.config(time.Millisecond))
@@ -385,8 +385,8 @@ func TestLoop_concurrent(t *testing.T) {
 	<-done
 }
 
-// Ensure that a save and the event of it are told whether somebody waits for
-// it: a Sync or a Close, not the interval.
+// Ensure that Save and OnEvent are told whether somebody waits for the save: a Sync or a
+// Close, not the interval.
 func TestLoop_awaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s state

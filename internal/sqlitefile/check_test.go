@@ -62,8 +62,7 @@ func TestCheck_indexCount(t *testing.T) {
 	require.ErrorIs(t, checkFile(t, path), ErrCorrupt)
 }
 
-// Ensure that values that SQLite itself puts up with are not damage, however
-// many there are.
+// Ensure that values that SQLite itself accepts are not damage, however many there are.
 func TestCheck_values(t *testing.T) {
 	path := testfile.New(t,
 		"CREATE TABLE c(x CHECK(x>0), y INT, z TEXT, n TEXT)",
@@ -104,8 +103,8 @@ func TestCheck_values(t *testing.T) {
 	require.ErrorIs(t, checkFile(t, path), ErrCorrupt)
 }
 
-// Ensure that a schema that needs what is not registered is checked as far as
-// possible, and that damage elsewhere is still found.
+// Ensure that a schema that needs something unregistered is checked as far as possible, and
+// that damage elsewhere is still found.
 func TestCheck_missingParts(t *testing.T) {
 	path := testfile.New(t,
 		"CREATE TABLE f(x CHECK(x>0), y AS (x+1))", "INSERT INTO f VALUES(1)",

@@ -15,8 +15,8 @@ var ErrTruncated = errors.New("database file is truncated")
 // ErrCorrupt: the structure of the database is damaged.
 var ErrCorrupt = errors.New("database is corrupt")
 
-// ErrSideFile: beside the file, or where it is missing, there is a -wal or -journal that does
-// not belong to it, or whose format SQLite does not know.
+// ErrSideFile: there is a -wal or -journal that does not belong to the file, or whose format
+// SQLite does not know; or the file itself is missing.
 var ErrSideFile = errors.New("the -wal or -journal does not belong to this database")
 
 // ErrBusy: another program holds the file, or has written to it meanwhile.

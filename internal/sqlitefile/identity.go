@@ -12,9 +12,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// ID tells one state of a file from every other. It has the device and inode of the file,
-// its size, its modification time, and the change counter of the database header, which
-// every commit of SQLite moves. The zero ID means that there is no file.
+// ID tells one state of a file from every other. It has the device and inode of the file, its
+// size, its modification time, and the change counter of the database header. Every commit of
+// SQLite moves that counter. The zero ID means that there is no file.
 type ID struct {
 	Info    os.FileInfo
 	counter uint32

@@ -16,11 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// uri is path, which is absolute, as SQLite reads it.
+// uri returns path, which is absolute, as SQLite reads it in a URI.
 func uri(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
 
-// OpenSQL opens path with plain go-sqlite3, one connection, closed at the end
-// of the test.
+// OpenSQL opens path with plain go-sqlite3, on one connection, and closes it at the end of
+// the test.
 func OpenSQL(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite3", uri(path))
@@ -38,7 +38,7 @@ func MustExec(t testing.TB, db *sql.DB, stmts ...string) {
 	}
 }
 
-// Make makes the database path with a few hundred rows, and runs stmts on it.
+// Make makes the database path with 500 rows in the table t, and runs stmts on it before.
 func Make(t testing.TB, path string, stmts ...string) {
 	t.Helper()
 	db := OpenSQL(t, path)
@@ -69,8 +69,8 @@ func Write(t testing.TB, path string, b []byte) {
 	require.NoError(t, os.WriteFile(path, b, 0o600))
 }
 
-// CopySet copies a database with its side files as they are, as a crash would
-// leave them. It returns the new path of the database.
+// CopySet copies a database and its side files as they are, as a crash would leave them. It
+// returns the new path.
 func CopySet(t testing.TB, path string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(path))
@@ -85,8 +85,8 @@ func CopySet(t testing.TB, path string) string {
 	return to
 }
 
-// HotWAL returns a database whose last commits are only in its -wal: rows
-// rows are in t.
+// HotWAL returns a database whose last commits are only in its -wal, and how many rows t
+// has with them.
 func HotWAL(t testing.TB) (path string, rows int) {
 	t.Helper()
 	path = New(t, "PRAGMA journal_mode=WAL")
@@ -98,8 +98,8 @@ func HotWAL(t testing.TB) (path string, rows int) {
 	return hot, 501
 }
 
-// HotJournal returns a database in the middle of a transaction that has
-// already changed the file, and its contents before that.
+// HotJournal returns a database in the middle of a transaction that has changed the file
+// already, and the content of the file before that.
 func HotJournal(t testing.TB, stmts ...string) (path string, before []byte) {
 	t.Helper()
 	if stmts == nil {
@@ -120,7 +120,7 @@ func HotJournal(t testing.TB, stmts ...string) (path string, before []byte) {
 	return hot, before
 }
 
-// Contents is every file of a directory, to prove that nothing was harmed.
+// Contents returns every regular file of a directory, by name.
 func Contents(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

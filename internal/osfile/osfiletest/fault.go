@@ -11,11 +11,10 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// FaultFS passes operations on and records them. Operation number failAt
-// fails (the first is 1; 0: none), and with forever set all that follow.
+// FaultFS passes operations on, counts and records them. Operation number FailAt fails (the
+// first is 1; 0: none); with Forever set, all later ones too.
 //
-// Neither it nor its files embed what they pass on to, so that no operation is
-// forgotten.
+// Neither it nor its files embed what they pass on to, so that no operation is forgotten.
 type FaultFS struct {
 	FS      osfile.FS
 	FailAt  int
@@ -44,7 +43,7 @@ func (f *FaultFS) hit(op, name string) error {
 	return nil
 }
 
-// Failed is what has failed by now.
+// Failed returns what has failed by now.
 func (f *FaultFS) Failed() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -160,7 +159,6 @@ func (f *FaultFS) SyncDir(name string) error {
 	return f.FS.SyncDir(name)
 }
 
-// IsMountPoint may fail.
 func (f *FaultFS) IsMountPoint(name string) (bool, error) {
 	if err := f.hit("isMountPoint", name); err != nil {
 		return false, err

@@ -65,7 +65,7 @@ type PowerState struct {
 
 func (s PowerState) String() string { return fmt.Sprintf("power lost after %s", s.how) }
 
-// PowerOptions bound the work; zero values are the defaults.
+// PowerOptions bound the number of states. A zero value is the default.
 type PowerOptions struct {
 	Seed     uint64
 	Contents int // of one file at one point of which all are made; default 256
@@ -76,9 +76,9 @@ type PowerOptions struct {
 	Unread func(name string) bool
 }
 
-// PowerStates calls check with each state that a power failure may leave, until
-// it returns false. Different ones only: a state counts as another when it is
-// met after another number of acknowledgements. It returns how many there were.
+// PowerStates calls check with each state that a power failure may leave, until check
+// returns false. It calls it once for each state and number of acknowledgements. It returns
+// how many calls there were.
 func (r *Recording) PowerStates(t testing.TB, opts PowerOptions, check func(PowerState) bool) int {
 	t.Helper()
 	r.mu.Lock()

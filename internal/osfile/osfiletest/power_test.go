@@ -18,7 +18,7 @@ import (
 )
 
 // Ensure that the states of a power failure are all those that the rules in
-// powerfs_test.go allow, and no others.
+// power.go allow, and no others.
 func TestPowerStates(t *testing.T) {
 	// A letter stands for a sector of it, . for one of zeros, ? for garbage.
 	text := func(b []byte) string {

@@ -87,13 +87,13 @@ func Record(t testing.TB, root string) *Recording {
 	return r
 }
 
-// FS returns a file system that records what it passes on to fsx.
+// FS returns a file system that passes operations on to fsx and records them.
 func (r *Recording) FS(fsx osfile.FS) PowerFS { return PowerFS{fsx, r} }
 
 // Tell notes that the work so far was acknowledged: PowerState.Told counts it.
 func (r *Recording) Tell() { r.do(powerOp{kind: opTell}, func() error { return nil }) }
 
-// Pass has PowerStates begin here.
+// Pass makes PowerStates begin here.
 func (r *Recording) Pass() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -274,10 +274,9 @@ func (p PowerFS) SyncDir(name string) error {
 		func() error { return p.FS.SyncDir(name) })
 }
 
-// powerFile records what changes a file. All of it is writes at an offset,
-// truncations and syncs, so a new method of file is a call of rec.do, or is
-// passed on because it changes nothing. It embeds no file, and PowerFS no FS,
-// so that none is forgotten.
+// powerFile records what changes a file: writes at an offset, truncations and syncs. A new
+// method of osfile.File is a call of rec.do, or is passed on if it changes nothing. It
+// embeds no File, and PowerFS no FS, so that none is forgotten.
 type powerFile struct {
 	File osfile.File
 	rec  *Recording
