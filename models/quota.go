@@ -92,7 +92,8 @@ type QuotaConfig struct {
 // If both exist and only one has rows, it uses that one. If both have rows and they
 // differ, every call returns [ErrTwoTables].
 //
-// The store looks for its table at the first call, and again after an error.
+// The store looks for its table at the first call, and again after an error. An early
+// version of Madmail has fewer columns. Call [Migrate] before the store writes.
 type Quotas struct {
 	db     *gorm.DB
 	config QuotaConfig

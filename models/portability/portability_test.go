@@ -81,6 +81,7 @@ func TestPostgres_collation(t *testing.T) {
 	db := openPostgres("TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8'", "", false)(t, quiet())
 	require.NoError(t, db.Exec(`CREATE TABLE elsewhere (key text PRIMARY KEY, value text NOT NULL)`).Error)
 	require.NoError(t, db.Exec(`CREATE TABLE quotas (username text PRIMARY KEY, max_storage bigint, created_at bigint)`).Error)
+	require.NoError(t, models.Migrate(t.Context(), db))
 	elsewhere, err := models.NewTable(db, models.TableSpec{Name: "elsewhere"})
 	require.NoError(t, err)
 	quotas, err := models.NewQuotas(db, models.QuotaConfig{})
@@ -105,7 +106,6 @@ func TestPostgres_collation(t *testing.T) {
 	_, err = models.Copy(t.Context(), db, to, models.CopyOptions{Tables: []models.TableSpec{{Name: "elsewhere"}}, BatchRows: 2})
 	require.NoError(t, err)
 
-	require.NoError(t, models.Migrate(t.Context(), db))
 	made, err := models.NewTable(db, models.TableSpec{Name: "made"})
 	require.NoError(t, err)
 	require.NoError(t, made.Migrate(t.Context()))
