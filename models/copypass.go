@@ -2,17 +2,17 @@ package models
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // check is the first pass. It returns all errors at once, and writes no row.
 func (c *copier) check(ctx context.Context) error {
-	var found []error
+	found := c.problems
 	for _, t := range c.tables {
 		if err := c.checkTable(ctx, t, &found); err != nil {
 			return err
@@ -23,30 +23,44 @@ func (c *copier) check(ctx context.Context) error {
 
 func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) error {
 	conflict := ConflictError{Table: t.name}
-	var equal, bad int64
+	var equal, rowsSeen, bad int64
+	seen := map[[sha256.Size]byte]struct{}{}
+	wrong := func(row copyRow, err error) {
+		if bad++; bad <= namedConflicts {
+			*found = append(*found, fmt.Errorf("source table %s, row %s: %w", t.source, brief(t.keyOf(row)), err))
+		}
+	}
 	err := c.walk(ctx, CopyCheck, t, func(rows []copyRow) error {
-		rows = slices.DeleteFunc(rows, func(row copyRow) bool {
-			err := t.valid(row)
-			if err == nil {
-				return false
+		rowsSeen += int64(len(rows))
+		rows = slices.DeleteFunc(slices.Clone(rows), func(row copyRow) bool {
+			err := row.bad
+			if err == nil && t.key != nil && !t.distinct {
+				sum := digest([]any{t.keyOf(row)})
+				if _, twice := seen[sum]; twice {
+					err = &InvalidError{"key", "is there twice"}
+				}
+				seen[sum] = struct{}{}
 			}
-			if bad++; bad <= namedConflicts {
-				*found = append(*found, fmt.Errorf("source table %s, row %s: %w", t.source, brief(row.key), err))
+			if err != nil {
+				wrong(row, err)
 			}
-			return true
+			return err != nil
 		})
-		there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
+		if t.key == nil || t.create {
+			return nil
+		}
+		there, err := c.there(ctx, t, rows)
 		if err != nil {
 			return err
 		}
 		for _, row := range rows {
-			switch other, ok := there[row.key]; {
+			switch other, ok := there[t.keyOf(row)]; {
 			case !ok:
 			case slices.Equal(other.values, row.values):
 				equal++
 			default:
 				if conflict.Differ++; conflict.Differ <= namedConflicts {
-					conflict.Keys = append(conflict.Keys, row.key)
+					conflict.Keys = append(conflict.Keys, t.keyOf(row))
 				}
 			}
 		}
@@ -58,68 +72,128 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 	if bad > namedConflicts {
 		*found = append(*found, fmt.Errorf("source table %s has %d rows that cannot be copied: %w", t.source, bad, ErrInvalid))
 	}
-	count, err := ask(ctx, c.to, t.to().count)
-	if err != nil {
-		return err
-	}
-	t.report.Equal = equal
-	t.extra = count - equal - conflict.Differ
-	if c.options.Overwrite {
-		conflict.Differ, conflict.Keys = 0, nil
-	}
-	if t.extra > 0 && !c.options.Prune && !c.options.Merge {
-		conflict.Extra = t.extra
-		if err := c.eachExtra(ctx, t, func(keys []string) error {
-			conflict.Keys = append(conflict.Keys, keys[:min(len(keys), namedConflicts)]...)
-			return errEnough
-		}); err != nil {
+	count := int64(0)
+	if !t.create {
+		if count, err = ask(ctx, c.to, t.to().count); err != nil {
 			return err
 		}
+	}
+	t.report.Rows = rowsSeen
+	if t.key == nil && count > 0 {
+		same, err := c.sameRows(ctx, t)
+		if err != nil {
+			return err
+		}
+		if !same {
+			*found = append(*found, fmt.Errorf("target table %s has no primary key, and other rows than the source: %w; empty it, or exclude it by name (CopyOptions.Exclude)", t.name, ErrConflict))
+			return nil
+		}
+		equal = count
+	}
+	t.report.Equal = equal
+	extra := count - equal - conflict.Differ
+	switch {
+	case extra > 0 && c.options.Merge:
+		t.report.Kept = extra
+	case extra > 0:
+		if err := c.findExtra(ctx, t); err != nil {
+			return err
+		}
+		if !c.options.Prune {
+			conflict.Extra = extra
+			for _, row := range t.extra[:min(len(t.extra), namedConflicts)] {
+				conflict.Keys = append(conflict.Keys, t.keyOf(row))
+			}
+		}
+	}
+	differ := conflict.Differ
+	if c.options.Overwrite {
+		conflict.Differ = 0
+		conflict.Keys = conflict.Keys[min(len(conflict.Keys), int(min(differ, namedConflicts))):]
 	}
 	if conflict.Differ > 0 || conflict.Extra > 0 {
 		*found = append(*found, &conflict)
 	}
+	if c.options.DryRun {
+		t.report.Inserted, t.report.Replaced = rowsSeen-equal-differ, differ
+		if c.options.Prune {
+			t.report.Removed = extra
+		}
+	}
 	return nil
 }
 
-// write is the second pass. It makes the target equal to the source.
-func (c *copier) write(ctx context.Context) error {
-	for _, t := range c.tables {
-		t.report.Equal = 0
-		err := c.walk(ctx, CopyWrite, t, func(rows []copyRow) error {
-			var done TableReport
-			err := run(ctx, c.to, func(tx *gorm.DB) error {
-				return tx.Transaction(func(tx *gorm.DB) (err error) {
-					done, err = c.writeBatch(tx, t, rows)
-					return err
-				})
-			})
-			if err != nil {
-				return err
-			}
-			t.report.Equal += done.Equal
-			t.report.Inserted += done.Inserted
-			t.report.Replaced += done.Replaced
-			return nil
-		})
+// there returns the target's rows with the keys of the given rows.
+func (c *copier) there(ctx context.Context, t *copyTable, rows []copyRow) (map[string]copyRow, error) {
+	return ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
+}
+
+// findExtra finds the rows that only the target has, by their keys.
+func (c *copier) findExtra(ctx context.Context, t *copyTable) error {
+	t.extra = nil
+	return t.to().each(ctx, begin(ctx, c.to), c.batch(t), func(rows []copyRow) error {
+		there, err := t.from().fetch(c.from, rows)
 		if err != nil {
 			return err
 		}
-		if c.options.Merge {
-			t.report.Kept = t.extra
+		for _, row := range rows {
+			if _, ok := there[t.keyOf(row)]; ok {
+				continue
+			}
+			key := copyRow{values: make([]any, len(row.values))} // the other values are not needed
+			for _, n := range t.key {
+				key.values[n] = row.values[n]
+			}
+			t.extra = append(t.extra, key)
 		}
-		if t.extra > 0 && c.options.Prune {
-			err := c.eachExtra(ctx, t, func(keys []string) error {
-				var gone int64
-				err := run(ctx, c.to, func(tx *gorm.DB) error {
-					tx = tx.Exec("DELETE FROM ? WHERE ? IN ?", clause.Table{Name: t.name}, clause.Column{Name: t.columns[0].name}, keys)
-					gone = tx.RowsAffected
-					return tx.Error
-				})
-				t.report.Removed += gone
-				return err
-			})
-			if err != nil {
+		return nil
+	})
+}
+
+// sameRows reports whether both sides of a table without a key have the same rows.
+func (c *copier) sameRows(ctx context.Context, t *copyTable) (bool, error) {
+	rows := map[[sha256.Size]byte]int{}
+	count := func(by int) func([]copyRow) error {
+		return func(batch []copyRow) error {
+			for _, row := range batch {
+				sum := digest(row.values)
+				if rows[sum] += by; rows[sum] == 0 {
+					delete(rows, sum)
+				}
+			}
+			return nil
+		}
+	}
+	if err := t.from().each(ctx, c.from, c.batch(t), count(1)); err != nil {
+		return false, err
+	}
+	if err := t.to().each(ctx, begin(ctx, c.to), c.batch(t), count(-1)); err != nil {
+		return false, err
+	}
+	return len(rows) == 0, nil
+}
+
+// write is the second pass. It makes the target equal to the source. It deletes rows
+// before it writes others, because both may have the same value in a unique column.
+func (c *copier) write(ctx context.Context) error {
+	for _, t := range slices.Backward(c.tables) { // children before their parents
+		if err := c.prune(ctx, t); err != nil {
+			return err
+		}
+	}
+	for _, t := range c.tables {
+		t.report.Equal = 0
+		var err error
+		if t.key == nil && !t.report.Missing {
+			err = c.writeWhole(ctx, t)
+		} else {
+			err = c.walk(ctx, CopyWrite, t, func(rows []copyRow) error { return c.writeBatch(ctx, t, rows) })
+		}
+		if err != nil {
+			return err
+		}
+		if !t.report.Missing {
+			if err := run(ctx, c.to, t.setSequences); err != nil {
 				return err
 			}
 		}
@@ -127,59 +201,87 @@ func (c *copier) write(ctx context.Context) error {
 	return nil
 }
 
-// writeBatch writes the rows that the target does not have, in the transaction tx.
-func (c *copier) writeBatch(tx *gorm.DB, t *copyTable, rows []copyRow) (done TableReport, err error) {
-	there, err := t.to().fetch(tx, rows)
+// prune deletes the rows that only the target has.
+func (c *copier) prune(ctx context.Context, t *copyTable) error {
+	for rows := range slices.Chunk(t.extra, c.batch(t)) {
+		gone, err := ask(ctx, c.to, func(tx *gorm.DB) (int64, error) {
+			condition, vars := t.to().keys(tx, rows)
+			tx = tx.Exec("DELETE FROM "+quoted(tx, t.name)+" WHERE "+condition, vars...)
+			return tx.RowsAffected, tx.Error
+		})
+		t.report.Removed += gone
+		if err != nil {
+			return fmt.Errorf("target table %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// writeBatch writes the rows that the target does not have, in one transaction.
+func (c *copier) writeBatch(ctx context.Context, t *copyTable, rows []copyRow) error {
+	var done TableReport
+	err := run(ctx, c.to, func(tx *gorm.DB) error {
+		return tx.Transaction(func(tx *gorm.DB) error {
+			done = TableReport{}
+			there, err := t.to().fetch(tx, rows)
+			if err != nil {
+				return err
+			}
+			conflict := ConflictError{Table: t.name}
+			var missing []copyRow
+			for _, row := range rows {
+				switch other, ok := there[t.keyOf(row)]; {
+				case row.bad != nil:
+					return fmt.Errorf("source table %s, row %s: %w", t.source, brief(t.keyOf(row)), row.bad)
+				case !ok:
+					missing = append(missing, row)
+					done.Inserted++
+				case slices.Equal(other.values, row.values):
+					done.Equal++
+				case c.options.Overwrite:
+					if err := t.replace(tx, row); err != nil {
+						return err
+					}
+					done.Replaced++
+				default: // another program has written the row since the check
+					conflict.Differ++
+					conflict.Keys = append(conflict.Keys, t.keyOf(row))
+				}
+			}
+			if conflict.Differ > 0 {
+				return &conflict
+			}
+			return t.insert(tx, missing)
+		})
+	})
 	if err != nil {
-		return done, err
+		return err
 	}
-	conflict := ConflictError{Table: t.name}
-	var insert, replace []map[string]any
-	for _, row := range rows {
-		values := make(map[string]any, len(row.values))
-		for i, column := range t.columns {
-			values[column.name] = row.values[i]
-		}
-		switch other, ok := there[row.key]; {
-		case !ok:
-			insert = append(insert, values)
-		case slices.Equal(other.values, row.values):
-			done.Equal++
-		case c.options.Overwrite:
-			replace = append(replace, values)
-		default: // another program has written the row since the check
-			conflict.Differ++
-			conflict.Keys = append(conflict.Keys, row.key)
-		}
-	}
-	if conflict.Differ > 0 {
-		return done, &conflict
-	}
-	done.Inserted, done.Replaced = int64(len(insert)), int64(len(replace))
-	if len(insert) > 0 {
-		err := tx.Table(t.name).Create(insert).Error
-		if isDuplicate(tx, err) {
-			return done, fmt.Errorf("target table %s: another program inserted a row, or the table does not compare keys by bytes: %w (%w)",
-				t.name, ErrConflict, err)
-		}
-		if err != nil {
-			return done, err
-		}
-	}
-	if len(replace) > 0 {
-		var others []string
-		for _, column := range t.columns[1:] {
-			others = append(others, column.name)
-		}
-		err := tx.Table(t.name).Clauses(clause.OnConflict{
-			Columns:   []clause.Column{{Name: t.columns[0].name}},
-			DoUpdates: clause.AssignmentColumns(others),
-		}).Create(replace).Error
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
+	t.report.Equal += done.Equal
+	t.report.Inserted += done.Inserted
+	t.report.Replaced += done.Replaced
+	return nil
+}
+
+// writeWhole writes a table without a key in one transaction, unless it is there.
+func (c *copier) writeWhole(ctx context.Context, t *copyTable) error {
+	return run(ctx, c.to, func(tx *gorm.DB) error {
+		return tx.Transaction(func(tx *gorm.DB) error {
+			t.report.Equal, t.report.Inserted = 0, 0
+			count, err := t.to().count(tx)
+			if err != nil {
+				return err
+			}
+			return c.walk(ctx, CopyWrite, t, func(rows []copyRow) error {
+				if count > 0 { // the check has compared them
+					t.report.Equal += int64(len(rows))
+					return nil
+				}
+				t.report.Inserted += int64(len(rows))
+				return t.insert(tx, rows)
+			})
+		})
+	})
 }
 
 // verify is the third pass. It compares both databases again.
@@ -188,18 +290,21 @@ func (c *copier) verify(ctx context.Context) error {
 		var rowsSeen, differ int64
 		var first string
 		err := c.walk(ctx, CopyVerify, t, func(rows []copyRow) error {
-			there, err := ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
+			rowsSeen += int64(len(rows))
+			if t.key == nil {
+				return nil
+			}
+			there, err := c.there(ctx, t, rows)
 			if err != nil {
 				return err
 			}
 			for _, row := range rows {
-				if other, ok := there[row.key]; !ok || !slices.Equal(other.values, row.values) {
+				if other, ok := there[t.keyOf(row)]; !ok || !slices.Equal(other.values, row.values) {
 					if differ++; differ == 1 {
-						first = row.key
+						first = t.keyOf(row)
 					}
 				}
 			}
-			rowsSeen += int64(len(rows))
 			return nil
 		})
 		if err != nil {
@@ -207,6 +312,15 @@ func (c *copier) verify(ctx context.Context) error {
 		}
 		if t.report.Missing {
 			continue
+		}
+		if t.key == nil {
+			same, err := c.sameRows(ctx, t)
+			if err != nil {
+				return err
+			}
+			if !same {
+				return fmt.Errorf("table %s: %w", t.name, ErrNotEqual)
+			}
 		}
 		count, err := ask(ctx, c.to, t.to().count)
 		if err != nil {
@@ -223,7 +337,7 @@ func (c *copier) verify(ctx context.Context) error {
 	return nil
 }
 
-// walk calls fn with all rows of the source, in batches sorted by key.
+// walk calls fn with all rows of the source, in batches.
 func (c *copier) walk(ctx context.Context, phase CopyPhase, t *copyTable, fn func([]copyRow) error) error {
 	progress := CopyProgress{Phase: phase, Table: t.name}
 	report := func() {
@@ -242,60 +356,21 @@ func (c *copier) walk(ctx context.Context, phase CopyPhase, t *copyTable, fn fun
 	if progress.Total == 0 {
 		report()
 	}
-	var last *string
-	for {
-		rows, err := t.from().page(c.from, t.order, last, c.options.BatchRows)
-		if err != nil {
+	err = t.from().each(ctx, c.from, c.batch(t), func(rows []copyRow) error {
+		if err := fn(rows); err != nil {
 			return err
 		}
-		if len(rows) == 0 {
-			break
-		}
-		last = &rows[len(rows)-1].key
 		progress.Done += int64(len(rows))
-		if err := fn(slices.Clone(rows)); err != nil {
-			return err
-		}
 		report()
+		return nil
+	})
+	if err == nil && progress.Done != progress.Total {
+		err = fmt.Errorf("source table %s has %d rows, of which %d were read: %w", t.source, progress.Total, progress.Done, ErrNotEqual)
 	}
-	if progress.Done != progress.Total {
-		return &InvalidError{"source table " + t.source,
-			fmt.Sprintf("has %d rows of which %d can be reached by key", progress.Total, progress.Done)}
-	}
-	return nil
+	return err
 }
 
-// errEnough makes eachExtra stop without an error.
-var errEnough = errors.New("enough")
-
-// eachExtra calls fn with the keys that only the target has, in batches.
-func (c *copier) eachExtra(ctx context.Context, t *copyTable, fn func(keys []string) error) error {
-	order := keyOrder(c.to, t.columns[0].name)
-	var last *string
-	for {
-		rows, err := ask(ctx, c.to, func(tx *gorm.DB) ([]copyRow, error) { return t.to().page(tx, order, last, c.options.BatchRows) })
-		if err != nil || len(rows) == 0 {
-			return err
-		}
-		last = &rows[len(rows)-1].key
-		there, err := t.from().fetch(c.from, rows)
-		if err != nil {
-			return err
-		}
-		var extra []string
-		for _, row := range rows {
-			if _, ok := there[row.key]; !ok {
-				extra = append(extra, row.key)
-			}
-		}
-		if len(extra) == 0 {
-			continue
-		}
-		switch err := fn(extra); {
-		case errors.Is(err, errEnough):
-			return nil
-		case err != nil:
-			return err
-		}
-	}
+// batch returns the most rows of a batch. A statement has at most maxParameters.
+func (c *copier) batch(t *copyTable) int {
+	return max(1, min(c.options.BatchRows, maxParameters/max(1, len(t.columns))))
 }

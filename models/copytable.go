@@ -1,103 +1,80 @@
 package models
 
 import (
+	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
-// copyTable is one table of a run: a key column and its other columns.
+// copyTable is one table of a run of Copy.
 type copyTable struct {
-	source  string       // the name in the source
-	name    string       // the name in the target
-	columns []copyColumn // the key first
-	order   clause.Expr  // the key in the source, as an expression that sorts by bytes
-	report  TableReport
-	extra   int64 // number of rows that only the target has, as the check counted
+	source   string // the name in the source
+	name     string // the name in the target
+	columns  []copyColumn
+	key      []int // the columns of the target's primary key; nil if it has none
+	rule     bool  // texts must be valid on the target: UTF-8 without NUL
+	create   bool  // the target does not have the table, and Copy creates it
+	distinct bool  // the key is also the source's key
+	report   TableReport
+	extra    []copyRow // rows that only the target has, as the check found; only their keys
 }
 
+// copyColumn is a column of a copyTable.
 type copyColumn struct {
-	name     string
-	kind     columnKind
-	most     int  // the limit of a text, in bytes
-	optional bool // older tables do not have the column
-	absent   bool // the source does not have the column, and its value is empty
+	source string // the name in the source; "" if the source does not have the column
+	name   string // the name in the target
+	kind   columnKind
+	digits int  // of a time: digits of the fraction of a second
+	most   int  // the limit of a text in bytes; 0 means none
+	stamp  bool // a column of times in the source, if that is SQLite
+	empty  any  // the value for NULL, or nil
 }
 
-type columnKind int
-
-const (
-	keyKind  columnKind = iota // string
-	textKind                   // string
-	intKind                    // int64
-	timeKind                   // time.Time, nil for NULL, or an unreadable
-)
-
-// An unreadable is the value of a time that cannot be parsed.
-type unreadable string
-
-// copiedTables returns the tables of the models, without the key-value table.
-func copiedTables() []*copyTable {
-	key := func(name string) copyColumn { return copyColumn{name: name, kind: keyKind, most: MaxKeyBytes} }
-	text := func(name string, most int) copyColumn { return copyColumn{name: name, kind: textKind, most: most} }
-	number := func(name string) copyColumn { return copyColumn{name: name, kind: intKind} }
-	stamp := func(name string) copyColumn { return copyColumn{name: name, kind: timeKind} }
-	optional := func(c copyColumn) copyColumn { c.optional = true; return c }
-	return []*copyTable{
-		{name: Quota{}.TableName(), columns: []copyColumn{key("username"), number("max_storage"), number("created_at"),
-			optional(number("first_login_at")), optional(number("last_login_at")), optional(text("used_token", MaxKeyBytes))}},
-		{name: Contact{}.TableName(), columns: []copyColumn{key("slug"), text("url", MaxURLBytes), text("name", MaxContactNameBytes), stamp("created_at")}},
-		{name: BlockedUser{}.TableName(), columns: []copyColumn{key("username"), text("reason", MaxValueBytes), stamp("blocked_at")}},
-		{name: RegistrationToken{}.TableName(), columns: []copyColumn{key("token"), number("max_uses"), number("used_count"),
-			text("comment", MaxValueBytes), stamp("created_at"), stamp("expires_at")}},
-	}
-}
-
-// copyRow is a row with its values in the order of copyTable.columns. Equal values
-// compare equal with ==, from any database.
+// copyRow is a row with its converted values, in the order of copyTable.columns.
 type copyRow struct {
-	key    string
 	values []any
+	bad    error // the reason why the row cannot be copied
 }
 
-// inspect compares the columns of the source with those of the model.
-func (t *copyTable) inspect(from *gorm.DB, ignore bool) error {
-	missing := slices.Clone(t.columns)
-	var unknown []string
-	t.order = keyOrder(from, t.columns[0].name)
-	err := eachColumn(from, t.source, func(column *sql.ColumnType) {
-		known := func(c copyColumn) bool { return strings.EqualFold(c.name, column.Name()) }
-		if !slices.ContainsFunc(t.columns, known) {
-			unknown = append(unknown, column.Name())
-			return
+// keyOf returns the key of a row, as text that is unique for it.
+func (t *copyTable) keyOf(row copyRow) string {
+	if len(t.key) == 1 {
+		if s, ok := row.values[t.key[0]].(string); ok {
+			return s
 		}
-		missing = slices.DeleteFunc(missing, known)
-		// In a table of another program the key may be text with any collation.
-		if strings.EqualFold(column.Name(), t.columns[0].name) && from.Name() == mysqlDialect && column.DatabaseTypeName() != "VARBINARY" {
-			t.order.SQL = "CAST(? AS BINARY)"
+	}
+	var parts []string
+	for _, n := range t.key {
+		switch v := row.values[n].(type) {
+		case string:
+			parts = append(parts, fmt.Sprintf("%q", v))
+		case blob:
+			parts = append(parts, fmt.Sprintf("x'%x'", string(v)))
+		default:
+			parts = append(parts, fmt.Sprint(v))
 		}
-	})
-	if err != nil {
-		return err
 	}
-	for _, column := range missing {
-		if !column.optional {
-			return &InvalidError{"source table " + t.source, "has no column " + column.name}
+	return strings.Join(parts, ", ")
+}
+
+// digest returns a hash of a row's values. Rows with equal values have equal digests.
+func digest(values []any) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	for _, value := range values {
+		if t, ok := value.(time.Time); ok {
+			value = t.UnixNano()
 		}
-		n := slices.Index(t.columns, column)
-		t.columns[n].absent = true
+		text := fmt.Sprintf("%T %v", value, value)
+		fmt.Fprintf(h, "%d %s ", len(text), text)
 	}
-	if len(unknown) > 0 && !ignore {
-		return &InvalidError{"source table " + t.source, "has columns that the model does not have (CopyOptions.IgnoreColumns leaves them out): " +
-			strings.Join(unknown, ", ")}
-	}
-	return nil
+	h.Sum(sum[:0])
+	return sum
 }
 
 // A copySide is a table in the source or in the target.
@@ -109,146 +86,252 @@ type copySide struct {
 func (t *copyTable) from() copySide { return copySide{t, true} }
 func (t *copyTable) to() copySide   { return copySide{t, false} }
 
-// table returns the table's name on this side.
-func (s copySide) table() clause.Table {
+func (s copySide) table(db *gorm.DB) string {
 	if s.isSource {
-		return clause.Table{Name: s.source}
+		return quoted(db, s.source)
 	}
-	return clause.Table{Name: s.name}
+	return quoted(db, s.name)
+}
+
+func (s copySide) column(c copyColumn) string {
+	if s.isSource {
+		return c.source
+	}
+	return c.name
 }
 
 func (s copySide) count(db *gorm.DB) (n int64, err error) {
-	err = db.Raw("SELECT COUNT(*) FROM ?", s.table()).Scan(&n).Error
+	err = db.Raw("SELECT COUNT(*) FROM " + s.table(db)).Scan(&n).Error
 	return n, err
 }
 
-// selection returns the beginning of a query for all columns, and its variables.
-func (s copySide) selection(db *gorm.DB) (string, []any) {
+// selection returns a query for all rows.
+func (s copySide) selection(db *gorm.DB) string {
 	var columns []string
-	var vars []any
 	for _, c := range s.columns {
-		expression := "?"
+		name := s.column(c)
 		switch {
-		case s.isSource && c.absent:
+		case name == "":
 			columns = append(columns, "NULL")
-			continue
-		case c.kind == timeKind && db.Name() != postgresDialect && db.Name() != mysqlDialect:
-			expression = "CAST(? AS TEXT)" // see stamp
+		case sqliteDialect(db) && (s.isSource && c.stamp || !s.isSource && c.kind == timeKind):
+			columns = append(columns, "CAST("+quoted(db, name)+" AS TEXT)") // see stamp
+		default:
+			columns = append(columns, quoted(db, name))
 		}
-		columns, vars = append(columns, expression), append(vars, clause.Column{Name: c.name})
 	}
-	return "SELECT " + strings.Join(columns, ", ") + " FROM ?", append(vars, s.table())
+	return "SELECT " + strings.Join(columns, ", ") + " FROM " + s.table(db)
 }
 
-// page returns the rows after the key last, or the first rows if last is nil. It returns
-// at most limit rows, and stops with the row that exceeds maxBatchBytes.
-func (s copySide) page(db *gorm.DB, order clause.Expr, last *string, limit int) ([]copyRow, error) {
-	query, vars := s.selection(db)
-	if last != nil {
-		query += " WHERE ? > ?"
-		vars = append(vars, order, *last)
+// scan reads a row.
+func (s copySide) scan(rows *sql.Rows) (row copyRow, size int, err error) {
+	values, targets := make([]any, len(s.columns)), make([]any, len(s.columns))
+	for i := range values {
+		targets[i] = &values[i]
 	}
-	query += " ORDER BY ? LIMIT ?"
-	rows, err := s.scan(db.Raw(query, append(vars, order, limit)...), maxBatchBytes)
-	if err != nil {
-		return nil, err
+	if err := rows.Scan(targets...); err != nil {
+		return row, 0, err
 	}
-	for i := range rows {
-		if last != nil && rows[i].key <= *last {
-			return nil, &InvalidError{"table " + s.table().Name, fmt.Sprintf("has the key %s twice, or does not sort by bytes", brief(rows[i].key))}
+	row.values = values
+	for i, c := range s.columns {
+		switch v := values[i].(type) {
+		case string:
+			size += len(v)
+		case []byte:
+			size += len(v)
 		}
-		last = &rows[i].key
+		converted, err := convert(values[i], c.kind, c.digits)
+		switch {
+		case err != nil:
+			values[i] = fmt.Sprintf("%v", values[i])
+			row.bad = &InvalidError{c.name, err.Error()}
+		case converted == nil:
+			values[i] = c.empty
+		default:
+			values[i] = converted
+		}
 	}
-	return rows, nil
+	if s.isSource && row.bad == nil {
+		row.bad = s.valid(row)
+	}
+	return row, size, nil
 }
 
-// fetch returns the rows with the keys of the given rows.
-func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error) {
-	keys := make([]string, len(rows))
-	for i, row := range rows {
-		keys[i] = row.key
-	}
-	query, vars := s.selection(db)
-	found, err := s.scan(db.Raw(query+" WHERE ? IN ?", append(vars, clause.Column{Name: s.columns[0].name}, keys)...), 0)
-	if err != nil {
-		return nil, err
-	}
-	there := make(map[string]copyRow, len(found))
-	for _, row := range found {
-		there[row.key] = row
-	}
-	return there, nil
-}
-
-// scan reads the rows of a query. It stops with the row that exceeds the given number of
-// bytes, unless that is 0.
-func (s copySide) scan(query *gorm.DB, bytes int) ([]copyRow, error) {
-	rows, err := query.Rows()
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []copyRow
-	size := 0
-	for rows.Next() {
-		targets := make([]any, len(s.columns))
-		for i, column := range s.columns {
-			switch column.kind {
-			case keyKind, textKind:
-				targets[i] = new(sql.NullString)
-			case intKind:
-				targets[i] = new(sql.NullInt64)
-			case timeKind:
-				targets[i] = new(any)
-			}
-		}
-		if err := rows.Scan(targets...); err != nil {
-			return nil, fmt.Errorf("table %s: %w", s.table().Name, err)
-		}
-		row := copyRow{values: make([]any, len(targets))}
-		for i, target := range targets {
-			switch v := target.(type) {
-			case *sql.NullString:
-				if s.columns[i].kind == keyKind {
-					if !v.Valid {
-						return nil, &InvalidError{"table " + s.table().Name, "has a row whose key is NULL"}
-					}
-					row.key = v.String
-				}
-				row.values[i] = v.String
-				size += len(v.String)
-			case *sql.NullInt64:
-				row.values[i] = v.Int64
-			case *any:
-				var t stamp
-				if err := t.Scan(*v); err != nil {
-					row.values[i] = unreadable(fmt.Sprintf("%s", *v))
-				} else if !t.IsZero() {
-					row.values[i] = storedTime(t.Time)
-				}
-			}
-		}
-		if out = append(out, row); bytes > 0 && size > bytes {
-			break
-		}
-	}
-	return out, errors.Join(rows.Err(), rows.Close())
-}
-
-// valid checks the package's rule for a row of the source.
+// valid checks that every database accepts a row of the source.
 func (t *copyTable) valid(row copyRow) error {
-	for i, column := range t.columns {
+	for i, c := range t.columns {
 		switch v := row.values[i].(type) {
 		case string:
-			if err := checkText(column.name, v, column.most); err != nil {
+			if !t.rule {
+				continue
+			}
+			most := c.most
+			if most == 0 {
+				most = len(v)
+			}
+			if err := checkText(c.name, v, most); err != nil {
 				return err
 			}
 		case time.Time:
-			if err := checkYear(column.name, v); err != nil {
+			if err := checkYear(c.name, v); err != nil {
 				return err
 			}
-		case unreadable:
-			return &InvalidError{column.name, "is " + brief(string(v)) + ", which is no time"}
+		}
+	}
+	for _, n := range t.key {
+		if row.values[n] == nil {
+			return &InvalidError{t.columns[n].name, "is NULL in a key"}
+		}
+	}
+	return nil
+}
+
+// each calls fn with all rows of the table, in batches.
+func (s copySide) each(ctx context.Context, db *gorm.DB, batch int, fn func(rows []copyRow) error) error {
+	var rows []copyRow
+	bytes := 0
+	flush := func() error {
+		if len(rows) == 0 {
+			return nil
+		}
+		err := fn(rows)
+		rows, bytes = nil, 0
+		return err
+	}
+	err := eachRow(db.Raw(s.selection(db)), func(r *sql.Rows) error {
+		row, size, err := s.scan(r)
+		if err != nil {
+			return err
+		}
+		rows, bytes = append(rows, row), bytes+size
+		if len(rows) < batch && bytes <= maxBatchBytes {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return flush()
+	})
+	if err != nil {
+		return err
+	}
+	return flush()
+}
+
+// fetch returns the rows with the keys of the given rows, by their keys.
+func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error) {
+	there := make(map[string]copyRow, len(rows))
+	if len(rows) == 0 {
+		return there, nil
+	}
+	condition, vars := s.keys(db, rows)
+	err := eachRow(db.Raw(s.selection(db)+" WHERE "+condition, vars...), func(r *sql.Rows) error {
+		row, _, err := s.scan(r)
+		if err == nil {
+			there[s.keyOf(row)] = row
+		}
+		return err
+	})
+	return there, err
+}
+
+// keys returns the condition that a row has the key of one of the given rows.
+func (s copySide) keys(db *gorm.DB, rows []copyRow) (condition string, vars []any) {
+	names := make([]string, len(s.key))
+	for i, n := range s.key {
+		names[i] = quoted(db, s.column(s.columns[n]))
+	}
+	one := strings.TrimSuffix(strings.Repeat("?, ", len(s.key)), ", ")
+	for _, row := range rows {
+		for _, n := range s.key {
+			vars = append(vars, row.values[n])
+		}
+	}
+	if len(s.key) == 1 {
+		return names[0] + " IN (" + strings.TrimSuffix(strings.Repeat("?, ", len(rows)), ", ") + ")", vars
+	}
+	all := strings.TrimSuffix(strings.Repeat("("+one+"), ", len(rows)), ", ")
+	if sqliteDialect(db) {
+		all = "VALUES " + all // SQLite has no list of rows
+	}
+	return "(" + strings.Join(names, ", ") + ") IN (" + all + ")", vars
+}
+
+// insert inserts rows into the target.
+func (t *copyTable) insert(tx *gorm.DB, rows []copyRow) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	names := make([]string, len(t.columns))
+	for i, c := range t.columns {
+		names[i] = quoted(tx, c.name)
+	}
+	one := "(" + strings.TrimSuffix(strings.Repeat("?, ", len(names)), ", ") + ")"
+	var vars []any
+	for _, row := range rows {
+		vars = append(vars, row.values...)
+	}
+	overriding := ""
+	if tx.Name() == postgresDialect {
+		overriding = " OVERRIDING SYSTEM VALUE" // for GENERATED ALWAYS AS IDENTITY
+	}
+	err := tx.Exec("INSERT INTO "+quoted(tx, t.name)+" ("+strings.Join(names, ", ")+")"+overriding+" VALUES "+
+		strings.TrimSuffix(strings.Repeat(one+", ", len(rows)), ", "), vars...).Error
+	if isDuplicate(tx, err) {
+		return fmt.Errorf("target table %s: another program inserted a row, or the table does not compare keys by bytes: %w (%w)", t.name, ErrConflict, err)
+	}
+	return err
+}
+
+// replace updates the row of the target with the key of row.
+func (t *copyTable) replace(tx *gorm.DB, row copyRow) error {
+	var sets []string
+	var vars []any
+	for i, c := range t.columns {
+		if !t.inKey(i) {
+			sets, vars = append(sets, quoted(tx, c.name)+" = ?"), append(vars, row.values[i])
+		}
+	}
+	condition, key := t.to().keys(tx, []copyRow{row})
+	return tx.Exec("UPDATE "+quoted(tx, t.name)+" SET "+strings.Join(sets, ", ")+" WHERE "+condition, append(vars, key...)...).Error
+}
+
+func (t *copyTable) inKey(column int) bool {
+	for _, n := range t.key {
+		if n == column {
+			return true
+		}
+	}
+	return false
+}
+
+// setSequences sets the sequences of the target's columns behind their highest values,
+// and never back. MySQL and SQLite do so at each INSERT.
+func (t *copyTable) setSequences(tx *gorm.DB) error {
+	if tx.Name() != postgresDialect {
+		return nil
+	}
+	for _, c := range t.columns {
+		if c.kind != intKind {
+			continue
+		}
+		var sequence sql.NullString
+		if err := tx.Raw("SELECT pg_get_serial_sequence(?, ?)", quoted(tx, t.name), c.name).Row().Scan(&sequence); err != nil {
+			return err
+		}
+		if !sequence.Valid {
+			continue
+		}
+		var highest sql.NullInt64
+		if err := tx.Raw("SELECT MAX(" + quoted(tx, c.name) + ") FROM " + quoted(tx, t.name)).Row().Scan(&highest); err != nil {
+			return err
+		}
+		if !highest.Valid || highest.Int64 < 1 {
+			continue
+		}
+		err := tx.Exec("SELECT setval(CAST(? AS regclass), GREATEST(?, COALESCE(pg_sequence_last_value(CAST(? AS regclass)), 0)))",
+			sequence.String, highest.Int64, sequence.String).Error
+		if err != nil {
+			return errors.Join(fmt.Errorf("sequence %s", sequence.String), err)
 		}
 	}
 	return nil

@@ -17,6 +17,10 @@ const (
 	mysqlDialect    = "mysql"
 )
 
+func sqliteDialect(db *gorm.DB) bool {
+	return db.Name() != postgresDialect && db.Name() != mysqlDialect
+}
+
 func keyType(db *gorm.DB) string {
 	switch db.Name() {
 	case postgresDialect:
@@ -66,12 +70,6 @@ var schemas sync.Map
 
 // columnNames returns the columns of a table.
 func columnNames(db *gorm.DB, table string) (names []string, err error) {
-	err = eachColumn(db, table, func(c *sql.ColumnType) { names = append(names, c.Name()) })
-	return names, err
-}
-
-// eachColumn calls fn with each column of a table.
-func eachColumn(db *gorm.DB, table string, fn func(*sql.ColumnType)) error {
 	query := func() (*sql.Rows, error) {
 		return db.Raw("SELECT * FROM ? WHERE 1 = 0", clause.Table{Name: table}).Rows()
 	}
@@ -82,17 +80,10 @@ func eachColumn(db *gorm.DB, table string, fn func(*sql.ColumnType)) error {
 		rows, err = query()
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer rows.Close()
-	types, err := rows.ColumnTypes()
-	if err != nil {
-		return err
-	}
-	for _, column := range types {
-		fn(column)
-	}
-	return rows.Err()
+	return rows.Columns()
 }
 
 // begin returns a handle on db's pool or transaction without the conditions of the

@@ -47,8 +47,7 @@ func (s stamp) pointer() *time.Time {
 // stampColumn returns the expression that reads a column of times, with the column's
 // name. column is one of ours, and no keyword.
 func stampColumn(db *gorm.DB, column string) string {
-	switch db.Name() {
-	case postgresDialect, mysqlDialect:
+	if !sqliteDialect(db) {
 		return column
 	}
 	return "CAST(" + column + " AS TEXT) AS " + column

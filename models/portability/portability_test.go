@@ -111,8 +111,8 @@ func TestPostgres_collation(t *testing.T) {
 	require.NoError(t, made.Migrate(t.Context()))
 	var collations []string
 	require.NoError(t, db.Raw(`SELECT table_name || ' ' || coalesce(collation_name, 'default') FROM information_schema.columns
-		WHERE table_schema = current_schema() AND column_name IN ('slug', 'key', 'username') ORDER BY 1`).Scan(&collations).Error)
-	require.Equal(t, []string{"contacts C", "elsewhere default", "made C", "quotas default", "table_entries C"}, collations)
+		WHERE table_schema = current_schema() AND column_name IN ('slug', 'key', 'username', 'token') ORDER BY 1`).Scan(&collations).Error)
+	require.Equal(t, []string{"blocked_users C", "contacts C", "elsewhere default", "made C", "quotas default", "registration_tokens C", "table_entries C"}, collations)
 }
 
 // Ensure that Copy copies a whole table of another program on MySQL, whose collation
@@ -268,4 +268,27 @@ func opened(t *testing.T, dialector gorm.Dialector, config *gorm.Config) *gorm.D
 	pool.SetMaxIdleConns(maxConns)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
 	return db
+}
+
+// Ensure that names which match several tables or columns without regard to case are
+// refused, and types that are not converted. Each error names what to exclude.
+func TestPostgres_refused(t *testing.T) {
+	from, to := openMem(t, quiet()), openPostgres("", "", false)(t, quiet())
+	require.NoError(t, from.Exec(`CREATE TABLE twice (id INTEGER PRIMARY KEY)`).Error)
+	require.NoError(t, from.Exec(`CREATE TABLE columns (id INTEGER PRIMARY KEY, name TEXT, price TEXT)`).Error)
+	for _, statement := range []string{`CREATE TABLE twice (id BIGINT PRIMARY KEY)`, `CREATE TABLE "Twice" (id BIGINT PRIMARY KEY)`,
+		`CREATE TABLE columns (id BIGINT PRIMARY KEY, name TEXT, "Name" TEXT, price NUMERIC, needed BIGINT NOT NULL)`} {
+		require.NoError(t, to.Exec(statement).Error)
+	}
+	_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+	require.ErrorIs(t, err, models.ErrInvalid)
+	for _, want := range []string{"target table twice matches several tables", "has several columns name", "has a column price of type TEXT (numeric in the target)",
+		"has a column needed, which needs a value"} {
+		require.ErrorContains(t, err, want)
+	}
+	require.NoError(t, to.Exec(`ALTER TABLE columns ALTER needed SET DEFAULT 5`).Error)
+	_, err = models.Copy(t.Context(), from, to, models.CopyOptions{Exclude: []string{"twice", "columns.name", "columns.price"}})
+	require.NoError(t, err)
+	_, err = models.Copy(t.Context(), to, openMem(t, quiet()), models.CopyOptions{Exclude: []string{"columns"}})
+	require.ErrorContains(t, err, "source table Twice matches several tables")
 }

@@ -331,7 +331,7 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 	})
 
 	// Ensure that Copy leaves a table of the target alone if the source does not have it.
-	// It leaves out an unknown column only with IgnoreColumns.
+	// It leaves out a column only if it is excluded by name.
 	t.Run("other schemas", func(t *testing.T) {
 		from, to := openFrom(t, config()), openTo(t, config())
 		// An early version of Madmail has these columns.
@@ -353,7 +353,10 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{})
 		require.ErrorIs(t, err, models.ErrInvalid)
 		require.ErrorContains(t, err, "shoe_size")
-		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{IgnoreColumns: true})
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{Exclude: []string{"quotas.SHOE_size"}})
+		require.NoError(t, err)
+		require.NoError(t, from.Exec("CREATE TABLE passwords (login varchar(100), hash text)").Error)
+		_, err = models.Copy(ctx(t), from, to, models.CopyOptions{Exclude: []string{"quotas.shoe_size", "passwords"}})
 		require.NoError(t, err)
 	})
 
@@ -378,6 +381,8 @@ func RunCopy(t *testing.T, openFrom, openTo Open) {
 			require.Equal(t, table == "quotas", to.Migrator().HasTable("quotas"))
 		}
 	})
+
+	t.Run("server", func(t *testing.T) { copyServer(t, openFrom, openTo) })
 
 	// Ensure that a write of another program to the target during the copy is an error.
 	t.Run("changed meanwhile", func(t *testing.T) {
