@@ -5,13 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
-	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -101,15 +101,7 @@ func narrow(t testing.TB, text string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\n")
 		if !strings.Contains(line, "/") {
-			require.LessOrEqual(t, utf8.RuneCountInString(line), width, line)
+			require.LessOrEqual(t, utf8.RuneCountInString(line), show.Width, line)
 		}
 	}
-}
-
-// find1 returns what a pattern's group matches in a text.
-func find1(t testing.TB, text, pattern string) string {
-	t.Helper()
-	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
-	require.Len(t, found, 2, "%s in:\n%s", pattern, text)
-	return found[1]
 }

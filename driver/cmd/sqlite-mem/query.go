@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
 var queryCommand = command{
@@ -113,7 +114,7 @@ func queryFile(ctx context.Context, path, text string, args []string, readOnly b
 			return err
 		}
 		if n > len(values) {
-			return fmt.Errorf("%s for %d of ? and %s left: %s", plural(n, "value"), n, plural(len(values), "argument"), statement)
+			return fmt.Errorf("%s for %d of ? and %s left: %s", show.Plural(n, "value"), n, show.Plural(len(values), "argument"), statement)
 		}
 		if err := runStatement(ctx, conn, statement, values[:n], w); err != nil {
 			return err
@@ -121,7 +122,7 @@ func queryFile(ctx context.Context, path, text string, args []string, readOnly b
 		values = values[n:]
 	}
 	if len(values) > 0 {
-		return fmt.Errorf("%s without a ? in the SQL", plural(len(values), "argument"))
+		return fmt.Errorf("%s without a ? in the SQL", show.Plural(len(values), "argument"))
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ import (
 func file(t testing.TB, script string) string {
 	t.Helper()
 	path := testdb.Path(t)
-	db, err := openPlain(path, "")
-	require.NoError(t, err)
+	db := testdb.Plain(t, path)
+	db.SetMaxOpenConns(1)
 	testdb.Exec(t, db, script)
 	require.NoError(t, db.Close())
 	return path
@@ -127,7 +127,9 @@ func TestQuery_errors(t *testing.T) {
 		require.Contains(t, stderr, test.want)
 		require.Equal(t, 1, strings.Count(stderr, "\n"), stderr)
 	}
-	empty(t, filepath.Dir(missing))
+	entries, err := os.ReadDir(filepath.Dir(missing))
+	require.NoError(t, err)
+	require.Empty(t, entries)
 }
 
 // Ensure that -readonly leaves nothing beside the file.

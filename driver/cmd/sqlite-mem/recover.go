@@ -4,10 +4,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -41,6 +45,15 @@ server has the file.
 	},
 }
 
+// resolve is osfile.Resolve with errors that name the file.
+func resolve(name string) (string, error) {
+	path, err := osfile.Resolve(name)
+	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return path, err
+}
+
 func recoverLog(ctx context.Context, name string, stdout io.Writer) error {
 	path, err := resolve(name)
 	if err != nil {
@@ -55,14 +68,14 @@ func recoverLog(ctx context.Context, name string, stdout io.Writer) error {
 	}
 	switch {
 	case rec.Transactions > 0:
-		fmt.Fprintf(stdout, "%s of the log are in %s now.\n", plural(rec.Transactions, "transaction"), path)
+		fmt.Fprintf(stdout, "%s of the log are in %s now.\n", show.Plural(rec.Transactions, "transaction"), path)
 	case rec.Problem == nil:
 		fmt.Fprintf(stdout, "There is nothing to recover beside %s.\n", path)
 	default:
 		fmt.Fprintf(stdout, "%s was left as it is.\n", path)
 	}
 	if rec.Torn > 0 {
-		fmt.Fprintf(stdout, "%s of one more were cut short by the crash.\n", size(rec.Torn))
+		fmt.Fprintf(stdout, "%s of one more were cut short by the crash.\n", show.Size(rec.Torn))
 	}
 	for _, name := range rec.Aside {
 		fmt.Fprintf(stdout, "kept aside: %s\n", name)

@@ -29,8 +29,7 @@ func crashed(t *testing.T) string {
 
 func rowsOf(t *testing.T, path string) (n int) {
 	t.Helper()
-	db, err := openPlain(path, "mode=ro")
-	require.NoError(t, err)
+	db := testdb.Plain(t, "file:"+path+"?mode=ro")
 	require.NoError(t, db.QueryRow("SELECT count(*) FROM t").Scan(&n))
 	require.NoError(t, db.Close())
 	return n
@@ -54,8 +53,7 @@ func TestRecover(t *testing.T) {
 // tells of both.
 func TestRecover_problems(t *testing.T) {
 	path := crashed(t)
-	plain, err := openPlain(path, "")
-	require.NoError(t, err)
+	plain := testdb.Plain(t, path)
 	testdb.Exec(t, plain, "DELETE FROM t")
 	require.NoError(t, plain.Close())
 	require.Contains(t, succeed(t, "status", path), "do not belong to the file")

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
@@ -285,22 +286,22 @@ func (s *status) write(w io.Writer, now time.Time) error {
 	if f := s.File; f == nil {
 		line("file", "not there yet: its owner has not saved it")
 	} else {
-		line("file", "%s (%s bytes), last changed %s", size(f.Size), count(f.Size), when(f.Modified))
+		line("file", "%s (%s bytes), last changed %s", show.Size(f.Size), show.Count(f.Size), when(f.Modified))
 		mode := ""
 		if f.WAL {
 			mode = ", in WAL mode"
 		}
 		if f.PageSize > 0 {
-			line("", "%s of %s bytes%s", plural(f.Pages, "page"), count(f.PageSize), mode)
+			line("", "%s of %s bytes%s", show.Plural(f.Pages, "page"), show.Count(f.PageSize), mode)
 		}
 	}
 	switch c := s.Schema; {
 	case s.SchemaErr != "":
 		line("schema", "cannot be read: %s", s.SchemaErr)
 	case c != nil:
-		line("schema", "%s, %s, %s, %s", plural(c.Tables, "table"), plural(c.Indexes, "index"),
-			plural(c.Views, "view"), plural(c.Triggers, "trigger"))
-		line("", "user_version %d, application_id %d, %s", c.UserVersion, c.ApplicationID, plural(c.FreePages, "free page"))
+		line("schema", "%s, %s, %s, %s", show.Plural(c.Tables, "table"), show.Plural(c.Indexes, "index"),
+			show.Plural(c.Views, "view"), show.Plural(c.Triggers, "trigger"))
+		line("", "user_version %d, application_id %d, %s", c.UserVersion, c.ApplicationID, show.Plural(c.FreePages, "free page"))
 	}
 	if l := s.Log; l != nil {
 		switch {
@@ -308,15 +309,15 @@ func (s *status) write(w io.Writer, now time.Time) error {
 			line("log", "%s", l.Damage)
 			line("", "\"sqlite-mem recover\" writes what is before the damage into the file")
 		case !l.Fits && l.Transactions > 0:
-			line("log", "%s that do not belong to the file as it is", plural(l.Transactions, "transaction"))
+			line("log", "%s that do not belong to the file as it is", show.Plural(l.Transactions, "transaction"))
 			line("", "\"sqlite-mem recover\" moves them aside")
 		case l.Transactions == 0:
 			line("log", "nothing beyond the file")
 		default:
-			line("log", "%s beyond the file, %s of %s", plural(l.Transactions, "transaction"), size(l.Size), plural(l.Pages, "page"))
+			line("log", "%s beyond the file, %s of %s", show.Plural(l.Transactions, "transaction"), show.Size(l.Size), show.Plural(l.Pages, "page"))
 		}
 		if l.Torn > 0 {
-			line("", "and %s of one more, which is being written or was cut short", size(l.Torn))
+			line("", "and %s of one more, which is being written or was cut short", show.Size(l.Torn))
 		}
 	}
 	if len(s.Beside) == 0 {
@@ -328,7 +329,7 @@ func (s *status) write(w io.Writer, now time.Time) error {
 			title = "beside"
 		}
 		line(title, "%s", f.Name)
-		line("", "  %s, last changed %s", size(f.Size), when(f.Modified))
+		line("", "  %s, last changed %s", show.Size(f.Size), when(f.Modified))
 		line("", "  %s", f.Meaning)
 	}
 	_, err := io.WriteString(w, b.String())
@@ -347,5 +348,5 @@ func ago(d time.Duration) string {
 	case d < 48*time.Hour:
 		return strconv.Itoa(int(d.Hours())) + " h ago"
 	}
-	return plural(int(d.Hours()/24), "day") + " ago"
+	return show.Plural(int(d.Hours()/24), "day") + " ago"
 }

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"context"
@@ -15,6 +15,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
 // facts are what a database holds, to tell whether another holds the same.
@@ -204,7 +206,7 @@ func (f *facts) differences(o *facts) (list []string) {
 			list = append(list, fmt.Sprintf("table %s: %v", t.name, errors.Join(t.unreadable, other.unreadable)))
 		case t.unreadable != nil:
 		case t.rows != other.rows:
-			list = append(list, fmt.Sprintf("table %s had %s and has %s", t.name, plural(t.rows, "row"), plural(other.rows, "row")))
+			list = append(list, fmt.Sprintf("table %s had %s and has %s", t.name, show.Plural(t.rows, "row"), show.Plural(other.rows, "row")))
 		case t.sum != other.sum:
 			list = append(list, "table "+t.name+" has other values")
 		}

@@ -1,28 +1,15 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/url"
 	"path/filepath"
 	"strings"
-
-	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
-
-// resolve is osfile.Resolve with errors that name the file.
-func resolve(name string) (string, error) {
-	path, err := osfile.Resolve(name)
-	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
-		err = fmt.Errorf("%s: %w", name, err)
-	}
-	return path, err
-}
 
 // openPlain opens a file with go-sqlite3 itself, on one connection.
 func openPlain(path, params string) (*sql.DB, error) {

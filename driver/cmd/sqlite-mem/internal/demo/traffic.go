@@ -1,6 +1,6 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
 // workload is a database and what servers do with it.
@@ -68,7 +69,7 @@ const opTimeout = 30 * time.Second
 // traffic is a number of goroutines at work on one database.
 type traffic struct {
 	db      *sql.DB
-	screen  *screen
+	screen  *show.Screen
 	workers []*recorder
 	pause   time.Duration // between two snapshots
 
@@ -338,9 +339,9 @@ func (t *traffic) show(over context.Context, done int64, saved int, written int6
 		n, bytes := t.saves.sums()
 		line := ""
 		if n > saved {
-			line = "   " + plural(n-saved, "snapshot") + ", " + size(bytes-written) + " written"
+			line = "   " + show.Plural(n-saved, "snapshot") + ", " + show.Size(bytes-written) + " written"
 		}
-		t.screen.live("%3d s  %9s op/s   worst %7s%s", second, count(now-done), duration(t.worst()), line)
+		t.screen.Live("%3d s  %9s op/s   worst %7s%s", second, show.Count(now-done), show.Duration(t.worst()), line)
 		done = now
 	}
 }

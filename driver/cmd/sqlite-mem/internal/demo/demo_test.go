@@ -1,6 +1,6 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"bytes"
@@ -8,19 +8,53 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
+
+func TestMain(m *testing.M) { testdb.Main(m) }
+
+// run runs a demo that has to work, and returns what it wrote.
+func run(t testing.TB, o Options) string {
+	t.Helper()
+	require.NoError(t, o.Check())
+	var out bytes.Buffer
+	require.NoError(t, Run(t.Context(), o, &out), out.String())
+	return out.String()
+}
+
+// narrow makes sure that a report fits the screen, but for lines that name a file.
+func narrow(t testing.TB, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		if !strings.Contains(line, "/") {
+			require.LessOrEqual(t, utf8.RuneCountInString(line), show.Width, line)
+		}
+	}
+}
+
+// find1 returns what a pattern's group matches in a text.
+func find1(t testing.TB, text, pattern string) string {
+	t.Helper()
+	found := regexp.MustCompile(pattern).FindStringSubmatch(text)
+	require.Len(t, found, 2, "%s in:\n%s", pattern, text)
+	return found[1]
+}
 
 // number reads "1,234".
 func number(t testing.TB, s string) int64 {
@@ -35,7 +69,7 @@ func number(t testing.TB, s string) int64 {
 func TestDemo_mail(t *testing.T) {
 	t.Setenv(driver.RoleEnv, "tool")
 	dir := t.TempDir()
-	report := succeed(t, "demo", "-accounts", "200", "-goroutines", "8", "-seconds", "0.8", "-keep", dir)
+	report := run(t, Options{Accounts: 200, Goroutines: 8, Seconds: 0.8, Keep: dir})
 	narrow(t, report)
 	require.NotContains(t, report, "FAILED")
 	require.Contains(t, report, "no errors")
@@ -68,9 +102,9 @@ func TestDemo_mail(t *testing.T) {
 func TestDemo_keepsWhatIsThere(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "mail.db")
 	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
-	status, _, stderr := program(t, "demo", "-keep", filepath.Dir(path))
-	require.Equal(t, exitFailed, status)
-	require.Contains(t, stderr, path)
+	o := NewOptions()
+	o.Keep = filepath.Dir(path)
+	require.ErrorContains(t, Run(t.Context(), o, io.Discard), path)
 	content, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.Equal(t, "mine", string(content))
@@ -100,9 +134,7 @@ func TestDemo_interrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stdout := &trigger{text: "serve ", f: cancel}
-	var stderr bytes.Buffer
-	status := run(ctx, []string{"demo", "-accounts", "100", "-goroutines", "4", "-seconds", "1000"}, stdout, &stderr)
-	require.Equal(t, exitOK, status, stderr.String())
+	require.NoError(t, Run(ctx, Options{Accounts: 100, Goroutines: 4, Seconds: 1000}, stdout))
 	require.Contains(t, stdout.String(), "REPORT (interrupted)")
 	require.Contains(t, stdout.String(), "integrity_check by plain SQLite: ok")
 	narrow(t, stdout.String())
@@ -116,9 +148,8 @@ func TestDemo_interruptedEarly(t *testing.T) {
 	t.Setenv("TMPDIR", temp)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var stdout, stderr bytes.Buffer
-	require.Equal(t, exitFailed, run(ctx, []string{"demo"}, &stdout, &stderr))
-	require.Contains(t, stderr.String(), "interrupted")
+	var stdout bytes.Buffer
+	require.ErrorContains(t, Run(ctx, NewOptions(), &stdout), "interrupted")
 	require.NotContains(t, stdout.String(), "REPORT")
 	empty(t, temp)
 }
@@ -181,7 +212,7 @@ func TestDemo_copy(t *testing.T) {
 	bytesBefore := sums()
 
 	keep := t.TempDir()
-	report := succeed(t, "demo", "-goroutines", "8", "-seconds", "0.4", "-keep", keep, path)
+	report := run(t, Options{Goroutines: 8, Seconds: 0.4, Keep: keep, File: path})
 	narrow(t, report)
 	require.NotContains(t, report, "FAILED")
 	require.NotContains(t, report, "left out")
@@ -207,7 +238,7 @@ func TestDemo_copy(t *testing.T) {
 func TestDemo_copyOfNothing(t *testing.T) {
 	path := testdb.Path(t)
 	require.NoError(t, os.WriteFile(path, nil, 0o600))
-	report := succeed(t, "demo", "-goroutines", "2", "-seconds", "0.1", path)
+	report := run(t, Options{Goroutines: 2, Seconds: 0.1, File: path})
 	require.Contains(t, report, "all 0 rows of 0 tables are")
 }
 
@@ -216,9 +247,9 @@ func TestDemo_notADatabase(t *testing.T) {
 	path := testdb.Path(t)
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600))
 	for _, name := range []string{path, path + ".missing", filepath.Dir(path)} {
-		status, _, stderr := program(t, "demo", name)
-		require.Equal(t, exitFailed, status)
-		require.Contains(t, stderr, filepath.Base(name))
+		o := NewOptions()
+		o.File = name
+		require.ErrorContains(t, Run(t.Context(), o, io.Discard), filepath.Base(name))
 	}
 }
 
@@ -232,7 +263,7 @@ func TestDemo_unreadableTable(t *testing.T) {
 	testdb.Exec(t, file, "PRAGMA writable_schema = 1")
 	testdb.Exec(t, file, "UPDATE sqlite_schema SET sql = 'CREATE TABLE strange (a, b AS (of_another_program(a)))' WHERE name = 'strange'")
 	require.NoError(t, file.Close())
-	report := succeed(t, "demo", "-goroutines", "2", "-seconds", "0.1", path)
+	report := run(t, Options{Goroutines: 2, Seconds: 0.1, File: path})
 	require.Contains(t, report, "left out: strange (")
 	require.Contains(t, report, "all 1 row of 1 table are")
 }
@@ -309,7 +340,7 @@ func TestMail_verify(t *testing.T) {
 }
 
 // Ensure that a report with a finding that is not well, or with errors, says
-// FAILED and ends with status 1.
+// FAILED and is not taken for a success.
 func TestReport_failed(t *testing.T) {
 	for _, r := range []report{
 		{times: new(times), findings: []finding{{true, "fine"}, {false, "rows are missing"}}},
@@ -317,11 +348,11 @@ func TestReport_failed(t *testing.T) {
 		{times: new(times), busy: 1},
 	} {
 		var out bytes.Buffer
-		require.False(t, r.write(newScreen(&out)))
+		require.False(t, r.write(show.NewScreen(&out)))
 		require.Contains(t, out.String(), "FAILED")
 	}
 	var out bytes.Buffer
-	require.True(t, (&report{times: new(times), findings: []finding{{true, "fine"}}}).write(newScreen(&out)))
+	require.True(t, (&report{times: new(times), findings: []finding{{true, "fine"}}}).write(show.NewScreen(&out)))
 	require.NotContains(t, out.String(), "FAILED")
 }
 
@@ -348,35 +379,4 @@ func TestLatencies(t *testing.T) {
 	l.add(time.Hour) // longer than the last bucket
 	require.Equal(t, time.Hour, l.percentile(0.5))
 	require.Zero(t, new(latencies).percentile(0.5))
-}
-
-// Ensure that on a terminal a line takes the whole place of the one before, and
-// that elsewhere each is a line of its own.
-func TestScreen(t *testing.T) {
-	var out bytes.Buffer
-	s := &screen{w: &out, terminal: true}
-	s.live("a long line")
-	s.live("short µ")
-	s.line("done")
-	require.Equal(t, "a long line\rshort µ    \rdone   \n", out.String())
-	out.Reset()
-	s = newScreen(&out)
-	s.live("one")
-	s.line("two")
-	require.Equal(t, "one\ntwo\n", out.String())
-}
-
-// Ensure that numbers are written with three digits and their unit.
-func TestUnits(t *testing.T) {
-	for want, got := range map[string]string{
-		"0": count(0), "999": count(999), "1,000": count(1000), "-1,234,567": count(-1234567),
-		"0 bytes": size(0), "1 byte": size(1), "999 bytes": size(999), "1.00 kB": size(1000),
-		"999 kB": size(999_499), "1.00 MB": size(999_500), "9.99 MB": size(9_994_000),
-		"10.0 MB": size(9_995_000), "99.9 MB": size(99_949_000), "100 MB": size(99_950_000), "1.00 GB": size(999_500_000), "1,234 GB": size(1_234e9),
-		"0 ns": duration(0), "999 ns": duration(999), "1.00 µs": duration(1000),
-		"1.00 ms": duration(999_500), "12.3 ms": duration(12_345_678), "1.00 s": duration(999_500_000), "100 s": duration(100 * time.Second),
-		"1 index": plural(1, "index"), "2 indexes": plural(2, "index"), "0 queries": plural(0, "query"),
-	} {
-		require.Equal(t, want, got)
-	}
 }

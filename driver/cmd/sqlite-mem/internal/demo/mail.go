@@ -1,6 +1,6 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/gormdialect"
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
@@ -176,7 +177,7 @@ type mailWorker struct {
 	i, n   int
 	random *rand.Rand
 
-	// What has been committed.
+	// The committed state.
 	passwords map[int]int   // the version of the password, by account
 	limits    map[int]int64 // by account
 	messages  int64
@@ -309,10 +310,10 @@ func (m *mail) verify(ctx context.Context, file *sql.DB, progress func(string)) 
 		}
 	}
 	return []finding{
-		{rows == int64(m.accounts), plural(rows, "account") + " of " + count(m.accounts) + " are in the file"},
+		{rows == int64(m.accounts), show.Plural(rows, "account") + " of " + show.Count(m.accounts) + " are in the file"},
 		{accounts == bytes && server == bytes, fmt.Sprintf("%s: %s bytes by the workers' count,\n%s by the server's count in the file,\n%s by the accounts' sum in the file",
-			plural(messages, "message"), count(bytes), count(server), count(accounts))},
+			show.Plural(messages, "message"), show.Count(bytes), show.Count(server), show.Count(accounts))},
 		{missing == 0, fmt.Sprintf("%s and %s, as last changed: %s not in the file",
-			plural(passwords, "password"), plural(limits, "quota"), count(missing))},
+			show.Plural(passwords, "password"), show.Plural(limits, "quota"), show.Count(missing))},
 	}, nil
 }

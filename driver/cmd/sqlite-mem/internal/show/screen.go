@@ -1,6 +1,4 @@
-//go:build cgo
-
-package main
+package show
 
 import (
 	"fmt"
@@ -11,20 +9,21 @@ import (
 	"unicode/utf8"
 )
 
-// width is what every line fits in.
-const width = 79
+// Width is the number of columns that a line of help or of a report fits in.
+const Width = 79
 
-// screen shows the course of the demo: lines that stay, and one that is
+// Screen shows the course of a long operation: lines that stay, and one that is
 // rewritten in place on a terminal. It is used by one goroutine at a time.
-type screen struct {
+type Screen struct {
 	w        io.Writer
 	terminal bool
 	shown    int // length of the line that will be rewritten
 	last     time.Time
 }
 
-func newScreen(w io.Writer) *screen {
-	s := &screen{w: w}
+// NewScreen returns a screen on w, which may be a terminal.
+func NewScreen(w io.Writer) *Screen {
+	s := &Screen{w: w}
 	if f, ok := w.(*os.File); ok {
 		info, err := f.Stat()
 		s.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
@@ -32,23 +31,23 @@ func newScreen(w io.Writer) *screen {
 	return s
 }
 
-// line shows a line that stays.
-func (s *screen) line(format string, args ...any) {
+// Line shows a line that stays.
+func (s *Screen) Line(format string, args ...any) {
 	s.put(fmt.Sprintf(format, args...))
 	fmt.Fprintln(s.w)
 	s.shown = 0
 }
 
-// live shows a line that the next one replaces; but off a terminal, where
+// Live shows a line that the next one replaces; but off a terminal, where
 // nothing can be replaced, it stays.
-func (s *screen) live(format string, args ...any) {
+func (s *Screen) Live(format string, args ...any) {
 	s.put(fmt.Sprintf(format, args...))
 	if !s.terminal {
 		fmt.Fprintln(s.w)
 	}
 }
 
-func (s *screen) put(text string) {
+func (s *Screen) put(text string) {
 	if !s.terminal {
 		fmt.Fprint(s.w, text)
 		return
@@ -61,8 +60,8 @@ func (s *screen) put(text string) {
 	s.shown = n
 }
 
-// progress shows a bar. It may be called as often as there is progress.
-func (s *screen) progress(what string, done, of int, unit string) {
+// Progress shows a bar. It may be called as often as there is progress.
+func (s *Screen) Progress(what string, done, of int, unit string) {
 	every := time.Second
 	if s.terminal {
 		every = 100 * time.Millisecond
@@ -77,6 +76,6 @@ func (s *screen) progress(what string, done, of int, unit string) {
 	s.last = now
 	const length = 30
 	full := length * done / max(of, 1)
-	s.live("%-9s [%s%s] %3d %%  %s %s", what, strings.Repeat("#", full),
-		strings.Repeat(".", length-full), 100*done/max(of, 1), count(done), unit)
+	s.Live("%-9s [%s%s] %3d %%  %s %s", what, strings.Repeat("#", full),
+		strings.Repeat(".", length-full), 100*done/max(of, 1), Count(done), unit)
 }

@@ -1,12 +1,14 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"fmt"
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
 // report is what a demo has measured. Nothing in it is guessed.
@@ -40,21 +42,21 @@ type report struct {
 }
 
 // write shows the report, and tells whether all went well.
-func (r *report) write(s *screen) (ok bool) {
+func (r *report) write(s *show.Screen) (ok bool) {
 	ok = true
 	entry := func(title, format string, args ...any) {
 		for _, line := range strings.Split(fmt.Sprintf(format, args...), "\n") {
-			s.line("%s", strings.TrimRight(fmt.Sprintf("%-9s %s", title, line), " "))
+			s.Line("%s", strings.TrimRight(fmt.Sprintf("%-9s %s", title, line), " "))
 			title = ""
 		}
 	}
-	s.line("")
+	s.Line("")
 	title := "REPORT"
 	if r.interrupted {
 		title += " (interrupted)"
 	}
-	s.line("%s", title)
-	entry("loaded", "%s, %s in %s", r.what, size(r.loaded), duration(r.loadTook))
+	s.Line("%s", title)
+	entry("loaded", "%s, %s in %s", r.what, show.Size(r.loaded), show.Duration(r.loadTook))
 
 	var total int64
 	var took time.Duration
@@ -64,70 +66,70 @@ func (r *report) write(s *screen) (ok bool) {
 		total += p.operations
 		took += p.took
 		wanted = p.rate
-		switch rate := count(int64(p.perSecond())); {
+		switch rate := show.Count(int64(p.perSecond())); {
 		case p.load == full && p.withSaves:
 			rates += ", " + rate + " with"
 		case p.load == full:
 			rates = rate + " a second at most without snapshots"
 		}
 	}
-	entry("served", "%s operations in %s: %d %% reads, %d %% writes, %d %% %s", count(total), duration(took),
+	entry("served", "%s operations in %s: %d %% reads, %d %% writes, %d %% %s", show.Count(total), show.Duration(took),
 		100-writePercent-transactionPercent, writePercent, transactionPercent, r.transactions)
 	entry("", "%s", rates)
 	if r.failed == 0 && r.firstErr == nil && r.busy == 0 {
 		entry("", "no errors, nobody was told SQLITE_BUSY")
 	} else {
 		ok = false
-		entry("", "FAILED: %s, %s of SQLITE_BUSY; the first:\n%v", plural(r.failed, "error"), count(r.busy), r.firstErr)
+		entry("", "FAILED: %s, %s of SQLITE_BUSY; the first:\n%v", show.Plural(r.failed, "error"), show.Count(r.busy), r.firstErr)
 	}
 
 	if r.snapshotTimes.n > 0 {
-		entry("saved", "%s under that load, %s: %s each, %s at most", plural(r.snapshotTimes.n, "snapshot"),
-			size(r.snapshotBytes), duration(r.snapshotTimes.percentile(0.5)), duration(r.snapshotTimes.max))
+		entry("saved", "%s under that load, %s: %s each, %s at most", show.Plural(r.snapshotTimes.n, "snapshot"),
+			show.Size(r.snapshotBytes), show.Duration(r.snapshotTimes.percentile(0.5)), show.Duration(r.snapshotTimes.max))
 	}
 	if r.lastSave > 0 {
 		title := "saved"
 		if r.snapshotTimes.n > 0 {
 			title = ""
 		}
-		entry(title, "%s on closing, in %s", size(r.saved), duration(r.lastSave))
+		entry(title, "%s on closing, in %s", show.Size(r.saved), show.Duration(r.lastSave))
 	}
 
-	s.line("")
-	s.line("%-26s %12s %9s %9s %9s %9s", "latency", "operations", "p50", "p99", "p99.9", "max")
+	s.Line("")
+	s.Line("%-26s %12s %9s %9s %9s %9s", "latency", "operations", "p50", "p99", "p99.9", "max")
 	for load := range r.times {
 		what := "as much as possible"
 		if load == int(paced) {
 			if wanted == 0 {
 				break // it did not come to that
 			}
-			what = count(int64(wanted)) + " operations a second"
+			what = show.Count(int64(wanted)) + " operations a second"
 		}
 		for during, title := range []string{"no snapshot running", "while a snapshot runs"} {
-			s.line("%s, %s", what, title)
+			s.Line("%s, %s", what, title)
 			for k, name := range []string{"reads", "writes", r.transactions} {
 				l := &r.times[load][during][k]
 				if l.n == 0 {
-					s.line("  %-24s %12s", name, "0")
+					s.Line("  %-24s %12s", name, "0")
 					continue
 				}
-				s.line("  %-24s %12s %9s %9s %9s %9s", name, count(l.n), duration(l.percentile(0.5)),
-					duration(l.percentile(0.99)), duration(l.percentile(0.999)), duration(l.max))
+				s.Line("  %-24s %12s %9s %9s %9s %9s", name, show.Count(l.n), show.Duration(l.percentile(0.5)),
+					show.Duration(l.percentile(0.99)), show.Duration(l.percentile(0.999)), show.Duration(l.max))
 			}
 		}
 	}
-	s.line("The time is that of the call, as the caller sees it. %s share", plural(r.goroutines, "goroutine"))
-	s.line("%s: waiting for a CPU, and for the one writer's turn, is in it.", plural(runtime.GOMAXPROCS(0), "CPU"))
-	s.line("")
+	s.Line("The time is that of the call, as the caller sees it. %s share", show.Plural(r.goroutines, "goroutine"))
+	s.Line("%s: waiting for a CPU, and for the one writer's turn, is in it.", show.Plural(runtime.GOMAXPROCS(0), "CPU"))
+	s.Line("")
 
 	if r.residentBefore > 0 {
 		peak := ""
 		if r.peakKnown {
-			peak = " (" + size(r.residentPeak) + " at most)"
+			peak = " (" + show.Size(r.residentPeak) + " at most)"
 		}
 		entry("memory", "process: %s before loading, %s after loading %s,\n%s%s after serving %s, by %s\n(resident memory: VmRSS of Linux)",
-			size(r.residentBefore), size(r.residentLoaded), size(r.loaded), size(r.residentServed), peak,
-			size(r.fileSize), plural(r.goroutines, "connection"))
+			show.Size(r.residentBefore), show.Size(r.residentLoaded), show.Size(r.loaded), show.Size(r.residentServed), peak,
+			show.Size(r.fileSize), show.Plural(r.goroutines, "connection"))
 	}
 	title = "file"
 	for _, f := range r.findings {

@@ -1,6 +1,6 @@
 //go:build cgo
 
-package main
+package demo
 
 import (
 	"context"
@@ -14,6 +14,9 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
 // anyDatabase is a copy of somebody's database, whatever its schema. Reading
@@ -46,9 +49,9 @@ var sideFiles = []string{"-wal", "-journal"}
 
 // copyFile copies the user's database and looks at what is in it.
 func (d *demonstration) copyFile(ctx context.Context) error {
-	source, err := resolve(d.file)
+	source, err := osfile.Resolve(d.File)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", d.File, err)
 	}
 	d.path = filepath.Join(d.dir, filepath.Base(source))
 	start := time.Now()
@@ -61,17 +64,17 @@ func (d *demonstration) copyFile(ctx context.Context) error {
 		return err
 	}
 	if free := available(); free > 0 && info.Size() > free {
-		return fmt.Errorf("%s has %s, and %s of memory are free", d.file, size(info.Size()), size(free))
+		return fmt.Errorf("%s has %s, and %s of memory are free", d.File, show.Size(info.Size()), show.Size(free))
 	}
 	beside := ""
 	if len(sides) > 0 {
 		beside = ", and its " + strings.Join(sides, " and ")
 	}
-	d.line("%-9s %s,", "copy", d.file)
-	d.line("%-9s %s%s, in %s; the copy is used from here on", "", size(info.Size()), beside, duration(time.Since(start)))
-	d.report.what = "a copy of " + filepath.Base(d.file)
+	d.Line("%-9s %s,", "copy", d.File)
+	d.Line("%-9s %s%s, in %s; the copy is used from here on", "", show.Size(info.Size()), beside, show.Duration(time.Since(start)))
+	d.report.what = "a copy of " + filepath.Base(d.File)
 
-	// What is in it is read from a file that SQLite may recover, if it must.
+	// SQLite may have to recover the file before it can read it. So it reads another copy.
 	look, params := d.path, "mode=ro&immutable=1"
 	if len(sides) > 0 {
 		dir, err := os.MkdirTemp(d.dir, "look-")
@@ -91,16 +94,16 @@ func (d *demonstration) copyFile(ctx context.Context) error {
 	a := &anyDatabase{}
 	a.original, err = gather(ctx, file, "", samples)
 	if err = errors.Join(err, file.Close()); err != nil {
-		return fmt.Errorf("%s: %w", d.file, err)
+		return fmt.Errorf("%s: %w", d.File, err)
 	}
 	d.workload = a
 	a.plan()
 	tables, rows := a.original.readable()
-	d.line("%-9s %s in the schema, %s in %s", "look", plural(len(a.original.schema), "object"),
-		plural(rows, "row"), plural(tables, "table"))
+	d.Line("%-9s %s in the schema, %s in %s", "look", show.Plural(len(a.original.schema), "object"),
+		show.Plural(rows, "row"), show.Plural(tables, "table"))
 	for _, t := range a.original.tables {
 		if t.unreadable != nil {
-			d.line("%-9s left out: %s (%v)", "", t.name, t.unreadable)
+			d.Line("%-9s left out: %s (%v)", "", t.name, t.unreadable)
 		}
 	}
 	return nil
@@ -240,7 +243,7 @@ type anyWorker struct {
 	random *rand.Rand
 	add    string // SQL
 
-	// What has been committed.
+	// Counts of what is committed.
 	writes, transacted int64
 }
 
@@ -266,7 +269,7 @@ func (w *anyWorker) fetch(ctx context.Context, q querier) (err error) {
 		return err
 	}
 	if n != 1 {
-		return fmt.Errorf("%s with %v: %s, not 1", f.query, f.args, plural(n, "row"))
+		return fmt.Errorf("%s with %v: %s, not 1", f.query, f.args, show.Plural(n, "row"))
 	}
 	return nil
 }
@@ -317,7 +320,7 @@ func (a *anyDatabase) verify(ctx context.Context, file *sql.DB, progress func(st
 	findings := []finding{{
 		writes+transacted == inFile && transacted == transactedInFile,
 		fmt.Sprintf("%s and %s by the workers' count,\n%s and %s in the file",
-			plural(writes, "write"), plural(transacted, "transaction"), count(inFile-transactedInFile), count(transactedInFile)),
+			show.Plural(writes, "write"), show.Plural(transacted, "transaction"), show.Count(inFile-transactedInFile), show.Count(transactedInFile)),
 	}}
 	progress("comparing every row with the original")
 	if _, err := file.ExecContext(ctx, "DROP TABLE main."+a.table); err != nil {
@@ -329,7 +332,7 @@ func (a *anyDatabase) verify(ctx context.Context, file *sql.DB, progress func(st
 	}
 	differences := a.original.differences(now)
 	tables, rows := now.readable()
-	text := fmt.Sprintf("schema, settings and all %s of %s are\nas in the original", plural(rows, "row"), plural(tables, "table"))
+	text := fmt.Sprintf("schema, settings and all %s of %s are\nas in the original", show.Plural(rows, "row"), show.Plural(tables, "table"))
 	if len(differences) > 0 {
 		text = "not as in the original: " + strings.Join(differences, "\n")
 	}

@@ -1,6 +1,5 @@
-//go:build cgo
-
-package main
+// Package show writes numbers, progress and values of databases for people.
+package show
 
 import (
 	"fmt"
@@ -9,8 +8,8 @@ import (
 	"time"
 )
 
-// count writes a number with commas: 1,234,567.
-func count[T int | int64 | uint64](n T) string {
+// Count writes a number with commas: 1,234,567.
+func Count[T int | int64 | uint64](n T) string {
 	s := strconv.FormatInt(int64(n), 10)
 	sign := ""
 	if strings.HasPrefix(s, "-") {
@@ -22,8 +21,8 @@ func count[T int | int64 | uint64](n T) string {
 	return sign + s
 }
 
-// plural writes a number and what it counts: "1 row", "2 rows".
-func plural[T int | int64 | uint64](n T, what string) string {
+// Plural writes a number and what it counts: "1 row", "2 rows".
+func Plural[T int | int64 | uint64](n T, what string) string {
 	switch {
 	case n == 1:
 		return "1 " + what
@@ -32,14 +31,14 @@ func plural[T int | int64 | uint64](n T, what string) string {
 	case strings.HasSuffix(what, "x"):
 		what += "e"
 	}
-	return count(n) + " " + what + "s"
+	return Count(n) + " " + what + "s"
 }
 
-// size writes bytes in units of 1000, to three digits.
-func size(n int64) string {
+// Size writes bytes in units of 1000, to three digits.
+func Size(n int64) string {
 	switch v := float64(n); {
 	case n < 1000:
-		return plural(n, "byte")
+		return Plural(n, "byte")
 	case n < 999_500:
 		return digits3(v/1e3) + " kB"
 	case n < 999_500_000:
@@ -49,8 +48,8 @@ func size(n int64) string {
 	}
 }
 
-// duration writes a duration to three digits.
-func duration(d time.Duration) string {
+// Duration writes a duration to three digits.
+func Duration(d time.Duration) string {
 	switch v := float64(d); {
 	case d < 1000*time.Nanosecond:
 		return strconv.FormatInt(int64(d), 10) + " ns"
@@ -70,6 +69,6 @@ func digits3(v float64) string {
 	case v < 99.95:
 		return fmt.Sprintf("%.1f", v)
 	default:
-		return count(int64(v + 0.5))
+		return Count(int64(v + 0.5))
 	}
 }
