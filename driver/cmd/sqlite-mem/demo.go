@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"flag"
-	"io"
 
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/demo"
 )
@@ -23,7 +22,7 @@ other; and tells how long the operations took. At the end SQLite itself checks
 the file that was saved, and what was committed is looked for in it. Ctrl-C
 ends the serving, not the report.
 `,
-	setUp: func(flags *flag.FlagSet) func(context.Context, []string, io.Writer) error {
+	setUp: func(flags *flag.FlagSet) func(context.Context, []string, stdio) error {
 		o := demo.NewOptions()
 		flags.IntVar(&o.Goroutines, "goroutines", o.Goroutines, "serve from `N` goroutines")
 		flags.Float64Var(&o.Seconds, "seconds", o.Seconds, "serve for `N` seconds")
@@ -31,7 +30,7 @@ ends the serving, not the report.
 		flags.DurationVar(&o.Interval, "interval", 0, "`TIME` between two snapshots; 0s: one after the other")
 		flags.IntVar(&o.Rate, "rate", 0, "do `N` operations a second in the second half, not a quarter")
 		flags.StringVar(&o.Keep, "keep", "", "work in the folder `DIR` and leave the database there")
-		return func(ctx context.Context, operands []string, stdout io.Writer) error {
+		return func(ctx context.Context, operands []string, std stdio) error {
 			if len(operands) > 1 {
 				return tooMany(operands[1])
 			}
@@ -46,7 +45,7 @@ ends the serving, not the report.
 			if err := o.Check(); err != nil {
 				return usageError(err.Error())
 			}
-			return demo.Run(ctx, o, stdout)
+			return demo.Run(ctx, o, std.out)
 		}
 	},
 }

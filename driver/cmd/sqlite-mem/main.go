@@ -1,14 +1,17 @@
 //go:build cgo
 
-// Command sqlite-mem shows the driver at work, and looks into databases that a
-// server with the driver owns.
+// Command sqlite-mem works on databases of the driver while a server has them in memory,
+// and shows the driver at work.
 //
-//	sqlite-mem demo [flags] [FILE]             serve a database from memory, with snapshots
-//	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database file
-//	sqlite-mem status [flags] FILE             who owns a database file, and what is beside it
+//	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database
+//	sqlite-mem status [flags] FILE             who has a database, and what is beside its file
 //	sqlite-mem recover FILE                    write a log that a crash left into the file, or move it aside
+//	sqlite-mem demo [flags] [FILE]             serve a database from memory, with snapshots
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
+//
+// Beside a server that answers tools, query and status see its memory: what was committed
+// a moment ago. Else they see the file. None of them becomes a server.
 //
 // The exit status is 0 when all went well, 1 when something failed, the claims
 // of a demo included, and 2 when the command line is wrong.
@@ -28,6 +31,8 @@ import (
 	"syscall"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
 )
 
 // Exit statuses.
@@ -38,9 +43,15 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the process at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second one ends the process at once
+	os.Exit(run(ctx, os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// stdio is where a command reads and writes.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
 }
 
 // command is a subcommand.
@@ -50,33 +61,43 @@ type command struct {
 	summary  string // one line
 	details  string
 
+	// interrupts is true if the command deals with Ctrl-C by itself. Otherwise the first
+	// one ends its context, and the second one the process.
+	interrupts bool
+
 	// setUp defines the flags and returns the function that runs when they and
 	// the operands have been read.
-	setUp func(*flag.FlagSet) func(ctx context.Context, operands []string, stdout io.Writer) error
+	setUp func(*flag.FlagSet) func(ctx context.Context, operands []string, std stdio) error
 }
 
 func commands() []command {
-	return []command{demoCommand, queryCommand, statusCommand, recoverCommand, versionCommand}
+	return []command{queryCommand, statusCommand, recoverCommand, demoCommand, versionCommand}
 }
 
 var versionCommand = command{
 	name:    "version",
 	summary: "tell the versions of this program, Go and SQLite",
-	setUp: func(*flag.FlagSet) func(context.Context, []string, io.Writer) error {
-		return func(_ context.Context, operands []string, stdout io.Writer) error {
+	setUp: func(*flag.FlagSet) func(context.Context, []string, stdio) error {
+		return func(_ context.Context, operands []string, std stdio) error {
 			if len(operands) > 0 {
 				return tooMany(operands[0])
 			}
-			own := "(unknown)"
-			if info, ok := debug.ReadBuildInfo(); ok {
-				own = info.Main.Version
-			}
-			library, _, _ := sqlite3.Version()
-			_, err := fmt.Fprintf(stdout, "sqlite-mem %s\nSQLite %s\n%s %s/%s\n",
+			own, library := versions()
+			_, err := fmt.Fprintf(std.out, "sqlite-mem %s\nSQLite %s\n%s %s/%s\n",
 				own, library, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		}
 	},
+}
+
+// versions are those of this program and of SQLite.
+func versions() (own, library string) {
+	own = "(unknown)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		own = info.Main.Version
+	}
+	library, _, _ = sqlite3.Version()
+	return own, library
 }
 
 // usageError is an error of the command line.
@@ -91,20 +112,36 @@ func tooMany(operand string) error {
 	return usageError("unexpected argument " + operand)
 }
 
+// message is the text of an error for people.
+func message(err error) string {
+	return escapeLines(strings.TrimPrefix(err.Error(), "sqlite-mem: "))
+}
+
+// one returns the only operand, which is called what.
+func one(operands []string, what string) (string, error) {
+	switch len(operands) {
+	case 0:
+		return "", usageError(what + " is missing")
+	case 1:
+		return operands[0], nil
+	}
+	return "", tooMany(operands[1])
+}
+
 // run is the program: it returns the exit status.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, args []string, std stdio) int {
 	if len(args) == 0 {
-		usage(stderr)
+		usage(std.err)
 		return exitUsage
 	}
 	name, args := args[0], args[1:]
 	switch name {
 	case "help", "-h", "-help", "--help":
-		return help(args, stdout, stderr)
+		return help(args, std)
 	}
 	cmd, ok := find(name)
 	if !ok {
-		fmt.Fprintf(stderr, "sqlite-mem: there is no command %q; \"sqlite-mem help\" lists them\n", name)
+		fmt.Fprintf(std.err, "sqlite-mem: there is no command %q; \"sqlite-mem help\" lists them\n", name)
 		return exitUsage
 	}
 	flags := flag.NewFlagSet(name, flag.ContinueOnError)
@@ -112,24 +149,40 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	start := cmd.setUp(flags)
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		cmd.usage(stdout)
+		cmd.usage(std.out)
 		return exitOK
 	}
 	if err != nil {
 		err = usageError(err.Error())
 	} else {
-		err = start(ctx, flags.Args(), stdout)
+		err = cmd.run(ctx, start, flags.Args(), std)
 	}
 	var wrong usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "sqlite-mem %s: %v\nusage: %s\n", name, err, cmd.line())
+		fmt.Fprintf(std.err, "sqlite-mem %s: %v\nusage: %s\n", name, err, cmd.line())
 		return exitUsage
 	}
-	fmt.Fprintln(stderr, "sqlite-mem:", strings.TrimPrefix(err.Error(), "sqlite-mem: "))
+	fmt.Fprintln(std.err, "sqlite-mem:", message(err))
 	return exitFailed
+}
+
+// run runs the command. No command but the demo, which sets the role again, serves a
+// database, whatever the environment says.
+func (c command) run(ctx context.Context, start func(context.Context, []string, stdio) error, operands []string, std stdio) (err error) {
+	if err := driver.SetRole(driver.RoleTool); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, driver.SetRole("")) }()
+	if !c.interrupts {
+		interruptible, stop := signal.NotifyContext(ctx, os.Interrupt)
+		defer stop()
+		context.AfterFunc(interruptible, stop)
+		ctx = interruptible
+	}
+	return start(ctx, operands, std)
 }
 
 func find(name string) (command, bool) {
@@ -141,23 +194,23 @@ func find(name string) (command, bool) {
 	return command{}, false
 }
 
-func help(args []string, stdout, stderr io.Writer) int {
+func help(args []string, std stdio) int {
 	if len(args) == 0 {
-		usage(stdout)
+		usage(std.out)
 		return exitOK
 	}
 	cmd, ok := find(args[0])
 	if !ok {
-		fmt.Fprintf(stderr, "sqlite-mem: there is no command %q; \"sqlite-mem help\" lists them\n", args[0])
+		fmt.Fprintf(std.err, "sqlite-mem: there is no command %q; \"sqlite-mem help\" lists them\n", args[0])
 		return exitUsage
 	}
-	cmd.usage(stdout)
+	cmd.usage(std.out)
 	return exitOK
 }
 
 // usage lists the commands.
 func usage(w io.Writer) {
-	fmt.Fprint(w, "sqlite-mem serves a SQLite file from memory and writes it back.\n\nusage:\n")
+	fmt.Fprint(w, "sqlite-mem works on SQLite databases that a server has in memory.\n\nusage:\n")
 	for _, c := range commands() {
 		fmt.Fprintf(w, "  %s\n        %s\n", c.line(), c.summary)
 	}

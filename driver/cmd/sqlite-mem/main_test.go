@@ -5,6 +5,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -21,7 +23,7 @@ func TestMain(m *testing.M) { testdb.Main(m) }
 func program(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	var out, errs bytes.Buffer
-	status = run(context.Background(), args, &out, &errs)
+	status = run(context.Background(), args, stdio{strings.NewReader(""), &out, &errs})
 	return status, out.String(), errs.String()
 }
 
@@ -72,12 +74,12 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem demo sqlite-mem query sqlite-mem status sqlite-mem recover sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem query sqlite-mem status sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
 		{"demo -h", `-seconds`},
-		{"help query", `FILE SQL [ARG...] -csv -json -readonly`},
-		{"help status", `FILE -json`},
+		{"help query", `FILE SQL [ARG...] -csv -json -readonly -saved`},
+		{"help status", `FILE -json -saved`},
 		{"help recover", `usage: sqlite-mem recover FILE moved aside`},
 		{"help version", `usage: sqlite-mem version`},
 	} {
@@ -93,6 +95,28 @@ func TestRun_help(t *testing.T) {
 // Ensure that version tells the version of SQLite that is linked.
 func TestRun_version(t *testing.T) {
 	require.Regexp(t, `(?m)^SQLite 3\.\d+\.\d+$`, succeed(t, "version"))
+}
+
+// Ensure that the program itself, as a process, ends with the status of its
+// command.
+func TestMain_exitStatus(t *testing.T) {
+	if os.Getenv("SQLITE_MEM_TEST_MAIN") != "" {
+		os.Args = append([]string{"sqlite-mem"}, strings.Fields(os.Getenv("SQLITE_MEM_TEST_MAIN"))...)
+		main()
+	}
+	for args, want := range map[string]int{"version": exitOK, "status /missing.db": exitFailed, "nonsense": exitUsage} {
+		cmd := child(t, args)
+		_ = cmd.Run() // what counts is the status
+		require.Equal(t, want, cmd.ProcessState.ExitCode(), args)
+	}
+}
+
+// child is the program as a process of its own.
+func child(t testing.TB, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=TestMain_exitStatus")
+	cmd.Env = append(os.Environ(), "SQLITE_MEM_TEST_MAIN="+strings.Join(args, " "))
+	return cmd
 }
 
 // narrow makes sure that a text fits 80 columns, but for lines that name a file.

@@ -3,14 +3,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -86,26 +83,6 @@ func TestQuery_statements(t *testing.T) {
 	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that statements are split where SQLite would end them.
-func TestStatements(t *testing.T) {
-	for text, want := range map[string][]string{
-		"":                                 nil,
-		" ; ;; -- x":                       nil,
-		"a":                                {"a"},
-		"a;b":                              {"a", "b"},
-		"a 'x;''y' ; b \"c;\" [d;] `e;` f": {"a 'x;''y'", "b \"c;\" [d;] `e;` f"},
-		"a /* ; */ b -- ;\n c; d":          {"a /* ; */ b -- ;\n c", "d"},
-		"a 'open; b":                       {"a 'open; b"},
-		"a /* open; b":                     {"a /* open; b"},
-		"create trigger x begin y; end; z": {"create trigger x begin y; end", "z"},
-		"EXPLAIN QUERY PLAN CREATE TEMP TRIGGER x BEGIN y; case 1 end; END ; z": {"EXPLAIN QUERY PLAN CREATE TEMP TRIGGER x BEGIN y; case 1 end; END", "z"},
-		"create table trigger_x (a); z":                                         {"create table trigger_x (a)", "z"},
-		"begin; x; end; y":                                                      {"begin", "x", "end", "y"},
-	} {
-		require.Equal(t, want, statements(text), text)
-	}
-}
-
 // Ensure that what fails ends with status 1, a message that says why, and no
 // file where there was none.
 func TestQuery_errors(t *testing.T) {
@@ -120,6 +97,7 @@ func TestQuery_errors(t *testing.T) {
 		{[]string{path, "SELECT * FROM u"}, "no such table: u"},
 		{[]string{path, "SELECT ?, ?", "1"}, "2 values"},
 		{[]string{path, "SELECT ?", "1", "2"}, "1 argument"},
+		{[]string{path, "SELECT ?1, :a, ?", "1", "2"}, "3 values"},
 		{[]string{"-readonly", path, "INSERT INTO t VALUES (1)"}, "readonly"},
 	} {
 		status, _, stderr := program(t, append([]string{"query"}, test.args...)...)
@@ -141,113 +119,47 @@ func TestQuery_readOnly(t *testing.T) {
 	require.Len(t, entries, 1)
 }
 
-// Ensure that beside a server query reads what was saved last and is refused to
-// write, with the server's process id; and that status tells who the server is.
+// live reports whether a tool sees the memory of the server of path.
+func live(t testing.TB, path string) bool {
+	t.Helper()
+	db, err := openTarget(path, access{})
+	require.NoError(t, err)
+	v, _, err := db.view(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	return v.live
+}
+
+// Ensure that query sees the memory of a server that answers tools, and otherwise, or
+// with -saved, what was saved last, and that it says so; and that nothing is written to
+// the file beside a server.
 func TestQuery_besideServer(t *testing.T) {
 	path := testdb.Path(t)
-	server := testdb.Open(t, path)
+	server := testdb.Open(t, path+"?sqlite_wal=off") // it saves when it is told to
 	testdb.Exec(t, server, "CREATE TABLE t (a); INSERT INTO t VALUES ('saved')")
-
-	out := succeed(t, "status", path) // not saved yet
-	require.Contains(t, out, "not there yet")
-	require.Contains(t, out, fmt.Sprintf("process %d since", os.Getpid()))
-
 	require.NoError(t, driver.Sync(t.Context(), server))
 	testdb.Exec(t, server, "INSERT INTO t VALUES ('in memory')")
-	require.Equal(t, "a\nsaved\n", succeed(t, "query", "-csv", path, "SELECT a FROM t"))
+	isLive := live(t, path)
 
-	status, stdout, stderr := program(t, "query", path, "INSERT INTO t VALUES ('lost')")
+	status, stdout, stderr := program(t, "query", "-saved", "-csv", path, "SELECT a FROM t")
+	require.Equal(t, exitOK, status)
+	require.Equal(t, "a\nsaved\n", stdout)
+	require.Equal(t, fmt.Sprintf("sqlite-mem: %s: the file as process %d saved it last\n", path, os.Getpid()), stderr)
+
+	status, stdout, stderr = program(t, "query", "-csv", path, "SELECT a FROM t")
+	require.Equal(t, exitOK, status)
+	if isLive {
+		require.Equal(t, "a\nsaved\nin memory\n", stdout)
+		require.Equal(t, fmt.Sprintf("sqlite-mem: %s: the memory of process %d (live)\n", path, os.Getpid()), stderr)
+	} else {
+		require.Equal(t, "a\nsaved\n", stdout)
+	}
+
+	status, stdout, stderr = program(t, "query", "-saved", path, "INSERT INTO t VALUES ('lost')")
 	require.Equal(t, exitFailed, status)
 	require.Empty(t, stdout)
 	require.Contains(t, stderr, fmt.Sprintf("owned by process %d", os.Getpid()))
 
-	var s struct {
-		Owner struct {
-			PID   int
-			Since time.Time
-		}
-		Schema map[string]int
-	}
-	require.NoError(t, json.Unmarshal([]byte(succeed(t, "status", "-json", path)), &s))
-	require.Equal(t, os.Getpid(), s.Owner.PID)
-	require.WithinDuration(t, time.Now(), s.Owner.Since, time.Minute)
-	require.Equal(t, 1, s.Schema["tables"])
-
 	testdb.Close(t, server)
-	require.Contains(t, succeed(t, "status", path), "nobody")
-}
-
-// Ensure that status tells what a file holds and what stands beside it, and
-// changes nothing.
-func TestStatus(t *testing.T) {
-	path := file(t, `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA user_version = 3; CREATE TABLE a (x UNIQUE);
-		CREATE TABLE b (y); CREATE INDEX i ON b (y); CREATE VIEW v AS SELECT 1; CREATE TRIGGER tr AFTER DELETE ON a BEGIN SELECT 1; END`)
-	base := filepath.Base(path)
-	left := map[string]string{
-		base + "-journal": "",
-		"." + base + ".sqlite-mem-0123456789abcdef.tmp": "old",
-		base + ".sqlite-mem-20260101T000000Z":           "aside",
-		base + ".kept-1":                                "earlier",
-		"other.db":                                      "not ours",
-	}
-	for name, content := range left {
-		require.NoError(t, os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte(content), 0o600))
-	}
-	link := filepath.Join(t.TempDir(), "link.db")
-	require.NoError(t, os.Symlink(path, link))
-
-	out := succeed(t, "status", link)
-	narrow(t, out)
-	for _, want := range []string{
-		path, "owner     nobody", "of 8,192 bytes, in WAL mode", "2 tables, 2 indexes, 1 view, 1 trigger", "user_version 3",
-		base + "-journal\n            0 bytes", "0123456789abcdef.tmp\n            3 bytes", "20260101T000000Z\n            5 bytes", base + ".kept-1\n            7 bytes",
-	} {
-		require.Contains(t, out, want)
-	}
-	require.NotContains(t, out, "other.db")
-
-	var s status
-	require.NoError(t, json.Unmarshal([]byte(succeed(t, "status", "-json", path)), &s))
-	require.Nil(t, s.Owner)
-	require.Equal(t, 8192, s.File.PageSize)
-	require.Equal(t, s.File.Size, s.File.Pages*8192)
-	require.Len(t, s.Beside, 4)
-	require.Equal(t, &schema{Tables: 2, Indexes: 2, Views: 1, Triggers: 1, UserVersion: 3}, s.Schema)
-
-	entries, err := os.ReadDir(filepath.Dir(path))
-	require.NoError(t, err)
-	require.Len(t, entries, 1+len(left))
-}
-
-// Ensure that status of a file that is not there, or no database, fails and names
-// it, and that one whose schema is damaged is told as such.
-func TestStatus_errors(t *testing.T) {
-	path := testdb.Path(t)
-	require.NoError(t, os.WriteFile(path, []byte("text"), 0o600))
-	for _, name := range []string{path, path + ".missing", filepath.Dir(path), path + "/below"} {
-		status, stdout, stderr := program(t, "status", name)
-		require.Equal(t, exitFailed, status)
-		require.Empty(t, stdout)
-		require.Contains(t, stderr, filepath.Base(name))
-	}
-	damaged := file(t, "CREATE TABLE t (a)")
-	content, err := os.ReadFile(damaged)
-	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(damaged, append(content[:100], make([]byte, len(content)-100)...), 0o600))
-	require.Contains(t, succeed(t, "status", damaged), "cannot be read: ")
-}
-
-// Ensure that the program itself, as a process, ends with the status of its
-// command.
-func TestMain_exitStatus(t *testing.T) {
-	if os.Getenv("SQLITE_MEM_TEST_MAIN") != "" {
-		os.Args = append([]string{"sqlite-mem"}, strings.Fields(os.Getenv("SQLITE_MEM_TEST_MAIN"))...)
-		main()
-	}
-	for args, want := range map[string]int{"version": exitOK, "status /missing.db": exitFailed, "nonsense": exitUsage} {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=TestMain_exitStatus")
-		cmd.Env = append(os.Environ(), "SQLITE_MEM_TEST_MAIN="+args)
-		_ = cmd.Run() // what counts is the status
-		require.Equal(t, want, cmd.ProcessState.ExitCode(), args)
-	}
+	require.Equal(t, "n\n2\n", succeed(t, "query", "-csv", path, "SELECT count(*) AS n FROM t"))
 }

@@ -4,14 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
-	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
@@ -32,26 +29,15 @@ does the same without one. It also resolves what a server refuses:
 Nothing is deleted but a log all of which is in the file. It is refused while a
 server has the file.
 `,
-	setUp: func(*flag.FlagSet) func(context.Context, []string, io.Writer) error {
-		return func(ctx context.Context, operands []string, stdout io.Writer) error {
-			switch len(operands) {
-			case 0:
-				return usageError("FILE is missing")
-			case 1:
-				return recoverLog(ctx, operands[0], stdout)
+	setUp: func(*flag.FlagSet) func(context.Context, []string, stdio) error {
+		return func(ctx context.Context, operands []string, std stdio) error {
+			name, err := one(operands, "FILE")
+			if err != nil {
+				return err
 			}
-			return tooMany(operands[1])
+			return recoverLog(ctx, name, std.out)
 		}
 	},
-}
-
-// resolve is osfile.Resolve with errors that name the file.
-func resolve(name string) (string, error) {
-	path, err := osfile.Resolve(name)
-	if _, named := errors.AsType[*fs.PathError](err); err != nil && !named {
-		err = fmt.Errorf("%s: %w", name, err)
-	}
-	return path, err
 }
 
 func recoverLog(ctx context.Context, name string, stdout io.Writer) error {

@@ -10,11 +10,79 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
-	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
+
+// rowWriter writes the rows of one statement after the other.
+type rowWriter interface {
+	begin(columns []string) error
+	row(values []any) error
+	end() error
+}
+
+// format is a way to write rows.
+type format struct {
+	name string
+	make func(io.Writer) rowWriter
+	raw  bool // control characters are written as they are, unless to a terminal
+}
+
+var formats = []format{
+	{"table", newColumns, false},
+	{"csv", newCSV, true},
+	{"json", newJSON, false},
+	{"line", newLines, false},
+	{"list", newList, true},
+}
+
+func formatNames() (names []string) {
+	for _, f := range formats {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// formatNamed returns the format of that name. It panics if there is none.
+func formatNamed(name string) format {
+	return formats[slices.IndexFunc(formats, func(f format) bool { return f.name == name })]
+}
+
+// to returns a writer of rows to w.
+func (f format) to(w io.Writer, terminal bool) rowWriter {
+	rows := f.make(w)
+	if f.raw && terminal {
+		rows = escaped{rows}
+	}
+	return rows
+}
+
+// escaped escapes the control characters of names and values.
+type escaped struct{ to rowWriter }
+
+func (e escaped) begin(columns []string) error {
+	names := make([]string, len(columns))
+	for i, name := range columns {
+		names[i] = escape(name)
+	}
+	return e.to.begin(names)
+}
+
+func (e escaped) row(values []any) error {
+	safe := make([]any, len(values))
+	for i, v := range values {
+		if s, ok := v.(string); ok {
+			v = escape(s)
+		}
+		safe[i] = v
+	}
+	return e.to.row(safe)
+}
+
+func (e escaped) end() error { return e.to.end() }
 
 // floatText writes a float so that it is not taken for an integer, and reads
 // back as the same. SQLite reads 9e999 as infinite.
@@ -48,6 +116,14 @@ func text(v any) string {
 		// makes.
 		return fmt.Sprint(v)
 	}
+}
+
+// cell is a value as one line without control characters, NULL as NULL.
+func cell(v any) string {
+	if v == nil {
+		return "NULL"
+	}
+	return escape(text(v))
 }
 
 // columns writes rows under their names. The width of a column is that of its
@@ -86,16 +162,13 @@ func (c *columns) row(values []any) error {
 	cells := make([]string, len(values))
 	for i, v := range values {
 		switch v.(type) {
-		case nil:
-			cells[i] = "NULL"
-			continue
-		case int64, float64:
+		case nil, int64, float64:
 		default:
 			if c.widths == nil {
 				c.right[i] = false
 			}
 		}
-		cells[i] = escape(text(v))
+		cells[i] = cell(v)
 	}
 	if c.widths != nil {
 		return c.write(cells)
@@ -151,26 +224,60 @@ func (c *columns) write(cells []string) error {
 	return err
 }
 
-// escape makes one line of a text, and nothing that a terminal would obey.
-func escape(s string) string {
-	plain := true
-	for _, r := range s {
-		plain = plain && unicode.IsPrint(r) && r != utf8.RuneError
-	}
-	if plain {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		if unicode.IsPrint(r) {
-			b.WriteRune(r)
-		} else {
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		}
-	}
-	return b.String()
+// lineRows writes each value on a line of its own, under the name of its column.
+type lineRows struct {
+	w     io.Writer
+	names []string // padded to one width
+	later bool     // a row was written before
 }
+
+func newLines(w io.Writer) rowWriter { return &lineRows{w: w} }
+
+func (l *lineRows) begin(names []string) error {
+	l.names = nil
+	width := 0
+	for _, name := range names {
+		l.names = append(l.names, escape(name))
+		width = max(width, utf8.RuneCountInString(escape(name)))
+	}
+	for i, name := range l.names {
+		l.names[i] = strings.Repeat(" ", width-utf8.RuneCountInString(name)) + name
+	}
+	return nil
+}
+
+func (l *lineRows) row(values []any) error {
+	var b strings.Builder
+	if l.later {
+		b.WriteByte('\n')
+	}
+	l.later = true
+	for i, v := range values {
+		b.WriteString(l.names[i] + " = " + cell(v) + "\n")
+	}
+	_, err := io.WriteString(l.w, b.String())
+	return err
+}
+
+func (l *lineRows) end() error { return nil }
+
+// listRows writes each row on a line, with | between its values.
+type listRows struct{ w io.Writer }
+
+func newList(w io.Writer) rowWriter { return listRows{w} }
+
+func (l listRows) begin([]string) error { return nil }
+
+func (l listRows) row(values []any) error {
+	cells := make([]string, len(values))
+	for i, v := range values {
+		cells[i] = text(v)
+	}
+	_, err := io.WriteString(l.w, strings.Join(cells, "|")+"\n")
+	return err
+}
+
+func (l listRows) end() error { return nil }
 
 type csvRows struct{ w *csv.Writer }
 
@@ -241,10 +348,25 @@ func (j *jsonRows) row(values []any) error {
 
 func (j *jsonRows) end() error { return nil }
 
+// jsonText writes a string in JSON, with \u for unprintable characters.
 func jsonText(s string) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(s) // a string is always encoded
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if !bytes.ContainsFunc(text, unprintable) {
+		return text
+	}
+	var safe []byte
+	for _, r := range string(text) {
+		if !unprintable(r) {
+			safe = utf8.AppendRune(safe, r)
+			continue
+		}
+		for _, half := range utf16.AppendRune(nil, r) {
+			safe = fmt.Appendf(safe, `\u%04x`, half)
+		}
+	}
+	return safe
 }

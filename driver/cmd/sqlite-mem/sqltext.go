@@ -2,61 +2,135 @@
 
 package main
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
-// statements splits SQL at the semicolons between its statements, which are
-// left out. What is only space and comments is no statement. A semicolon inside
-// of a trigger ends nothing: a trigger is over with "; END".
-func statements(text string) (list []string) {
-	start := 0
-	var words []string // of this statement, in lower case; ";" is one too
-	finish := func(end int) {
-		if len(words) > 0 {
-			list = append(list, strings.TrimSpace(text[start:end]))
-		}
-		words = nil
-	}
-	for i := 0; i < len(text); {
-		kind, n := token(text[i:])
-		switch kind {
-		case tokenSpace:
-		case tokenSemicolon:
-			if len(words) > 0 && isTrigger(words) && !triggerEnds(words) {
-				words = append(words, ";")
-				break
+// splitter cuts SQL into statements as it arrives, line by line. A statement ends with a
+// semicolon that SQLite's sqlite3_complete would accept: not in a string, a quoted name or
+// a comment, and in a CREATE TRIGGER only behind "; END". Each byte is looked at once.
+type splitter struct {
+	text  strings.Builder // of the statement so far, space and comments before it left out
+	place place
+	open  string // what ends the token that a line has left open: a quote, or */
+}
+
+// place is how far into a statement the tokens have come.
+type place int
+
+const (
+	atStart    place = iota // nothing yet
+	inside                  // any statement that a semicolon ends
+	inExplain               // EXPLAIN, and what is before CREATE
+	inCreate                // CREATE, or CREATE TEMP
+	inTrigger               // CREATE TRIGGER
+	inBody                  // CREATE TRIGGER … ;
+	behindBody              // CREATE TRIGGER … ; END
+)
+
+// add adds text, which ends at the end of a line unless nothing follows. It returns the
+// statements that are complete now, each without its semicolon.
+func (s *splitter) add(text string) (complete []string) {
+	for len(text) > 0 {
+		kind, n := tokenOther, 0
+		if s.open != "" {
+			n = through(text, 0, s.open)
+			if s.open == "*/" {
+				kind = tokenSpace
 			}
-			finish(i)
-			start = i + n
-		default:
-			words = append(words, strings.ToLower(text[i:i+n]))
+		} else {
+			kind, n = token(text)
 		}
-		i += n
+		word := text[:n]
+		s.open = unclosed(word, s.open)
+		text = text[n:]
+		if kind == tokenSpace && s.place == atStart {
+			continue
+		}
+		if kind != tokenSpace {
+			s.place = s.place.next(kind, word)
+		}
+		if s.place == atStart {
+			if s.text.Len() > 0 {
+				complete = append(complete, strings.TrimSpace(s.text.String()))
+			}
+			s.text.Reset()
+			continue
+		}
+		s.text.WriteString(word)
 	}
-	finish(len(text))
+	return complete
+}
+
+// next is the place behind a token that is no space. It is atStart behind the semicolon
+// that ends a statement.
+func (p place) next(kind tokenKind, word string) place {
+	semicolon := kind == tokenSemicolon
+	is := func(keyword string) bool { return kind == tokenWord && strings.EqualFold(word, keyword) }
+	switch p {
+	case inTrigger, inBody, behindBody:
+		switch {
+		case semicolon && p == behindBody:
+			return atStart
+		case semicolon:
+			return inBody
+		case p == inBody && is("end"):
+			return behindBody
+		}
+		return inTrigger
+	}
+	switch {
+	case semicolon:
+		return atStart
+	case (p == atStart || p == inExplain) && is("create"):
+		return inCreate
+	case p == atStart && is("explain"):
+		return inExplain
+	case p == inExplain && !is("temp") && !is("temporary") && !is("trigger") && !is("end") && !is("explain"):
+		return inExplain // EXPLAIN QUERY PLAN
+	case p == inCreate && (is("temp") || is("temporary")):
+		return inCreate
+	case p == inCreate && is("trigger"):
+		return inTrigger
+	}
+	return inside
+}
+
+// empty reports whether nothing but space and comments has come since the last statement.
+func (s *splitter) empty() bool { return s.place == atStart && s.open == "" }
+
+// rest gives up the statement that was not ended, and returns its text.
+func (s *splitter) rest() string {
+	text := strings.TrimSpace(s.text.String())
+	*s = splitter{}
+	return text
+}
+
+// statements cuts a whole text. The last statement needs no semicolon.
+func statements(text string) []string {
+	var s splitter
+	list := s.add(text)
+	if rest := s.rest(); rest != "" {
+		list = append(list, rest)
+	}
 	return list
 }
 
-// isTrigger: [EXPLAIN [QUERY PLAN]] CREATE [TEMP] TRIGGER.
-func isTrigger(words []string) bool {
-	if words[0] == "explain" {
-		words = words[1:]
-		if len(words) > 1 && words[0] == "query" && words[1] == "plan" {
-			words = words[2:]
+// firstWord is the word with which a statement begins, in lower case.
+func firstWord(statement string) string {
+	for len(statement) > 0 {
+		kind, n := token(statement)
+		switch kind {
+		case tokenSpace:
+			statement = statement[n:]
+			continue
+		case tokenWord:
+			return strings.ToLower(statement[:n])
 		}
+		break
 	}
-	if len(words) == 0 || words[0] != "create" {
-		return false
-	}
-	words = words[1:]
-	if len(words) > 0 && (words[0] == "temp" || words[0] == "temporary") {
-		words = words[1:]
-	}
-	return len(words) > 0 && words[0] == "trigger"
-}
-
-func triggerEnds(words []string) bool {
-	n := len(words)
-	return n > 1 && words[n-1] == "end" && words[n-2] == ";"
+	return ""
 }
 
 // readsOnly reports whether a statement is a query that can stand in a WITH.
@@ -78,48 +152,129 @@ func readsOnly(statement string) bool {
 	return first == "select" || first == "values" || first == "with" && verbs == ""
 }
 
+// parameters is the number of values that a statement wants: ? and each new name take the
+// next number, ?NNN takes NNN (https://sqlite.org/lang_expr.html#varparam).
+func parameters(statement string) (n int) {
+	names := make(map[string]bool)
+	for i := 0; i < len(statement); {
+		kind, length := token(statement[i:])
+		if kind == tokenParameter {
+			name := statement[i : i+length]
+			number, err := strconv.Atoi(name[1:])
+			switch {
+			case name == "?":
+				n++
+			case name[0] == '?' && err == nil:
+				n = max(n, number)
+			case !names[name]:
+				names[name] = true
+				n++
+			}
+		}
+		i += length
+	}
+	return n
+}
+
 type tokenKind int
 
 const (
 	tokenSpace tokenKind = iota // and comments
 	tokenSemicolon
 	tokenWord
+	tokenParameter
 	tokenOther // a quoted text or name, an operator
 )
 
 // token is the kind and the length of what s begins with. A quote or comment
 // that is not closed goes to the end; SQLite will complain of it.
 func token(s string) (tokenKind, int) {
-	through := func(from int, end string) int {
-		i := strings.Index(s[from:], end)
-		if i < 0 {
-			return len(s)
-		}
-		return from + i + len(end)
-	}
 	switch c := s[0]; {
 	case strings.IndexByte(" \t\n\r\f", c) >= 0:
 		return tokenSpace, 1
 	case strings.HasPrefix(s, "--"):
-		return tokenSpace, through(2, "\n")
+		return tokenSpace, through(s, 2, "\n")
 	case strings.HasPrefix(s, "/*"):
-		return tokenSpace, through(2, "*/")
+		return tokenSpace, through(s, 2, "*/")
 	case c == ';':
 		return tokenSemicolon, 1
 	case c == '\'' || c == '"' || c == '`':
-		return tokenOther, through(1, string(c)) // a doubled quote is two texts here
+		return tokenOther, through(s, 1, string(c)) // a doubled quote is two texts here
 	case c == '[':
-		return tokenOther, through(1, "]")
-	case isWord(c):
-		n := 1
-		for n < len(s) && isWord(s[n]) {
-			n++
+		return tokenOther, through(s, 1, "]")
+	case c == '?':
+		return tokenParameter, 1 + span(s[1:], isDigit)
+	case c == ':' || c == '@' || c == '$' || c == '#':
+		if n := variable(s); n > 1 {
+			return tokenParameter, n
 		}
-		return tokenWord, n
+	case isWord(c):
+		return tokenWord, span(s, isWord)
 	}
 	return tokenOther, 1
 }
 
+// variable is the length of a named parameter. Its name may have the parts "::" and, at
+// the end, "(…)", for Tcl's sake. 1: it has no name.
+func variable(s string) int {
+	n := 1
+	for {
+		n += span(s[n:], isWord)
+		if n > 1 && strings.HasPrefix(s[n:], "::") {
+			n += 2
+			continue
+		}
+		break
+	}
+	if n > 1 && n < len(s) && s[n] == '(' {
+		if end := strings.IndexAny(s[n:], " \t\n\r\f)"); end > 0 && s[n+end] == ')' {
+			n += end + 1
+		}
+	}
+	return n
+}
+
+// through is the length of s up to and with the first end at or behind from.
+func through(s string, from int, end string) int {
+	i := strings.Index(s[from:], end)
+	if i < 0 {
+		return len(s)
+	}
+	return from + i + len(end)
+}
+
+// unclosed returns what would end a token that is not closed. open is that if the token
+// began in an earlier line, and word is its continuation.
+func unclosed(word, open string) string {
+	body := word
+	if open == "" {
+		switch {
+		case strings.HasPrefix(word, "/*"):
+			open, body = "*/", word[2:]
+		case word[0] == '[':
+			open, body = "]", word[1:]
+		case word[0] == '\'' || word[0] == '"' || word[0] == '`':
+			open, body = word[:1], word[1:]
+		default:
+			return ""
+		}
+	}
+	if strings.HasSuffix(body, open) {
+		return ""
+	}
+	return open
+}
+
+func span(s string, in func(byte) bool) (n int) {
+	for n < len(s) && in(s[n]) {
+		n++
+	}
+	return n
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// isWord holds for the bytes of names and keywords, as in SQLite's tokenizer.
 func isWord(c byte) bool {
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '$' || c >= 0x80
+	return 'a' <= c|0x20 && c|0x20 <= 'z' || isDigit(c) || c == '_' || c == '$' || c >= 0x80
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -25,46 +27,49 @@ import (
 var statusCommand = command{
 	name:     "status",
 	operands: "FILE",
-	summary:  "tell who owns a database file, and what is beside it",
+	summary:  "tell who has a database, and what is beside its file",
 	details: `
-Tells which process serves the file, what the file holds, and what other files
-stand beside it. Nothing is changed: a file with a journal that has yet to be
-rolled back, or a -wal, is read as SQLite's read-only mode allows.
+Tells which process has the database in memory, what the file holds, and what
+other files stand beside it. If that process answers tools, its counters are
+shown too: write lock and queue, last save, log, oldest reader. Nothing is
+changed: a file with a journal that has yet to be rolled back, or a -wal, is
+read as SQLite's read-only mode allows.
 `,
-	setUp: func(flags *flag.FlagSet) func(context.Context, []string, io.Writer) error {
+	setUp: func(flags *flag.FlagSet) func(context.Context, []string, stdio) error {
 		asJSON := flags.Bool("json", false, "write it as one JSON object; sizes are in bytes")
-		return func(ctx context.Context, operands []string, stdout io.Writer) error {
-			switch len(operands) {
-			case 0:
-				return usageError("FILE is missing")
-			case 1:
-			default:
-				return tooMany(operands[1])
+		saved := savedFlag(flags)
+		return func(ctx context.Context, operands []string, std stdio) error {
+			name, err := one(operands, "FILE")
+			if err != nil {
+				return err
 			}
-			s, err := readStatus(ctx, operands[0])
+			s, err := readStatus(ctx, name, *saved)
 			if err != nil {
 				return err
 			}
 			if *asJSON {
-				e := json.NewEncoder(stdout)
+				e := json.NewEncoder(std.out)
 				e.SetIndent("", "  ")
 				return e.Encode(s)
 			}
-			return s.write(stdout, time.Now())
+			return s.write(std.out, time.Now())
 		}
 	},
 }
 
-// status is what is known of a database file from outside.
+// status is what a tool can know of a database.
 type status struct {
-	Path       string      `json:"path"`        // absolute, symbolic links resolved
-	Owner      *owner      `json:"owner"`       // null: nobody
-	OwnerError string      `json:"owner_error"` // why that is not known; "": it is
-	File       *fileStatus `json:"file"`        // null: there is none yet
-	Log        *logStatus  `json:"log"`         // null: there is none
-	Beside     []beside    `json:"beside"`
-	Schema     *schema     `json:"schema"`       // null: it cannot be read
-	SchemaErr  string      `json:"schema_error"` // why not
+	Path       string        `json:"path"`         // absolute, symbolic links resolved
+	Owner      *owner        `json:"owner"`        // null: nobody
+	OwnerError string        `json:"owner_error"`  // why that is not known; "": it is
+	Looked     string        `json:"looked"`       // live: into the server's memory; saved: at the file that a server has saved; file: at a file without a server
+	Server     *driver.Stats `json:"server"`       // the server's counters; null: it was not asked, or did not answer
+	ServerErr  string        `json:"server_error"` // why it did not answer; "": it has, or serves no tools, or was not asked
+	File       *fileStatus   `json:"file"`         // null: there is none yet
+	Log        *logStatus    `json:"log"`          // null: there is none
+	Beside     []beside      `json:"beside"`
+	Schema     *schema       `json:"schema"`       // of what was looked at; null: it cannot be read
+	SchemaErr  string        `json:"schema_error"` // why not
 }
 
 type owner struct {
@@ -90,6 +95,9 @@ type logStatus struct {
 	Damage       string `json:"damage"` // "": none
 }
 
+// pending reports whether the log has commits that the file does not have.
+func (l *logStatus) pending() bool { return l != nil && l.Fits && l.Transactions > 0 }
+
 // beside is a file beside the database that has to do with it.
 type beside struct {
 	Name     string    `json:"name"`
@@ -108,7 +116,7 @@ type schema struct {
 	FreePages     int64 `json:"free_pages"`
 }
 
-func readStatus(ctx context.Context, name string) (*status, error) {
+func readStatus(ctx context.Context, name string, saved bool) (*status, error) {
 	path, err := resolve(name)
 	if err != nil {
 		return nil, err
@@ -134,12 +142,47 @@ func readStatus(ctx context.Context, name string) (*status, error) {
 	if s.Beside, err = lookBeside(path, s.Owner != nil); err != nil {
 		return nil, err
 	}
-	if s.File != nil {
-		if s.Schema, err = readSchema(ctx, path, s); err != nil {
+	s.Looked = view{owner: ownerOf(path)}.word()
+	if s.Looked == "saved" && !saved {
+		if err := s.ask(ctx); err != nil {
+			s.ServerErr = err.Error()
+		}
+	}
+	if s.File != nil && s.Server == nil {
+		if s.Schema, err = readSavedSchema(ctx, path, s); err != nil {
 			s.SchemaErr = err.Error()
 		}
 	}
 	return s, nil
+}
+
+// answerTime is how long a server that loads, or saves for the last time, is waited for.
+const answerTime = 2 * time.Second
+
+// ask asks the server for its counters and its schema, if it answers tools.
+func (s *status) ask(ctx context.Context) (err error) {
+	params := map[string]string{"_busy_timeout": strconv.FormatInt(answerTime.Milliseconds(), 10)}
+	db, err := openTarget(s.Path, access{readOnly: true, params: params})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // the server has gone
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	v, st, err := db.view(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it serves no tools, and has not saved yet
+	}
+	if err != nil || !v.live {
+		return err
+	}
+	s.Looked, s.Server = v.word(), &st
+	s.Schema, err = readSchema(ctx, db.DB)
+	if err != nil {
+		s.SchemaErr = err.Error()
+	}
+	return nil
 }
 
 func readLog(ctx context.Context, path string) (*logStatus, error) {
@@ -233,23 +276,27 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 	return list, nil
 }
 
-// readSchema opens the file in the role of a tool. Where no log or journal
-// stands beside it SQLite is told to leave it at that: else it would make an
-// index of the log of a file in WAL mode.
-func readSchema(ctx context.Context, path string, st *status) (s *schema, err error) {
-	params := map[string]string{"mode": "ro", "immutable": "1"}
+// readSavedSchema reads the schema of the file itself. Where no log or journal stands
+// beside it SQLite is told to leave it at that: else it would make an index of the log of
+// a file in WAL mode.
+func readSavedSchema(ctx context.Context, path string, st *status) (s *schema, err error) {
+	params := map[string]string{"immutable": "1"}
 	for _, b := range st.Beside {
 		if b.Size > 0 && (strings.HasSuffix(b.Name, "-wal") || strings.HasSuffix(b.Name, "-journal")) {
 			delete(params, "immutable")
 		}
 	}
-	db, err := openTool(path, params)
+	db, err := openTarget(path, access{saved: true, readOnly: true, params: params})
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	s = new(schema)
-	err = db.QueryRowContext(ctx, `SELECT
+	return readSchema(ctx, db.DB)
+}
+
+func readSchema(ctx context.Context, db *sql.DB) (*schema, error) {
+	s := new(schema)
+	err := db.QueryRowContext(ctx, `SELECT
 		count(*) FILTER (WHERE type = 'table'), count(*) FILTER (WHERE type = 'index'),
 		count(*) FILTER (WHERE type = 'view'), count(*) FILTER (WHERE type = 'trigger'),
 		(SELECT user_version FROM pragma_user_version),
@@ -282,6 +329,22 @@ func (s *status) write(w io.Writer, now time.Time) error {
 		line("owner", "another process, which has not told its id")
 	default:
 		line("owner", "process %d since %s", s.Owner.PID, when(s.Owner.Since))
+	}
+	switch {
+	case s.Server != nil:
+		line("looked", "live, into the memory of that process")
+	case s.ServerErr != "":
+		line("looked", "at the file as it was saved last; that process does not answer:")
+		line("", "%s", s.ServerErr)
+	case s.Looked == "saved":
+		line("looked", "at the file as that process saved it last")
+	default:
+		line("looked", "at the file")
+	}
+	if s.Server != nil {
+		for i, text := range counters(s.Server, when) {
+			line([]string{"server", ""}[min(i, 1)], "%s", text)
+		}
 	}
 	if f := s.File; f == nil {
 		line("file", "not there yet: its owner has not saved it")
@@ -334,6 +397,52 @@ func (s *status) write(w io.Writer, now time.Time) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// counters tells what a server counts, in lines.
+func counters(st *driver.Stats, when func(time.Time) string) (lines []string) {
+	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	line("data: %s; %s held for older readers; %s", show.Size(st.DataBytes), show.Size(st.HeldBytes), show.Plural(st.Connections, "connection"))
+	if st.WriterHolder == "" {
+		line("write lock: free")
+	} else {
+		line("write lock: held for %s by %s", show.Duration(st.WriterHeldFor), escape(st.WriterHolder))
+	}
+	line("queue: %s; so far %s, %s in all, %s in vain", show.Plural(st.WriterQueue, "writer"),
+		show.Plural(st.WriterWaits, "wait"), show.Duration(st.WriterWaited), show.Count(st.BusyErrors))
+	if st.OldestReader == 0 {
+		line("oldest reader: none")
+	} else {
+		line("oldest reader: since %s", show.Duration(st.OldestReader))
+	}
+	switch {
+	case st.LastSave.IsZero():
+		line("last save: none; %s since the load", show.Plural(st.Unsaved, "commit"))
+	case st.LastError != "":
+		line("last save: FAILED %s, %s in a row:", when(st.LastSave), show.Plural(st.SaveFailures, "failure"))
+		line("  %s", escape(st.LastError))
+		line("  %s since the last that worked", show.Plural(st.Unsaved, "commit"))
+	default:
+		line("last save: %s", when(st.LastSave))
+		line("  %s in %s; %s since", show.Size(st.LastBytes), show.Duration(st.LastDuration), show.Plural(st.Unsaved, "commit"))
+	}
+	switch {
+	case st.WAL == "off":
+		line("log: none (sqlite_wal=off)")
+	case st.LogLastError != "":
+		line("log: FAILED %s, %s in a row:", when(st.LogLastFlush), show.Plural(st.LogFailures, "failure"))
+		line("  %s", escape(st.LogLastError))
+	default:
+		line("log: %s (sqlite_wal=%s)", show.Size(st.LogBytes), st.WAL)
+	}
+	line("a crash now would cost %s", show.Plural(st.Unlogged, "commit"))
+	if st.UncleanStart {
+		line("start: the server before ended uncleanly; its log had %s", show.Plural(st.RecoveredCommits, "commit"))
+		if st.TornBytes > 0 {
+			line("  and %s of one more, which was never called durable", show.Size(st.TornBytes))
+		}
+	}
+	return lines
 }
 
 // ago tells how long ago something was, roughly.
