@@ -6,12 +6,13 @@
 //	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database
 //	sqlite-mem status [flags] FILE             who has a database, and what is beside its file
 //	sqlite-mem sync FILE                       have the server save
+//	sqlite-mem backup [flags] FILE NEW         write what is committed to a new file
 //	sqlite-mem recover FILE                    write a log that a crash left into the file, or move it aside
 //	sqlite-mem demo [flags] [FILE]             serve a database from memory, with snapshots
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
-// Beside a server that answers tools, the first three see its memory: what was committed
+// Beside a server that answers tools, the first four see its memory: what was committed
 // a moment ago. Else they see the file. None of them becomes a server.
 //
 // The exit status is 0 when all went well, 1 when something failed, the claims
@@ -72,7 +73,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{queryCommand, statusCommand, syncCommand, recoverCommand, demoCommand, versionCommand}
+	return []command{queryCommand, statusCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
 }
 
 var versionCommand = command{

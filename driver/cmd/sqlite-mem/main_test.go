@@ -64,6 +64,9 @@ func TestRun_usageErrors(t *testing.T) {
 		{"status x.db y.db", "y.db"},
 		{"sync", "FILE is missing"},
 		{"sync x.db y.db", "y.db"},
+		{"backup", "FILE is missing"},
+		{"backup x.db", "NEW is missing"},
+		{"backup x.db y.db z.db", "z.db"},
 	} {
 		status, stdout, stderr := program(t, strings.Fields(test.args)...)
 		require.Equal(t, exitUsage, status, test.args)
@@ -76,9 +79,10 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem query sqlite-mem status sqlite-mem sync sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem query sqlite-mem status sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
 		{"help sync", `sqlite-mem sync FILE`},
+		{"help backup", `FILE NEW -saved`},
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
 		{"demo -h", `-seconds`},
 		{"help query", `FILE SQL [ARG...] -csv -json -readonly -saved`},

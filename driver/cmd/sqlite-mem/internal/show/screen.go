@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // Width is the number of columns that a line of help or of a report fits in.
@@ -25,10 +27,20 @@ type Screen struct {
 func NewScreen(w io.Writer) *Screen {
 	s := &Screen{w: w}
 	if f, ok := w.(*os.File); ok {
-		info, err := f.Stat()
-		s.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+		s.terminal = term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 	}
 	return s
+}
+
+// Terminal reports whether lines can be rewritten.
+func (s *Screen) Terminal() bool { return s.terminal }
+
+// Clear takes away a line that the next one would replace.
+func (s *Screen) Clear() {
+	if s.terminal && s.shown > 0 {
+		fmt.Fprint(s.w, "\r"+strings.Repeat(" ", s.shown)+"\r")
+		s.shown = 0
+	}
 }
 
 // Line shows a line that stays.
