@@ -3,6 +3,7 @@
 // Command sqlite-mem works on databases of the driver while a server has them in memory,
 // and shows the driver at work.
 //
+//	sqlite-mem shell [flags] FILE              a prompt for SQL
 //	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database
 //	sqlite-mem status [flags] FILE             who has a database, and what is beside its file
 //	sqlite-mem sync FILE                       have the server save
@@ -12,7 +13,7 @@
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
-// Beside a server that answers tools, the first four see its memory: what was committed
+// Beside a server that answers tools, the first five see its memory: what was committed
 // a moment ago. Else they see the file. None of them becomes a server.
 //
 // The exit status is 0 when all went well, 1 when something failed, the claims
@@ -73,7 +74,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{queryCommand, statusCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
+	return []command{shellCommand, queryCommand, statusCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
 }
 
 var versionCommand = command{

@@ -67,6 +67,9 @@ func TestRun_usageErrors(t *testing.T) {
 		{"backup", "FILE is missing"},
 		{"backup x.db", "NEW is missing"},
 		{"backup x.db y.db z.db", "z.db"},
+		{"shell", "FILE is missing"},
+		{"shell x.db SELECT", "SELECT"},
+		{"shell -mode yaml x.db", "want table, csv, json, line, list"},
 	} {
 		status, stdout, stderr := program(t, strings.Fields(test.args)...)
 		require.Equal(t, exitUsage, status, test.args)
@@ -79,8 +82,9 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem query sqlite-mem status sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem shell sqlite-mem query sqlite-mem status sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
+		{"help shell", `FILE -saved -readonly -no-history -mode table csv json line list .help Ctrl-C`},
 		{"help sync", `sqlite-mem sync FILE`},
 		{"help backup", `FILE NEW -saved`},
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
