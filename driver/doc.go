@@ -222,6 +222,12 @@
 //		slog.Error("not everything is durable", "error", err)
 //	}
 //
+// # The command
+//
+// The command driver/cmd/sqlite-mem works on a database beside its server, as a tool: a
+// prompt for SQL (shell), single statements (query), the server's state (status), a save
+// (sync), a backup (backup). "sqlite-mem help" describes them.
+//
 // # Links
 //
 //   - https://sqlite.org/lang_transaction.html
