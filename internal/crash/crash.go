@@ -1,8 +1,8 @@
-// Package crash runs a part of a test in a child process, kills it, and tells
-// the test what the child had acknowledged before.
+// Package crash runs a part of a test in a child process, kills it, and returns what the
+// child acknowledged before.
 //
-// What runs in the child is a program, registered under a name when the test
-// binary starts; the child is that binary again:
+// The child is the test binary again. It runs a program, which is registered under a name
+// when the binary starts:
 //
 //	func TestMain(m *testing.M) {
 //		crash.Main() // in a child, does not return
@@ -27,9 +27,8 @@
 //
 //	res := crash.Run{Program: "saver", Dir: dir, Kill: true, Acks: 5, Delay: d}.Do(t)
 //
-// and compares what is in the directory with res.Acked. SIGKILL leaves to the
-// child what the kernel has been told: it is a crash of the process and not of
-// the machine.
+// and compares the directory with res.Acked. After SIGKILL the kernel still has all that
+// the child wrote: it is a crash of the process, not of the machine.
 package crash
 
 import (
@@ -58,8 +57,8 @@ func Register(name string, f func(*Child) error) {
 	programs[name] = f
 }
 
-// Main runs the program that this process was started for, and exits. If it
-// was not started by a Run, Main does nothing.
+// Main runs the program of this process's Run, and exits. In a process that no Run has
+// started, it does nothing.
 func Main() {
 	spec := os.Getenv(env)
 	if spec == "" {
@@ -88,19 +87,19 @@ type Child struct {
 
 	run Run
 	mu  sync.Mutex
-	met int // guarded by mu; points that count
+	met int // guarded by mu; number of matching points so far
 }
 
-// Ack acknowledges work: it is in Result.Acked of the parent, whatever happens
-// to this process from now on. The operands are formatted as by fmt.Sprintln.
+// Ack acknowledges work: it is in Result.Acked of the parent, whatever happens to this
+// process afterwards. The operands are formatted as by fmt.Sprintln.
 func (c *Child) Ack(a ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.say("ack", strings.TrimSuffix(fmt.Sprintln(a...), "\n"))
 }
 
-// Point is a place to die at: if the parent chose it, Point does not return.
-// It may be called from any goroutine.
+// Point is a point at which the child may die. If the parent chose it, Point does not
+// return. Any goroutine may call it.
 func (c *Child) Point(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,10 +117,10 @@ func (c *Child) Point(name string) {
 	if err != nil {
 		panic(err)
 	}
-	select {} // it takes the kernel a moment
+	select {} // the kill takes a moment
 }
 
-// say writes one line, in one system call, so that no part of it comes alone.
+// say writes one line in one system call, so that a kill never leaves a part of it.
 func (c *Child) say(verb, text string) {
 	text = strings.ReplaceAll(text, "\n", " ")
 	if _, err := fmt.Fprintf(os.Stdout, "%s %s\n", verb, text); err != nil {
@@ -129,34 +128,32 @@ func (c *Child) say(verb, text string) {
 	}
 }
 
-// Run says what a child does and when it is killed. If nothing says when, it
-// is left to end.
+// Run describes a child and its kill. Without Nth and Kill the child runs to its end.
 type Run struct {
 	Program string
-	Dir     string // for the program, as is Arg
+	Dir     string // of the program; Child.Dir
 	Arg     string
 
-	// The child kills itself at the point number Nth, from 1, of those whose
-	// name begins with Point. 0: at none.
+	// The child kills itself at the point number Nth, from 1, of those whose name begins
+	// with Point. 0 is none.
 	Point string
 	Nth   int
 
-	// With Kill set, the parent kills it Delay after it has read Acks
-	// acknowledgements.
+	// If Kill is set, the parent kills it Delay after it has read Acks acknowledgements.
 	Kill  bool
 	Acks  int
 	Delay time.Duration
 }
 
-// Result is what became of a child.
+// Result is the result of a Run.
 type Result struct {
-	Acked  []string // in order
-	Killed bool     // it did not come to its end
-	At     string   // the point at which it died, if it did at one
+	Acked  []string // its acknowledgements, in order
+	Killed bool     // it was killed before its end
+	At     string   // the point at which it died; empty: at none
 }
 
-// Do runs the child to its end, of whatever kind. If it fails, so does the
-// test, with what it wrote to its standard error.
+// Do runs the child until it ends or is killed. If the child fails, Do fails the test with
+// the child's standard error.
 func (r Run) Do(t testing.TB) (res Result) {
 	t.Helper()
 	exe, err := os.Executable()
@@ -189,7 +186,7 @@ func (r Run) Do(t testing.TB) (res Result) {
 	for in := bufio.NewReader(out); ; {
 		line, err := in.ReadString('\n')
 		if err != nil {
-			break // what has no end of line was not said
+			break // a line without an end was not written whole
 		}
 		switch verb, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " "); verb {
 		case "ack":
@@ -214,10 +211,10 @@ func (r Run) Do(t testing.TB) (res Result) {
 	return res
 }
 
-// Sweep runs r in a directory that prepare makes, to die at the first point
-// (of those whose name begins with r.Point), in another to die at the second,
-// and so on. check looks at each. It ends with the run that met no more points
-// and was left to end, and returns how many were killed.
+// Sweep runs r again and again, each time in a directory from prepare. The first child dies
+// at the first point whose name begins with r.Point, the second one at the second, and so
+// on. check looks at each result. Sweep ends with the first child that is not killed, and
+// returns the number of kills.
 func Sweep(t testing.TB, r Run, prepare func() (dir string), check func(dir string, res Result)) (kills int) {
 	t.Helper()
 	for {

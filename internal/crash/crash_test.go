@@ -45,8 +45,8 @@ func init() {
 	})
 }
 
-// Ensure that a child dies at the point that was asked for, not earlier and
-// not later, and that everything it acknowledged is known.
+// Ensure that a child dies at the requested point, and that the result has everything that
+// it acknowledged.
 func TestRun_point(t *testing.T) {
 	for point, want := range map[string]int{"even": 2, "odd": 3, "": 1} {
 		dir := t.TempDir()
@@ -62,7 +62,7 @@ func TestRun_point(t *testing.T) {
 	require.Equal(t, Result{Acked: []string{"wrote 0", "wrote 1", "wrote 2", "wrote 3", "wrote 4"}}, res)
 }
 
-// Ensure that a sweep kills at each point once, and ends with a whole run.
+// Ensure that a sweep kills at each point once, and ends with a complete run.
 func TestSweep(t *testing.T) {
 	n := 0
 	kills := Sweep(t, Run{Program: "count"}, t.TempDir, func(dir string, res Result) {
@@ -74,8 +74,8 @@ func TestSweep(t *testing.T) {
 	require.Equal(t, 6, n)
 }
 
-// Ensure that a child that does not end is killed from outside, after the
-// acknowledgements asked for at the earliest, and that none is cut short.
+// Ensure that a running child is killed from outside after the requested number of
+// acknowledgements, and that no acknowledgement is cut short.
 func TestRun_kill(t *testing.T) {
 	for _, delay := range []time.Duration{0, time.Millisecond} {
 		res := Run{Program: "endless", Kill: true, Acks: 10, Delay: delay}.Do(t)
@@ -88,8 +88,7 @@ func TestRun_kill(t *testing.T) {
 	}
 }
 
-// Ensure that a child that fails by itself, and not by a kill, is a failure of
-// the test, and says why.
+// Ensure that a child that fails without a kill fails the test, with its message.
 func TestRun_childFails(t *testing.T) {
 	for _, arg := range []string{"", "panic"} {
 		p := &probe{TB: t}
@@ -104,7 +103,7 @@ func TestRun_childFails(t *testing.T) {
 	}
 }
 
-// probe keeps a failure for itself.
+// probe is a testing.TB that records a failure.
 type probe struct {
 	testing.TB
 	failure string

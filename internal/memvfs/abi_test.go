@@ -22,10 +22,9 @@ var (
 	abiProto  = regexp.MustCompile(`(?m)^[\w* ]+\bsqlite3_\w+\(.*\);$`)
 )
 
-// abiCheck makes a C program that compiles only if what the header declares by
-// hand is what SQLite's own header declares: the size of each struct, the
-// place and type of each member, the value of each constant, and the type of
-// each function.
+// abiCheck makes a C program that compiles only if the header declares what SQLite's own
+// header declares. It compares the size of each struct, the place and type of each member,
+// the value of each constant, and the type of each function.
 func abiCheck(t *testing.T, header string) string {
 	t.Helper()
 	var b strings.Builder
@@ -50,15 +49,14 @@ func abiCheck(t *testing.T, header string) string {
 	for _, d := range defines {
 		fmt.Fprintf(&b, "_Static_assert((%s)==(%s), \"value of %s\");\n", d[1], d[2], d[1])
 	}
-	// Declared again, with another type: an error.
+	// A second declaration with another type is an error.
 	protos := abiProto.FindAllString(header, -1)
 	require.Greater(t, len(protos), 15)
 	b.WriteString(strings.Join(protos, "\n") + "\n")
 	return b.String()
 }
 
-// compile has the C compiler look at a program. It returns what it complains
-// about.
+// compile runs the C compiler on a program. It returns its messages.
 func compile(t *testing.T, include, program string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "abi.c")
@@ -81,8 +79,8 @@ func goTool(t *testing.T, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// Ensure that sqlite3_abi.h is true of the SQLite that is linked, which is the
-// one that go-sqlite3 brings, and that this test would see it if it were not.
+// Ensure that sqlite3_abi.h agrees with the linked SQLite, which is that of go-sqlite3, and
+// that the test sees a difference.
 func TestABI(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip("there is no go command to find go-sqlite3's header with: ", err)

@@ -10,16 +10,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// replica is a copy of a database that is kept up to date by its changes alone.
-// Like a file with a log it keeps what the database has cut off: pages that come
-// back must be told again.
+// replica is a copy of a database that is updated from its changes only. Like a file with a
+// log it keeps the pages that the database has cut off: they must be reported again when
+// they come back.
 type replica struct {
 	pageSize int
 	data     []byte
 	pages    int // that were copied
 }
 
-// follow brings the replica to the last commit, and compares it with that.
+// follow updates the replica to the last commit, and compares the two.
 func (r *replica) follow(t testing.TB, s *Store) {
 	t.Helper()
 	snap, set, all, err := s.PinChanges(nil)
@@ -48,9 +48,8 @@ func (r *replica) follow(t testing.TB, s *Store) {
 	require.True(t, bytes.Equal(want, r.data[:len(want)]), "a page has changed and was not told")
 }
 
-// Ensure that the changes told are all changes: by growth, by pages that come
-// back after they were cut off, by savepoints, vacuums, and by a new page size;
-// and that a small commit is a small change.
+// Ensure that PinChanges reports all changes: growth, pages that come back after they were
+// cut off, savepoints, vacuums, and a new page size. A small commit is a small change.
 func TestChanges(t *testing.T) {
 	s := newStore(t, 0)
 	s.Track()
@@ -87,8 +86,8 @@ func TestChanges(t *testing.T) {
 	require.Less(t, r.pages, 20)
 }
 
-// Ensure that the pages and the state belong together while a writer commits as
-// fast as it can.
+// Ensure that the pages and the pinned state belong together while a writer commits without
+// a pause.
 func TestChanges_together(t *testing.T) {
 	s := newStore(t, 0)
 	s.Track()
@@ -119,7 +118,7 @@ func TestChanges_together(t *testing.T) {
 	}
 }
 
-// Ensure that a commit whose pages cannot be noted fails, and loses nothing.
+// Ensure that a commit whose pages cannot be noted fails and loses nothing.
 func TestChanges_withoutMemory(t *testing.T) {
 	s := newStore(t, 0)
 	s.Track()

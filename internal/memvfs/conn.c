@@ -1,13 +1,13 @@
 /*
-** The links between a connection of Go and its files, which are its main
-** database and the stores that are attached to it: the write lock, which is
-** Go's, and the cancellation of the running statement.
+** The links between a connection of Go and its files: its main database and the
+** stores attached to it. They carry the write lock, which Go has, and the
+** cancellation of the running statement.
 */
 #include "engine.h"
 
 /*
-** Instructions of SQLite's virtual machine between two looks at the context:
-** some tenths of a millisecond, against which the call into Go does not count.
+** Instructions of SQLite's virtual machine between two checks of the context. They
+** take some tenths of a millisecond, much more than the call into Go.
 */
 #define PROGRESS_OPS 10000
 
@@ -21,14 +21,13 @@ void memvfsConnHooks(memvfs_hooks h){
 }
 
 /*
-** Makes sure that the file may become the writer. Go takes the write lock
-** before it runs what it knows to be writing. What it could not know (a
-** statement behind the first of a string, a pragma that writes, whatever runs
-** through Conn.Raw) comes to this point without it, and Go is asked for it.
+** Makes sure that the file may become the writer. Go takes the write lock before
+** it runs a statement that is known to write. Others get here without the lock: a
+** later statement of a string, a pragma that writes, a statement of Conn.Raw. For
+** these this function asks Go for the lock.
 **
-** A file that is opened without the driver has no link. It comes to the
-** single-writer pointer without the lock, and waits by SQLite's busy handler
-** when another has it.
+** A file that is opened without the driver has no link. It competes for
+** memvfs_store.pWriter without the write lock, and waits by SQLite's busy handler.
 */
 int memvfsConnLock(MemFile *f){
   memvfs_conn *p = f->pConn;
@@ -42,8 +41,8 @@ int memvfsConnLock(MemFile *f){
 }
 
 /*
-** SQLite's busy handler, for one call: the file whose state was stale begins
-** anew at once, with the write lock that it has.
+** SQLite's busy handler for one call: the file, whose state was stale, begins again
+** at once and keeps the write lock.
 */
 static int retry(void *pArg, int n){
   memvfs_conn *p = pArg;
@@ -54,20 +53,20 @@ static int retry(void *pArg, int n){
 }
 
 /*
-** The file has the write lock, and did not become the writer. When its state is
-** stale because it had to wait for the lock, SQLite gives up that state, calls
-** its busy handler, and tries again. The lock must be kept meanwhile: whoever
-** gave it back would find a stale state again after the next wait, for ever.
-** SQLite calls no busy handler if the file has a transaction that has read.
-** Then the lock is given back at once.
+** The file has the write lock, but could not become the writer. Its state may be
+** stale because it waited for the lock. Then SQLite drops that state, calls its
+** busy handler, and tries again. The lock must be kept meanwhile: released, it
+** would be waited for again, with a stale state after each wait. SQLite calls no
+** busy handler if the file has a transaction that has read. Then the lock is
+** released at once.
 **
-** The handler is set here, and not for good, because PRAGMA busy_timeout sets
-** another, and reads what sqlite3_busy_handler() clears. It takes SQLite's own
-** away, so where the timeout of that is not known the lock is given back as well.
+** The handler is set here for one call, because PRAGMA busy_timeout sets another
+** one and reads what sqlite3_busy_handler() clears. This handler replaces
+** SQLite's. If the timeout of SQLite's is not known, the lock is released as well.
 **
-** sqlite3_txn_state() can tell of an attached file only together with the
-** others, as its name is not known here. So a statement that has read another
-** file gives the lock back, and waits by SQLite's own handler.
+** The schema name of an attached file is not known here. So sqlite3_txn_state() is
+** asked about all files. A statement that has read another file releases the lock
+** and waits by SQLite's own handler.
 */
 void memvfsConnRefused(MemFile *f, int rc){
   memvfs_conn *p = f->pConn;
@@ -81,7 +80,7 @@ void memvfsConnRefused(MemFile *f, int rc){
   memvfsConnUnlock(f, 0);
 }
 
-/* The file is not the writer, or with wrote set not any more. */
+/* The file is not the writer; with wrote set, it was until now. */
 void memvfsConnUnlock(MemFile *f, int wrote){
   memvfs_conn *p = f->pConn;
   if( p && !p->retry && (p->borrowed || (p->tell && wrote)) && f->eLock<SQLITE_LOCK_RESERVED ){
@@ -91,10 +90,10 @@ void memvfsConnUnlock(MemFile *f, int wrote){
 }
 
 /*
-** Runs inside a statement, on its thread: it can stop no other.
+** Runs inside of a statement, on its thread, so it stops no other.
 **
-** SQLite also calls it behind the last instruction (vdbe_return), when the
-** statement has committed. To stop it then would make an error of what was done.
+** SQLite also calls it after the last instruction (vdbe_return), when the statement
+** has committed. An interrupt would then report a commit as an error.
 */
 static int progress(void *pArg){
   memvfs_conn *p = pArg;
@@ -110,7 +109,7 @@ memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   if( p==0 ) return 0;
   memvfsEnter(s);
   for(r=s->pReader; r && f==0; r=r->pNext){
-    /* Of all readers only a file can have a token. */
+    /* Only a file has a token, so r is that of a file. */
     if( iToken && r->iToken==iToken ) f = (MemFile*)((char*)r - offsetof(MemFile, reader));
   }
   memvfsLeave(s);
@@ -136,7 +135,7 @@ memvfs_conn *memvfs_conn_new(memvfs_store *s, int iToken, uintptr_t handle){
   return p;
 }
 
-/* Takes a link out of the list of main links. Under memvfsNamesMutex. */
+/* Removes a link from the list of main links. Under memvfsNamesMutex. */
 static void unlist(memvfs_conn *p){
   if( p->pPrev ) p->pPrev->pNext = p->pNext;
   else if( pMainList==p ) pMainList = p->pNext;
@@ -144,7 +143,7 @@ static void unlist(memvfs_conn *p){
   p->pPrev = p->pNext = 0;
 }
 
-/* Gives the file up, before or instead of its being closed. */
+/* Releases all that the file holds, before or instead of its close. */
 static void giveUp(MemFile *f, int rc){
   if( f->eLock>=SQLITE_LOCK_RESERVED ){
     f->eLock = SQLITE_LOCK_SHARED;
@@ -154,12 +153,12 @@ static void giveUp(MemFile *f, int rc){
   f->eLock = SQLITE_LOCK_NONE;
   f->pinned = 0;
   f->dead = rc;
-  memvfsClose(f);    /* SQLite may never: the store must not wait for that */
+  memvfsClose(f);    /* SQLite may never close it, and the store must not wait for that */
 }
 
 /*
-** The link of the connection's main database; NULL: it has none. It cannot go
-** before the caller, who is inside of a call of that connection, returns.
+** The link of the connection's main database; NULL: it has none. It is not freed
+** before the caller returns, as the caller is inside of a call of the connection.
 */
 static memvfs_conn *mainLink(sqlite3 *db){
   sqlite3_mutex *mutex = memvfsNamesMutex();
@@ -176,11 +175,11 @@ uintptr_t memvfs_conn_handle(sqlite3 *db){
 }
 
 /*
-** A file has learnt whose it is. When that connection has a link already, by
-** its main database, this is a store that is being attached: it gets a link of
-** its own, and Go is told, so that the store stays while it is attached and
-** is written under its own write lock. A file that Go refuses answers
-** SQLITE_IOERR, and so fails the ATTACH.
+** The file has got its connection. If that connection has a link for its main
+** database already, the file is a store that is being attached. It gets a link of
+** its own, and Go is told: the store then stays while it is attached, and is
+** written under its own write lock. If Go refuses, every call of the file is
+** SQLITE_IOERR, and the ATTACH fails.
 */
 void memvfsConnAttach(MemFile *f){
   memvfs_conn *pMain = mainLink(f->db), *p;
@@ -246,9 +245,9 @@ void memvfs_conn_unpin(memvfs_conn *p){
 }
 
 /*
-** Go is done with the link. SQLite may not be: a connection that was closed
-** with statements open lives on until the last is finalized, which may happen
-** on any thread, at any time. Then the link goes with its file.
+** Go has finished with the link. SQLite may not have: a connection that was closed
+** with open statements lives until the last one is finalized, on any thread, at any
+** time. Then the link is freed with its file.
 */
 void memvfs_conn_free(memvfs_conn *p){
   sqlite3_mutex *mutex = memvfsNamesMutex();
@@ -265,14 +264,14 @@ void memvfs_conn_free(memvfs_conn *p){
 }
 
 /*
-** The file is being closed, on a thread that has the mutex of its connection.
-** Returns the handle for memvfsConnDetached, 0: none.
+** SQLite closes the file, on a thread that has the mutex of the connection. Returns
+** the handle for memvfsConnDetached; 0: none.
 */
 uintptr_t memvfsConnClose(MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_conn *p = f->pConn ? f->pConn : f->pOrphan;
   uintptr_t handle = 0;
-  /* The connection lives on when sqlite3_deserialize() takes its file away. */
+  /* After sqlite3_deserialize() the connection goes on without its file. */
   if( p && p->pMain==0 ){
     sqlite3_progress_handler(f->db, 0, 0, 0);
     sqlite3_set_authorizer(f->db, 0, 0);

@@ -1,21 +1,21 @@
 /*
-** Database files on the disk: a VFS in front of the default one, for those
-** connections of this process that do not have the database in memory. They
-** are tools, which work on the file itself, and connections to a store that
-** have attached a file which is none.
+** Database files on the disk: a VFS in front of the default one, for connections
+** whose database is not in memory. They are tools, which work on the file itself,
+** and connections to a store that attach a file from the disk.
 **
-** A server would wipe out what others write to its file, so a writer has to
-** keep away from servers. SQLite alone knows when it comes to write: whatever
-** the statement was, be it a hot journal that has to be rolled back. So that is
-** where Go is asked for a share of the process lock, which it has until the
-** write transaction is over.
+** The next save of a server would undo what others write to its file. So nobody
+** may write to the file of a server. Only SQLite knows when it is about to write,
+** also without a statement that writes: it may roll back a hot journal. At that
+** moment this VFS asks Go for a share of the process lock. Go holds the share
+** until the end of the write transaction.
 **
-** The other way round, a load reads the file with descriptors of its own, and
-** POSIX drops all locks of a process on a file when the process closes any
-** descriptor of it (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+** A load opens the file itself. POSIX drops all locks of a process on a file when
+** the process closes any descriptor of it
+** (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
 ** So a load waits until no connection of this process has a lock on the file, and
-** until it is over none gets one. It waits as well for those that are attached to go:
-** they would go on to read the file, and not the database in memory.
+** none gets one until the load has ended. The load also waits for a DETACH by
+** those that have the file attached: they would go on reading the file instead of
+** the database in memory.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -25,44 +25,44 @@
 #endif
 
 /*
-** LOAD_WAITS: a load waits for those that have the file attached; no other attaches
-** it. When there is none, it waits for those that have a lock; no other gets one.
-** LOAD_RUNS: a load has the file; nobody attaches it or gets a lock.
+** LOAD_WAITS: a load waits for connections that have the file attached; no other
+** attaches it. Without such, it waits for those that have a lock; no other gets one.
+** LOAD_RUNS: a load has the file; no connection attaches it or gets a lock.
 */
 #define LOAD_WAITS 1
 #define LOAD_RUNS  2
 
-#define OPEN_WAIT 100  /* Milliseconds that an ATTACH waits for LOAD_WAITS to end, which lasts half as long */
+#define OPEN_WAIT 100  /* Milliseconds that an ATTACH waits for the end of LOAD_WAITS, which lasts half as long */
 
 /*
-** A file by its path, shared by all DiskFiles of that path. Guarded by
-** memvfsNamesMutex, but for zPath, which is fixed.
+** The path of a file, shared by all its DiskFiles. zPath is fixed.
+** memvfsNamesMutex guards the other fields.
 */
 typedef struct DiskName DiskName;
 struct DiskName {
   DiskName *pNext;
-  int nFile;           /* DiskFiles of it; 0 and not loading: it goes */
-  int nAttached;       /* Those that are not the main database of a tool */
-  int nLocked;         /* Those that have a lock */
+  int nFile;           /* DiskFiles of it; if 0 and not loading, it is freed */
+  int nAttached;       /* DiskFiles that are not the main database of a tool */
+  int nLocked;         /* DiskFiles that have a lock */
   int loading;         /* LOAD_* */
-  char zPath[1];       /* The absolute path; as long as it is */
+  char zPath[1];       /* The absolute path, of any length */
 };
 
-/* An open file. It is used by one connection, on one thread at a time. */
+/* An open file, used by one connection, on one thread at a time. */
 typedef struct DiskFile DiskFile;
 struct DiskFile {
   sqlite3_file base;   /* Must be first */
   DiskName *pName;
   int tool;            /* The main database of a tool */
-  int readOnly;        /* Opened so: it never writes, and Go is not asked */
+  int readOnly;        /* Opened read-only: it never writes, and Go is not asked */
   sqlite3 *db;         /* From SQLITE_FCNTL_PDB */
   int eLock;           /* SQLITE_LOCK_*, as the pager has it */
-  int nHold;           /* What Go has been asked for: RESERVED, and each lock of a log for writing */
-  unsigned mShared;    /* Locks of the log's shared memory that it shares: a bit each */
-  unsigned mHold;      /* Those that count in nHold */
+  int nHold;           /* Locks for writing, for which Go was asked: RESERVED, and those of a log */
+  unsigned mShared;    /* A bit for each lock of the log's shared memory that it shares */
+  unsigned mHold;      /* A bit for each of them that counts in nHold */
 };
 
-/* The real file comes behind it. */
+/* The real file is behind it in memory. */
 #define REAL(pFile) ((sqlite3_file*)&((DiskFile*)(pFile))[1])
 
 static sqlite3_vfs *pReal;       /* The default VFS. Set once, by memvfsDiskRegister */
@@ -71,14 +71,14 @@ static DiskName *pNameList;      /* Guarded by memvfsNamesMutex */
 
 /* ---- Names ---- */
 
-/* The name for a path; NULL: there is none. Under the mutex. */
+/* The name of a path; NULL: there is none. Under the mutex. */
 static DiskName *nameFind(const char *zPath){
   DiskName *p;
   for(p=pNameList; p && strcmp(p->zPath, zPath)!=0; p=p->pNext){}
   return p;
 }
 
-/* The name for a path, made if need be; NULL: out of memory. Under the mutex. */
+/* The name of a path, made if there is none; NULL: out of memory. Under the mutex. */
 static DiskName *nameOf(const char *zPath){
   DiskName *p = nameFind(zPath);
   size_t n = strlen(zPath);
@@ -90,7 +90,7 @@ static DiskName *nameOf(const char *zPath){
   return p;
 }
 
-/* Frees the name if nobody uses it. Under the mutex. */
+/* Frees the name if it is not in use. Under the mutex. */
 static void nameRelease(DiskName *p){
   DiskName **pp;
   if( p->nFile || p->loading ) return;
@@ -137,14 +137,14 @@ int memvfsDiskAttached(const char *zPath){
 
 /* ---- The write lock ---- */
 
-/* The file is about to be written: Go is asked, once for each transaction. */
+/* The file is about to be written. Asks Go, once for each transaction. */
 static int hold(DiskFile *f){
   int rc, moved = 0;
   if( f->readOnly || f->nHold++ ) return SQLITE_OK;
   rc = hooks.xDiskLock ? hooks.xDiskLock(f->pName->zPath, f->tool, f->db) : SQLITE_OK;
   if( rc==SQLITE_OK ){
-    /* No server can come any more. One may have come and gone since the file
-    ** was opened, and its save has put another file in the place of ours. */
+    /* With the share, no server can start. One may have come and gone since the
+    ** file was opened; its save has put another file in the place of ours. */
     (void)REAL(f)->pMethods->xFileControl(REAL(f), SQLITE_FCNTL_HAS_MOVED, &moved);
     if( !moved ) return SQLITE_OK;
     if( hooks.xDiskUnlock ) hooks.xDiskUnlock(f->pName->zPath);
@@ -178,7 +178,7 @@ static int dClose(sqlite3_file *pFile){
   return rc;
 }
 
-/* Notes whether the file has a lock. SQLITE_BUSY: a load keeps it from having one. */
+/* Counts a lock of the file. SQLITE_BUSY: a load keeps it from having one. */
 static int locked(DiskFile *f, int on){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   int rc = SQLITE_OK;
@@ -214,18 +214,18 @@ static int dUnlock(sqlite3_file *pFile, int eLock){
   return rc;
 }
 
-/* Locks of the shared memory of a log, which are part of its format
+/* Locks of the shared memory of a log. They are part of its format
 ** (https://sqlite.org/walformat.html#wal_locks). */
 #define SHM_WRITE 0
 #define SHM_CKPT  1
 #define SHM_READ0 3    /* The first of five */
 
 /*
-** In WAL mode a transaction writes under the lock SHM_WRITE, and a checkpoint
-** under SHM_CKPT. SQLite takes both as well to make the shared memory anew, as
-** whoever reads a file first has to. That writes neither the file nor its log,
-** and goes on beside a server, so Go is not asked: SHM_CKPT comes together with
-** the lock behind it then, and SHM_WRITE when the file has none by which it reads.
+** In WAL mode a transaction writes under the lock SHM_WRITE, and a checkpoint under
+** SHM_CKPT. SQLite also takes both to build the shared memory, which the first
+** reader of a file has to do. That writes neither the file nor its log and may
+** happen beside a server, so Go is not asked. SHM_CKPT then comes together with the
+** next lock, and SHM_WRITE before the file has a lock for reading.
 */
 static int isWrite(const DiskFile *f, int offset, int n){
   return n==1 && (offset==SHM_CKPT || (offset==SHM_WRITE && f->mShared>=1u<<SHM_READ0));
@@ -251,9 +251,9 @@ static int dShmLock(sqlite3_file *pFile, int offset, int n, int flags){
 }
 
 /*
-** A tool never puts the file into WAL mode, where an idle connection would keep
-** a server from loading it, and never keeps a lock that it does not need. As in
-** vfs.c, the answer is what holds instead.
+** A tool never puts the file into WAL mode, in which an idle connection would keep
+** a server from loading it. It never keeps a lock that it does not need. As in
+** vfs.c, the answer is the mode that stays.
 */
 static int dPragma(char **azArg){
   memvfsPragmaWal(azArg);
@@ -275,7 +275,7 @@ static int dFileControl(sqlite3_file *pFile, int op, void *pArg){
   return rc;
 }
 
-/* A pager that takes no locks (nolock=1) has asked nobody whether it may write. */
+/* A pager without locks (nolock=1) has not asked whether it may write. */
 static int dWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){
   if( ((DiskFile*)p)->nHold==0 ) return SQLITE_READONLY;
   return REAL(p)->pMethods->xWrite(REAL(p), pBuf, n, iOfst);
@@ -286,7 +286,7 @@ static int dTruncate(sqlite3_file *p, sqlite3_int64 n){
   return REAL(p)->pMethods->xTruncate(REAL(p), n);
 }
 
-/* The others are the real file's own. */
+/* The other methods are those of the real file. */
 static int dRead(sqlite3_file *p, void *pBuf, int n, sqlite3_int64 iOfst){ return REAL(p)->pMethods->xRead(REAL(p), pBuf, n, iOfst); }
 static int dSync(sqlite3_file *p, int flags){ return REAL(p)->pMethods->xSync(REAL(p), flags); }
 static int dFileSize(sqlite3_file *p, sqlite3_int64 *pn){ return REAL(p)->pMethods->xFileSize(REAL(p), pn); }
@@ -302,7 +302,7 @@ static int dShmUnmap(sqlite3_file *p, int deleteFlag){
 static int dFetch(sqlite3_file *p, sqlite3_int64 iOfst, int n, void **pp){ return REAL(p)->pMethods->xFetch(REAL(p), iOfst, n, pp); }
 static int dUnfetch(sqlite3_file *p, sqlite3_int64 iOfst, void *pPage){ return REAL(p)->pMethods->xUnfetch(REAL(p), iOfst, pPage); }
 
-/* What a file can do depends on the version of the real one's methods. */
+/* The methods of a file depend on the version of the real file's methods. */
 #define METHODS(version, shm, fetch) { \
   .iVersion = version, .xClose = dClose, .xRead = dRead, .xWrite = dWrite, .xTruncate = dTruncate, \
   .xSync = dSync, .xFileSize = dFileSize, .xLock = dLock, .xUnlock = dUnlock, \
@@ -313,7 +313,7 @@ static int dUnfetch(sqlite3_file *p, sqlite3_int64 iOfst, void *pPage){ return R
 
 static const sqlite3_io_methods aMethods[] = {
   METHODS(1, 0, 0), METHODS(2, 1, 0), METHODS(3, 1, 1),
-  METHODS(3, 0, 1)   /* Some locking styles can map pages and have no shared memory */
+  METHODS(3, 0, 1)   /* Some locking styles map pages and have no shared memory */
 };
 
 static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
@@ -321,13 +321,13 @@ static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
   return &aMethods[p->iVersion>=2 && p->xShmMap];
 }
 
-/* Ends an xOpen of the real file that failed: SQLite closes what has methods. */
+/* Closes the real file after a failed xOpen, if it has methods, as SQLite does. */
 static void closeReal(DiskFile *f){
   if( REAL(f)->pMethods ) (void)REAL(f)->pMethods->xClose(REAL(f));
   REAL(f)->pMethods = 0;
 }
 
-/* Sets the system's last error, which SQLite adds to SQLITE_CANTOPEN. */
+/* Sets the system's last error. SQLite adds it to SQLITE_CANTOPEN. */
 static void setSystemError(int e){
 #ifdef _WIN32
   SetLastError((DWORD)e);
@@ -337,17 +337,17 @@ static void setSystemError(int e){
 }
 
 /*
-** Opens the real file. SQLite opens a database with SQLITE_OPEN_CREATE, so to open
-** one that is not there is to write it. A server may have the name and not have
-** saved yet: so Go is asked before the file is created, and holds the server off
-** until it is. SQLITE_CANTOPEN: Go refuses.
+** Opens the real file. SQLite opens databases with SQLITE_OPEN_CREATE, so the open
+** of a file that does not exist creates it. A server of that name may not have
+** saved yet. So Go is asked first, and keeps servers from starting until the file
+** is created. SQLITE_CANTOPEN: Go refuses.
 */
 static int openReal(DiskFile *f, const char *zName, int flags, int *pGot){
   int there = 0, e = 0;
   int rc = pReal->xOpen(pReal, zName, REAL(f), flags & ~SQLITE_OPEN_CREATE, pGot);
   if( (rc & 0xff)!=SQLITE_CANTOPEN || (flags & SQLITE_OPEN_CREATE)==0 ) return rc;
   (void)pReal->xAccess(pReal, zName, SQLITE_ACCESS_EXISTS, &there);
-  if( there ) return rc;   /* A directory, or a file that may not be read */
+  if( there ) return rc;   /* A directory, or a file without permission */
   closeReal(f);
   rc = hooks.xDiskCreate ? hooks.xDiskCreate(zName, f->tool, &e) : SQLITE_OK;
   if( rc!=SQLITE_OK ){
@@ -364,8 +364,8 @@ static int openReal(DiskFile *f, const char *zName, int flags, int *pGot){
 }
 
 /*
-** Opens a database file. other: SQLITE_NOTFOUND if a store of that name has come
-** in between. From the moment that the file is counted, none can come.
+** Opens a database file. With other, it returns SQLITE_NOTFOUND if a store of that
+** name exists by now. Once the file is counted, no store of that name is created.
 */
 int memvfsDiskOpen(const char *zName, int other, sqlite3_file *pFile, int flags, int *pOut){
   DiskFile *f = (DiskFile*)pFile;
@@ -429,7 +429,7 @@ int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks h){
   static sqlite3_vfs vfs;
   pReal = pDefault;
   hooks = h;
-  vfs = *pDefault;       /* All but the opening of databases is the default's own */
+  vfs = *pDefault;       /* Everything but the opening of databases is that of the default */
   vfs.pNext = 0;
   vfs.zName = MEMVFS_DISK_NAME;
   vfs.szOsFile = memvfsDiskSize();

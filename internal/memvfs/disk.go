@@ -22,37 +22,37 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// DiskName is the name of the VFS for connections to a database file on the disk
-// (Register makes it known). It is the default VFS, but that it asks DiskHooks before a
-// file is written. Files that a connection to a store attaches, and that are no store,
-// go through it as well.
+// DiskName is the name of the VFS for connections to a database file on the disk. Register
+// registers it. It is the default VFS, except that it asks DiskHooks before a file is
+// created or written. It also has the files on the disk that a connection to a store
+// attaches.
 const DiskName = C.MEMVFS_DISK_NAME
 
-// DiskParam is a URI parameter. With the value 1 it marks the main database of a tool,
-// whose connection looks by itself whether the file is still the database.
+// DiskParam is a URI parameter. The value 1 marks the main database of a tool, whose
+// connection checks itself whether the file is still the database.
 const DiskParam = C.MEMVFS_DISK_PARAM
 
-// DiskHooks is what the VFS for files on the disk asks. All are called from inside of a
-// statement, by whatever goroutine runs it, without a lock of the engine.
+// DiskHooks are the calls of the VFS for files on the disk. The goroutine that runs a
+// statement makes them, from inside of the statement, without a lock of the engine.
 type DiskHooks interface {
-	// CreateDisk is called before a connection creates the database file at path, which
-	// SQLite does when it opens one that is not there. As LockDisk otherwise; but SQLite
-	// gets SQLITE_BUSY or SQLITE_CANTOPEN, with the syscall.Errno that is in the error.
-	CreateDisk(path string, create bool) error
+	// CreateDisk is called before a connection creates the database file at path. SQLite
+	// creates a file that does not exist when it opens it. After an error SQLite gets
+	// SQLITE_BUSY or SQLITE_CANTOPEN, with the syscall.Errno that the error wraps.
+	CreateDisk(path string, tool bool) error
 
-	// LockDisk is called before a connection writes to the database file at path, once
-	// for each write transaction. An error that has a sqlite3.Error in it is what SQLite
-	// gets.
-	// create: the file is the main database of a tool, and so may have a lock file.
-	LockDisk(path string, create bool) error
+	// LockDisk is called before a connection writes to the database file at path, once for
+	// each write transaction. If the error wraps a sqlite3.Error, SQLite gets that. tool is
+	// true for the main database of a tool, which may have a lock file.
+	LockDisk(path string, tool bool) error
 
-	// UnlockDisk is called when that transaction is over, or the file created.
+	// UnlockDisk is called after a LockDisk or CreateDisk without an error, when the
+	// transaction is over or the file is created.
 	UnlockDisk(path string)
 }
 
 var diskHooks atomic.Pointer[DiskHooks]
 
-// SetDiskHooks sets who is asked. It is called before the first connection.
+// SetDiskHooks sets the hooks. It is called before the first connection.
 func SetDiskHooks(h DiskHooks) { diskHooks.Store(&h) }
 
 // Register makes both VFSs known to SQLite, if they are not. NewStore does it as well.
@@ -64,8 +64,8 @@ var ErrDiskInUse = errors.New("this process works on the file on the disk")
 // DiskInUseError is the error of a BeginLoad that has waited in vain.
 type DiskInUseError struct {
 	Path     string // of the file
-	Attached int    // connections of this process that have it attached from the disk
-	Locked   int    // connections of this process that have a transaction of it open
+	Attached int    // number of connections of this process that have it attached from the disk
+	Locked   int    // number of connections of this process with a transaction on it
 	Err      error  // of the context
 }
 
@@ -84,23 +84,21 @@ func (e *DiskInUseError) Unwrap() []error {
 	return []error{ErrDiskInUse, sqlite3.Error{Code: sqlite3.ErrBusy}, e.Err}
 }
 
-// How BeginLoad waits. For loadWait it keeps others from attaching the file, or from
-// beginning a transaction, so that those under way come to an end; then it lets them
-// for as long. Connections that follow each other without a gap must not keep a load
-// from beginning, nor one that stays for long keep the others from going on.
+// The wait of BeginLoad. For loadWait it keeps other connections from attaching the file and
+// from beginning a transaction, so that those under way end. Then it lets them for the same
+// time, and so on. So connections without a gap between them do not keep a load from
+// beginning, and one long transaction does not stop the others.
 const (
 	loadPause = time.Millisecond
 	loadWait  = 50 * time.Millisecond
 )
 
-// BeginLoad is called before the file at path is read into a store. It waits
-// until no connection of this process has the file attached from the disk, or
-// has a lock of it. From then on such connections get SQLITE_BUSY, and no new one
-// attaches it, until end is called: when the store can be opened, or has failed
-// to.
+// BeginLoad is called before the file at path is loaded into a store. It waits until no
+// connection of this process has the file attached from the disk or has a lock on it. From
+// then until end is called, such connections get SQLITE_BUSY. The caller calls end when the
+// store can be opened, or the load has failed.
 //
-// At the end of ctx the error is a [*DiskInUseError]. BeginLoad tries at least
-// once.
+// At the end of ctx the error is a [*DiskInUseError]. BeginLoad tries at least once.
 func BeginLoad(ctx context.Context, path string) (end func(), err error) {
 	full, name, err := nameOf(path)
 	if err != nil {
@@ -110,7 +108,7 @@ func BeginLoad(ctx context.Context, path string) (end func(), err error) {
 		C.memvfs_disk_load_end(name)
 		C.free(unsafe.Pointer(name))
 	})
-	turn := time.Now() // of which the wait was last changed
+	turn := time.Now() // time of the last change of wait
 	for wait := false; ; {
 		var attached, locked C.int
 		rc := C.memvfs_disk_load_begin(name, cbool(wait), &attached, &locked)
@@ -138,12 +136,12 @@ func BeginLoad(ctx context.Context, path string) (end func(), err error) {
 }
 
 //export memvfsGoDiskLock
-func memvfsGoDiskLock(path *C.char, create C.int, db *C.sqlite3) C.int {
+func memvfsGoDiskLock(path *C.char, tool C.int, db *C.sqlite3) C.int {
 	h := diskHooks.Load()
 	if h == nil {
 		return C.SQLITE_OK
 	}
-	err := (*h).LockDisk(C.GoString(path), create != 0)
+	err := (*h).LockDisk(C.GoString(path), tool != 0)
 	if err == nil {
 		return C.SQLITE_OK
 	}
@@ -154,12 +152,12 @@ func memvfsGoDiskLock(path *C.char, create C.int, db *C.sqlite3) C.int {
 }
 
 //export memvfsGoDiskCreate
-func memvfsGoDiskCreate(path *C.char, create C.int, systemError *C.int) C.int {
+func memvfsGoDiskCreate(path *C.char, tool C.int, systemError *C.int) C.int {
 	h := diskHooks.Load()
 	if h == nil {
 		return C.SQLITE_OK
 	}
-	err := (*h).CreateDisk(C.GoString(path), create != 0)
+	err := (*h).CreateDisk(C.GoString(path), tool != 0)
 	if err == nil {
 		return C.SQLITE_OK
 	}
@@ -169,7 +167,7 @@ func memvfsGoDiskCreate(path *C.char, create C.int, systemError *C.int) C.int {
 	return diskCode(err)
 }
 
-// diskCode is what SQLite gets for an error of DiskHooks.
+// diskCode is the code that SQLite gets for an error of DiskHooks.
 func diskCode(err error) C.int {
 	var e sqlite3.Error
 	switch {

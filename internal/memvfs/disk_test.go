@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// diskRecorder is DiskHooks that notes what it is asked, and refuses with err.
+// diskRecorder implements DiskHooks. It records the calls, and refuses with err.
 type diskRecorder struct {
 	mu    sync.Mutex
 	held  map[string]int
@@ -63,8 +63,8 @@ func (r *diskRecorder) UnlockDisk(path string) {
 	}
 }
 
-// count returns how often LockDisk was called since the last time, and how many
-// files are held now.
+// count returns the number of calls of LockDisk since the last count, and the number of
+// files that are held.
 func (r *diskRecorder) count() (asked, held int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -90,7 +90,7 @@ func diskPath(t *testing.T) string {
 	return filepath.Join(dir, "disk.db")
 }
 
-// openDisk opens a file by the VFS for the disk, as a tool does.
+// openDisk opens a file through the VFS for the disk, as a tool does.
 func openDisk(t *testing.T, path, params string) *testConn {
 	t.Helper()
 	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + path + "?vfs=" + DiskName + "&" + DiskParam + "=1&_busy_timeout=0" + params)
@@ -151,9 +151,9 @@ func extended(err error) sqlite3.ErrNoExtended {
 	return 0
 }
 
-// Ensure that Go is asked once for each transaction that writes to a file on the
-// disk, before it does, told of its end, and never asked for reading: for all
-// journal modes, for what SQLite writes by itself, and for files in WAL mode.
+// Ensure that Go is asked once for each transaction that writes to a file on the disk,
+// before the write, and told of its end. It is not asked for a read. This holds for all
+// journal modes, for writes by SQLite itself, and in WAL mode.
 func TestDisk_asks(t *testing.T) {
 	r := recordDisk(t)
 	path := diskPath(t)
@@ -188,7 +188,7 @@ func TestDisk_asks(t *testing.T) {
 	_, held := r.count()
 	require.Zero(t, held)
 
-	// A hot journal is rolled back by whoever reads first.
+	// The first reader rolls back a hot journal.
 	plain := openPlain(t, path)
 	plain.exec("PRAGMA cache_size=1; BEGIN; UPDATE t SET x=zeroblob(5000)")
 	crashed := crashCopy(t, path, "-journal")
@@ -198,8 +198,8 @@ func TestDisk_asks(t *testing.T) {
 	require.NoFileExists(t, crashed+"-journal")
 	c.close()
 
-	// A file that somebody else has left in WAL mode: no one is asked by who
-	// reads it first and makes the index of the log.
+	// Another program has left the file in WAL mode. The first reader builds the index of
+	// the log, and Go is not asked for that.
 	plain = openPlain(t, path)
 	require.Equal(t, "wal", plain.text("PRAGMA journal_mode=WAL"))
 	plain.exec("INSERT INTO t(x) VALUES(7)")
@@ -223,8 +223,9 @@ func TestDisk_asks(t *testing.T) {
 	plain.close()
 }
 
-// Ensure that Go is asked once before a database file is created, by whatever statement,
-// and until it is there; and not for a file that is there, or that SQLite may not create.
+// Ensure that Go is asked once before any statement creates a database file, and holds its
+// answer until the file exists. It is not asked if the file exists or SQLite may not create
+// it.
 func TestDisk_creates(t *testing.T) {
 	r := recordDisk(t)
 	mem := open(t, newStore(t, 0))
@@ -258,9 +259,9 @@ func TestDisk_creates(t *testing.T) {
 	tool.close()
 }
 
-// Ensure that a file which Go refuses is not created, that SQLite gets SQLITE_CANTOPEN,
-// with the system's error if that is the reason, or SQLITE_BUSY for what passes, and that
-// nothing is left behind.
+// Ensure that a refused file is not created and nothing is left behind. SQLite gets
+// SQLITE_CANTOPEN, with the system's error if there is one, or SQLITE_BUSY for a passing
+// reason.
 func TestDisk_createRefused(t *testing.T) {
 	r := recordDisk(t)
 	mem := open(t, newStore(t, 0))
@@ -293,8 +294,8 @@ func TestDisk_createRefused(t *testing.T) {
 	}
 }
 
-// Ensure that what Go refuses is not written, that SQLite gets the code of the
-// refusal, and that the connection works on.
+// Ensure that a refused write does not happen, that SQLite gets the code of the refusal,
+// and that the connection goes on working.
 func TestDisk_refused(t *testing.T) {
 	r := recordDisk(t)
 	for _, wal := range []bool{false, true} {
@@ -342,8 +343,8 @@ func TestDisk_refused(t *testing.T) {
 	}
 }
 
-// Ensure that a file that another one has replaced, or that was removed, is not
-// written to: SQLITE_READONLY_DBMOVED.
+// Ensure that a file that was replaced or removed is not written to:
+// SQLITE_READONLY_DBMOVED.
 func TestDisk_moved(t *testing.T) {
 	recordDisk(t)
 	path := fileWith(t, tableOfOne)
@@ -366,8 +367,8 @@ func TestDisk_moved(t *testing.T) {
 	c.close()
 }
 
-// Ensure that no pragma takes a file of the disk into WAL mode or keeps its lock:
-// of a tool, of a file that is attached to a store, with a schema or without.
+// Ensure that no pragma puts a file of the disk into WAL mode or keeps its lock: of a tool
+// or attached to a store, with a schema or without.
 func TestDisk_pragmas(t *testing.T) {
 	r := recordDisk(t)
 	check := func(c *testConn, path, pragma, want string) {
@@ -399,7 +400,7 @@ func TestDisk_pragmas(t *testing.T) {
 	tool.close()
 	c.close()
 
-	// A log that is there already is used, and can be left.
+	// An existing log is used, and WAL mode can be left.
 	plain := openPlain(t, path)
 	require.Equal(t, "wal", plain.text("PRAGMA journal_mode=WAL"))
 	plain.close()
@@ -410,8 +411,8 @@ func TestDisk_pragmas(t *testing.T) {
 	tool.close()
 }
 
-// Ensure that a connection without locks (nolock=1) reads a file of the disk, and
-// does not write it, as nobody could be asked.
+// Ensure that a connection without locks (nolock=1) reads a file of the disk and does not
+// write it.
 func TestDisk_nolock(t *testing.T) {
 	recordDisk(t)
 	path := fileWith(t, tableOfOne)
@@ -424,8 +425,8 @@ func TestDisk_nolock(t *testing.T) {
 	plain.close()
 }
 
-// Ensure that no file is opened with SQLite's shared cache, neither a store's nor
-// one of the disk, and neither as the main database nor by ATTACH.
+// Ensure that no store and no file of the disk is opened with SQLite's shared cache, as the
+// main database or by ATTACH.
 func TestDisk_sharedCache(t *testing.T) {
 	recordDisk(t)
 	s, path := newStore(t, 0), diskPath(t)
@@ -443,9 +444,9 @@ func TestDisk_sharedCache(t *testing.T) {
 	tool.close()
 }
 
-// Ensure that a load waits until the file is attached no more and no transaction
-// has a lock of it, that while it runs nobody gets one, and that it is refused
-// with SQLITE_BUSY at the end of its context.
+// Ensure that a load waits while the file is attached or locked, that no connection
+// attaches or locks it during the load, and that the wait ends with SQLITE_BUSY at the end
+// of its context.
 func TestBeginLoad(t *testing.T) {
 	recordDisk(t)
 	path := fileWith(t, tableOfOne)
@@ -466,7 +467,7 @@ func TestBeginLoad(t *testing.T) {
 			require.Contains(t, err.Error(), path)
 		}
 	}
-	// loads begins a load that has to wait, lets it go on by end, and ends it.
+	// loads begins a load that has to wait, calls end to let it go on, and ends it.
 	loads := func(end func()) {
 		t.Helper()
 		began := make(chan func())
@@ -512,14 +513,15 @@ func TestBeginLoad(t *testing.T) {
 	second.exec("BEGIN IMMEDIATE")
 	loads(second.close)
 
-	// Two at once: one waits for the other.
+	// Two loads: one waits for the other.
 	first, err := BeginLoad(t.Context(), path)
 	require.NoError(t, err)
 	refused(0, 0)
 	require.Equal(t, sqlite3.ErrBusy, code(tool.try("SELECT * FROM t")), "the one that gave up has not ended the other")
 	first()
 
-	// The engine itself refuses what would mix up two journals.
+	// The engine itself refuses a store whose journal would be mixed up with that of the
+	// file.
 	attached.exec("ATTACH ? AS o", path)
 	_, err = NewStore(path, 0, nil)
 	require.ErrorIs(t, err, sqlite3.ErrBusy)
@@ -561,8 +563,8 @@ func TestBeginLoad_readers(t *testing.T) {
 	}
 }
 
-// Ensure that a file that cannot be opened, or not for want of memory, leaves
-// nothing behind: it can be loaded, and opened later.
+// Ensure that a failed open leaves nothing behind, also if memory ran out: the file can be
+// loaded, and opened later.
 func TestDisk_failingOpen(t *testing.T) {
 	recordDisk(t)
 	dir := filepath.Dir(diskPath(t))
@@ -594,9 +596,8 @@ func TestDisk_failingOpen(t *testing.T) {
 	loadable(path)
 }
 
-// Ensure that a name is a store or a file of the disk, never both, however
-// attaching and loading meet: no commit to the file is undone by a journal that
-// was taken for the store's.
+// Ensure that a name is a store or a file of the disk, never both, while connections attach
+// and loads run. No commit to the file is undone by the journal of the store.
 func TestDisk_storm(t *testing.T) {
 	recordDisk(t)
 	path := fileWith(t, "CREATE TABLE t(x)")

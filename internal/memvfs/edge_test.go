@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that journal_mode=OFF is answered with what holds instead however it
-// is written: SQLite takes the beginning of a name for the name.
+// Ensure that journal_mode=OFF returns the mode that stays, also in the short forms that
+// SQLite accepts.
 func TestJournalMode_abbreviated(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -29,8 +29,8 @@ func TestJournalMode_abbreviated(t *testing.T) {
 	require.Equal(t, "delete", c.text("PRAGMA journal_mode=d"))
 }
 
-// Ensure that a store cannot be attached without locks, with which it would be
-// an empty database.
+// Ensure that a store cannot be attached without locks, as it would be an empty database
+// then.
 func TestAttach_withoutLocks(t *testing.T) {
 	s, other := newStore(t, 0), newStore(t, 0)
 	c, o := open(t, s), open(t, other)
@@ -47,8 +47,8 @@ func TestAttach_withoutLocks(t *testing.T) {
 	c.exec("DETACH o")
 }
 
-// Ensure that the page size that is told is the database's, also when VACUUM
-// had no memory to make blocks of that size, and that such a database is sound.
+// Ensure that Stats has the page size of the database, also if VACUUM had no memory for
+// blocks of that size, and that such a database is sound.
 func TestPageSize_withoutMemory(t *testing.T) {
 	s := newStore(t, 0)
 	c, r := open(t, s), open(t, s)
@@ -90,8 +90,8 @@ func TestPageSize_withoutMemory(t *testing.T) {
 	require.Equal(t, "ok", r.text("PRAGMA integrity_check"))
 }
 
-// Ensure that the cap on memory counts what a change of the page size leaves to
-// older readers.
+// Ensure that the limit of the size counts the versions that older readers hold after a
+// change of the page size.
 func TestMaxBytes_pageSize(t *testing.T) {
 	const limit = 4 << 20
 	s := newStore(t, limit)
@@ -128,8 +128,8 @@ func TestMaxBytes_pageSize(t *testing.T) {
 	}
 }
 
-// Ensure that what a rollback throws away is freed by the one who made it, not
-// by the next that comes along, nor only by Drain.
+// Ensure that the connection that rolls back frees the versions that it drops, not the next
+// one, and not only Drain.
 func TestRollback_givesMemoryBack(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -142,9 +142,8 @@ func TestRollback_givesMemoryBack(t *testing.T) {
 	require.Less(t, s.Stats().Held, int64(200*4096))
 }
 
-// Ensure that a table that VACUUM has replaced goes bit by bit when its last
-// reader has gone, so that none of those who free it is stopped for long, and
-// that it goes without Drain.
+// Ensure that a table that VACUUM has replaced is freed in pieces after its last reader, so
+// that no thread is stopped for long, and without Drain.
 func TestOldTable_goesBitByBit(t *testing.T) {
 	s := newStore(t, 0)
 	c, r := open(t, s), open(t, s)
@@ -170,7 +169,7 @@ func TestOldTable_goesBitByBit(t *testing.T) {
 	}
 }
 
-// Ensure that a connection has one link, and that the second does no harm.
+// Ensure that a connection has one link, and that a second Link is refused without harm.
 func TestLink_once(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -188,8 +187,8 @@ func TestLink_once(t *testing.T) {
 	require.Zero(t, locks)
 }
 
-// Ensure that many stores do not slow each other down, and that every name is
-// found again, whatever it looks like.
+// Ensure that many stores do not slow each other down, and that every name is found again,
+// whatever its characters.
 func TestStore_manyNames(t *testing.T) {
 	dir := t.TempDir()
 	var stores []*Store
@@ -213,7 +212,7 @@ func TestStore_manyNames(t *testing.T) {
 	}
 }
 
-// attachHooks counts what the engine tells of an attached store.
+// attachHooks counts the calls of the engine for an attached store.
 type attachHooks struct {
 	hooks
 	owner    any
@@ -242,9 +241,9 @@ func (a *attachedHooks) UnlockWrite()      { a.h.unlocks++ }
 func (a *attachedHooks) Detached()         { a.h.detached++ }
 func (a *attachedHooks) DiskRefused(error) {}
 
-// Ensure that a store that is attached to a linked connection has a link of its
-// own, which asks for the lock of that store, and ends with the ATTACH; that it
-// can be refused; and that a failed allocation refuses it as well.
+// Ensure that a store that is attached to a linked connection has a link of its own, which
+// asks for the write lock of that store and ends with the DETACH. Go, or a failed
+// allocation, can refuse it.
 func TestAttach_link(t *testing.T) {
 	s := newStore(t, 0)
 	other, err := NewStore(t.TempDir()+"/other.db", 0, "its owner")
@@ -296,7 +295,7 @@ func TestAttach_link(t *testing.T) {
 	c.close()
 }
 
-// Ensure that a store that has an owner cannot be opened before it is loaded.
+// Ensure that a store with an owner cannot be opened before it is loaded.
 func TestLoad_closedToOthers(t *testing.T) {
 	s, err := NewStore(t.TempDir()+"/x.db", 0, "owner")
 	require.NoError(t, err)

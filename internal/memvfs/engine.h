@@ -11,35 +11,37 @@
 **   conn.c      the link between a Go connection and its file
 **   stmt.c      statements, for Go; nothing of the engine's structure
 **
-** How it works. A database is a table of slots, one a page. A slot is the
-** head of a chain of versions of that page, newest first, each with the epoch
-** (the number of the commit) that made it. A reader notes the current epoch
-** when it begins, and takes of each page the first version that is not newer.
-** The writer, one at a time, puts versions with the next epoch in front,
+** How it works. A database is a table of slots, one for each page. A slot is the
+** head of a chain of versions of that page, newest first. Each version has the
+** epoch (the number of the commit) that made it. A reader notes the current epoch
+** when it begins, and reads the first version of each page that is not newer.
+** There is one writer at a time. It puts versions with the next epoch in front,
 ** which no reader can see, and publishes them all by storing that epoch. So
 ** readers wait for nobody and nobody waits for readers.
 **
-** Freeing. A version that was superseded is needed while a reader is pinned
-** at an epoch from its birth up to, not including, its end. Two things about
-** a reader are public: pin, the epoch it holds from its SHARED lock on (and
-** pinOwn, when it has itself moved on by a commit), and walk, the era in which
-** it began to look at a chain, 0 when it does not look at one. A version that no pin needs is unlinked from its chain, and
-** freed when every reader that might have seen it there has finished its
-** walk. A long reader therefore holds one version of each page that was
-** rewritten since, however often.
+** Freeing. A superseded version is needed while a reader is pinned at an epoch
+** from its birth up to, not including, its end. Each reader publishes two things:
+**
+**   pin    the epoch that it holds from its SHARED lock on; and pinOwn, the epoch
+**          of a commit of its own since then
+**   walk   the era in which it began to walk a chain, 0 outside of a walk
+**
+** A version that no pin needs is unlinked from its chain. It is freed when every
+** reader that might have seen it there has finished its walk. So a long reader
+** holds one version of each page rewritten since, however often.
 **
 ** Locks, in the order in which they may be taken:
 **
-**   1. memvfs_store.pWriter who may write; an atomic pointer, never waited for
-**   2. memvfsNamesMutex()   which stores there are, and which connection has
-**                           which file; for opening and closing
-**   3. memvfs_store.mutex   every field marked [m]; held for the length of a
-**                           few list operations (PIECE of them, when there are
-**                           more: then others get it), never across a callback,
-**                           a system call other than for memory, or I/O
+**   1. memvfs_store.pWriter the writer; an atomic pointer, never waited for
+**   2. memvfsNamesMutex()   the names of stores, of files on the disk, and the
+**                           links of connections; for opening and closing
+**   3. memvfs_store.mutex   every field marked [m]; held for at most PIECE list
+**                           operations, then passed on to waiters. Never held
+**                           across a callback, I/O, or a system call other than
+**                           for memory
 **
-** A reader takes none of them to read. It tries for (3) when it ends and
-** superseded versions have piled up, and goes away if it does not get it.
+** A reader takes none of them to read. If superseded versions have piled up when
+** it ends, it tries (3) once and goes on without it.
 **
 ** All atomics are sequentially consistent unless a comment says why less is
 ** enough.
@@ -63,15 +65,15 @@ typedef struct Name Name;
 
 typedef _Atomic(Version*) Slot;
 
-#define SECTOR 512      /* Sizes are counted in this: every page size is a multiple */
+#define SECTOR 512      /* The unit of sizes: every page size is a multiple */
 #define NSEGMENT 23     /* Segments of a table: enough for 2^32 slots */
 #define SEGMENT0 1024   /* Slots in segment 0; segment k>0 has SEGMENT0<<(k-1) */
 
-#define PIECE      1024 /* Versions that a long operation looks at before it lets others have the mutex */
-#define PATIENCE    500 /* Times that it then gives up its turn for them */
-#define BACKLOG      64 /* Superseded versions from which freeing is worth a look */
-#define BACKLOG_NOW   1 /* memvfs_store.backlog: there are that many */
-#define BACKLOG_HELD  2 /* memvfs_store.backlog: some wait for a reader to end */
+#define PIECE      1024 /* Versions that a long operation handles before it passes the mutex on */
+#define PATIENCE    500 /* Times that it then yields to waiters */
+#define BACKLOG      64 /* Superseded versions from which freeing is worth an attempt */
+#define BACKLOG_NOW   1 /* memvfs_store.backlog: there are BACKLOG of them */
+#define BACKLOG_HELD  2 /* memvfs_store.backlog: readers hold some */
 
 /* A first-in-first-out list of versions, linked by Version.next. */
 struct List {
@@ -81,20 +83,20 @@ struct List {
 };
 
 /*
-** One version of one page. birth, pgno, nSector and the data are written
-** before the version can be found, or, while it is pending, by the writer
-** alone, and do not change while any reader can reach it. The rest is [m].
+** One version of one page. birth, pgno, nSector and the data are written before
+** the version can be found. While it is pending, only the writer changes them.
+** They do not change while a reader can reach the version. The rest is [m].
 */
 struct Version {
   uint64_t birth;            /* Epoch of the commit that made it */
-  _Atomic(Version*) pOlder;  /* Next in the chain. Changed under [m], read by walkers */
+  _Atomic(Version*) pOlder;  /* Next in the chain. Changed under [m], read in walks */
   Version *pNewer;           /* Previous in the chain; NULL at its head */
-  Version *pNext;            /* In the one list that it is on, if any */
+  Version *pNext;            /* In its list; it is in one at most */
   uint64_t end;              /* Epoch that superseded it; 0: current. In limbo: its era */
   unsigned char *aData;      /* The page */
-  Slab *pSlab;               /* Where it lives */
+  Slab *pSlab;               /* The slab that it is in */
   uint32_t pgno;             /* 1 is the first page */
-  uint32_t nSector;          /* Of page 1 alone: size of the database */
+  uint32_t nSector;          /* Of page 1 only: size of the database */
 };
 
 /* Superseded versions that the readers pinned at one epoch need. */
@@ -105,42 +107,42 @@ struct Bucket {
 };
 
 /*
-** A table of slots, and everything that is in them. Its block size is the
-** database's page size. When VACUUM changes that, a new table takes its
-** place, and the old one goes as a whole when its last reader has gone.
+** A table of slots, with the versions in them. Its block size is the database's
+** page size. If VACUUM changes that, a new table takes its place. The old table
+** is freed as a whole when its last reader has ended.
 */
 struct Table {
   uint32_t nBlock;           /* Bytes a block; fixed */
   uint64_t birth;            /* Epoch of its first commit; fixed once published */
   _Atomic(Table*) pOlder;    /* The table before; freed and cleared under [m] */
   memvfs_store *pStore;      /* Fixed */
-  _Atomic(Slot*) aSeg[NSEGMENT]; /* Only ever set, by the writer, before a slot in it is used */
+  _Atomic(Slot*) aSeg[NSEGMENT]; /* Set once, by the writer, before a slot in it is used */
 
   /* [m] from here on */
   Slab *pPartial;            /* Slabs with a free place, doubly linked */
   Slab *pFull;               /* Slabs without */
   int64_t nSlab;
-  int64_t nUsed;             /* Versions in use, whatever for */
-  int64_t nWarm;             /* Free places whose memory is kept */
-  List retired;              /* Superseded, not looked at yet */
+  int64_t nUsed;             /* Versions in use, of every kind */
+  int64_t nWarm;             /* Free places whose memory is resident */
+  List retired;              /* Superseded, not compared with the pins yet */
   List limbo;                /* Unlinked; freed when the walks of their era are over */
-  Bucket *pBucket;           /* Superseded and needed */
+  Bucket *pBucket;           /* Superseded and held by a pin */
   int64_t nHeld;             /* Versions in buckets */
 };
 
-/* What a reader shows of itself; one for each file and each snapshot. */
+/* A reader; one for each file and each snapshot. */
 struct Reader {
-  _Atomic(uint64_t) pin;     /* Epoch it holds; 0: not reading. Set by its owner alone */
-  _Atomic(uint64_t) walk;    /* Era in which it began to walk a chain; 0: does not */
-  _Atomic(uint64_t) pinOwn;  /* After a commit of its own: the epoch of that, held as well */
+  _Atomic(uint64_t) pin;     /* Epoch that it holds; 0: not reading. Set by its owner only */
+  _Atomic(uint64_t) walk;    /* Era in which it began to walk a chain; 0: no walk */
+  _Atomic(uint64_t) pinOwn;  /* Epoch of its own last commit, held as well; 0: none */
   char aPad[40];             /* Keeps the three in a cache line of their own */
   _Atomic(int64_t) since;    /* Milliseconds, when pin was set; 0: not reading */
 
-  /* Its owner's alone: the thread that has the connection or the snapshot. */
-  uint64_t epoch;            /* Epoch it sees: pin, or later after a commit of its own */
+  /* Used by its owner only: the thread that has the connection or the snapshot. */
+  uint64_t epoch;            /* Epoch that it reads: pin, or that of its own last commit */
   Table *pTable;             /* Table of that epoch */
   Version *pFirst;           /* Page 1 of that epoch, NULL: the database is empty */
-  uint32_t nSector;          /* Size at that epoch; of a writer: as it is making it */
+  uint32_t nSector;          /* Size at that epoch; of the writer: in its transaction */
 
   /* [m] */
   Reader *pPrev, *pNext;     /* In memvfs_store.pReader */
@@ -150,33 +152,33 @@ struct Reader {
 struct memvfs_store {
   Name *pName;               /* Its entry in the list of names; fixed */
   sqlite3_mutex *mutex;
-  uint64_t mxByte;           /* Cap on the size; 0: none. Fixed */
-  uintptr_t owner;           /* Go's, for the hooks; 0: none. Fixed */
-  int64_t number;            /* From 1 on, never used again. Fixed */
-  _Atomic(int) loading;      /* Not to be opened yet */
+  uint64_t mxByte;           /* Limit of the size; 0: none. Fixed */
+  uintptr_t owner;           /* Go's handle for the hooks; 0: none. Fixed */
+  int64_t number;            /* From 1 on, never reused. Fixed */
+  _Atomic(int) loading;      /* True until it may be opened */
 
-  _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer alone */
+  _Atomic(uint64_t) epoch;   /* Last commit. Stored by the writer only */
   _Atomic(uint64_t) era;     /* Grows, under [m], whenever a version is unlinked */
-  _Atomic(Table*) pTable;    /* Newest table. Stored by the writer alone, under [m] */
-  _Atomic(Reader*) pWriter;  /* Who has RESERVED or more */
-  _Atomic(int) backlog;      /* A hint: there are versions worth freeing */
-  _Atomic(int) missed;       /* A reader ended and could not look at what it held */
+  _Atomic(Table*) pTable;    /* Newest table. Stored by the writer only, under [m] */
+  _Atomic(Reader*) pWriter;  /* The reader that has RESERVED or more */
+  _Atomic(int) backlog;      /* A hint: BACKLOG_* */
+  _Atomic(int) missed;       /* A reader ended and could not free what it held */
   _Atomic(int) nWaiting;     /* Threads that wait for the mutex */
-  _Atomic(int) track;        /* Commits note the pages they change, for memvfs_snapshot_changes.
-                             ** Set when nobody has the store open yet */
+  _Atomic(int) track;        /* Commits note the pages that they change, for
+                             ** memvfs_snapshot_changes. Set before the store is opened */
 
   /* [m] from here on */
   Reader *pReader;           /* All of them */
   int nReader;
   uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
-  Table *pDoomed;            /* Tables that nobody uses, freed bit by bit; linked by pOlder */
-  uint64_t *aChanged;        /* A bit for each page changed since it was last asked: page 1 is bit 0 */
-  size_t nChanged;           /* Words of aChanged. Changed by the writer alone, which reads it without [m] */
-  int changedAll;            /* The page size has changed since: pages have other numbers now */
-  int noting;                /* A commit has noted pages and is not published yet */
+  Table *pDoomed;            /* Tables without readers, freed in pieces; linked by pOlder */
+  uint64_t *aChanged;        /* A bit for each page changed since memvfs_snapshot_changes: page 1 is bit 0 */
+  size_t nChanged;           /* Words of aChanged. Changed by the writer only, which reads it without [m] */
+  int changedAll;            /* The page size has changed since, and so the page numbers */
+  int noting;                /* True while a commit has noted pages and is not published yet */
 
-  /* The loader's alone, before anybody can open the store */
+  /* Used by the loader only, before the store can be opened */
   uint64_t nLoad, mxLoad;    /* Bytes handed out, and in all */
 };
 
@@ -190,25 +192,25 @@ struct MemFile {
   sqlite3_file base;         /* Must be first */
   Reader reader;
   memvfs_store *pStore;
-  memvfs_conn *pConn;        /* Go's view; NULL before the link, or without the driver */
-  memvfs_conn *pOrphan;      /* Its link, when Go was done with it before SQLite with the file */
+  memvfs_conn *pConn;        /* Its link; NULL before memvfs_conn_new, or without the driver */
+  memvfs_conn *pOrphan;      /* Its link, if Go has freed it before SQLite closed the file */
   sqlite3 *db;               /* From SQLITE_FCNTL_PDB */
   int eLock;                 /* SQLITE_LOCK_* */
-  int dead;                  /* Not 0: abandoned, its store perhaps gone. What xLock returns, an SQLITE_IOERR */
-  int pinned;                /* reader has begun and stays, whatever eLock: memvfs_conn_pin */
-  sqlite3_int64 szMmap;      /* PRAGMA mmap_size, which tells only whether pages are handed out */
+  int dead;                  /* Not 0: abandoned, its store may be gone. What xLock returns, an SQLITE_IOERR */
+  int pinned;                /* reader stays begun whatever eLock is: memvfs_conn_pin */
+  sqlite3_int64 szMmap;      /* PRAGMA mmap_size; over 0 the pager calls xFetch */
 
-  /* Of the writer, while it has RESERVED */
-  Version *pPending;         /* Versions it made, linked by pNext */
+  /* Used by the writer, while it has RESERVED */
+  Version *pPending;         /* Versions that it has made, linked by pNext */
   Table *pNewTable;          /* Table that its commit will publish, or NULL */
-  int prepared;              /* Its commit has all the memory that it needs */
-  int64_t nWritten;          /* Versions it has superseded or given up, not yet paid for */
+  int prepared;              /* Its commit has all the memory it needs */
+  int64_t nWritten;          /* Versions superseded or dropped by it, not counted by memvfsHelp yet */
 };
 
 /*
-** Where a thread must be able to stop for any time without harm to others. The
-** stress test (testdata/stress) does stop there, one time in n, or hardly a race
-** would ever be met.
+** A point at which a thread may stop for any time without harm to others. The
+** stress test (testdata/stress) stops there one time in n, as races are rare
+** without it.
 */
 #ifdef MEMVFS_STRESS
 void memvfsStressPoint(int n);
@@ -217,11 +219,11 @@ void memvfsStressPoint(int n);
 #endif
 
 /*
-** Known faults, which testdata/stress/run plants to see that it finds them:
+** Known faults. testdata/stress/run plants them and must find them:
 **
 **   1  A version is freed under a reader that is pinned at its birth
 **   2  A version is freed under a reader that walks past it
-**   3  A reader pins an epoch without looking whether it is still the last
+**   3  A reader pins an epoch without checking that it is still the last
 */
 #ifndef MEMVFS_PLANT
 # define MEMVFS_PLANT 0
@@ -241,7 +243,7 @@ int memvfsFaulty(Fault*);                     /* True: this allocation has to fa
 /* slab.c */
 Version *memvfsPageAlloc(Table*);             /* [m] NULL: out of memory */
 void memvfsPageFree(Table*, Version*);        /* [m] */
-Version *memvfsPageRun(Table*, int64_t *pn);  /* [m] Up to *pn neighbours never used before */
+Version *memvfsPageRun(Table*, int64_t *pn);  /* [m] Up to *pn adjacent pages never used before */
 void memvfsSlabFreeSome(Table*, int64_t *pnPage);
 void *memvfsMalloc(size_t);                   /* Zeroed; for everything but pages */
 void memvfsFree(void*);
@@ -250,7 +252,7 @@ void memvfsFree(void*);
 int64_t memvfsNow(void);
 void memvfsEnter(memvfs_store*);              /* Takes memvfs_store.mutex */
 void memvfsLeave(memvfs_store*);
-void memvfsPause(memvfs_store*);              /* [m] Gives the mutex to those who wait for it, and takes it again */
+void memvfsPause(memvfs_store*);              /* [m] Passes the mutex to waiters, and takes it again */
 Table *memvfsTableNew(memvfs_store*, uint32_t nBlock, uint64_t birth);
 void memvfsTableFree(Table*);
 uint64_t memvfsTableBytes(Table*);            /* [m] */
@@ -301,7 +303,7 @@ void memvfsPragmaWal(char **azArg);
 int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks);
 int memvfsDiskSize(void);                     /* Bytes of its sqlite3_file */
 int memvfsDiskOpen(const char *zName, int other, sqlite3_file*, int flags, int *pOut);
-int memvfsDiskAttached(const char *zPath);    /* Under memvfsNamesMutex. Opened, and no tool's main database */
+int memvfsDiskAttached(const char *zPath);    /* Under memvfsNamesMutex. True if it is open other than as the main database of a tool */
 
 /* conn.c */
 void memvfsConnHooks(memvfs_hooks);

@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newStore makes a store that is checked at the end of the test: the database
-// is sound, nothing is held once all have gone, and the store can be closed,
-// so no connection and no snapshot was forgotten.
+// newStore makes a store. At the end of the test it checks that the database is sound, that
+// no versions are held, and that the store can be closed: no connection and no snapshot is
+// left.
 func newStore(t testing.TB, maxBytes int64) *Store {
 	t.Helper()
 	s, err := NewStore(filepath.Join(t.TempDir(), "engine.db"), maxBytes, nil)
@@ -50,7 +50,7 @@ func open(t testing.TB, s *Store) *testConn {
 	return c
 }
 
-// openRaw opens without xFetch, so that pages are read by copying.
+// openRaw opens without xFetch, so that pages are copied.
 func openRaw(t testing.TB, s *Store) *testConn {
 	t.Helper()
 	u := url.URL{Scheme: "file", OmitHost: true, Path: s.Path(), RawQuery: "vfs=" + Name + "&_busy_timeout=0"}
@@ -114,8 +114,8 @@ const fill = `CREATE TABLE t(id INTEGER PRIMARY KEY, a TEXT, b INT);
 	WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<2000)
 	INSERT INTO t SELECT i, 'row '||i||hex(zeroblob(20)), i%97 FROM c`
 
-// Ensure that a reader sees one state from its first read to its end, whatever
-// is committed meanwhile, and never waits for the writer, nor the writer for it.
+// Ensure that a reader sees one state from its first read to its end, whatever is committed
+// meanwhile. Neither the reader nor the writer waits.
 func TestReader_keepsItsState(t *testing.T) {
 	s := newStore(t, 0)
 	w, r := open(t, s), open(t, s)
@@ -137,8 +137,8 @@ func TestReader_keepsItsState(t *testing.T) {
 	require.Equal(t, "1000", r.text("SELECT count(*) FROM t"))
 }
 
-// Ensure that there is one writer: a second is refused with SQLITE_BUSY, and
-// one whose state is not the last with SQLITE_BUSY_SNAPSHOT.
+// Ensure that there is one writer: a second is SQLITE_BUSY, and one whose state is not the
+// last is SQLITE_BUSY_SNAPSHOT.
 func TestWriter_isAlone(t *testing.T) {
 	s := newStore(t, 0)
 	a, b := open(t, s), open(t, s)
@@ -163,7 +163,7 @@ func TestWriter_isAlone(t *testing.T) {
 	require.Equal(t, "1998", a.text("SELECT count(*) FROM t"))
 }
 
-// Ensure that a transaction that only looked, or was rolled back, is no commit.
+// Ensure that a transaction that only reads, or is rolled back, is not a commit.
 func TestEpoch_movesWithChangesAlone(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -178,8 +178,8 @@ func TestEpoch_movesWithChangesAlone(t *testing.T) {
 	require.Equal(t, e+1, s.Epoch())
 }
 
-// Ensure that every page size works, with savepoints, spilling, and readers by
-// copy and by reference, and that VACUUM changes it from any to any.
+// Ensure that every page size works, with savepoints, spilling, and readers by copy and by
+// reference, and that VACUUM changes any to any other.
 func TestPageSizes(t *testing.T) {
 	sizes := []int{512, 1024, 2048, 4096, 8192, 16384, 32768, 65536}
 	for _, from := range sizes {
@@ -210,8 +210,8 @@ func TestPageSizes(t *testing.T) {
 	}
 }
 
-// Ensure that what spills from SQLite's cache into the engine in the middle of
-// a transaction is seen by the writer, by nobody else, and goes with ROLLBACK.
+// Ensure that only the writer sees the pages that SQLite's cache spills during a
+// transaction, and that ROLLBACK drops them.
 func TestSpill(t *testing.T) {
 	s := newStore(t, 0)
 	c, r := open(t, s), open(t, s)
@@ -232,8 +232,8 @@ func TestSpill(t *testing.T) {
 	}
 }
 
-// Ensure that a file that shrinks (auto_vacuum, VACUUM) gives its memory back,
-// that older readers still see what was cut off, and that it can grow again.
+// Ensure that a database that shrinks (auto_vacuum, VACUUM) frees its memory, that older
+// readers still see the pages that were cut off, and that it can grow again.
 func TestShrink_givesMemoryBack(t *testing.T) {
 	for _, how := range []string{"PRAGMA auto_vacuum=FULL", "PRAGMA auto_vacuum=INCREMENTAL", "PRAGMA auto_vacuum=NONE"} {
 		t.Run(how, func(t *testing.T) {
@@ -269,8 +269,7 @@ func TestShrink_givesMemoryBack(t *testing.T) {
 	}
 }
 
-// Ensure that one long reader costs one version of each page that was rewritten
-// since, however often it was.
+// Ensure that a long reader costs one version of each page rewritten since, however often.
 func TestLongReader_holdsEachPageOnce(t *testing.T) {
 	s := newStore(t, 0)
 	w, r := open(t, s), open(t, s)
@@ -287,9 +286,8 @@ func TestLongReader_holdsEachPageOnce(t *testing.T) {
 	r.exec("COMMIT")
 }
 
-// Ensure that growing past the cap is SQLITE_FULL and leaves the database as it
-// was, that deleting and rewriting still work then, and that what older readers
-// hold is bounded as well.
+// Ensure that growth past the limit is SQLITE_FULL and changes nothing, that a delete and
+// an update still work then, and that the versions held by older readers are limited too.
 func TestMaxBytes(t *testing.T) {
 	const limit = 4 << 20
 	s := newStore(t, limit)
@@ -326,8 +324,8 @@ func TestMaxBytes(t *testing.T) {
 	c.exec("VACUUM")
 }
 
-// Ensure that a failed allocation, at whichever call, fails the statement and
-// leaves the database as it was, and that all works again afterwards.
+// Ensure that any failed allocation fails its statement and leaves the database as it was,
+// and that everything works afterwards.
 func TestAllocationFailure(t *testing.T) {
 	script := []string{
 		"UPDATE t SET b=b+1, a=a||'y'",
@@ -376,8 +374,8 @@ func TestAllocationFailure(t *testing.T) {
 	}
 }
 
-// Ensure that a store and a connection that cannot be had for want of memory
-// leave nothing behind.
+// Ensure that a store and a connection that fail because memory ran out leave nothing
+// behind.
 func TestAllocationFailure_opening(t *testing.T) {
 	defer FailAlloc(0, false)
 	for n := int64(1); ; n++ {
@@ -413,8 +411,8 @@ func TestAllocationFailure_opening(t *testing.T) {
 	}
 }
 
-// Ensure that a snapshot is the state at Pin, byte for byte what SQLite would
-// have in a file, and that the file made of it is a sound database.
+// Ensure that a snapshot is the state at Pin, byte for byte as SQLite would have it in a
+// file, and that the file made of it is a sound database.
 func TestSnapshot(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -443,8 +441,8 @@ func TestSnapshot(t *testing.T) {
 	require.Equal(t, want, p.text("SELECT count(*), sum(b), group_concat(a) FROM t"))
 }
 
-// Ensure that a file that is loaded by Reserve and Next is the database it was,
-// in whatever pieces, and that its memory goes back when it shrinks.
+// Ensure that a database loaded by Reserve and Next is unchanged, whatever the size of the
+// pieces, and that its memory is freed when it shrinks.
 func TestLoad(t *testing.T) {
 	for _, limit := range []int{100_000, 4 << 20} {
 		for _, pageSize := range []int{1024, 4096, 65536} {
@@ -495,9 +493,8 @@ func load(t *testing.T, limit, pageSize int) {
 	require.Equal(t, want, d.text("SELECT count(*), sum(b), group_concat(a) FROM t"))
 }
 
-// Ensure that names that are no store's are the disk's: ATTACH, VACUUM INTO and
-// temporary tables go where the user expects them, and that no -journal or -wal
-// of a store is ever looked for on the disk or left there.
+// Ensure that names other than those of stores are on the disk: ATTACH, VACUUM INTO and
+// temporary tables. No -journal or -wal of a store is looked for on the disk or left there.
 func TestForeignNames(t *testing.T) {
 	s := newStore(t, 0)
 	dir := filepath.Dir(s.Path())
@@ -527,9 +524,8 @@ func TestForeignNames(t *testing.T) {
 	require.Equal(t, []string{"disk.db", "engine.db-journal", "engine.db-wal", "into.db"}, names)
 }
 
-// Ensure that every journal mode keeps its journal in memory and rolls back,
-// that OFF and an exclusive locking mode are answered with what holds instead,
-// and that the log mode, which a store does not need, is harmless.
+// Ensure that every journal mode keeps its journal in memory and rolls back, that OFF and
+// exclusive locking return the mode that stays, and that WAL mode is refused without harm.
 func TestJournalModes(t *testing.T) {
 	s := newStore(t, 0)
 	c, other := open(t, s), open(t, s)
@@ -555,8 +551,8 @@ func TestJournalModes(t *testing.T) {
 	require.Empty(t, entries)
 }
 
-// Ensure that an attached store is that store, in memory, and that a
-// transaction over two of them is rolled back and committed in both.
+// Ensure that an attached store is that store, in memory, and that a transaction over two
+// of them is rolled back and committed in both.
 func TestAttach_anotherStore(t *testing.T) {
 	a, b := newStore(t, 0), newStore(t, 0)
 	ca, cb := open(t, a), open(t, b)
@@ -573,7 +569,7 @@ func TestAttach_anotherStore(t *testing.T) {
 	require.NoFileExists(t, b.Path())
 }
 
-// Ensure that an open store cannot be closed, and that its name is free after.
+// Ensure that an open store cannot be closed, and that its name is free after Close.
 func TestStore_names(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	s, err := NewStore(path, 0, nil)
@@ -602,9 +598,9 @@ func (h *hooks) Attach(any, *Conn) Hooks { return h }
 func (h *hooks) Detached()               {}
 func (h *hooks) DiskRefused(error)       {}
 
-// Ensure that a linked connection asks for the write lock when it comes to
-// write without it, tells when it is over, refuses to write when read-only,
-// stops when it is told to, and can be abandoned in the middle.
+// Ensure that a linked connection asks for the write lock when it writes without it, tells
+// when the transaction is over, refuses to write when read-only, stops when cancelled, and
+// can be abandoned.
 func TestLink(t *testing.T) {
 	s := newStore(t, 0)
 	c, other := open(t, s), open(t, s)
@@ -654,8 +650,8 @@ func TestLink(t *testing.T) {
 	c.close()
 }
 
-// Ensure that SQLite may read a little past the end of the last page of a slab,
-// as it does when it compares the last record on a page.
+// Ensure that SQLite may read a little past the end of the last page of a slab, as it does
+// when it compares the last record on a page.
 func TestOverread(t *testing.T) {
 	for _, size := range []int{16384, 65536} { // the fewest pages a slab
 		s := newStore(t, 0)

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// kernelFigure is a figure of a file in /proc that has one to a line.
+// kernelFigure is a number in a file of /proc that has one on each line.
 func kernelFigure(t *testing.T, file, name string) (n int64) {
 	t.Helper()
 	b, err := os.ReadFile(file)
@@ -28,9 +28,9 @@ func kernelFigure(t *testing.T, file, name string) (n int64) {
 	return 0
 }
 
-// Ensure that what is deleted from a database that was loaded into huge pages
-// goes back to the system, which keeps a huge page whole as long as any of it is
-// in use, unless it is split.
+// Ensure that the memory of deleted pages is returned to the system although the database
+// was loaded into huge pages. Linux keeps a huge page as long as any of it is in use,
+// unless it is split.
 func TestLoad_hugePagesAreSplit(t *testing.T) {
 	src := newStore(t, 0)
 	c := open(t, src)

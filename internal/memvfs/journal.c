@@ -1,27 +1,26 @@
 /*
 ** Rollback journals of stores, in memory.
 **
-** SQLite needs a journal for ROLLBACK and for savepoints only: a commit of a
-** store is atomic without it, and a transaction that breaks off is given up
-** by the engine. So a journal is private to the connection that writes it, is
-** never synced, never found by another connection, and never hot. One buffer
-** serves all transactions of the connection when the pager keeps the journal
-** open, which it does in journal_mode=TRUNCATE and PERSIST.
+** SQLite needs a journal for ROLLBACK and savepoints only. A commit of a store is
+** atomic without one, and the engine drops a transaction that breaks off. So a
+** journal is private to its connection, is never synced, never found by another
+** connection, and never hot. In journal_mode=TRUNCATE and PERSIST the pager keeps
+** the journal open, and one buffer serves all transactions of the connection.
 **
-** Most of a journal are pages as they were when the transaction began
-** (https://sqlite.org/fileformat2.html#the_rollback_journal). The engine has
-** them: as versions, which the writer's pin keeps. So a page is not copied into
-** the journal, which only notes its version.
+** Most of a journal are pages as of the beginning of the transaction
+** (https://sqlite.org/fileformat2.html#the_rollback_journal). The engine has them as
+** versions, which the writer's pin keeps. So the journal refers to the version of a
+** page instead of a copy.
 */
 #include "engine.h"
 
-#define KEEP_BYTES (256<<10)   /* Of each buffer, what an idle connection keeps */
-#define LEAST_BYTES  (4<<10)   /* Of a buffer that is in use at all */
+#define KEEP_BYTES (256<<10)   /* Bytes of each buffer that an idle connection keeps */
+#define LEAST_BYTES  (4<<10)   /* The smallest buffer */
 
-/* A page of the journal that is a version of the engine. */
+/* A page of the journal, which is a version of the engine. */
 typedef struct Page Page;
 struct Page {
-  size_t iOfst;          /* Where it is in the journal */
+  size_t iOfst;          /* Its offset in the journal */
   Version *v;
 };
 
@@ -35,10 +34,10 @@ struct Journal {
   Page *aPage;           /* The pages, in order */
   size_t nPage, nPageAlloc;
   size_t szPage;         /* Size of each page */
-  size_t iNumber;        /* Where a page number was written last; 0: elsewhere */
+  size_t iNumber;        /* Offset of the last write, if that was of a page number; else 0 */
 };
 
-/* How many pages begin in front of an offset. */
+/* The number of pages that begin before an offset. */
 static size_t pagesBefore(Journal *p, size_t iOfst){
   size_t lo = 0, hi = p->nPage;
   if( hi==0 || p->aPage[hi-1].iOfst<iOfst ) return hi;
@@ -49,12 +48,12 @@ static size_t pagesBefore(Journal *p, size_t iOfst){
   return lo;
 }
 
-/* The byte at an offset that is in no page. */
+/* The byte at an offset outside of pages. */
 static unsigned char *byteAt(Journal *p, size_t iOfst){
   return p->a + (iOfst - pagesBefore(p, iOfst)*p->szPage);
 }
 
-/* Makes *pp, of *pnAlloc bytes, hold n, of which nUsed are in use. False: out of memory. */
+/* Enlarges *pp, of *pnAlloc bytes with nUsed in use, to n bytes. False: out of memory. */
 static int enlarge(void *pp, size_t *pnAlloc, size_t nUsed, size_t n){
   size_t nAlloc = *pnAlloc ? 2**pnAlloc : LEAST_BYTES;
   void *pOld, *pNew;
@@ -79,10 +78,10 @@ static int jClose(sqlite3_file *pFile){
 }
 
 /*
-** The checksum behind a page. It is not the one that the pager wrote when its
-** cache differed from the file: a page that became free in an earlier
-** transaction is not written, but may stay in the cache (sqlite3PagerDontWrite),
-** and what is in it means nothing.
+** The checksum after a page, of the version. The pager may have written another one,
+** of a page in its cache that differs from the file: a page that became free in an
+** earlier transaction is not written and may stay in the cache
+** (sqlite3PagerDontWrite). Its content has no meaning.
 */
 static void checksum(Journal *p, const unsigned char *aPage, unsigned char *pOut){
   uint32_t n = (uint32_t)p->a[12]<<24 | (uint32_t)p->a[13]<<16 | (uint32_t)p->a[14]<<8 | p->a[15];
@@ -129,7 +128,7 @@ static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
     p->n = (size_t)n;
   }
   if( n==0 && p->nAlloc>KEEP_BYTES ){
-    /* In journal_mode=PERSIST a commit writes into it after this, which must
+    /* In journal_mode=PERSIST a commit writes into the buffer after this, which must
     ** not fail: see memvfsPrepare. So there is always a buffer. */
     unsigned char *a = memvfsMalloc(LEAST_BYTES);
     if( a ){
@@ -147,8 +146,8 @@ static int jTruncate(sqlite3_file *pFile, sqlite3_int64 n){
 }
 
 /*
-** The version that the file has of the page whose number is the last that was
-** written, if what is written behind it can be that page: NULL else.
+** The version of the page whose number was written last, if a write of n bytes at
+** iOfst can be that page; else NULL.
 */
 static Version *pageOf(Journal *p, size_t n, size_t iOfst){
   MemFile *f = p->pFile;
@@ -162,10 +161,10 @@ static Version *pageOf(Journal *p, size_t n, size_t iOfst){
 }
 
 /*
-** SQLite appends. When it writes in front of the end, the journal begins anew
-** there: its last record was not finished for want of memory, or the
-** transaction is over and in journal_mode=PERSIST zeros where the header was
-** say so (zeroJournalHdr), and nothing of what is behind them is read again.
+** SQLite appends. A write before the end truncates the journal there. SQLite does
+** that in two cases. The last record was not finished, because memory ran out. Or the
+** transaction is over in journal_mode=PERSIST, where zeros replace the header
+** (zeroJournalHdr) and nothing after them is read again.
 */
 static int jWrite(sqlite3_file *pFile, const void *pBuf, int n, sqlite3_int64 iOfst){
   Journal *p = (Journal*)pFile;

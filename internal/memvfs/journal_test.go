@@ -10,10 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that what a connection has in its cache after a rollback, of a
-// transaction or to a savepoint, is what the database has, in each journal mode
-// that keeps a journal here, with pages that were free before, and with so
-// small a cache that pages are written before the transaction ends.
+// Ensure that after a rollback, of a transaction or to a savepoint, the cache of the
+// connection agrees with the database. It is tried in each journal mode, with pages that
+// were free before, and with a cache so small that it spills.
 func TestRollback_ofTheCache(t *testing.T) {
 	for i, mode := range []string{"TRUNCATE", "PERSIST", "DELETE"} {
 		for _, vacuum := range []int{0, 1, 2} {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that a connection which asks for a store by its number gets that store
-// or an error, never the file on the disk nor a later store of the same name.
+// Ensure that an open with the number of a store gets that store or an error, never the
+// file on the disk or a later store of the same name.
 func TestParam(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "marked.db")
 	connect := func(param string) (*sqlite3.SQLiteConn, error) {
@@ -58,7 +58,7 @@ func TestParam(t *testing.T) {
 	require.NoError(t, second.Close())
 	refused(second.Param())
 
-	// The memory of a store is used again, its number is not.
+	// The memory of a store is reused, its number is not.
 	loading, err := NewStore(path, 0, t)
 	require.NoError(t, err)
 	refused(second.Param())

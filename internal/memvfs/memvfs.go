@@ -16,9 +16,9 @@ extern int memvfsGoDiskLock(char*, int, sqlite3*);
 extern void memvfsGoDiskUnlock(char*);
 extern int memvfsGoDiskCreate(char*, int, int*);
 
-static int diskLock(const char *z, int create, sqlite3 *db){ return memvfsGoDiskLock((char*)z, create, db); }
+static int diskLock(const char *z, int tool, sqlite3 *db){ return memvfsGoDiskLock((char*)z, tool, db); }
 static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
-static int diskCreate(const char *z, int create, int *pError){ return memvfsGoDiskCreate((char*)z, create, pError); }
+static int diskCreate(const char *z, int tool, int *pError){ return memvfsGoDiskCreate((char*)z, tool, pError); }
 
 static int registerVFS(void){
   memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate };
@@ -42,15 +42,15 @@ import (
 // Name is the name of the VFS, for the vfs parameter of a SQLite URI.
 const Name = C.MEMVFS_NAME
 
-// minVersion is the oldest SQLite whose functions are all used here: 3.37 has
-// sqlite3_changes64. It matters for programs built with go-sqlite3's
-// libsqlite3 tag, which use the system's library.
+// minVersion is the oldest SQLite with all functions used here: 3.37 has
+// sqlite3_changes64. Programs built with go-sqlite3's libsqlite3 tag use the system's
+// library, which may be older.
 const minVersion = 3037000
 
-// ErrInUse is the error of closing a store that is open.
+// ErrInUse is the error of Close while a connection or a snapshot is open.
 var ErrInUse = errors.New("memvfs: store is in use")
 
-// register makes the VFS known to SQLite, once in a process.
+// register registers the VFS with SQLite, once in a process.
 var register = sync.OnceValue(func() error {
 	if v := int(C.sqlite3_libversion_number()); v < minVersion {
 		return fmt.Errorf("memvfs: SQLite %d is too old, %d is needed", v, minVersion)
@@ -64,8 +64,8 @@ var register = sync.OnceValue(func() error {
 	return nil
 })
 
-// Store is one database in memory. Its methods may be called at the same time,
-// except that Close must be the last.
+// Store is one database in memory. Its methods may be called concurrently, but no method
+// may be called after Close.
 type Store struct {
 	c      *C.memvfs_store
 	path   string
@@ -73,13 +73,11 @@ type Store struct {
 	owner  cgo.Handle // 0: none
 }
 
-// NewStore creates an empty store that stands for the file at path, which
-// need not exist; a relative path is made absolute and symbolic links are
-// followed, as SQLite does it. maxBytes is the cap on the database's size, 0
-// for none. It is an error if there is a store for that path.
+// NewStore creates an empty store for the file at path, which need not exist. As in SQLite,
+// a relative path is made absolute and symbolic links are followed. maxBytes limits the size
+// of the database; 0 means no limit. It is an error if there is a store for that path.
 //
-// An owner that is not nil is what Hooks.Attach is given, and has the store to
-// itself until Loaded.
+// Hooks.Attach gets owner. If owner is not nil, the store cannot be opened until Loaded.
 func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 	full, name, err := nameOf(path)
 	if err != nil {
@@ -98,8 +96,8 @@ func NewStore(path string, maxBytes int64, owner any) (*Store, error) {
 	return s, nil
 }
 
-// nameOf registers the VFS and returns the absolute path of path, also as a C string for
-// the caller to free.
+// nameOf registers the VFS and returns the absolute path of path, also as a C string, which
+// the caller frees.
 func nameOf(path string) (full string, name *C.char, err error) {
 	if err = register(); err == nil {
 		full, err = fullPathname(path)
@@ -110,35 +108,33 @@ func nameOf(path string) (full string, name *C.char, err error) {
 	return full, C.CString(full), nil
 }
 
-// fullPathname returns path as SQLite's default VFS makes it absolute.
+// fullPathname returns the absolute path that SQLite's default VFS makes of path.
 func fullPathname(path string) (string, error) {
 	const size = 4096
 	in := C.CString(path)
 	defer C.free(unsafe.Pointer(in))
 	out := (*C.char)(C.malloc(size))
 	defer C.free(unsafe.Pointer(out))
-	// The low byte is the code; above it SQLite tells here that it has
-	// followed a symbolic link.
+	// The low byte is the code. A higher bit says that SQLite has followed a symbolic link.
 	if rc := C.memvfs_full_pathname(in, size, out); rc&0xff != C.SQLITE_OK {
 		return "", fmt.Errorf("memvfs: path %q: %w", path, sqlite3.ErrNo(rc&0xff))
 	}
 	return C.GoString(out), nil
 }
 
-// Param is the name of a URI parameter, and Param() its value, by which a
-// connection asks for this very store. When the store is closed, such an open
-// fails with SQLITE_CANTOPEN, where an open by Path alone is one of the file on
-// the disk.
+// Param is a URI parameter. With the value of Param() a connection opens this store only.
+// After the store is closed, such an open is SQLITE_CANTOPEN; an open by Path alone would
+// then be one of the file on the disk.
 const Param = C.MEMVFS_PARAM
 
 // Param is the value of the URI parameter [Param].
 func (s *Store) Param() string { return strconv.FormatInt(s.number, 10) }
 
-// Path is the absolute path by which SQLite opens the store through this VFS.
+// Path is the absolute path by which this VFS opens the store.
 func (s *Store) Path() string { return s.path }
 
-// Close frees the store. It is an error, and nothing is done, while a
-// connection or a snapshot of it is open.
+// Close frees the store. While a connection or a snapshot of it is open, it does nothing and
+// returns ErrInUse.
 func (s *Store) Close() error {
 	if rc := C.memvfs_store_destroy(s.c); rc != C.SQLITE_OK {
 		return ErrInUse
@@ -154,15 +150,15 @@ func (s *Store) deleteOwner() {
 	}
 }
 
-// Epoch is the number of the last commit that changed something. It starts
-// at 1 and only grows.
+// Epoch is the number of the last commit that changed something. It begins at 1 and only
+// grows.
 func (s *Store) Epoch() uint64 { return uint64(C.memvfs_store_epoch(s.c)) }
 
-// Drain frees what no reader needs. It waits for nobody, and nobody for it.
+// Drain frees what no reader needs. It delays nobody else.
 func (s *Store) Drain() { C.memvfs_store_drain(s.c) }
 
-// Reserve begins the filling of a store that was never opened: size bytes in
-// pages of pageSize will follow by Next, and then Loaded.
+// Reserve begins a load into a store that was never opened: size bytes in pages of
+// pageSize. Calls of Next follow, then Loaded.
 func (s *Store) Reserve(pageSize int, size int64) error {
 	if rc := C.memvfs_load_begin(s.c, C.uint32_t(pageSize), C.uint64_t(size)); rc != C.SQLITE_OK {
 		return fmt.Errorf("memvfs: load %s: %w", s.path, sqlite3.ErrNo(rc))
@@ -170,9 +166,8 @@ func (s *Store) Reserve(pageSize int, size int64) error {
 	return nil
 }
 
-// Next returns memory for the next bytes of the database being loaded: whole
-// pages, at least one, at most limit bytes. The caller fills it before it calls
-// again.
+// Next returns memory for the next bytes of the load: whole pages, at least one, at most
+// limit bytes. The caller fills it before the next call.
 func (s *Store) Next(limit int) ([]byte, error) {
 	var p unsafe.Pointer
 	var n C.size_t
@@ -182,18 +177,18 @@ func (s *Store) Next(limit int) ([]byte, error) {
 	return unsafe.Slice((*byte)(p), int(n)), nil
 }
 
-// Loaded ends the filling: connections may open the store.
+// Loaded ends the load: connections may open the store.
 func (s *Store) Loaded() { C.memvfs_load_end(s.c) }
 
 // Stats are sizes in bytes as they are now.
 type Stats struct {
 	Epoch        uint64 // number of the last commit that changed something
 	Size         int64  // of the database
-	PageSize     int    // 0 when nothing was ever written
-	Live         int64  // page versions that are current, or being written
-	Held         int64  // superseded page versions: held by readers, or not yet freed
-	Free         int64  // kept for reuse
-	OldestReader int64  // milliseconds since the oldest active reader began, 0 without one
+	PageSize     int    // 0 if the database is empty
+	Live         int64  // page versions that are current or not committed yet
+	Held         int64  // superseded page versions: held by readers, or not freed yet
+	Free         int64  // memory kept for reuse
+	OldestReader int64  // milliseconds since the oldest active reader began; 0: no reader
 	Files        int    // open connections and snapshots
 }
 
@@ -213,14 +208,13 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// Snapshot is the last commit at the time of Pin, for reading by one goroutine
-// at a time.
+// Snapshot is the last commit at the time of Pin. One goroutine at a time may read it.
 type Snapshot struct {
 	c *C.memvfs_snapshot
 }
 
-// Pin takes a snapshot, in constant time. Pages that are rewritten while it
-// is held cost memory, each once. Release it.
+// Pin takes a snapshot, in constant time. Each page that is rewritten before Release costs
+// the memory of one page.
 func (s *Store) Pin() (*Snapshot, error) {
 	c := C.memvfs_snapshot_open(s.c)
 	if c == nil {
@@ -229,15 +223,13 @@ func (s *Store) Pin() (*Snapshot, error) {
 	return &Snapshot{c}, nil
 }
 
-// Track has every commit from now on note the pages that it changes, for
-// PinChanges.
+// Track makes every commit from now on note the pages that it changes, for PinChanges.
 func (s *Store) Track() { C.memvfs_store_track(s.c) }
 
-// PinChanges is Pin, and adds to pages (page 1 is bit 0 of the first word)
-// those that may differ from the state pinned by the call before, or from that
-// of Track; it returns pages, grown if need be. all: the page size has changed
-// meanwhile, and the numbers of before mean nothing. After an error nothing was
-// added, and nothing is lost for the next call.
+// PinChanges is Pin, and adds to pages each page that may differ from the state of the call
+// before, or of Track. Page 1 is bit 0 of the first word. It returns pages, which it may
+// enlarge. all is true if the page size has changed since: the earlier page numbers are void.
+// After an error nothing was added, and the next call returns the same changes.
 func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, err error) {
 	for {
 		var c *C.memvfs_snapshot
@@ -253,8 +245,8 @@ func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, e
 		case C.SQLITE_TOOBIG:
 			pages = append(pages, make([]uint64, int(need)-len(pages))...)
 		case C.SQLITE_BUSY:
-			// A writer is between noting its pages and publishing them: some
-			// microseconds, but for the commit of a VACUUM.
+			// A writer has noted its pages and not published them yet. That takes some
+			// microseconds, or longer for the commit of a VACUUM.
 			time.Sleep(50 * time.Microsecond)
 		default:
 			return nil, pages, false, fmt.Errorf("memvfs: pin a snapshot of %s: %w", s.path, sqlite3.ErrNo(rc))
@@ -262,7 +254,7 @@ func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, e
 	}
 }
 
-// Version is the Epoch that was pinned.
+// Version is the pinned Epoch.
 func (p *Snapshot) Version() uint64 { return uint64(C.memvfs_snapshot_epoch(p.c)) }
 
 // Size is the size of the database in bytes, a multiple of PageSize.
@@ -271,8 +263,8 @@ func (p *Snapshot) Size() int64 { return int64(C.memvfs_snapshot_size(p.c)) }
 // PageSize is the page size of the database in bytes.
 func (p *Snapshot) PageSize() int { return int(C.memvfs_snapshot_page_size(p.c)) }
 
-// ReadAt copies len(b) bytes of the database from off on. What lies behind its
-// end is zero; there is no error.
+// ReadAt copies len(b) bytes of the database from off on. Bytes past its end are zero. It
+// never returns an error.
 func (p *Snapshot) ReadAt(b []byte, off int64) (int, error) {
 	if len(b) > 0 {
 		C.memvfs_snapshot_read(p.c, unsafe.Pointer(&b[0]), C.size_t(len(b)), C.uint64_t(off))

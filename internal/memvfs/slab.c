@@ -1,21 +1,21 @@
 /*
 ** Memory for page versions.
 **
-** Pages come from slabs taken straight from the system, not from malloc: a
-** database is loaded, rewritten and vacuumed by many threads over weeks, and
-** malloc's arenas would each keep what that thread freed. A slab whose pages
-** are all free goes back to the system at once (but for one, so that a commit
-** at the edge of a slab does not map and unmap it every time); of the free
-** pages in the others at most a sixteenth of what is used stays resident, or 8
-** MB: a reader that the system takes off its processor for some milliseconds
-** holds as much, all of which comes free at once. To give that back page by page
-** and take it again, each time with a message to all processors, cost several
-** times what the writing itself does.
+** Pages come from slabs that are mapped by the system, not from malloc. Many
+** threads load, rewrite and vacuum a database over weeks, and each malloc arena
+** would keep what its thread freed.
 **
-** A loaded database lies in huge pages where the system has them: most of the
-** time of a load is else what its page faults cost. Only slabs that are filled
-** at once are made of them, so that none of it is idle at first; when a page of
-** one goes back, the huge page is split.
+** A slab without pages in use is unmapped at once. One such slab stays, so that
+** commits at the edge of a slab do not map and unmap it every time. In the other
+** slabs, the memory of free pages is kept up to a sixteenth of the used pages, or
+** 8 MB. A reader that loses its processor for some milliseconds holds that much,
+** and frees it in one go. To return it page by page and take it again sends a
+** message to all processors for each page, and cost several times the writing.
+**
+** A loaded database is in huge pages if the system has them, as a load otherwise
+** spends most of its time on page faults. Only slabs that are filled at once are
+** huge pages, so that none of the memory is idle. If a page of one is returned, the
+** huge page is split.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -27,25 +27,25 @@
 
 #define SLAB_BYTES (1<<20)   /* Page memory of one slab */
 #define SLAB_MIN   16        /* Pages of one slab, at least */
-#define HUGE_BYTES (2<<20)   /* A huge page of x86-64, and of ARM with pages of 4 KiB */
-#define WARM_MIN   (8<<20)   /* Free bytes that are always kept resident */
+#define HUGE_BYTES (2<<20)   /* The huge page of x86-64, and of ARM with pages of 4 KiB */
+#define WARM_MIN   (8<<20)   /* Free bytes that are kept resident at least */
 
 /*
-** Readable bytes behind the last page of a slab. SQLite reads a few bytes past
-** the end of a page that xFetch handed out, when it compares the last record on
-** it, and does not use them; os_unix.c (unixFetch, nEofBuffer) leaves as many.
+** Readable bytes behind the last page of a slab. When SQLite compares the last
+** record on a page from xFetch, it reads a few bytes past the end of the page and
+** does not use them. os_unix.c (unixFetch, nEofBuffer) leaves as many.
 */
 #define OVERREAD   256
 
 struct Slab {
   Slab *pPrev, *pNext;       /* In Table.pPartial or Table.pFull */
-  size_t nByte;              /* Of the mapping */
-  int holed;                 /* Memory of it went back */
-  int nVersion;              /* Places */
-  int nTaken;                /* Places ever used: those behind were never touched */
-  int nUsed;                 /* Places in use now */
+  size_t nByte;              /* Length of the mapping */
+  int holed;                 /* Some of its memory was returned */
+  int nVersion;              /* Number of places */
+  int nTaken;                /* Places ever used; the places after them were never touched */
+  int nUsed;                 /* Places in use */
   Version *pWarm;            /* Free places whose memory is resident */
-  Version *pCold;            /* Free places whose memory went back */
+  Version *pCold;            /* Free places whose memory was returned */
   Version aVersion[];
 };
 
@@ -70,8 +70,8 @@ static void *osMap(size_t n){
 }
 
 /*
-** The system's page: what it takes back at the least. It is 4096 nearly
-** everywhere, but 16 or 64 KiB on some Linux for ARM and POWER.
+** The system's page size, the least that can be returned. It is 4096 nearly
+** everywhere, and 16 or 64 KiB on some Linux for ARM and POWER.
 */
 static size_t osPage(void){
 #if defined(__linux__)
@@ -89,19 +89,19 @@ static size_t osPage(void){
 }
 
 /*
-** Memory that may be one huge page; NULL: ordinary memory will do. The system
-** is asked for as much as has an aligned piece in it wherever it begins.
+** Memory that may be one huge page; NULL: use ordinary memory. The mapping is large
+** enough to contain an aligned huge page at any address, and is cut to that.
 */
 static void *osMapHuge(void){
 #if defined(MADV_HUGEPAGE)
-  if( osPage()!=4096 ) return 0;   /* Huge pages are as large as 512 MB then */
+  if( osPage()!=4096 ) return 0;   /* Huge pages are up to 512 MB then */
   const size_t nAll = 2*HUGE_BYTES - osPage();
   unsigned char *a = osMap(nAll), *aHuge;
   if( a==0 ) return 0;
   aHuge = (unsigned char*)(((uintptr_t)a + HUGE_BYTES-1) & ~(uintptr_t)(HUGE_BYTES-1));
   if( aHuge>a ) munmap(a, aHuge-a);
   if( aHuge+HUGE_BYTES<a+nAll ) munmap(aHuge+HUGE_BYTES, a+nAll-aHuge-HUGE_BYTES);
-  (void)madvise(aHuge, HUGE_BYTES, MADV_HUGEPAGE);   /* Fails where there are none: no harm */
+  (void)madvise(aHuge, HUGE_BYTES, MADV_HUGEPAGE);   /* Fails without huge pages, which is harmless */
   return aHuge;
 #else
   return 0;
@@ -118,21 +118,20 @@ static void osUnmap(void *p, size_t n){
 }
 
 /*
-** Gives back the memory of one page, if the system can do that. It would give
-** back the neighbours as well if it were asked for a part of a page of its own:
-** madvise rounds the length up.
+** Returns the memory of one page to the system, if possible. n must be a multiple of
+** the system's page size: madvise rounds the length up, and would also return the
+** pages beside it.
 **
-** Of a huge page Linux keeps all until none of it is mapped, or until memory is
-** short. Advice about a part of it (MADV_COLD, since Linux 5.4) has it split at
-** once. A slab with a hole is not to become a huge page again, which would fill
-** the hole.
+** Linux keeps all of a huge page until none of it is mapped, or until memory is
+** short. Advice about a part of it (MADV_COLD, since Linux 5.4) splits it at once. A
+** slab with a hole must not become a huge page again, as that would fill the hole.
 */
 static int osDiscard(Slab *p, void *a, size_t n){
 #if defined(__linux__)
   if( n%osPage()!=0 ) return 0;
   if( !p->holed ){
     p->holed = 1;
-    /* Either may fail, on an older kernel: then memory goes back later. */
+    /* Either may fail on an older kernel: then memory is returned later. */
 # if defined(MADV_NOHUGEPAGE)
     (void)madvise(p, p->nByte, MADV_NOHUGEPAGE);
 # endif
@@ -148,10 +147,10 @@ static int osDiscard(Slab *p, void *a, size_t n){
 }
 
 /*
-** For the sanitizers, which take a page that goes back to its slab for memory
-** in use: with AddressSanitizer its content may not be touched until it is
-** taken again (but for the start, which SQLite may read from the page before),
-** with ThreadSanitizer it is written, so that who still reads it is seen.
+** For the sanitizers, to which a free page of a slab is memory in use. With
+** AddressSanitizer, an access to a free page is an error, except for its start, which
+** SQLite may read from the page before. With ThreadSanitizer, a page is written when
+** it is freed, so that a concurrent read is an error.
 */
 #if defined(__SANITIZE_ADDRESS__)
 # include <sanitizer/asan_interface.h>
@@ -191,7 +190,7 @@ static void slabUnlink(Slab **pp, Slab *p){
   if( p->pNext ) p->pNext->pPrev = p->pPrev;
 }
 
-/* What is in front of the pages of a slab of n places. */
+/* Bytes in front of the pages of a slab with n places. */
 static size_t slabHead(int n){
   return (sizeof(Slab) + n*sizeof(Version) + osPage()-1) & ~(osPage()-1);
 }
@@ -200,7 +199,7 @@ static size_t slabBytes(Table *t, int n){
   return slabHead(n) + (size_t)n*t->nBlock + OVERREAD;
 }
 
-/* A slab of which nWanted places are going to be used at once. */
+/* A slab of which nWanted places will be used at once. */
 static Slab *slabNew(Table *t, int64_t nWanted){
   size_t nByte = HUGE_BYTES;
   unsigned char *aData;
@@ -245,7 +244,7 @@ static void slabTook(Table *t, Slab *p, int n){
   }
 }
 
-/* Makes the bookkeeping of v that of a version in no chain and no list. */
+/* Resets v to a version in no chain and no list. */
 static void versionClear(Version *v){
   v->birth = v->end = 0;
   atomic_store_explicit(&v->pOlder, 0, memory_order_relaxed);
@@ -253,7 +252,7 @@ static void versionClear(Version *v){
   v->pgno = v->nSector = 0;
 }
 
-/* The content of the page returned is undefined. */
+/* The content of the page is undefined. */
 Version *memvfsPageAlloc(Table *t){
   Slab *p = t->pPartial;
   Version *v;
@@ -276,8 +275,8 @@ Version *memvfsPageAlloc(Table *t){
 }
 
 /*
-** Takes neighbouring places for the loader, which fills their memory, one
-** piece, by a single read. The pages are zero.
+** Takes adjacent places for the loader, which fills their memory with one read. The
+** pages are zero.
 */
 Version *memvfsPageRun(Table *t, int64_t *pn){
   Slab *p = t->pPartial;
@@ -313,13 +312,13 @@ void memvfsPageFree(Table *t, Version *v){
     p->pWarm = v;
     t->nWarm++;
   }
-  /* The last empty slab stays, if it is the only one with room. */
+  /* An empty slab stays if it is the only one with a free place. */
   if( p->nUsed==0 && (p->pPrev || p->pNext) ) slabFree(t, p);
 }
 
 /*
-** Frees slabs of a table that nobody uses, with whatever is in them, until
-** there is none or *pnPage pages are freed, of which it counts down.
+** Frees slabs of an unused table, with the pages in them, until no slab is left or
+** *pnPage pages are freed. It subtracts the freed pages from *pnPage.
 */
 void memvfsSlabFreeSome(Table *t, int64_t *pnPage){
   Slab *p;

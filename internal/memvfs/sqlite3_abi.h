@@ -1,12 +1,11 @@
 /*
 ** The part of SQLite's interface that this package uses, declared by hand.
 **
-** github.com/mattn/go-sqlite3 compiles SQLite into the program but does not
-** hand its header to other packages, and copying 12,000 lines to use four
-** structs would be worse than this page. Everything here is SQLite's stable
-** ABI (https://sqlite.org/c3ref/intro.html): structs only ever grow at the
-** end, under a larger iVersion. abi_test.go holds it against the library that
-** is linked.
+** github.com/mattn/go-sqlite3 compiles SQLite into the program, but its header is not
+** available to other packages. A copy would have 12,000 lines, for three structs.
+** All of this is SQLite's stable ABI (https://sqlite.org/c3ref/intro.html): structs
+** grow only at the end, with a larger iVersion. abi_test.go compares it with the
+** linked library.
 */
 #ifndef MEMVFS_SQLITE3_ABI_H
 #define MEMVFS_SQLITE3_ABI_H

@@ -1,5 +1,5 @@
 /*
-** Statements, and the authorizer that tells what they do. See stmt.h.
+** Statements, and the authorizer that notes their facts. See stmt.h.
 */
 #include "engine.h"
 #include "stmt.h"
@@ -7,9 +7,9 @@
 /* ---- What a statement does ---- */
 
 /*
-** Functions that do more than to return a value: those of the driver, and
-** SQLite's own that write or load. Functions of the user are not known here;
-** the driver knows whether there can be any.
+** True for a function with a side effect: those of the driver, and SQLite's own that
+** write or load. Functions of the user are not known here; the driver knows whether
+** there can be any.
 */
 static int hasEffect(const char *zFunc){
   return zFunc && (sqlite3_strnicmp(zFunc, "sqlite_mem_", 11)==0
@@ -25,9 +25,9 @@ static int writes(const char *zSchema){
 }
 
 /*
-** The authorizer allows everything. SQLite calls it while it prepares, with
-** what the statement will do. An application that sets an authorizer of its own
-** takes this one away; a statement then lacks MEMVFS_ASKED.
+** The authorizer allows everything. SQLite calls it while it prepares a statement,
+** with each action of the statement. An application's own authorizer replaces this
+** one; a statement then lacks MEMVFS_ASKED.
 */
 int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const char *zSchema, const char *zTrigger){
   memvfs_conn *p = pArg;
@@ -45,7 +45,7 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
       facts |= writes(zSchema) | MEMVFS_NAMES;
       break;
     case SQLITE_PRAGMA:
-      /* One without a schema may be for all of them: optimize. */
+      /* A pragma without a schema may be for all of them, like optimize. */
       facts |= MEMVFS_PRAGMA | (zSchema ? writes(zSchema) & ~MEMVFS_WRITES_MAIN : MEMVFS_WRITES_OTHER);
       break;
     case SQLITE_TRANSACTION: case SQLITE_SAVEPOINT:
@@ -69,7 +69,7 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
 
 /* ---- Statements ---- */
 
-/* enter() comes before a call that prepares or runs a statement, left() after it. */
+/* Call enter() before preparing or running a statement, left() after it. */
 static void enter(memvfs_stmt *s){
   s->pConn->pFacts = &s->facts;
   s->pConn->pRunning = s->p;
@@ -127,7 +127,7 @@ int memvfs_arg_room(memvfs_stmt *s, int64_t n){
   z = memvfsMalloc((size_t)need);
   if( z==0 ) return SQLITE_NOMEM;
   if( s->nzArg ) memcpy(z, s->zArg, (size_t)s->nzArg);
-  /* What was bound by the last run lies in the old one. */
+  /* The bindings of the last run point into the old memory. */
   sqlite3_clear_bindings(s->p);
   memvfsFree(s->zArg);
   s->zArg = z;
@@ -153,12 +153,12 @@ int memvfs_columns(memvfs_stmt *s){
   return SQLITE_OK;
 }
 
-/* SQLite takes a null pointer for NULL, so an empty value needs another. */
+/* SQLite takes a null pointer for NULL, so an empty value needs another pointer. */
 static const char *argument(memvfs_stmt *s, memvfs_value *v){
   return v->n ? s->zArg + v->u.i : "";
 }
 
-/* Frees arguments that are too large to be kept for the next run. */
+/* Frees arguments that are too large to keep for the next run. */
 static void dropArguments(memvfs_stmt *s){
   if( s->mxArg>MEMVFS_KEEP ){
     sqlite3_clear_bindings(s->p);
@@ -169,8 +169,8 @@ static void dropArguments(memvfs_stmt *s){
 }
 
 /*
-** Binds. The texts and blobs are not copied: nobody writes to zArg before the
-** statement has been reset.
+** Binds the arguments. Texts and blobs are not copied: nothing writes to zArg before
+** the statement is reset.
 */
 static int bind(memvfs_stmt *s){
   int i, rc = SQLITE_OK;
@@ -205,8 +205,8 @@ void memvfs_rows_free(memvfs_rows *b){
 }
 
 /*
-** Puts the current row behind the others of the batch. Returns SQLITE_OK;
-** SQLITE_ROW: nothing may follow it in this batch; SQLITE_NOMEM.
+** Appends the current row to the batch. Returns SQLITE_OK; SQLITE_ROW if the row must
+** be the last one of the batch; SQLITE_NOMEM.
 */
 static int fetch(memvfs_stmt *s, memvfs_rows *b){
   memvfs_value *v = &b->a[b->nRow*b->nCol];
@@ -245,7 +245,7 @@ int memvfs_more(memvfs_stmt *s, memvfs_rows *b, int nMax){
   enter(s);
   while( (rc = sqlite3_step(s->p))==SQLITE_ROW ){
     if( b->nRow==0 ){
-      /* Not before: the first step may prepare the statement again. */
+      /* Not earlier: the first step may prepare the statement again. */
       b->nCol = sqlite3_column_count(s->p);
       if( b->nCol>b->nAlloc/nMax ){
         memvfsFree(b->a);

@@ -5,8 +5,7 @@ package memvfs
 /*
 #include "stmt.h"
 
-// Numbers go to C instead of pointers, which cgo would look at in each call:
-// what they point to is C's.
+// C gets numbers instead of pointers, which cgo would check in each call. The memory is C's.
 static int query(uintptr_t s, uintptr_t b, int nMax){ return memvfs_query((memvfs_stmt*)s, (memvfs_rows*)b, nMax); }
 static int more(uintptr_t s, uintptr_t b, int nMax){ return memvfs_more((memvfs_stmt*)s, (memvfs_rows*)b, nMax); }
 static int exec(uintptr_t s){ return memvfs_exec((memvfs_stmt*)s); }
@@ -21,13 +20,13 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// Facts are what a statement does, as SQLite told when it prepared it. What
-// triggers and foreign keys do is included.
+// Facts are the facts of a statement, from SQLite's authorizer while it was prepared.
+// Triggers and foreign keys are included.
 type Facts int
 
 const (
-	// Asked: SQLite told. Without it nothing is known: an application has set an
-	// authorizer of its own, or there was nothing to tell, as for VACUUM.
+	// Asked means that SQLite has called the authorizer. Without it nothing is known: an
+	// application has set its own authorizer, or SQLite calls none, as for VACUUM.
 	Asked Facts = C.MEMVFS_ASKED
 
 	WritesMain  Facts = C.MEMVFS_WRITES_MAIN  // it writes the main database
@@ -35,10 +34,10 @@ const (
 	WritesTemp  Facts = C.MEMVFS_WRITES_TEMP  // it writes the temporary database
 	Pragma      Facts = C.MEMVFS_PRAGMA       // it is a pragma
 	Transaction Facts = C.MEMVFS_TRANSACTION  // it begins or ends a transaction or a savepoint
-	Names       Facts = C.MEMVFS_NAMES        // it may change what a name means
-	Effect      Facts = C.MEMVFS_EFFECT       // it calls a function that does more than to return a value
+	Names       Facts = C.MEMVFS_NAMES        // it may change the meaning of names
+	Effect      Facts = C.MEMVFS_EFFECT       // it calls a function with a side effect
 
-	// Anything is what is to be assumed of a statement of which nothing is known.
+	// Anything is assumed of a statement without Asked.
 	Anything = WritesMain | WritesOther | WritesTemp | Pragma | Transaction | Names | Effect
 )
 
@@ -51,7 +50,7 @@ const (
 	Null    = C.SQLITE_NULL
 )
 
-// What Query and More return beside error codes.
+// Query and More return these, or error codes.
 const (
 	Row  = C.SQLITE_ROW  // there may be more rows
 	Done = C.SQLITE_DONE // there are no more
@@ -61,7 +60,7 @@ const (
 type Value struct {
 	Type int32
 	N    int32  // bytes of a text or blob
-	bits uint64 // an integer, a float, or where the text or blob is
+	bits uint64 // an integer, a float, or the address of the text or blob
 }
 
 // Int is the value of an Integer.
@@ -70,17 +69,17 @@ func (v *Value) Int() int64 { return int64(v.bits) }
 // Float is the value of a Float.
 func (v *Value) Float() float64 { return math.Float64frombits(v.bits) }
 
-// Bytes are those of a Text or Blob in a row, until the next call for its
-// statement.
+// Bytes are the bytes of a Text or Blob in a row. They are valid until the next call for
+// its statement.
 func (v *Value) Bytes() []byte { return unsafe.Slice(*(**byte)(unsafe.Pointer(&v.bits)), int(v.N)) }
 
 // Stmt is a prepared statement. Like its connection it is used by one goroutine
 // at a time.
 type Stmt struct{ c *C.memvfs_stmt }
 
-// Prepare prepares the first statement of text, which must not have a zero
-// among its bytes. tail is where in text that ends. persistent: it will be run
-// more than once. The error is one of SQLite's.
+// Prepare prepares the first statement of text, which must have no zero byte. tail is the
+// offset of its end in text. persistent means that it will run more than once. The error is
+// one of SQLite's.
 func (c *Conn) Prepare(text string, persistent bool) (s Stmt, tail int, err error) {
 	if len(text) > math.MaxInt32 {
 		return s, 0, sqlite3.Error{Code: sqlite3.ErrTooBig, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrTooBig)}
@@ -95,13 +94,12 @@ func (c *Conn) Prepare(text string, persistent bool) (s Stmt, tail int, err erro
 	return s, int(s.c.nTail), nil
 }
 
-// Err is the error of the call for a statement that has just returned code: as
-// go-sqlite3 makes it of what SQLite knows, the text and the system's error
-// number included.
+// Err is the error of a call for a statement that has just returned code. It is the error
+// that go-sqlite3 makes, with SQLite's text and the system's error number.
 //
-// go-sqlite3 has no function for that. A file control for a database that does
-// not exist fails without touching SQLite's error, and returns it. When SQLite
-// knows of another error, or none, the code came from this package.
+// go-sqlite3 has no function for that. A file control for a database that does not exist
+// fails, returns SQLite's error and does not change it. If SQLite has another error, or none,
+// the code came from this package.
 func (c *Conn) Err(code int) error {
 	const nowhere = "sqlite-mem: no database has this name"
 	if e, ok := c.inner.SetFileControlInt(nowhere, -1, 0).(sqlite3.Error); ok && int(e.Code) == code&0xff {
@@ -117,44 +115,43 @@ func (c *Conn) InTransaction() bool { return c.c.autocommit == 0 }
 // Attaches reports whether the connection has ever attached a database.
 func (c *Conn) Attaches() bool { return c.c.attaches != 0 }
 
-// Locks is how often the connection has begun to read, from the main database or
-// an attached store. To prepare a statement it reads only if it has to look at a
-// schema.
+// Locks is the number of SHARED locks that the connection has taken on the main database and
+// attached stores. To prepare a statement takes one only if SQLite has to read a schema.
 func (c *Conn) Locks() uint { return uint(c.c.nShared) }
 
-// Empty reports whether the text had no statement, but blanks and comments.
-// The methods below are not for one that is empty, but for Finalize.
+// Empty reports whether the text had only blanks and comments. Of the methods below, only
+// Finalize may be called then.
 func (s Stmt) Empty() bool { return s.c.p == nil }
 
-// Finalize frees the statement, also while it runs.
+// Finalize frees the statement. It may be running.
 func (s Stmt) Finalize() { C.memvfs_finalize(s.c) }
 
-// ReadOnly reports whether the statement changes no database directly
-// (sqlite3_stmt_readonly), or explains.
+// ReadOnly reports whether the statement does not change a database directly
+// (sqlite3_stmt_readonly), or is an EXPLAIN.
 func (s Stmt) ReadOnly() bool { return s.c.readonly != 0 }
 
-// Facts are what the statement does.
+// Facts are the facts of the statement.
 func (s Stmt) Facts() Facts { return Facts(s.c.facts) }
 
-// Reprepared is how often SQLite has prepared the statement again.
+// Reprepared is the number of times that SQLite has prepared the statement again.
 func (s Stmt) Reprepared() int { return int(s.c.nReprepare) }
 
 // Params is the number of parameters.
 func (s Stmt) Params() int { return int(s.c.nParam) }
 
-// ParamName is the name of the i-th parameter from 0, with its first character;
-// empty if it has none.
+// ParamName is the name of parameter i, from 0 on, with its first character. It is empty for
+// a parameter without a name.
 func (s Stmt) ParamName(i int) string {
 	return C.GoString(C.sqlite3_bind_parameter_name(s.c.p, C.int(i+1)))
 }
 
-// Args are the arguments of the next run, one for each parameter, to be set by
-// the methods below. ClearArgs comes first.
+// Args are the arguments of the next run, one for each parameter. Call ClearArgs first, then
+// set them by the methods below.
 func (s Stmt) Args() []Value {
 	return unsafe.Slice((*Value)(unsafe.Pointer(s.c.aArg)), int(s.c.nParam))
 }
 
-// ClearArgs forgets the texts and blobs of the arguments.
+// ClearArgs drops the texts and blobs of the arguments.
 func (s Stmt) ClearArgs() { s.c.nzArg = 0 }
 
 // SetNull, SetInt and SetFloat set an argument.
@@ -185,8 +182,8 @@ func (s Stmt) set(v *Value, typ int32, z string) int {
 	return C.SQLITE_OK
 }
 
-// Columns are the names and the declared types of the columns; ok is false when
-// there was no memory.
+// Columns are the names and the declared types of the columns. ok is false if memory ran
+// out.
 func (s Stmt) Columns() (names, types []string, ok bool) {
 	if s.c.nCol == 0 {
 		return nil, nil, true
@@ -202,10 +199,10 @@ func (s Stmt) Columns() (names, types []string, ok bool) {
 	return all[:n:n], all[n:], true
 }
 
-// Rows is memory for rows that were fetched, of one query at a time.
+// Rows is memory for a batch of fetched rows, of one query at a time.
 type Rows struct{ c *C.memvfs_rows }
 
-// NewRows allocates rows; ok is false when there was no memory.
+// NewRows allocates rows. ok is false if memory ran out.
 func NewRows() (r Rows, ok bool) {
 	r.c = C.memvfs_rows_new()
 	return r, r.c != nil
@@ -214,17 +211,17 @@ func NewRows() (r Rows, ok bool) {
 // Free frees the memory.
 func (r Rows) Free() { C.memvfs_rows_free(r.c) }
 
-// Large reports whether the memory is more than is worth to be kept.
+// Large reports whether the memory is too large to keep for another query.
 func (r Rows) Large() bool { return int(r.c.nAlloc)*int(unsafe.Sizeof(Value{})) > C.MEMVFS_KEEP }
 
 // Columns is the number of values of a row.
 func (r Rows) Columns() int { return int(r.c.nCol) }
 
-// First is the first value of the first row; the others follow. n is the number
-// of rows.
+// First is the first value of the first row. The others follow in memory. n is the number of
+// rows.
 func (r Rows) First() (v *Value, n int) { return (*Value)(unsafe.Pointer(r.c.a)), int(r.c.nRow) }
 
-// Next is the value behind v.
+// Next is the value n places after v.
 func (v *Value) Next(n int) *Value {
 	return (*Value)(unsafe.Add(unsafe.Pointer(v), n*int(unsafe.Sizeof(Value{}))))
 }
@@ -232,9 +229,9 @@ func (v *Value) Next(n int) *Value {
 func (s Stmt) number() C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(s.c))) }
 func (r Rows) number() C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(r.c))) }
 
-// Query binds the arguments, steps, and fetches up to limit rows into r. It
-// returns Row, after which come More or Reset; or Done, or the code of an error
-// behind the rows that were fetched. Then the statement has been reset.
+// Query binds the arguments, steps, and fetches up to limit rows into r. After Row, call
+// More or Reset. After Done, or an error code, the statement is reset; the error came after
+// the fetched rows.
 func (s Stmt) Query(r Rows, limit int) int { return int(C.query(s.number(), r.number(), C.int(limit))) }
 
 // More fetches the next rows after Row, and returns what Query does.
@@ -247,8 +244,8 @@ func (s Stmt) Exec() int { return int(C.exec(s.number())) }
 // Reset ends a query after Row. It returns 0 or the code of an error.
 func (s Stmt) Reset() int { return int(C.reset(s.number())) }
 
-// LastInsertRowID is that of the connection after the last Exec.
+// LastInsertRowID is the last rowid of the connection after the last Exec.
 func (s Stmt) LastInsertRowID() int64 { return int64(s.c.rowid) }
 
-// Changes is that of the connection after the last Exec (sqlite3_changes64).
+// Changes is the number of changes of the last Exec (sqlite3_changes64).
 func (s Stmt) Changes() int64 { return int64(s.c.changes) }

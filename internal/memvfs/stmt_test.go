@@ -69,8 +69,8 @@ func fetch(t testing.TB, s Stmt, limit int) (rows []string, batches []int, rc in
 	}
 }
 
-// Ensure that every kind of argument arrives as it was set, an empty text and
-// blob not as NULL, and that arguments of a later run replace those before.
+// Ensure that every kind of argument arrives as it was set, an empty text or blob not as
+// NULL, and that the arguments of a later run replace the earlier ones.
 func TestStmt_arguments(t *testing.T) {
 	require.EqualValues(t, 16, unsafe.Sizeof(Value{}))
 	c, link := linked(t, newStore(t, 0))
@@ -112,8 +112,8 @@ func TestStmt_arguments(t *testing.T) {
 	require.Equal(t, int(sqlite3.ErrTooBig), s.SetText(&a[0], strings.Repeat("x", 1001)))
 }
 
-// Ensure that a batch ends where it must: at its limit, with what it may copy, at
-// a value that is handed out where it is, and behind a row that took long.
+// Ensure that a batch ends at its limit, when its memory is full, at a large value, and
+// after a row that took long.
 func TestStmt_batches(t *testing.T) {
 	_, link := linked(t, newStore(t, 0))
 	for _, tt := range []struct {
@@ -136,8 +136,8 @@ func TestStmt_batches(t *testing.T) {
 	}
 }
 
-// Ensure that an error comes behind the rows before it, with SQLite's text and
-// codes, and that the statement can run again.
+// Ensure that an error comes after the rows before it, with SQLite's text and codes, and
+// that the statement can run again.
 func TestStmt_errors(t *testing.T) {
 	c, link := linked(t, newStore(t, 0))
 	c.exec("CREATE TABLE t(a UNIQUE); INSERT INTO t VALUES(1), (-9223372036854775808), (3)")
@@ -154,7 +154,7 @@ func TestStmt_errors(t *testing.T) {
 	err := link.Err(s.Exec()).(sqlite3.Error)
 	require.Equal(t, sqlite3.ErrConstraintUnique, err.ExtendedCode)
 	require.Equal(t, "UNIQUE constraint failed: t.a", err.Error())
-	// An error that SQLite does not know of is not mistaken for its last one.
+	// An error of this package is not mistaken for SQLite's last error.
 	err = link.Err(int(sqlite3.ErrNomem)).(sqlite3.Error)
 	require.Equal(t, sqlite3.ErrNomem, err.Code)
 	require.Equal(t, "out of memory", err.Error())
@@ -172,8 +172,8 @@ func TestStmt_errors(t *testing.T) {
 	s.Finalize()
 }
 
-// Ensure that the facts of a statement are what it does, not what its words look
-// like; and that nothing is known once another authorizer has taken the place.
+// Ensure that the facts of a statement are its actions, not its words, and that nothing is
+// known after another authorizer is set.
 func TestStmt_facts(t *testing.T) {
 	c, link := linked(t, newStore(t, 0))
 	c.exec(`ATTACH ':memory:' AS o; CREATE TABLE t(a PRIMARY KEY, b); CREATE TABLE o.u(a); CREATE TEMP TABLE p(a);
@@ -235,7 +235,7 @@ func TestStmt_facts(t *testing.T) {
 	s.Finalize()
 }
 
-// Ensure that a statement which SQLite prepares again tells its new columns.
+// Ensure that a statement that SQLite prepares again has its new columns.
 func TestStmt_reprepared(t *testing.T) {
 	c, link := linked(t, newStore(t, 0))
 	c.exec("CREATE TABLE t(a INT); INSERT INTO t VALUES(1)")
@@ -258,8 +258,8 @@ func TestStmt_reprepared(t *testing.T) {
 	require.Equal(t, []string{"INT", "DATE"}, types)
 }
 
-// Ensure that an allocation that fails, whichever, is an error of that call and
-// of no other, and that nothing is lost or held.
+// Ensure that any failed allocation is an error of that call only, and that nothing is lost
+// or held.
 func TestStmt_noMemory(t *testing.T) {
 	c, link := linked(t, newStore(t, 0))
 	c.exec("CREATE TABLE t(a, b); INSERT INTO t VALUES('x', 'y'), (zeroblob(5000), 2), (3, 4)")
@@ -314,8 +314,8 @@ func TestStmt_noMemory(t *testing.T) {
 	}
 }
 
-// Ensure that a transaction reads the state that was pinned before it began, as
-// often as it is asked, and that the state goes when it ends.
+// Ensure that a transaction reads the state that was pinned before it began, and that the
+// pin ends with it.
 func TestPin(t *testing.T) {
 	s := newStore(t, 0)
 	c, link := linked(t, s)
@@ -343,8 +343,8 @@ func TestPin(t *testing.T) {
 	link.Pin() // and closed
 }
 
-// Ensure that a connection whose busy timeout is not known keeps it when its state has
-// become stale while it waited for the write lock: it waits for another writer then.
+// Ensure that a connection whose busy timeout is not known keeps it after a wait for the
+// write lock has made its state stale: it then waits for another writer.
 func TestLink_keepsBusyTimeout(t *testing.T) {
 	s := newStore(t, 0)
 	other := open(t, s)
@@ -382,9 +382,9 @@ func TestLink_keepsBusyTimeout(t *testing.T) {
 	link.Close()
 }
 
-// Ensure that a statement whose context ends behind its last instruction returns what
-// it has done: a commit is not told as an error, nor a transaction that has begun. One
-// that ends before is stopped.
+// Ensure that a statement whose context ends after its last instruction returns its result:
+// neither a commit nor a BEGIN becomes an error. A statement whose context ends earlier is
+// stopped.
 func TestStmt_cancelledAtItsEnd(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)

@@ -1,21 +1,19 @@
 /*
-** The life of a store: its name, its loading, what is to be seen of it from
-** outside, and snapshots.
+** The life of a store: its name, its load, its counters, and snapshots.
 */
 #include "engine.h"
 
 /*
-** The names of stores. xAccess asks for them at every SHARED lock, so they
-** can be read without a lock: entries are only ever added in front, and never
-** freed, but used again when the same name comes back. What that costs is one
-** entry for each different database that the process ever opened. They are
-** hashed, so that it does not cost time as well.
+** The names of stores. xAccess looks them up at every SHARED lock, so they are read
+** without a lock. Names are only added in front and never freed. A store that is
+** created again reuses its name. The cost is one Name for each database that the
+** process has ever opened. A hash table keeps the lookup short.
 */
 #define NHASH 256
 struct Name {
   Name *pNext;                      /* Fixed */
   int n;                            /* Fixed */
-  _Atomic(memvfs_store*) pStore;    /* NULL: no such store now. Set under memvfsNamesMutex */
+  _Atomic(memvfs_store*) pStore;    /* NULL: there is no such store. Set under memvfsNamesMutex */
   char z[];                         /* Fixed */
 };
 static _Atomic(Name*) aName[NHASH];
@@ -30,7 +28,7 @@ static _Atomic(Name*) *nameHead(const char *z, int n){
   for(; n>0; n-=8, z+=8){
     x = 0;
     memcpy(&x, z, n<8 ? (size_t)n : 8);
-    h = (h ^ x)*0x9e3779b97f4a7c15u;   /* The golden ratio, as good as any odd number */
+    h = (h ^ x)*0x9e3779b97f4a7c15u;   /* The golden ratio; any odd number would do */
     h ^= h>>32;
   }
   return &aName[h%NHASH];
@@ -49,9 +47,9 @@ static int isSuffix(const char *z){
 }
 
 /*
-** Whether z is the name of a log or a journal of a store. SQLite asks with a string
-** that it keeps for the connection, so where that lies mostly tells which store it
-** is: the last one that was found there is tried first.
+** True if z is the name of the log or the journal of a store. SQLite keeps the string
+** for the life of a connection, so its address mostly identifies the store: the last
+** name that was found for the address is tried first.
 */
 int memvfsIsCompanion(const char *z){
   static _Atomic(Name*) aLast[64];
@@ -84,7 +82,7 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, mem
   s->epoch = 1;               /* 0 stands for none in Reader.pin */
   s->era = 1;                 /* and in Reader.walk */
   s->mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_FAST);
-  /* Until the first write tells the page size any will do. */
+  /* Any page size will do until the first write sets it. */
   atomic_store(&s->pTable, memvfsTableNew(s, 4096, 0));
   if( s->mutex==0 || atomic_load(&s->pTable)==0 ) goto fail;
 
@@ -100,7 +98,7 @@ int memvfs_store_create(const char *zName, uint64_t mxByte, uintptr_t owner, mem
   if( pName ){
     rc = SQLITE_MISUSE;
     if( memvfsDiskAttached(zName) ){
-      rc = SQLITE_BUSY;   /* The store would take its journal, which is on the disk, for one of its own */
+      rc = SQLITE_BUSY;   /* The store would take the journal of that file for its own */
     }else if( atomic_load(&pName->pStore)==0 ){
       s->pName = pName;
       atomic_store(&pName->pStore, s);
@@ -157,15 +155,15 @@ int memvfsHasStore(const char *z){
 }
 
 /*
-** Opens a file of the store called z, which must have that number unless it
-** is 0. SQLITE_NOTFOUND: there is none. SQLITE_BUSY: it is being loaded.
+** Opens a file of the store of the name z, with that number unless it is 0.
+** SQLITE_NOTFOUND: there is no such store. SQLITE_BUSY: it is being loaded.
 */
 int memvfsOpen(const char *z, int64_t number, MemFile *f){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   Name *pName;
   int rc = SQLITE_NOTFOUND;
   memset(f, 0, sizeof(*f));
-  sqlite3_mutex_enter(mutex);    /* The store cannot be destroyed before it has its reader */
+  sqlite3_mutex_enter(mutex);    /* So the store is not destroyed before it has the reader */
   pName = nameFind(z, (int)strlen(z));
   if( pName ) f->pStore = atomic_load(&pName->pStore);
   if( f->pStore && (number==0 || number==f->pStore->number) ){
@@ -224,11 +222,11 @@ void memvfs_load_end(memvfs_store *s){
   atomic_store(&s->loading, 0);
 }
 
-/* ---- Looking at it from outside ---- */
+/* ---- Counters ---- */
 
 /*
-** The page size of the database whose page 1 begins with a. It is that of the
-** blocks, but when repage() had no memory, or the header is no SQLite's.
+** The page size of the database whose page 1 begins with a. It is the block size,
+** except if repage() had no memory, or if the header is not SQLite's.
 */
 static uint32_t pageSize(const unsigned char *a, Table *t){
   uint32_t n = memvfsHeaderPageSize(a);
@@ -255,7 +253,7 @@ void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
   memvfsEnter(s);
   t = atomic_load(&s->pTable);
   p->epoch = atomic_load(&s->epoch);
-  /* With [m] held no version is unlinked or freed: the chain can be walked. */
+  /* Under [m] no version is unlinked or freed, so the chain can be walked. */
   if( (pSlot = memvfsSlot(t, 1))!=0 ) v = atomic_load(pSlot);
   while( v && v->birth>p->epoch ) v = atomic_load(&v->pOlder);
   p->size = v ? (uint64_t)v->nSector*SECTOR : 0;
@@ -272,13 +270,13 @@ void memvfs_store_stats(memvfs_store *s, memvfs_stats *p){
   p->nFile = s->nReader;
   memvfsLeave(s);
   p->oldestReader = nOldest ? memvfsNow()-nOldest : 0;
-  /* That clock ticks once in some milliseconds, and 0 means that there is none. */
+  /* The clock ticks every few milliseconds, and 0 means that there is no reader. */
   if( nOldest && p->oldestReader==0 ) p->oldestReader = 1;
 }
 
 /* ---- Snapshots ---- */
 
-/* A snapshot that is not pinned yet; NULL: out of memory. */
+/* A new snapshot without a pin; NULL: out of memory. */
 static memvfs_snapshot *snapshotNew(memvfs_store *s){
   memvfs_snapshot *p = memvfsMalloc(sizeof(*p));
   if( p==0 ) return 0;
@@ -315,8 +313,8 @@ int memvfs_snapshot_changes(
   int rc = SQLITE_OK;
   *pp = 0;
   if( p==0 ) return SQLITE_NOMEM;
-  /* The pages that are noted and the epoch that is pinned belong together: a
-  ** commit is published with the mutex held. */
+  /* The noted pages and the pinned epoch belong together, because a commit is
+  ** published under the mutex. */
   memvfsEnter(s);
   *pnWord = s->nChanged;
   if( s->noting ){

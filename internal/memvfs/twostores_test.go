@@ -24,10 +24,10 @@ func insertRows(table string) string {
 	return "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM c WHERE i<40) INSERT INTO " + table + " SELECT NULL, zeroblob(1500) FROM c"
 }
 
-// Ensure that a transaction over two stores is committed in both or in neither,
-// and that its error says which, whichever allocation of the COMMIT fails: for
-// all journal modes and page sizes, pages that are spilled, databases that
-// shrink, caps, and pages that are not one piece of memory.
+// Ensure that a transaction over two stores is committed in both or in neither, whichever
+// allocation of the COMMIT fails, and that its error says which. It is tried with all
+// journal modes and page sizes, spilled pages, shrinking databases, limits, and pages of
+// several blocks.
 func TestCommit_twoStores(t *testing.T) {
 	grow := insertRows("main.t") + ";" + insertRows("o.t")
 	for _, tt := range []twoStores{
@@ -78,9 +78,9 @@ func TestCommit_twoStores(t *testing.T) {
 	}
 }
 
-// commit makes both stores, changes them, and lets the n-th allocation of the
-// COMMIT fail, none if n is 0. It returns the number of allocations and the
-// error of the COMMIT. vacuum is what withoutRepaging needs to know.
+// commit makes both stores, changes them, and makes the n-th allocation of the COMMIT fail,
+// none if n is 0. It returns the number of allocations and the error of the COMMIT. vacuum
+// is for withoutRepaging.
 func (tt twoStores) commit(t *testing.T, mode string, n, vacuum int64) (int64, error) {
 	a, b := newStore(t, tt.maxBytes), newStore(t, tt.maxBytes)
 	c := open(t, a)
@@ -137,10 +137,10 @@ func (tt twoStores) commit(t *testing.T, mode string, n, vacuum int64) (int64, e
 	return allocs, err
 }
 
-// withoutRepaging gives a database of 8192 bytes a page pages of 1024, and no
-// memory to have blocks of that size as well: the last allocations of a VACUUM
-// are for these, and its commit goes on without. It returns the number of
-// allocations; last is that number if it is known.
+// withoutRepaging changes the page size of a database from 8192 to 1024, without the memory
+// for blocks of that size. The last allocations of a VACUUM are for these, and its commit
+// succeeds without. It returns the number of allocations; last is that number if it is
+// known.
 func withoutRepaging(t *testing.T, c *testConn, schema string, last int64) int64 {
 	t.Helper()
 	c.exec("PRAGMA " + schema + ".page_size=1024")

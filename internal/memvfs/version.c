@@ -1,6 +1,6 @@
 /*
-** Tables of slots, chains of versions, readers, and the freeing of what no
-** reader needs. engine.h tells how they fit together.
+** Tables of slots, chains of versions, readers, and the freeing of versions that
+** no reader needs. engine.h explains how they work together.
 */
 #include "engine.h"
 #include <time.h>
@@ -11,8 +11,8 @@
 #endif
 
 /*
-** Milliseconds of a clock that does not go back. It is read at every SHARED
-** lock, so it takes the cheap clock of the system where there is one.
+** Milliseconds of a monotonic clock. It is read at every SHARED lock, so it is the
+** system's coarse clock if there is one.
 */
 int64_t memvfsNow(void){
 #if defined(_WIN32)
@@ -52,7 +52,7 @@ static Version *listPop(List *p){
   return v;
 }
 
-/* Moves all of pFrom behind p. */
+/* Moves all versions of pFrom to the end of p. */
 void memvfsListMove(List *p, List *pFrom){
   if( pFrom->pHead==0 ) return;
   *p->ppTail = pFrom->pHead;
@@ -76,8 +76,8 @@ void memvfsLeave(memvfs_store *s){
 }
 
 /*
-** Lets those have the mutex who wait for it. To leave and enter it again does
-** not do that: the one that runs gets it before the one that has to be woken.
+** Passes the mutex to waiters. Leave and enter would not do that: the running thread
+** gets the mutex before a thread that has to be woken.
 */
 void memvfsPause(memvfs_store *s){
   int i;
@@ -105,7 +105,7 @@ Table *memvfsTableNew(memvfs_store *s, uint32_t nBlock, uint64_t birth){
   return t;
 }
 
-/* Frees the table and every version in it, which nobody may be using. */
+/* Frees the table and every version in it. No reader may be using them. */
 void memvfsTableFree(Table *t){
   Bucket *b, *pNext;
   int64_t nAll = INT64_MAX;
@@ -116,7 +116,7 @@ void memvfsTableFree(Table *t){
   memvfsFree(t);
 }
 
-/* Bytes of the versions in the tables linked by pOlder. [m] */
+/* Bytes of the versions in t and in the tables linked by pOlder. [m] */
 uint64_t memvfsTableBytes(Table *t){
   uint64_t n = 0;
   for(; t; t=atomic_load(&t->pOlder)) n += (uint64_t)t->nUsed*t->nBlock;
@@ -124,8 +124,8 @@ uint64_t memvfsTableBytes(Table *t){
 }
 
 /*
-** Segments double in size, so that a table grows without moving a slot that
-** a reader may be looking at.
+** Segments double in size, so that a table grows without moving slots, which readers
+** may be using.
 */
 static int segmentOf(uint32_t pgno, uint32_t *pi, uint32_t *pn){
   uint32_t i = pgno-1, j = i/SEGMENT0;
@@ -140,7 +140,7 @@ static int segmentOf(uint32_t pgno, uint32_t *pi, uint32_t *pn){
 Slot *memvfsSlot(Table *t, uint32_t pgno){
   uint32_t i, n;
   int k = segmentOf(pgno, &i, &n);
-  /* Acquire: the zeros that calloc put there are seen too. */
+  /* Acquire: the zeros of calloc are visible too. */
   Slot *a = atomic_load_explicit(&t->aSeg[k], memory_order_acquire);
   return a ? &a[i] : 0;
 }
@@ -159,7 +159,7 @@ Slot *memvfsSlotMake(Table *t, uint32_t pgno){
 
 /* ---- Readers ---- */
 
-/* Adds a reader to the store. SQLITE_NOMEM: nothing happened. */
+/* Adds a reader to the store. SQLITE_NOMEM: nothing has changed. */
 int memvfsReaderAdd(memvfs_store *s, Reader *r){
   int rc = SQLITE_OK;
   memvfsEnter(s);
@@ -196,16 +196,15 @@ void memvfsReaderRemove(memvfs_store *s, Reader *r){
 /*
 ** Pins the last commit.
 **
-** Why a version is never freed under a reader's feet: memvfsReclaim frees
-** only what was superseded by a commit whose epoch it finds stored, and reads
-** the pins after that. Either it sees this reader's pin, or the pin was
-** stored later than that, and then the second load here sees an epoch at
-** least as new, so a pin that is too old is not kept.
+** Why no version that this reader needs is freed: memvfsReclaim frees only what was
+** superseded by a commit whose epoch is stored already, and reads the pins after
+** that. If it does not see this pin, the pin was stored later. Then the second load
+** here sees an epoch that is at least as new, and a pin that is too old is replaced.
 */
 void memvfsReaderBegin(memvfs_store *s, Reader *r){
   uint64_t e = atomic_load(&s->epoch), e2;
   Table *t;
-  /* Relaxed: only statistics look at it. */
+  /* Relaxed: only the statistics read it. */
   atomic_store_explicit(&r->since, memvfsNow(), memory_order_relaxed);
   for(;;){
     memvfsStressPoint(10);
@@ -217,8 +216,8 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   }
   r->epoch = e;
   memvfsStressPoint(10);
-  /* A table is published before the epoch of its first commit, and an older
-  ** one is not freed while a pin is before that: this ends at one of ours. */
+  /* A table is published before the epoch of its first commit. An older one is not
+  ** freed while a pin is before that epoch. So the walk ends at the table of e. */
   t = atomic_load(&s->pTable);
   while( t->birth>e ){
     memvfsStressPoint(10);
@@ -229,9 +228,9 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   r->nSector = r->pFirst ? r->pFirst->nSector : 0;
 }
 
-/* Ends the pin, and does a little of the freeing that has piled up. */
+/* Ends the pin, and frees some of the superseded versions. */
 void memvfsReaderEnd(memvfs_store *s, Reader *r){
-  /* Relaxed, all three: hints, and late ones only delay the freeing. */
+  /* Relaxed, all three: they are hints; an old value only delays the freeing. */
   int hint = atomic_load_explicit(&s->backlog, memory_order_relaxed);
   uint64_t pin = atomic_load_explicit(&r->pin, memory_order_relaxed);
   int wasOld = pin!=atomic_load_explicit(&s->epoch, memory_order_relaxed);
@@ -246,8 +245,8 @@ void memvfsReaderEnd(memvfs_store *s, Reader *r){
       memvfsReclaim(s, BACKLOG);
       memvfsLeave(s);
     }else if( wasOld ){
-      /* Who has the mutex may have seen the pin. What it held must not wait
-      ** for the next reader that happens to be an old one. */
+      /* The thread with the mutex may have seen the pin. The versions held by it
+      ** must not wait for the end of another old reader. */
       atomic_store(&s->missed, 1);
       atomic_fetch_or(&s->backlog, BACKLOG_NOW);
     }
@@ -255,16 +254,15 @@ void memvfsReaderEnd(memvfs_store *s, Reader *r){
 }
 
 /*
-** The version of a page as of an epoch; NULL: there is none, the page is all
-** zeros. The epoch is one that r has pinned, or of the writer the one it is
-** making. The version found stays until the pin ends; the versions passed on
-** the way are safe for the length of the walk:
+** The version of a page as of an epoch; NULL: there is none, and the page is zero.
+** r has pinned the epoch, or is the writer and makes it. The returned version stays
+** until the pin ends. The versions passed in the walk stay until the walk ends:
 **
-** memvfsReclaim first unlinks a version, then raises the era, then looks at
-** the walks. If it does not see this walk, the walk was announced after that
-** look, so the load of the slot below comes after the unlinking, and does not
-** find the version. If it sees it, the version stays in limbo until the walk
-** is over or one of a later era has begun.
+** memvfsReclaim first unlinks a version, then raises the era, then reads the walks.
+** If it does not see this walk, the walk was stored after that. Then the load of the
+** slot below comes after the unlinking and does not find the version. If it sees the
+** walk, the version stays in limbo until the walk is over, or a walk of a later era
+** has taken its place.
 */
 Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
   Slot *pSlot = memvfsSlot(t, pgno);
@@ -278,12 +276,12 @@ Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
     v = atomic_load(&v->pOlder);
     memvfsStressPoint(500);
   }
-  /* Release: what was read in the walk was read before it ended. */
+  /* Release: the reads of the walk come before its end. */
   atomic_store_explicit(&r->walk, 0, memory_order_release);
   return v;
 }
 
-/* Copies n bytes as of an epoch; what is behind the end or was never written is zero. */
+/* Copies n bytes as of an epoch. Bytes past the end, or never written, are zero. */
 void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_t iOfst){
   Table *t = r->pTable;
   uint64_t nByte = (uint64_t)r->nSector*SECTOR;
@@ -306,13 +304,13 @@ void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_
 
 /* ---- Freeing ---- */
 
-/* Notes that the commit of epoch end superseded v, or cut it off. */
+/* The commit of epoch end has superseded v, or cut it off. */
 void memvfsRetire(List *p, Version *v, uint64_t end){
   v->end = end;
   memvfsListAppend(p, v);
 }
 
-/* Takes v out of its chain. Walkers may still be on it: it goes to limbo. */
+/* Unlinks v from its chain and puts it into limbo, as walks may still be on it. */
 void memvfsUnlink(Table *t, Version *v){
   Version *pOlder = atomic_load(&v->pOlder);
   if( v->pNewer ){
@@ -325,7 +323,7 @@ void memvfsUnlink(Table *t, Version *v){
   memvfsListAppend(&t->limbo, v);
 }
 
-/* Begins the era for which memvfsUnlink has marked what it put into limbo. */
+/* Begins the era with which memvfsUnlink marks the versions in limbo. */
 void memvfsEra(memvfs_store *s){
   atomic_fetch_add(&s->era, 1);
 }
@@ -363,14 +361,14 @@ static int hold(Table *t, Version *v, uint64_t pin){
 }
 
 /*
-** Unlinks what no pin needs of up to *pnBudget superseded versions, of which
-** it counts down. False: out of memory for a bucket.
+** Checks up to *pnBudget superseded versions and unlinks those that no pin needs. It
+** subtracts the checked versions from *pnBudget. False: out of memory for a bucket.
 */
 static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget, int *pnUnlinked){
   Bucket **pp, *b;
   uint64_t pin;
 
-  /* Buckets whose reader has gone: their versions are looked at again. */
+  /* If the reader of a bucket has ended, its versions are checked again. */
   for(pp=&t->pBucket; (b = *pp)!=0; ){
     if( pinWithin(aPin, nPin, b->pin, b->pin+1) ){
       pp = &b->pNext;
@@ -397,10 +395,10 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
 }
 
 /*
-** Looks at up to nBudget superseded versions and frees what can be freed, at
-** most twice as much. Returns whether there is more to do now. A version is
-** looked at when it was superseded and again when the reader that needed it
-** has gone, so the work is in proportion to what is written, whatever is held.
+** Checks up to nBudget superseded versions, and frees at most twice as many. Returns
+** true if there is more to do now. A version is checked when it is superseded, and
+** again when the reader that needed it has ended. So the work is in proportion to
+** what is written, not to what is held.
 */
 int memvfsReclaim(memvfs_store *s, int nBudget){
   Table *t = atomic_load(&s->pTable), *pOld, *pLast;
@@ -416,7 +414,7 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   }
   qsort(aPin, nPin, sizeof(*aPin), pinCompare);
 
-  /* Superseded tables, all of whose readers have gone, are done with. */
+  /* Older tables without readers are doomed. */
   if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){
     atomic_store(&t->pOlder, 0);
     for(pLast=pOld; atomic_load(&pLast->pOlder); pLast=atomic_load(&pLast->pOlder)){}
@@ -452,7 +450,7 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   return more || s->pDoomed;
 }
 
-/* Tells the readers that end whether there is something for them to free. */
+/* Sets the hint for ending readers: whether there is something to free. */
 void memvfsBacklog(memvfs_store *s){
   Table *t = atomic_load(&s->pTable);
   int64_t n = 0;
@@ -462,6 +460,6 @@ void memvfsBacklog(memvfs_store *s){
     if( t->nHeld>0 ) hint |= BACKLOG_HELD;
   }
   if( n>=BACKLOG || s->pDoomed || atomic_load(&s->missed) ) hint |= BACKLOG_NOW;
-  /* Relaxed: a hint that comes late only delays the freeing. */
+  /* Relaxed: a late hint only delays the freeing. */
   atomic_store_explicit(&s->backlog, hint, memory_order_relaxed);
 }

@@ -1,6 +1,6 @@
 /*
-** What SQLite sees: the methods of a database file, and the VFS. Database files
-** that are no store are those of disk.c, and all others the default VFS's own.
+** The interface to SQLite: the methods of a store's file, and the VFS. disk.c has the
+** database files on the disk. All other files are those of the default VFS.
 */
 #include "engine.h"
 
@@ -16,7 +16,7 @@ static int fClose(sqlite3_file *pFile){
   pFile->pMethods->xUnlock(pFile, SQLITE_LOCK_NONE);
   handle = memvfsConnClose(f);
   memvfsClose(f);
-  if( handle ) memvfsConnDetached(handle);   /* The store may go with that */
+  if( handle ) memvfsConnDetached(handle);   /* This may destroy the store */
   return SQLITE_OK;
 }
 
@@ -26,7 +26,7 @@ static int fRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
   int begin = f->eLock==SQLITE_LOCK_NONE && !f->pinned;
   uint64_t nByte;
   if( f->dead ) return SQLITE_IOERR_READ;
-  /* The pager reads the header when it opens the file, before any lock. */
+  /* The pager reads the header at the open, before any lock. */
   if( begin ) memvfsReaderBegin(f->pStore, r);
   nByte = (uint64_t)r->nSector*SECTOR;
   memvfsReadAt(r, memvfsSeen(f), pBuf, n, iOfst);
@@ -67,14 +67,13 @@ static int fLock(sqlite3_file *pFile, int eLock){
     if( f->pConn ) (f->pConn->pMain ? f->pConn->pMain : f->pConn)->nShared++;
   }
   if( eLock>=SQLITE_LOCK_RESERVED && f->eLock<SQLITE_LOCK_RESERVED ){
-    /* "SHARED to RESERVED" is the way of every write. A journal of ours is
-    ** never hot, so the way from SHARED straight to EXCLUSIVE is not taken;
-    ** it would be the same. */
+    /* Every write goes from SHARED to RESERVED. A journal of ours is never hot, so
+    ** the pager never goes from SHARED to EXCLUSIVE, which would work too. */
     rc = memvfsConnLock(f);
     if( rc==SQLITE_OK && (rc = memvfsReserve(f))!=SQLITE_OK ) memvfsConnRefused(f, rc);
     if( rc!=SQLITE_OK ) goto out;
   }
-  /* The writer is alone, and readers do not mind it: EXCLUSIVE is RESERVED. */
+  /* There is one writer, and readers go on beside it: EXCLUSIVE is RESERVED. */
   f->eLock = eLock;
   rc = SQLITE_OK;
 out:
@@ -103,8 +102,8 @@ static int fUnlock(sqlite3_file *pFile, int eLock){
 }
 
 /*
-** The pager asks to learn whether a journal that it sees can be hot, which it
-** is not when somebody has RESERVED. None of ours is ever hot.
+** The pager asks whether a journal that it has found may be hot. It is not if a
+** connection has RESERVED. None of ours is ever hot.
 */
 static int fCheckReservedLock(sqlite3_file *pFile, int *pRes){
   (void)pFile;
@@ -112,15 +111,15 @@ static int fCheckReservedLock(sqlite3_file *pFile, int *pRes){
   return SQLITE_OK;
 }
 
-/* Whether that is a journal mode, or the beginning of its name, which SQLite takes for it: "o" is OFF. */
+/* True if zArg is zMode or a prefix of it, which SQLite takes for the mode: "o" is OFF. */
 static int isMode(const char *zArg, const char *zMode){
   return zArg[0] && sqlite3_strnicmp(zArg, zMode, (int)strlen(zArg))==0;
 }
 
 /*
-** Makes PRAGMA journal_mode=WAL the question for the mode, as which SQLite takes
-** every word that is no mode. Without a schema it would be for all databases of
-** the connection, though only the main file hears of it.
+** Turns PRAGMA journal_mode=WAL into a query of the mode: SQLite takes every unknown
+** word for one. Without a schema, the pragma is for all databases of the connection,
+** but only the main file gets the file control.
 */
 void memvfsPragmaWal(char **azArg){
   if( azArg[2] && sqlite3_stricmp(azArg[1], "journal_mode")==0 && isMode(azArg[2], "wal") ){
@@ -129,13 +128,13 @@ void memvfsPragmaWal(char **azArg){
 }
 
 /*
-** Pragmas that would break what a store promises are answered here with what
-** holds instead, as SQLite itself does for a journal mode it cannot have:
+** Pragmas that would break a promise of a store have no effect. They return the mode
+** that stays, as SQLite does for a journal mode that it cannot set:
 **
-**   locking_mode   A connection that never gives its lock back would stop
-**                  every writer, and never see what others write.
-**   journal_mode   OFF would leave half a statement behind when it fails. WAL is
-**                  not to be had, nor for the files of the disk attached to it.
+**   locking_mode   A connection that never releases its lock would stop every
+**                  writer, and never see the commits of others.
+**   journal_mode   OFF would leave a part of a failed statement. WAL is not
+**                  supported, also not for attached files on the disk.
 */
 static int fPragma(MemFile *f, char **azArg){
   const char *zName = azArg[1], *zArg = azArg[2];
@@ -150,8 +149,8 @@ static int fPragma(MemFile *f, char **azArg){
     return azArg[0] ? SQLITE_OK : SQLITE_NOMEM;
   }
   if( sqlite3_stricmp(zName, "busy_timeout")==0 && f->pConn ){
-    /* It is the connection's, whichever schema it is sent to. SQLite's own
-    ** does the rest. */
+    /* The timeout is one for the connection, whatever the schema. SQLite then
+    ** sets it. */
     (f->pConn->pMain ? f->pConn->pMain : f->pConn)->busyTimeout = atoi(zArg);
   }
   return SQLITE_NOTFOUND;
@@ -168,8 +167,8 @@ static int fFileControl(sqlite3_file *pFile, int op, void *pArg){
     case SQLITE_FCNTL_PRAGMA:
       return fPragma(f, pArg);
     case SQLITE_FCNTL_MMAP_SIZE: {
-      /* The pager asks xFetch for pages while this is over 0. SQLite's own VFS
-      ** answers with what was set before. */
+      /* The pager calls xFetch while this is over 0. As in SQLite's own VFS, the
+      ** result is the value before. */
       sqlite3_int64 *p = pArg, n = *p;
       *p = f->szMmap;
       if( n>=0 ) f->szMmap = n;
@@ -204,11 +203,11 @@ static int fDeviceCharacteristics(sqlite3_file *pFile){
 }
 
 /*
-** Hands out the page itself. It does not change and does not go while the
-** connection keeps its SHARED lock, or until the connection itself writes it.
-** A page that the writer has made gets none: it would change when the pager
-** writes it again. Nor does a page that is not just a block, which happens when
-** repage() had no memory: its block goes when a page beside it is written.
+** Returns the page itself. It neither changes nor is freed while the connection has
+** its SHARED lock, or until the connection itself writes it. A page that the writer
+** has made is not returned: it changes when the pager writes it again. A page that is
+** not one block is not returned either: after repage() without memory, a write of
+** another page may free its block.
 */
 static int fFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int n, void **pp){
   MemFile *f = (MemFile*)pFile;
@@ -229,7 +228,7 @@ static int fUnfetch(sqlite3_file *pFile, sqlite3_int64 iOfst, void *p){
   return SQLITE_OK;
 }
 
-/* No shared memory: a store cannot be in WAL mode, and does not need it. */
+/* Without shared memory: a store is never in WAL mode, and does not need it. */
 static const sqlite3_io_methods fileMethods = {
   .iVersion = 3,
   .xClose = fClose,
@@ -250,19 +249,19 @@ static const sqlite3_io_methods fileMethods = {
 
 /* ---- The VFS ---- */
 
-/* The number of the store that the URI asks for. 0: it asks for none. */
+/* The number of the store in the URI; 0: there is none. */
 static int64_t wanted(const char *zName){
   int64_t number;
   if( sqlite3_uri_parameter(zName, MEMVFS_PARAM)==0 ) return 0;
   number = sqlite3_uri_int64(zName, MEMVFS_PARAM, 0);
-  return number ? number : -1;   /* No store has that one */
+  return number ? number : -1;   /* No store has the number -1 */
 }
 
 /*
-** Whether the URI asks for SQLite's shared cache. Then several connections have
-** one file, and which of them writes, or waits, or is to be asked, cannot be told.
-** (SQLite does not pass SQLITE_OPEN_SHAREDCACHE on to a VFS. Of a parameter that is
-** given twice the last one counts, sqlite3_uri_parameter() finds the first.)
+** True if the URI asks for SQLite's shared cache. Several connections then share one
+** file, and the VFS cannot tell which of them writes or waits. (SQLite does not pass
+** SQLITE_OPEN_SHAREDCACHE to a VFS. The last one of a repeated parameter counts, but
+** sqlite3_uri_parameter() finds the first.)
 */
 int memvfsSharedCache(const char *zName){
   const char *zKey = zName + strlen(zName) + 1;
@@ -275,17 +274,17 @@ int memvfsSharedCache(const char *zName){
 }
 
 /*
-** Opens a file of a store. SQLITE_NOTFOUND: there is none of that name, and the
-** connection did not ask for a certain one.
+** Opens a file of a store. SQLITE_NOTFOUND: there is no store of that name, and the
+** URI has no number.
 */
 static int openStore(const char *zName, sqlite3_file *pFile, int flags, int *pOut){
   int64_t number = wanted(zName);
   int rc = memvfsOpen(zName, number, (MemFile*)pFile);
-  /* A connection of a store that is closed must not get the file under it. */
+  /* After the store is closed, its connections must not get the file on the disk. */
   if( rc==SQLITE_NOTFOUND && number ) return SQLITE_CANTOPEN;
   if( rc!=SQLITE_OK ) return rc;
   if( sqlite3_uri_boolean(zName, "immutable", 0) || sqlite3_uri_boolean(zName, "nolock", 0) ){
-    /* The pager would take no lock, and so see no state: an empty file. */
+    /* The pager would take no lock, have no state, and see an empty file. */
     memvfsClose((MemFile*)pFile);
     return SQLITE_CANTOPEN;
   }
@@ -306,14 +305,14 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
     do{
       rc = openStore(zName, pFile, flags, pOut);
       if( rc==SQLITE_NOTFOUND ) rc = memvfsDiskOpen(zName, 1, pFile, flags, pOut);
-    }while( rc==SQLITE_NOTFOUND );   /* A store was made, or loaded, in between */
+    }while( rc==SQLITE_NOTFOUND );   /* A store was created or loaded in between */
     return rc;
   }
   if( zName && (flags & (SQLITE_OPEN_MAIN_JOURNAL|SQLITE_OPEN_WAL)) ){
     sqlite3_file *pMain = sqlite3_database_file_object(zName);
     if( pMain->pMethods==&fileMethods ){
-      /* A store that is attached to a database on the disk can be asked for a
-      ** log in an exclusive locking mode, which fPragma() does not see. */
+      /* A store that is attached to a database on the disk may get this in an
+      ** exclusive locking mode, which fPragma() does not see. */
       if( flags & SQLITE_OPEN_WAL ) return SQLITE_CANTOPEN;
       if( pOut ) *pOut = flags;
       memvfsJournalOpen(pFile, (MemFile*)pMain);
@@ -329,7 +328,7 @@ static int vDelete(sqlite3_vfs *pVfs, const char *zName, int syncDir){
   return pDefault->xDelete(pDefault, zName, syncDir);
 }
 
-/* A store has no journal to be found, nor a log, whatever is on the disk. */
+/* A store has neither journal nor log to find, whatever is on the disk. */
 static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
   (void)pVfs;
   if( memvfsIsCompanion(zName) ){   /* Asked at every SHARED lock */
@@ -413,7 +412,7 @@ int memvfs_register(memvfs_hooks hooks){
   };
   int rc;
   if( pDefault ) return SQLITE_MISUSE;
-  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);   /* Fails when SQLite is in use: no harm */
+  (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);   /* Fails if SQLite is in use, which is harmless */
   pDefault = sqlite3_vfs_find(0);
   if( pDefault==0 || pDefault->iVersion<2 ) return SQLITE_NOTFOUND;
   memvfsConnHooks(hooks);

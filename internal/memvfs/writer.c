@@ -1,10 +1,10 @@
 /*
-** The single writer of a store: its versions of pages, their commit, and the
-** notes of what a commit has changed.
+** The single writer of a store: its versions of pages, their commit, and the notes
+** of the pages that a commit changes.
 */
 #include "engine.h"
 
-/* The epoch up to which the file sees versions: the writer sees its own. */
+/* The epoch up to which the file sees versions. The writer sees its own, too. */
 uint64_t memvfsSeen(MemFile *f){
 #ifdef MEMVFS_FAULT
   return f->reader.epoch + 1;   /* Readers see what is not committed: see fault.go */
@@ -13,9 +13,9 @@ uint64_t memvfsSeen(MemFile *f){
 }
 
 /*
-** Makes the file, which has SHARED, the writer. SQLITE_BUSY: another is.
-** SQLITE_BUSY_SNAPSHOT: it reads an older state than the last, and what it
-** would write on would be lost.
+** Makes the file, which has SHARED, the writer. SQLITE_BUSY: there is another writer.
+** SQLITE_BUSY_SNAPSHOT: the file reads a state that is not the last. Its writes would
+** undo the commits since then.
 */
 int memvfsReserve(MemFile *f){
   memvfs_store *s = f->pStore;
@@ -25,7 +25,7 @@ int memvfsReserve(MemFile *f){
     atomic_store(&s->pWriter, 0);
     return SQLITE_BUSY_SNAPSHOT;
   }
-  /* Relaxed: the writer before left it so, or a reader will, soon enough. */
+  /* Relaxed: an old value only delays the freeing. */
   if( atomic_load_explicit(&s->backlog, memory_order_relaxed) & BACKLOG_NOW ){
     memvfsEnter(s);
     memvfsReclaim(s, 4*BACKLOG);
@@ -34,7 +34,7 @@ int memvfsReserve(MemFile *f){
   return SQLITE_OK;
 }
 
-/* Takes the writer's versions back out of a table that others can see. */
+/* Unlinks the writer's versions from a table that others can see. */
 static void unlinkPending(MemFile *f, Table *t){
   memvfs_store *s = f->pStore;
   Version *v;
@@ -54,11 +54,11 @@ static void unlinkPending(MemFile *f, Table *t){
   memvfsLeave(s);
 }
 
-/* Takes back what the writer has made and not committed. */
+/* Drops what the writer has made and not committed. */
 static void discard(MemFile *f){
   f->prepared = 0;
   if( f->pNewTable ){
-    memvfsTableFree(f->pNewTable);   /* Nobody else ever saw it */
+    memvfsTableFree(f->pNewTable);   /* No other thread has seen it */
     f->pNewTable = 0;
     f->pPending = 0;
     f->reader.pTable = atomic_load(&f->pStore->pTable);
@@ -67,7 +67,7 @@ static void discard(MemFile *f){
   }
 }
 
-/* Ends the writing, giving up what was not committed. */
+/* Ends the write transaction and drops what was not committed. */
 void memvfsRelease(MemFile *f){
   if( f->pPending || f->pNewTable ) discard(f);
   f->reader.nSector = f->reader.pFirst ? f->reader.pFirst->nSector : 0;
@@ -75,9 +75,9 @@ void memvfsRelease(MemFile *f){
 }
 
 /*
-** Frees as many versions as the file has superseded by its commits or given up
-** by its rollbacks, if they are many, so that the one who rewrites a database
-** (VACUUM) pays for it. Called when its pin has ended, which held them.
+** Frees as many versions as the file has superseded by commits and dropped by
+** rollbacks, if they are many. So a connection that rewrites a database (VACUUM)
+** does the work itself. Called after the end of its pin, which held them.
 */
 void memvfsHelp(MemFile *f){
   if( f->nWritten<BACKLOG ) return;
@@ -92,14 +92,14 @@ void memvfsHelp(MemFile *f){
   memvfsLeave(f->pStore);
 }
 
-/* The cap on the size, for a database that was larger when it was loaded. */
+/* The limit of the size: mxByte, or the size of a database that was loaded larger. */
 static uint64_t cap(MemFile *f){
   const Version *v = f->reader.pFirst;
   uint64_t nNow = v ? (uint64_t)v->nSector*SECTOR : 0;
   return nNow>f->pStore->mxByte ? nNow : f->pStore->mxByte;
 }
 
-/* What all versions take, whatever they are for. [m] */
+/* Bytes of all versions. [m] */
 static uint64_t bytesUsed(MemFile *f){
   memvfs_store *s = f->pStore;
   uint64_t n = memvfsTableBytes(atomic_load(&s->pTable)) + memvfsTableBytes(s->pDoomed);
@@ -108,8 +108,8 @@ static uint64_t bytesUsed(MemFile *f){
 }
 
 /*
-** Whether the writer may have nByte more: all versions together may take mxByte.
-** Frees what can be freed when they do, and may leave the mutex for that. [m]
+** True if the writer may have nByte more: all versions together are limited to mxByte.
+** At the limit it frees what it can, and may leave the mutex meanwhile. [m]
 */
 static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
   if( bytesUsed(f)+nByte<=mxByte ) return 1;
@@ -117,18 +117,18 @@ static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
   return bytesUsed(f)+nByte<=mxByte;
 }
 
-/* Blocks of a database of that size. */
+/* Number of blocks of a database of that size. */
 static uint32_t blocks(Table *t, uint32_t nSector){
   return (uint32_t)(((uint64_t)nSector*SECTOR + t->nBlock-1)/t->nBlock);
 }
 
 /*
-** The writer's own version of a page, made if there is none yet: a copy when
-** keep is set, else of undefined content. NULL: *pRc tells why.
+** The writer's own version of a page, made if there is none yet. With keep it is a
+** copy, else its content is undefined. NULL: *pRc is the error.
 **
-** A block may have bytes behind the end of the database. In a version that the
-** writer has not committed they are zero. In one that is committed they mean
-** nothing: nobody reads them, and the copy made here does not have them.
+** A block may have bytes past the end of the database. In a version that is not
+** committed they are zero. In a committed version they are undefined: nobody reads
+** them, and the copy made here does not have them.
 */
 static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   memvfs_store *s = f->pStore;
@@ -147,10 +147,10 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   memvfsEnter(s);
   pHead = atomic_load(pSlot);
   if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
-    *pRc = SQLITE_FULL;     /* Readers hold as much again as the database may have */
+    *pRc = SQLITE_FULL;     /* Readers hold as much as the database may have */
     goto done;
   }
-  pHead = atomic_load(pSlot);   /* What was cut off may have been freed */
+  pHead = atomic_load(pSlot);   /* A version that was cut off may have been freed */
   if( (v = memvfsPageAlloc(t))==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     goto done;
@@ -158,7 +158,7 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   v->birth = epoch;
   v->pgno = pgno;
   if( keep ){
-    /* What is behind the end of the database was cut off, and is zero. */
+    /* Bytes past the end of the database were cut off, and are zero. */
     uint64_t iOfst = (uint64_t)(pgno-1)*t->nBlock, nSize = (uint64_t)f->reader.nSector*SECTOR;
     size_t n = 0;
     if( pHead && iOfst<nSize ) n = nSize-iOfst<t->nBlock ? (size_t)(nSize-iOfst) : t->nBlock;
@@ -175,7 +175,7 @@ done:
   return v;
 }
 
-/* Lets the database, which is empty, have another block size. */
+/* Gives an empty database another block size. */
 static int reblock(MemFile *f, uint32_t nBlock){
   Table *t = memvfsTableNew(f->pStore, nBlock, f->reader.epoch+1);
   if( t==0 ) return SQLITE_IOERR_NOMEM;
@@ -185,11 +185,10 @@ static int reblock(MemFile *f, uint32_t nBlock){
 }
 
 /*
-** A header that tells of WAL mode, as sqlite3_backup brings it from such a
-** database, would shut everybody out: a store has no shared memory for the log.
-** So it is told as rollback mode. The change counter, which is in the header
-** twice, goes one on, as it would for another connection's commit: then the
-** pager that wrote this does not trust what it has in its cache.
+** sqlite3_backup may write a header of WAL mode. A store has no shared memory for a
+** log, so nobody could open it then. So the header is changed to rollback mode. The
+** change counter, which is in the header twice, is incremented, as by a commit of
+** another connection: the pager that wrote the header then drops its cache.
 */
 static void refuseWal(unsigned char *a){
   static const int aiCounter[] = { 24, 92 };
@@ -202,9 +201,9 @@ static void refuseWal(unsigned char *a){
 }
 
 /*
-** Writes into the writer's versions of the pages concerned. Pages that the
-** database gains between its end and iOfst are zero. After an error the
-** transaction cannot be committed; SQLite rolls it back.
+** Writes into the writer's versions of the pages. Pages between the end of the
+** database and iOfst become zero. After an error the transaction must not be
+** committed; SQLite rolls it back.
 */
 int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   Reader *r = &f->reader;
@@ -213,7 +212,7 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   int rc = SQLITE_OK;
 
   f->prepared = 0;
-  if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Never: SQLite writes whole pages */
+  if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Not from SQLite, which writes whole pages */
   if( nSize==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
     if( (rc = reblock(f, (uint32_t)n))!=SQLITE_OK ) return rc;
     t = r->pTable;
@@ -221,8 +220,8 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   if( iEnd>nSize ){
     if( iEnd/SECTOR>UINT32_MAX ) return SQLITE_FULL;
     if( f->pStore->mxByte && iEnd>cap(f) ) return SQLITE_FULL;
-    /* What was cut off before must not come back: the rest of the last block,
-    ** and the blocks in the gap. */
+    /* Bytes that were cut off must not come back: in the rest of the last block,
+    ** and in the blocks of the gap. */
     for(uint64_t i=nSize/t->nBlock; i<iOfst/t->nBlock; i++){
       Slot *pSlot = memvfsSlot(t, (uint32_t)i+1);
       if( pSlot && atomic_load(pSlot) && pending(f, (uint32_t)i+1, 1, &rc)==0 ) return rc;
@@ -246,8 +245,8 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
 }
 
 /*
-** Cuts the database off, for the writer. It needs no memory, as the pager does
-** this in the second phase of a commit, which must not fail: see memvfsPrepare.
+** Truncates the database, for the writer. It needs no memory, as the pager calls it in
+** the second phase of a commit, which must not fail: see memvfsPrepare.
 */
 int memvfsTruncate(MemFile *f, uint64_t nByte){
   Reader *r = &f->reader;
@@ -281,7 +280,7 @@ int memvfsTruncate(MemFile *f, uint64_t nByte){
   return SQLITE_OK;
 }
 
-/* The page size that the header in page 1 tells; 0: none. */
+/* The page size in the header on page 1; 0: none. */
 uint32_t memvfsHeaderPageSize(const unsigned char *a){
   uint32_t n = (uint32_t)a[16]<<8 | a[17];
   if( n==1 ) n = 65536;
@@ -289,11 +288,10 @@ uint32_t memvfsHeaderPageSize(const unsigned char *a){
 }
 
 /*
-** VACUUM has changed the page size: copies the writer's state into a table of
-** blocks of that size, so that a page is one piece of memory again. When the
-** memory for that is not there, or the cap has no room for it, nothing is
-** lost: pages are then put together from blocks, and the next commit tries
-** again.
+** After a VACUUM with another page size: copies the writer's state into a table of
+** blocks of that size, so that a page is one block again. Without the memory for it,
+** or at the limit of the size, nothing is lost: pages are then read from several
+** blocks, and the next commit tries again.
 */
 static void repage(MemFile *f, uint32_t nBlock){
   memvfs_store *s = f->pStore;
@@ -326,7 +324,7 @@ static void repage(MemFile *f, uint32_t nBlock){
     memvfsTableFree(f->pNewTable);
     f->pPending = 0;
   }else{
-    unlinkPending(f, r->pTable);   /* The old table may be needed for long */
+    unlinkPending(f, r->pTable);   /* Readers may need the old table for long */
   }
   f->pNewTable = r->pTable = t;
 }
@@ -334,9 +332,9 @@ static void repage(MemFile *f, uint32_t nBlock){
 /* ---- Changes ---- */
 
 /*
-** Makes room for the notes of a commit that leaves nPage pages. False: out of
-** memory, and the commit must fail: a change that is not noted would be missing
-** from the log. For the writer.
+** Makes room for the notes of a commit that leaves nPage pages. False: out of memory.
+** Then the commit must fail, as a change without a note would be missing in the log.
+** For the writer.
 */
 static int mayNote(memvfs_store *s, uint32_t nPage){
   size_t n = ((size_t)nPage+63)/64;
@@ -354,8 +352,8 @@ static int mayNote(memvfs_store *s, uint32_t nPage){
 }
 
 /*
-** Notes a page, for which mayNote has made room, but for one that the
-** transaction made and then cut off. [m]
+** Notes a page. mayNote has made room, except for a page that the transaction made
+** and then cut off. [m]
 */
 static void note(memvfs_store *s, uint32_t pgno){
   size_t i = (pgno-1)/64;
@@ -363,14 +361,13 @@ static void note(memvfs_store *s, uint32_t pgno){
 }
 
 /*
-** Puts on a list what the commit supersedes: what the writer's versions stand
-** in front of, and what the database, of nOld blocks before, has lost.
-** Nobody else looks at Version.end of a version that is in no list yet.
+** Puts the versions that the commit supersedes on a list: those behind the writer's
+** versions, and those of the blocks that the database, of nOld blocks before, has
+** lost. Nobody else reads Version.end of a version that is in no list yet.
 **
-** Notes the pages that the commit changes as well. Until it is published they
-** may not be asked for (memvfs_store.noting): whoever took them now would pin
-** the state before, and miss them the next time. [m], which it gives to others
-** now and then when there are many.
+** It also notes the pages that the commit changes. Until the commit is published,
+** memvfs_snapshot_changes is SQLITE_BUSY (memvfs_store.noting): it would take these
+** notes and pin the state before them. [m], passed on to waiters every PIECE versions.
 */
 static void supersede(MemFile *f, uint32_t nOld, List *p){
   memvfs_store *s = f->pStore;
@@ -388,14 +385,14 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
     if( ++n%PIECE==0 ) memvfsPause(s);
   }
   if( track ){
-    /* Pages that are new and were not written: they are zero, whatever a page
-    ** of that number was before the database was cut off. */
+    /* New pages that were not written. They are zero, whatever a page of that
+    ** number was before it was cut off. */
     for(uint32_t pgno=nOld+1; pgno<=i; pgno++){
       note(s, pgno);
       if( ++n%PIECE==0 ) memvfsPause(s);
     }
   }
-  /* Page 1 tells the size, also of an empty database: it always stays. */
+  /* Page 1 always stays, as it has the size, also of an empty database. */
   for(i=i ? i : 1; i<nOld; i++){
     Slot *pSlot = memvfsSlot(t, i+1);
     v = pSlot ? atomic_load(pSlot) : 0;
@@ -406,22 +403,21 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
 }
 
 /*
-** Takes the memory that the commit will need. Called at SQLITE_FCNTL_SYNC, which
-** the pager sends at the end of the first phase of a commit, whatever
-** PRAGMA synchronous says.
+** Allocates the memory that the commit needs. Called at SQLITE_FCNTL_SYNC, which the
+** pager sends at the end of the first phase of a commit, whatever the value of
+** PRAGMA synchronous.
 **
-** A transaction over several stores (ATTACH) is all or nothing for that. SQLite
-** has each file do its first phase, and rolls all of them back if one fails.
-** Then each does its second phase: if one failed there, those before it would
-** be committed and those behind it not. All that a pager does with a store in
-** its second phase is done without memory: memvfsTruncate, the end of the
-** journal (journal.c), and memvfsCommit after this.
+** So a transaction over several stores (ATTACH) is all or nothing. SQLite runs the
+** first phase of all files, and rolls all back if one fails. Then it runs the second
+** phase of each. A failure there would leave the files before it committed and the
+** others not. The second phase of a store needs no memory: memvfsTruncate, the end of
+** the journal (journal.c), and memvfsCommit after this function.
 */
 int memvfsPrepare(MemFile *f){
   Reader *r = &f->reader;
   int rc = SQLITE_OK;
-  /* Page 1 carries the size. SQLite changes it in every commit anyway, but
-  ** for the one that leaves an empty file. */
+  /* Page 1 has the size. SQLite changes it in every commit, except for one that
+  ** leaves an empty file. */
   if( pending(f, 1, 1, &rc)==0 ) return rc;
   if( f->pNewTable==0 && !mayNote(f->pStore, blocks(r->pTable, r->nSector)) ) return SQLITE_IOERR_NOMEM;
   f->prepared = 1;
@@ -429,11 +425,10 @@ int memvfsPrepare(MemFile *f){
 }
 
 /*
-** Publishes what the writer has made, as one commit. Called at
-** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change
-** of a transaction that is to stay, and never in a rollback. It fails only if
-** memvfsPrepare was not called and would have failed; then nothing is
-** published.
+** Publishes the changes of the writer as one commit. Called at
+** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change of a
+** commit and never in a rollback. It fails only if memvfsPrepare was not called and
+** fails here; then nothing is published.
 */
 int memvfsCommit(MemFile *f){
   memvfs_store *s = f->pStore;
@@ -464,18 +459,18 @@ int memvfsCommit(MemFile *f){
     supersede(f, blocks(t, nOld), &superseded);
     memvfsListMove(&t->retired, &superseded);
   }else{
-    /* The table before ends as a whole, with all that is in it. */
+    /* The old table ends as a whole, with its versions. */
     f->nWritten += t->nUsed;
     atomic_store(&f->pNewTable->pOlder, t);
     atomic_store(&s->pTable, f->pNewTable);
     f->pNewTable = 0;
     s->changedAll = 1;
   }
-  /* A page that is not one block (see repage) has no number here. */
+  /* Without repage() a page is not one block and has no number. */
   if( nBlock!=r->pTable->nBlock ) s->changedAll = 1;
   s->noting = 0;
   f->pPending = 0;
-  /* Release: the writer that follows sees it, and so does its reclaiming. */
+  /* Release: the next writer sees it, and so does its memvfsReclaim. */
   atomic_store_explicit(&r->pinOwn, epoch, memory_order_release);
   atomic_store(&s->epoch, epoch);
   r->epoch = epoch;

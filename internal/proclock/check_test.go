@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that a lock file that was removed, or replaced by a copy, is made again and
-// locked, and that nobody else gets in afterwards.
+// Ensure that Check makes a removed or replaced lock file again and locks it, and that
+// other processes are refused afterwards.
 func TestLock_check(t *testing.T) {
 	for name, do := range map[string]func(t *testing.T, path string){
 		"untouched": func(*testing.T, string) {},
@@ -63,8 +63,8 @@ func TestLock_check(t *testing.T) {
 	}
 }
 
-// Ensure that a lock file that is removed or replaced just before it is locked is not
-// the one that is locked in the end.
+// Ensure that Acquire does not end with a lock on a file that was removed or replaced just
+// before it was locked.
 func TestAcquire_replacedMeanwhile(t *testing.T) {
 	for name, again := range map[string]bool{"removed": false, "replaced": true} {
 		t.Run(name, func(t *testing.T) {
@@ -88,8 +88,8 @@ func TestAcquire_replacedMeanwhile(t *testing.T) {
 	}
 }
 
-// Ensure that a lock is called lost when another process has the new file, and had
-// again when that has gone; but not if it has left the mark of a crash.
+// Ensure that Check reports a lost lock while another process has the new file, and has
+// the lock again when that has released it, but not if that was killed.
 func TestLock_checkLost(t *testing.T) {
 	for _, role := range []string{"hold", "recover", "share"} {
 		t.Run(role, func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestLock_checkLost(t *testing.T) {
 	})
 }
 
-// Ensure that a lock file whose place was taken by something else is an error that
-// says so, and no loss to a process that does not exist.
+// Ensure that something else in the place of the lock file is ErrNotALock and not a lost
+// lock.
 func TestLock_checkNotALock(t *testing.T) {
 	path := newPath(t)
 	l := mustAcquire(t, path)
@@ -146,7 +146,7 @@ func TestLock_checkNotALock(t *testing.T) {
 	require.NoError(t, l.Check())
 }
 
-// Ensure that a shared lock is taken again, too, and is lost to an owner.
+// Ensure that Check takes a shared lock again, and reports it lost beside an owner.
 func TestLock_checkShared(t *testing.T) {
 	path := newPath(t)
 	l := mustShare(t, path)

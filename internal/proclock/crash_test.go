@@ -16,8 +16,7 @@ import (
 var long = flag.Duration("long", 0, "how long TestCrash_random goes on")
 
 func init() {
-	// Owns the database again and again, alone or not at all, and acknowledges
-	// each time. A witness that is there was left by one who was killed.
+	// Acquires and releases the database again and again, and acknowledges each time.
 	crash.Register("own", func(c *crash.Child) error {
 		step = c.Point
 		path := filepath.Join(c.Dir, "app.db")
@@ -45,8 +44,7 @@ func init() {
 	})
 }
 
-// free makes sure that nobody owns path, and that it can be owned, at once and
-// in the right name, and then given up.
+// free fails the test unless path has no owner, and can be acquired at once and released.
 func free(t *testing.T, path string) {
 	t.Helper()
 	requireOwner(t, path, 0)
@@ -59,8 +57,8 @@ func free(t *testing.T, path string) {
 	requireOwner(t, path, 0)
 }
 
-// Ensure that a process killed between any two steps of Acquire and Release
-// leaves a database that the next one owns at once, under its own name.
+// Ensure that after a kill between any two steps of Acquire and Release the next process
+// acquires at once, under its own name.
 func TestCrash_points(t *testing.T) {
 	kills := crash.Sweep(t, crash.Run{Program: "own"}, t.TempDir, func(dir string, res crash.Result) {
 		free(t, filepath.Join(dir, "app.db"))
@@ -68,8 +66,8 @@ func TestCrash_points(t *testing.T) {
 	require.Equal(t, 2*6, kills, "the steps of two rounds")
 }
 
-// Ensure that a recovery killed between any two steps leaves the mark of the server
-// that ended uncleanly before.
+// Ensure that a recovery that is killed between any two steps keeps the mark of a server
+// that ended uncleanly.
 func TestCrash_mark(t *testing.T) {
 	dir := func() string {
 		dir := t.TempDir()
@@ -83,8 +81,8 @@ func TestCrash_mark(t *testing.T) {
 	})
 }
 
-// Ensure the same of processes killed at random while others ask for the
-// database and are refused.
+// Ensure that after a kill at a random time, while OwnerOf is called without a pause, the
+// next process acquires at once.
 func TestCrash_random(t *testing.T) {
 	path := newPath(t)
 	start, kills, refused := time.Now(), 0, 0

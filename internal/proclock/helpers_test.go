@@ -32,12 +32,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// childMain plays role with the database at path. It answers each thing done
-// with one line on stdout, and goes on when it reads a line or EOF on stdin.
+// childMain plays role with the database at path. It writes one line to stdout after each
+// step, and goes on when it reads a line or EOF on stdin.
 func childMain(role, path string) {
 	in := bufio.NewScanner(os.Stdin)
 	switch role {
-	case "hold": // Owns the database until told otherwise.
+	case "hold": // owns the database until it is told to end
 		l, err := Acquire(bg, path, Server)
 		if err != nil {
 			fmt.Println(err)
@@ -54,19 +54,19 @@ func childMain(role, path string) {
 		fmt.Println("released", l.Release())
 		in.Scan()
 
-	case "share": // Shares the database until told otherwise.
+	case "share": // shares the database until it is told to end
 		l, err := AcquireShared(path, true)
 		fmt.Println("shared", err)
 		in.Scan()
 		fmt.Println("released", l.Release())
 
-	case "recover": // Owns it to recover it, until told otherwise, or killed.
+	case "recover": // owns it to recover it, until it is told to end or killed
 		l, err := Acquire(bg, path, Recovery)
 		fmt.Println("recovering", err)
 		in.Scan()
 		fmt.Println("released", l.Release())
 
-	case "ask": // Calls OwnerOf without a pause; tells how the answers were.
+	case "ask": // calls OwnerOf without a pause, and reports the errors
 		fmt.Println("asking")
 		var (
 			wg   sync.WaitGroup
@@ -92,7 +92,7 @@ func childMain(role, path string) {
 		wg.Wait()
 		fmt.Printf("asked %t, errors: %s\n", asks > 0, bad)
 
-	case "contend": // Owns the database many times, and watches that it is alone.
+	case "contend": // owns the database many times, and checks that it is alone
 		for range 100 {
 			l, err := Acquire(bg, path, Server)
 			for errors.As(err, new(*OwnedError)) {
@@ -123,7 +123,7 @@ type child struct {
 	out *bufio.Scanner
 }
 
-// start starts a child, which is killed at the end of the test at the latest.
+// start starts a child. It is killed at the end of the test at the latest.
 func start(t *testing.T, role, path string) *child {
 	t.Helper()
 	exe, err := os.Executable()
@@ -154,7 +154,7 @@ func (c *child) tell(line string) {
 	require.NoError(c.t, err)
 }
 
-// kill sends SIGKILL and waits for the death. It may be called twice.
+// kill sends SIGKILL and waits for the end of the process. It may be called twice.
 func (c *child) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()
@@ -164,7 +164,7 @@ var bg = context.Background()
 
 func newPath(t *testing.T) string { return filepath.Join(t.TempDir(), "app.db") }
 
-// content is that of path's lock file but for the first byte, which on Windows
+// content is the content of path's lock file without the first byte, which on Windows
 // cannot be read while the file is locked.
 func content(t *testing.T, path string) string {
 	t.Helper()
@@ -175,8 +175,7 @@ func content(t *testing.T, path string) string {
 	return string(b)
 }
 
-// putRecord makes record the content of path's lock file, whoever holds it, from
-// where a record begins: before it is the byte that Windows locks.
+// putRecord makes record the record in path's lock file, whether or not it is locked.
 func putRecord(t *testing.T, path, record string) {
 	t.Helper()
 	file, err := os.OpenFile(lockName(path), os.O_CREATE|os.O_RDWR|os.O_TRUNC, 0o600)
@@ -235,7 +234,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// requireBusy fails the test unless err says that the wait for by has ended with cause.
+// requireBusy fails the test unless err is that of a wait for by that ended with cause.
 func requireBusy(t *testing.T, err error, path string, by Owner, cause error) {
 	t.Helper()
 	busy, ok := errors.AsType[*BusyError](err)
@@ -254,7 +253,7 @@ func roleOf(t *testing.T, err error) Role {
 	return owned.Role
 }
 
-// ask calls OwnerOf without a pause until stop is closed, and tells each answer.
+// ask calls OwnerOf without a pause until stop is closed, and passes each answer to told.
 func ask(path string, stop <-chan struct{}, told func(owned bool, err error)) {
 	for {
 		select {
@@ -267,8 +266,8 @@ func ask(path string, stop <-chan struct{}, told func(owned bool, err error)) {
 	}
 }
 
-// keepAsking asks on another goroutine until stop is called, and fails the test if an
-// answer is an error. stop returns how often somebody owned the database.
+// keepAsking calls OwnerOf on another goroutine until stop is called. It fails the test if
+// an answer is an error. stop returns how many answers named an owner.
 func keepAsking(t *testing.T, path string) (stop func() (owned int)) {
 	end, asked := make(chan struct{}), make(chan int)
 	go func() {
@@ -287,8 +286,7 @@ func keepAsking(t *testing.T, path string) (stop func() (owned int)) {
 	}
 }
 
-// requireRefused fails the test unless another process that wants to serve path is told
-// that it has an owner.
+// requireRefused fails the test unless another process is refused as a server of path.
 func requireRefused(t *testing.T, path string) {
 	t.Helper()
 	other := start(t, "hold", path)

@@ -16,7 +16,7 @@ import (
 // lockName returns the name of the lock file of the database at path.
 func lockName(path string) string { return path + ".lock" }
 
-// lockFile is a lock file that is locked.
+// lockFile is a locked lock file.
 type lockFile struct {
 	name  string
 	flock *flock.Flock
@@ -29,12 +29,12 @@ type manner int
 const (
 	exclusive manner = iota
 	shared
-	probe // shared, and nothing is made
+	probe // shared; makes no lock file
 )
 
-// lockOnce tries to lock the lock file of the database at path. nil without an
-// error: somebody else has it; the refusal says what is known of that. The error
-// is that of unavailable, and wraps fs.ErrNotExist if there is no file to probe.
+// lockOnce tries to lock the lock file of the database at path. It returns nil without an
+// error if another has it; the refusal then says what is known of the holder. The error is
+// that of unavailable, and wraps fs.ErrNotExist if there is no file to probe.
 func lockOnce(path string, how manner) (*lockFile, refusal, error) {
 	name := lockName(path)
 	for i := 0; ; i++ {
@@ -62,14 +62,14 @@ func lockOnce(path string, how manner) (*lockFile, refusal, error) {
 	}
 }
 
-// maxReplaced is how often lockOnce begins anew.
+// maxReplaced is how often lockOnce starts over.
 const maxReplaced = 100
 
-// errReplaced: the name meant another file, or none, when the file was locked.
+// errReplaced: when the file was locked, its name was that of another file, or of none.
 var errReplaced = errors.New("replaced meanwhile")
 
-// openLock opens the lock file, and makes it if need be. It never follows a
-// symbolic link. It returns the flags that it has opened it with.
+// openLock opens the lock file, and makes it if there is none, except for a probe. It never
+// follows a symbolic link. It also returns the flags of the open.
 func openLock(path, name string, how manner) (*os.File, int, error) {
 	for {
 		info, err := os.Lstat(name)
@@ -98,8 +98,8 @@ func openLock(path, name string, how manner) (*os.File, int, error) {
 	}
 }
 
-// openThere opens a lock file that is there: to write, since NFS grants an
-// exclusive lock to nothing less.
+// openThere opens a lock file that exists. It opens it for writing, because NFS grants an
+// exclusive lock only then.
 func openThere(name string, how manner) (*os.File, int, error) {
 	flag := os.O_RDWR | openFlags
 	if how == probe {
@@ -141,9 +141,9 @@ func lockOpen(name string, file *os.File, flag int, how manner) (*lockFile, refu
 	if !ok {
 		by := refusal{exclusive: true, owner: r.owner}
 		if err == nil && how == exclusive {
-			// Perhaps not by an owner: tools share the lock, and so does OwnerOf
-			// for a moment, as no portable call asks about a flock without
-			// taking it. If we are given a shared one too, there is no owner.
+			// There may be no owner: tools share the lock, and OwnerOf does for a moment,
+			// as no portable call asks about a flock without taking it. If a shared lock is
+			// granted here too, there is no owner.
 			if ok, err = l.flock.TryRLock(); ok {
 				by = refusal{}
 				err = l.flock.Unlock()
@@ -166,7 +166,7 @@ func lockOpen(name string, file *os.File, flag int, how manner) (*lockFile, refu
 	return l, refusal{}, nil
 }
 
-// hasName reports whether the file that is locked is the one that has the name.
+// hasName reports whether the locked file has the name.
 func (l *lockFile) hasName() (bool, error) {
 	now, err := os.Lstat(l.name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -191,8 +191,7 @@ func (l *lockFile) close() error {
 	return errors.Join(l.flock.Unlock(), l.file.Close())
 }
 
-// read returns the record. The error wraps ErrNotALock if the content is another
-// program's.
+// read returns the record. The error wraps ErrNotALock if the content is not ours.
 func (l *lockFile) read() (record, error) {
 	var before []byte
 	for i := 0; ; i++ {
@@ -203,8 +202,8 @@ func (l *lockFile) read() (record, error) {
 		if r, ok := parseContent(b); ok {
 			return r, nil
 		}
-		// A read beside an owner's write can give some of either record. What
-		// stays is another program's.
+		// A read beside an owner's write can return parts of both records. Content that
+		// stays the same is another program's.
 		if i > 0 && bytes.Equal(b, before) || i == maxReplaced {
 			return record{}, notALock(l.name, "its content is another program's")
 		}
@@ -213,8 +212,8 @@ func (l *lockFile) read() (record, error) {
 	}
 }
 
-// content returns the beginning of the file. The first byte is zero when it cannot
-// be read, see recordOffset.
+// content returns the beginning of the file. If the first byte cannot be read, it is zero:
+// see recordOffset.
 func (l *lockFile) content() ([]byte, error) {
 	b := make([]byte, recordOffset+maxRecord+1)
 	_, _ = l.file.ReadAt(b[:recordOffset], 0)
@@ -225,9 +224,9 @@ func (l *lockFile) content() ([]byte, error) {
 	return b[:recordOffset+n], nil
 }
 
-// write makes r the content of the file. The new record is written over the old
-// one in one piece, with empty lines where the old one was longer: a process that
-// is killed meanwhile leaves one or the other.
+// write makes r the content of the file. It writes the new record over the old one in one
+// piece, padded with empty lines to the old length. A process that is killed meanwhile
+// leaves one of the two.
 func (l *lockFile) write(r record) error {
 	b := []byte(r.String())
 	size := int64(len(b))
@@ -242,16 +241,16 @@ func (l *lockFile) write(r record) error {
 		b = append(b, '\n')
 	}
 	if _, err := l.file.WriteAt(b, recordOffset); err != nil {
-		// No name is better than a wrong one.
+		// No owner is better than a wrong one.
 		return errors.Join(err, l.file.Truncate(0))
 	}
 	step("written")
-	// A blank reads better than the zero byte of a hole. On Windows it stays.
+	// A blank looks better than the zero byte of a hole. On Windows the zero stays.
 	_, _ = l.file.WriteAt([]byte(" "), 0)
 	return l.file.Truncate(recordOffset + size)
 }
 
-// unavailable wraps err together with ErrUnavailable, and names the lock file.
+// unavailable wraps err and ErrUnavailable, and names the lock file.
 func unavailable(name string, err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return err

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that neither success nor refusal nor failure leaves a descriptor open.
+// Ensure that Acquire, refused or not, and OwnerOf leave no descriptor open.
 func TestAcquire_descriptors(t *testing.T) {
 	count := func() int {
 		fds, err := os.ReadDir("/proc/self/fd")

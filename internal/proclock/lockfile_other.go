@@ -8,7 +8,7 @@ const openFlags = 0
 
 func alive(int) bool { return true }
 
-// giveAway does nothing: the file inherits the rights of its directory.
+// giveAway does nothing: the file inherits the permissions of its directory.
 func giveAway(*os.File, string) {}
 
 func adopt(*os.File, string) {}

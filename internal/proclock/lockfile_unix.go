@@ -9,18 +9,18 @@ import (
 	"syscall"
 )
 
-// openFlags: never through a symbolic link, and never waiting for the other end of
-// a FIFO.
+// openFlags keep an open from following a symbolic link and from waiting for the other end
+// of a FIFO.
 const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-// alive reports whether there is a process with that id. One in another container
-// is not seen.
+// alive reports whether there is a process with that id. It does not see one in another
+// container.
 func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
-// giveAway gives a lock file that was just made the permissions of the database at
-// path, as SQLite does with files beside it: whoever may write to the one must be
-// able to lock the other. As root it gives it the owner, too, be it that of the
-// directory. As far as that fails, the file stays as it is: private.
+// giveAway gives a new lock file the permissions of the database at path, as SQLite does
+// for files beside it: a user who may write to the database must be able to lock it. Root
+// also gives it the owner of the database, or of the directory if there is no database. If
+// that fails, the file stays private.
 func giveAway(file *os.File, path string) {
 	like, err := os.Stat(path)
 	made := err == nil
@@ -36,7 +36,7 @@ func giveAway(file *os.File, path string) {
 			uid = int(want.Uid)
 		}
 		if file.Chown(uid, int(want.Gid)) != nil {
-			perm &^= 0o070 // the bits were meant for another group
+			perm &^= 0o070 // these bits are for the database's group
 		}
 	}
 	if made {
@@ -44,9 +44,9 @@ func giveAway(file *os.File, path string) {
 	}
 }
 
-// adopt mends a lock file that root has made and kept, if root is who asks: the
-// owner of the database could never lock it. The file must have no other name, or
-// somebody could have root give away a file from elsewhere.
+// adopt gives the database's owner a lock file that belongs to root, if this process is
+// root: the owner of the database could not lock it. The file must have no other name, or
+// somebody could make root give away a file from elsewhere.
 func adopt(file *os.File, path string) {
 	if os.Geteuid() != 0 {
 		return

@@ -30,8 +30,7 @@ func modeOfFile(t *testing.T, name string) os.FileMode {
 	return info.Mode()
 }
 
-// Ensure that whoever may write to the database may lock it, whatever the umask of
-// who came first, and nobody else.
+// Ensure that the lock file has the write permissions of the database, whatever the umask.
 func TestLock_mode(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o077))
 	for perm, want := range map[os.FileMode]os.FileMode{
@@ -51,8 +50,8 @@ var lockers = map[string]func(t *testing.T, path string) *Lock{
 	"shared":    mustShare,
 }
 
-// another is a user and a group that this process may give its file to, other than its
-// own where there are such: root has any, everybody else the groups of the process.
+// another returns a user and a group that this process may give a file to. For root they
+// are not its own. Another user has only itself and the groups of the process.
 func another(t *testing.T) (uid, gid int) {
 	t.Helper()
 	if os.Geteuid() == 0 {
@@ -69,8 +68,7 @@ func another(t *testing.T) (uid, gid int) {
 	return uid, gid
 }
 
-// Ensure that the owner and the group of the database can lock it, whoever makes the
-// lock file.
+// Ensure that the lock file gets the owner and the group of the database.
 func TestLock_owner(t *testing.T) {
 	uid, gid := another(t)
 	for name, lock := range lockers {
@@ -98,8 +96,8 @@ func TestLock_owner(t *testing.T) {
 	}
 }
 
-// Ensure that root mends a lock file that root has made and kept: it becomes the database
-// owner's. One with another name elsewhere is not given away.
+// Ensure that root gives a lock file of its own to the database's owner, but not one that
+// has another name elsewhere.
 func TestLock_adopts(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can have made a lock file that its database's owner may not lock, and only root may give it away")
@@ -124,7 +122,7 @@ func TestLock_adopts(t *testing.T) {
 	}
 }
 
-// Ensure that OwnerOf changes nothing, also where Acquire would mend the lock file.
+// Ensure that OwnerOf changes nothing, also where Acquire would adopt the lock file.
 func TestOwnerOf_changesNothing(t *testing.T) {
 	path := newPath(t)
 	require.NoError(t, os.WriteFile(path, nil, 0o666))
@@ -143,7 +141,7 @@ func TestOwnerOf_changesNothing(t *testing.T) {
 	require.Equal(t, someRecord, content(t, path))
 }
 
-// Ensure that a FIFO in the place of the lock file is refused, and not waited for.
+// Ensure that a FIFO in the place of the lock file is refused without a wait.
 func TestAcquire_fifo(t *testing.T) {
 	path := newPath(t)
 	require.NoError(t, syscall.Mkfifo(lockName(path), 0o600))
@@ -155,8 +153,8 @@ func TestAcquire_fifo(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotALock)
 }
 
-// Ensure that the record of a dead server is not taken for that of the process that has
-// locked the file after it and is about to write its own.
+// Ensure that the record of a dead server is not taken for that of the next owner, which
+// has locked the file and is about to write its own.
 func TestOwnerOf_deadRecord(t *testing.T) {
 	path := newPath(t)
 	dead := start(t, "hold", path)

@@ -1,25 +1,24 @@
-// Package proclock says which process works on a database file, and how.
+// Package proclock is the process lock of a database file: it tells which process works
+// on the file, and how.
 //
-// It is a kernel lock (flock, LockFileEx) on a file of its own, the database's
-// name with ".lock" added. Never on the database file: where locks are POSIX
-// locks, closing any descriptor of a file drops the process's locks on it, and a
-// save renames a new file into its place. Nothing but this package opens the
-// lock file.
+// The process lock is a kernel lock (flock, LockFileEx) on a file of its own, the
+// database's name with ".lock" added. It is never on the database file, for two reasons.
+// Where kernel locks are POSIX locks, a process loses its locks on a file when it closes
+// any descriptor of it. And a save renames a new file over the database. Only this package
+// opens the lock file.
 //
-//	exclusive   a server, for its life; a recovery, while it folds a log into
-//	            the file
-//	shared      a tool that works on the file itself, for one write transaction
+//	exclusive   the owner: a server, for its life, or a recovery, while it folds a log
+//	            into the file
+//	shared      a tool, for one write transaction on the file itself
 //	none        a reader of the file
 //
-// The kernel lock alone decides, and dies with its process, whatever kind of
-// death. The content of the lock file, the record, names the exclusive owner for
-// people and for messages: see record.go. An empty, torn or stale record does no
-// harm.
+// Only the kernel lock decides. It is released when its process ends, in whatever way. The
+// content of the lock file, the record, names the owner for messages: see record.go. An
+// empty, torn or stale record does no harm.
 //
-// This package never removes the lock file. Another process may have opened it
-// and be about to lock it: it would then own a file without a name, and the next
-// one a new file, both believing that they own the database. Should somebody
-// else remove it, [Lock.Check] makes it again.
+// This package never removes the lock file. Another process may have opened it and be about
+// to lock it. It would then own a file without a name, and a third process a new file of
+// that name. If somebody else removes the lock file, [Lock.Check] makes it again.
 package proclock
 
 import (
@@ -34,24 +33,23 @@ import (
 	"time"
 )
 
-// ErrUnavailable is wrapped by the errors that say that a lock file cannot be
-// made, opened or locked: a read-only directory, no descriptors left, a full
-// disk, a file system without locks. The cause, an [*fs.PathError] with the lock
-// file's name, is wrapped as well. [ReadOnly] tells the lasting causes from the
-// passing ones.
+// ErrUnavailable is wrapped by the error for a lock file that cannot be made, opened or
+// locked: a read-only directory, no free descriptors, a full disk, a file system without
+// locks. The error also wraps the cause, an [*fs.PathError] with the lock file's name.
+// [ReadOnly] tells lasting causes from passing ones.
 var ErrUnavailable = errors.New("process lock unavailable")
 
-// ErrNotALock is wrapped, beside ErrUnavailable, by the error for a file that has
-// the lock file's name and is none: a symbolic link, a directory, a device, or a
-// file with content of another program. It is left as it is.
+// ErrNotALock is wrapped, with ErrUnavailable, if something else has the lock file's name:
+// a symbolic link, a directory, a device, or a file with content of another program. It is
+// left as it is.
 var ErrNotALock = errors.New("not a lock file of sqlite-mem; it was left alone, move it away")
 
-// ErrLost is wrapped by the error of [Lock.Check] when the lock file was removed
-// or replaced, and another process has locked the new one.
+// ErrLost is wrapped by the error of [Lock.Check] if the lock file was removed or
+// replaced, and another process has locked the new one.
 var ErrLost = errors.New("the process lock is lost")
 
-// ReadOnly reports whether err says that this process may not write here at all:
-// no permission, or a read-only file system. Everything else may pass.
+// ReadOnly reports whether err is a lasting refusal to write: no permission, or a
+// read-only file system. Every other cause may pass.
 func ReadOnly(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS)
 }
@@ -59,7 +57,7 @@ func ReadOnly(err error) bool {
 // OwnedError is the error for a database that has an exclusive owner.
 type OwnedError struct {
 	Path  string    // the database, as given
-	PID   int       // the owner; 0: it has not said, see Acquire
+	PID   int       // of the owner; 0: not known, see Acquire
 	Since time.Time // UTC, in whole seconds; zero when PID is 0
 	Role  Role      // empty when PID is 0
 }
@@ -70,11 +68,11 @@ func (e *OwnedError) Error() string {
 
 func (e *OwnedError) owner() Owner { return Owner{PID: e.PID, Since: e.Since, Role: e.Role} }
 
-// BusyError is the error of an [Acquire] that has waited in vain.
+// BusyError is the error of an [Acquire] whose wait ended without the lock.
 type BusyError struct {
 	Path string // the database, as given
-	By   Owner  // a recovery; the zero value: tools that write to the file, or an owner that has not said who it is
-	Err  error  // that of the context
+	By   Owner  // a recovery; the zero value: tools that write to the file, or an owner without a record
+	Err  error  // of the context
 }
 
 func (e *BusyError) Error() string {
@@ -88,57 +86,54 @@ func (e *BusyError) Error() string {
 func (e *BusyError) Unwrap() error { return e.Err }
 
 const (
-	// patience is how long Acquire insists when an exclusive owner has not
-	// said who it is. What it waits for takes microseconds; a second is for a
-	// loaded machine.
+	// patience is how long Acquire waits for the record of an owner. To write it takes
+	// microseconds; a second is for a loaded machine.
 	patience = time.Second
 
-	// settle is how long a record must stay when its process is not seen to be
-	// alive: it is that of a dead predecessor, whose successor has the lock and
-	// is about to write; or the owner lives in another container.
+	// settle is how long the record of a process that is not seen to be alive must stay,
+	// before it counts as the owner's. It may be a dead predecessor's, and the owner about
+	// to write its own. Or the owner is in another container.
 	settle = 50 * time.Millisecond
 
-	// grace is how long a shared lock is waited for after the end of the
-	// context, since OwnerOf holds one for microseconds.
+	// grace is how long Acquire waits for a shared lock after the end of its context.
+	// OwnerOf holds one for microseconds.
 	grace = 10 * time.Millisecond
 
-	// maxPause is the longest pause between two attempts. It is random, so
-	// that two processes do not keep refusing each other in step.
+	// maxPause is the longest pause between two attempts. Pauses are random, so that two
+	// processes do not refuse each other in step.
 	maxPause = time.Millisecond
 )
 
-// step is called between the steps of Acquire, Check and Release, with the name
-// of the one that is done. Tests kill the process there.
+// step is called after each step of Acquire, Check and Release, with its name. Tests kill
+// the process there.
 var step = func(name string) {}
 
-// Lock is a lock on one database. It must be given back by Release.
+// Lock is the process lock on one database, exclusive or shared. Release ends it.
 type Lock struct {
 	path   string // the database, as given
 	role   Role   // empty: shared
-	before Owner  // the server that ended uncleanly; zero: none
+	before Owner  // the server before, if it ended uncleanly; zero: none
 
 	mu   sync.Mutex // guards the fields below it
 	file *lockFile  // nil once released
-	self Owner      // what the record says
+	self Owner      // as in the record
 }
 
-// Acquire makes this process the exclusive owner of the database at path, which
-// need not exist, and records role, process id and time in the lock file. A new
-// lock file has the permissions of the database, but for execution (0600 if
-// there is none); if root makes it, it has its owner too, or that of the
-// directory.
+// Acquire makes this process the owner of the database at path, which need not exist. It
+// records role, process id and time in the lock file. A new lock file has the permissions
+// of the database without those for execution, or 0600 if there is no database. If root
+// makes it, it also has the owner of the database, or of the directory.
 //
-// Two names of one file are two locks: path has to be the resolved one. Within
-// one process a second Acquire of a path fails like that of another process,
-// with our own process id. (Except on AIX and Oracle Solaris, where it drops
-// the first lock, as does OwnerOf: their locks belong to the process.)
+// Two names of one file are two locks: path must be the resolved one. A second Acquire in
+// one process fails like that of another process, with our own process id. (On AIX and
+// Oracle Solaris it drops the first lock, as does OwnerOf: their locks belong to the
+// process.)
 //
-// If a server owns the database, the error is an [*OwnedError], at once. An owner
-// that has not said who it is within a second is reported with PID 0: it is
-// stopped, its disk is full, or it is another program. While a recovery or tools
-// hold the lock, Acquire waits; at the end of ctx the error is a [*BusyError]. It
-// tries at least once, and once more after 10 ms, even if ctx has ended before.
-// Every other error wraps [ErrUnavailable].
+// If a server owns the database, the error is an [*OwnedError], at once. An owner without a
+// record after a second is reported with PID 0: it is stopped, its disk is full, or it is
+// another program. While a recovery or tools hold the lock, Acquire waits; at the end of
+// ctx the error is a [*BusyError]. Acquire tries at least once, and once more after 10 ms,
+// even if ctx has ended before. Every other error wraps [ErrUnavailable].
 func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
 	w := waiter{path: path}
 	for {
@@ -155,15 +150,15 @@ func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
 	}
 }
 
-// waiter decides whether an attempt is made again.
+// waiter decides whether there is another attempt.
 type waiter struct {
 	path  string
 	last  refusal
-	since time.Time // of the first refusal like last, in a row
-	ended time.Time // when the context was first seen to have ended; zero: not yet
+	since time.Time // of the first of the refusals in a row that are like last
+	ended time.Time // when the end of the context was seen; zero: not yet
 }
 
-// refused pauses, or returns the error with which the waiting ends.
+// refused pauses, or returns the error that ends the wait.
 func (w *waiter) refused(ctx context.Context, by refusal) error {
 	now := time.Now()
 	if w.since.IsZero() || by != w.last {
@@ -193,14 +188,14 @@ func (w *waiter) refused(ctx context.Context, by refusal) error {
 
 // refusal is why a lock was refused.
 type refusal struct {
-	exclusive bool  // there is an exclusive owner
-	owner     Owner // what the record says of it; the zero value: nothing
+	exclusive bool  // there is an owner
+	owner     Owner // of the record; the zero value: there is none
 }
 
 func (r refusal) named() bool { return r.exclusive && r.owner.PID != 0 }
 
-// final is the error for a refusal that will last, after it has been the same for
-// a time; nil: try again.
+// final is the error for a refusal that lasts, after it has been the same for a time. nil
+// means to try again.
 func (r refusal) final(path string, same time.Duration) error {
 	switch {
 	case !r.exclusive:
@@ -232,9 +227,9 @@ func newOwner(role Role) Owner {
 	return Owner{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second), Role: role}
 }
 
-// write records the owner. The lock is what counts, and it is ours. When the
-// record cannot be written, others are refused all the same and only not told by
-// whom: a disk that is full must not keep a server from starting.
+// write records the owner. An error is ignored, because the kernel lock decides: others
+// are refused, but their errors do not name the owner. A full disk must not keep a server
+// from starting.
 func (l *Lock) write(file *lockFile) {
 	r := record{owner: l.self}
 	if l.role == Recovery {
@@ -243,12 +238,13 @@ func (l *Lock) write(file *lockFile) {
 	_ = file.write(r)
 }
 
-// AcquireShared takes the lock together with others that share it, and leaves the
-// content of the lock file alone. If there is no lock file, it makes one, as Acquire
-// does, or without create returns a Lock that holds nothing: there has never been a
-// server. It does not wait for an owner to go: the error is an [*OwnedError] when
-// there is one. (To learn who it is takes up to 50 ms; an owner that has not said it
-// by then has PID 0 and no Role.) Every other error wraps [ErrUnavailable].
+// AcquireShared takes a shared lock and leaves the content of the lock file alone. If
+// there is no lock file, it makes one, as Acquire does. Without create it then returns a
+// Lock that holds nothing: there has never been a server.
+//
+// AcquireShared does not wait for an owner to end: the error is an [*OwnedError]. (It takes
+// up to 50 ms to read its record; without one, PID is 0 and Role is empty.) Every other
+// error wraps [ErrUnavailable].
 func AcquireShared(path string, create bool) (*Lock, error) {
 	if !create {
 		if _, err := os.Lstat(lockName(path)); errors.Is(err, fs.ErrNotExist) {
@@ -270,12 +266,13 @@ func AcquireShared(path string, create bool) (*Lock, error) {
 	}
 }
 
-// OwnerOf tells the exclusive owner of the database at path, this process
-// included. false: there is none. The Owner is zero if its record cannot be read.
-// Nothing is created. OwnerOf may be called at any time: it holds a shared lock
-// for a moment when there is no owner, which no Acquire takes for one. It takes up to
-// 50 ms to tell an owner whose process is not seen to be alive. An error wraps
-// [ErrUnavailable].
+// OwnerOf returns the owner of the database at path, this process included. false means
+// that there is none. The Owner is zero if its record cannot be read. Nothing is created.
+// An error wraps [ErrUnavailable].
+//
+// OwnerOf may be called at any time. If there is no owner, it holds a shared lock for a
+// moment; no Acquire takes that for an owner. It takes up to 50 ms if the process of the
+// owner is not seen to be alive.
 func OwnerOf(path string) (Owner, bool, error) {
 	for start := time.Now(); ; {
 		file, by, err := lockOnce(path, probe)
@@ -294,18 +291,18 @@ func OwnerOf(path string) (Owner, bool, error) {
 	}
 }
 
-// Previous tells the server that owned the database before, if it ended
-// uncleanly: it has left its record. A recovery in between leaves it, too.
+// Previous returns the server that owned the database before, if it ended uncleanly: its
+// record was left. A recovery in between keeps the record.
 func (l *Lock) Previous() (Owner, bool) { return l.before, l.before.PID != 0 }
 
-// Check makes sure that the lock file is still the one that is locked. If it was
-// removed or replaced, Check makes it again, or takes the new one, and locks it.
+// Check makes sure that the locked file still has the lock file's name. If the lock file
+// was removed or replaced, Check makes it again, or takes the new one, and locks it.
 //
-// After an error nobody knows who owns the database: do not write to it, nor to
-// anything beside it, until a later Check returns nil. The error wraps [ErrLost]
-// if another process has locked the new file, or was a server with it and ended
-// uncleanly; with an [*OwnedError] if that process is known. Every other error
-// wraps [ErrUnavailable].
+// After an error the owner of the database is not known. Write neither to it nor to
+// anything beside it until a later Check returns nil. The error wraps [ErrLost] if another
+// process has locked the new file, or was a server with it and ended uncleanly. It also
+// wraps an [*OwnedError] if that process is known. Every other error wraps
+// [ErrUnavailable].
 func (l *Lock) Check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -335,12 +332,12 @@ func (l *Lock) Check() error {
 	}
 }
 
-// replace goes on with another lock file, which is locked.
+// replace puts another locked lock file in the place of the first.
 func (l *Lock) replace(file *lockFile) error {
 	step("locked again")
 	if l.role != "" {
-		// Who left a record there has served the database meanwhile, and may have
-		// left a log that we know nothing of.
+		// A server that left its record there has served the database meanwhile. It may
+		// have left a log that this process has not read.
 		r, err := file.read()
 		if err == nil && r.owner != l.self && r.owner.Role == Server {
 			err = l.lost(ownedError(l.path, r.owner))
@@ -353,7 +350,7 @@ func (l *Lock) replace(file *lockFile) error {
 	}
 	old := l.file
 	l.file = file
-	// It has no name, so nothing depends on it.
+	// The old file has no name, so no other process can lock it.
 	_ = old.close()
 	return nil
 }
@@ -362,14 +359,13 @@ func (l *Lock) lost(to error) error {
 	return fmt.Errorf("%w: %s was removed or replaced: %w", ErrLost, lockName(l.path), to)
 }
 
-// Release gives the lock back and leaves the lock file where it is. A server
-// clears its record. A recovery puts back what it found of a server that ended
-// uncleanly. After an error of that the lock is released all the same. Calls after
-// the first do nothing and return nil.
+// Release releases the lock and leaves the lock file in its place. A server clears its
+// record. A recovery restores the record of a server that ended uncleanly. The lock is
+// released even if that fails. Calls after the first do nothing and return nil.
 func (l *Lock) Release() error { return l.release(l.role == Recovery) }
 
-// Abandon is Release for a server that has not served the database, because it
-// could not load it: it leaves what it found of a server that ended uncleanly.
+// Abandon is Release for a server that could not load the database. It keeps the record of
+// a server before that ended uncleanly.
 func (l *Lock) Abandon() error { return l.release(true) }
 
 func (l *Lock) release(keep bool) error {
@@ -380,7 +376,7 @@ func (l *Lock) release(keep bool) error {
 	}
 	var err error
 	if l.role != "" {
-		// Before the lock is free: then the record is the next owner's.
+		// Before the lock is released: after that the record is the next owner's.
 		r := record{}
 		if keep {
 			r.unclean = l.before

@@ -18,8 +18,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that a second process is refused, that both it and whoever asks are
-// told the right process, and that it is admitted after the release.
+// Ensure that a second process is refused, that its error and OwnerOf name the owner, and
+// that a process can acquire after the release.
 func TestAcquire_otherProcess(t *testing.T) {
 	path := newPath(t)
 	holder := start(t, "hold", path)
@@ -39,8 +39,8 @@ func TestAcquire_otherProcess(t *testing.T) {
 	require.Contains(t, refused.read(), fmt.Sprintf("app.db is owned by process %d since ", os.Getpid()))
 }
 
-// Ensure that a process gives its ownership up by dying, whatever way, and that
-// the record it left does not count.
+// Ensure that the end of a process, in whatever way, ends its ownership, and that its
+// record does not count then.
 func TestAcquire_deadOwner(t *testing.T) {
 	for _, death := range []string{"kill", "exit", "panic"} {
 		t.Run(death, func(t *testing.T) {
@@ -64,8 +64,7 @@ func TestAcquire_deadOwner(t *testing.T) {
 	}
 }
 
-// Ensure that a second Acquire within the process is refused as well, without
-// harm to the first.
+// Ensure that a second Acquire in one process is refused, without harm to the first.
 func TestAcquire_sameProcess(t *testing.T) {
 	path := newPath(t)
 	l := mustAcquire(t, path)
@@ -78,8 +77,8 @@ func TestAcquire_sameProcess(t *testing.T) {
 	mustAcquire(t, path)
 }
 
-// Ensure that the record holds the process id and the time of acquisition in
-// UTC, in a file that is ours alone.
+// Ensure that the record holds the process id and the time of Acquire in UTC, in a file
+// of mode 0600.
 func TestAcquire_record(t *testing.T) {
 	path := newPath(t)
 	before := time.Now().Truncate(time.Second)
@@ -108,7 +107,7 @@ func TestAcquire_record(t *testing.T) {
 }
 
 // Ensure that a process becomes the owner although its record cannot be written, as on a
-// full disk: others are refused, without a name.
+// full disk, and that the others are refused without its name.
 func TestAcquire_recordNotWritable(t *testing.T) {
 	path := newPath(t)
 	file, _, err := lockOnce(path, exclusive)
@@ -128,8 +127,8 @@ func TestAcquire_recordNotWritable(t *testing.T) {
 	requireOwner(t, path, 0)
 }
 
-// Ensure that what a crash may leave of a record does not keep anybody out, and
-// that in a file somebody has locked it is not taken for an owner's name.
+// Ensure that the rest of a record that a crash may leave refuses no Acquire, and that it
+// is not taken for an owner while the file is locked.
 func TestAcquire_content(t *testing.T) {
 	for name, left := range map[string]string{
 		"empty":            "",
@@ -177,8 +176,8 @@ func TestAcquire_content(t *testing.T) {
 	}
 }
 
-// Ensure that a file that is no lock file of ours is refused by its name, in every
-// manner, and left as it is.
+// Ensure that a file that is not our lock file is refused by every kind of lock, that the
+// error names it, and that it is left as it is.
 func TestAcquire_notALock(t *testing.T) {
 	one := " " + someRecord
 	contents := map[string]string{
@@ -248,8 +247,8 @@ func TestAcquire_notALock(t *testing.T) {
 	}
 }
 
-// Ensure that Acquire waits for an owner that is coming or going rather than
-// report one without a name.
+// Ensure that Acquire waits for the record of a new owner, and for the release of one that
+// ends, instead of reporting an owner without a name.
 func TestAcquire_noNameYet(t *testing.T) {
 	path := newPath(t)
 	hold := func(t *testing.T) *flock.Flock {
@@ -274,9 +273,8 @@ func TestAcquire_noNameYet(t *testing.T) {
 	})
 }
 
-// Ensure that the database can be acquired at any moment while another process
-// and this one keep asking who owns it, even when a killed owner's record could
-// be mistaken for an answer.
+// Ensure that Acquire succeeds at any moment while this process and another call OwnerOf
+// without a pause, also beside the record of a killed owner.
 func TestOwnerOf_neverDisturbs(t *testing.T) {
 	rounds := 1000
 	if testing.Short() {
@@ -303,8 +301,8 @@ func TestOwnerOf_neverDisturbs(t *testing.T) {
 	require.Equal(t, "asked true, errors: none", asker.read())
 }
 
-// Ensure that of several processes at most one owns the database, and that each
-// gets it in the end.
+// Ensure that at most one of several processes owns the database, and that each acquires
+// it in the end.
 func TestAcquire_contend(t *testing.T) {
 	path := newPath(t)
 	var children []*child
@@ -317,7 +315,7 @@ func TestAcquire_contend(t *testing.T) {
 	requireOwner(t, path, 0)
 }
 
-// Ensure that OwnerOf leaves nothing behind where there is no lock file.
+// Ensure that OwnerOf makes no lock file.
 func TestOwnerOf_noFile(t *testing.T) {
 	path := newPath(t)
 	requireOwner(t, path, 0)
@@ -326,8 +324,8 @@ func TestOwnerOf_noFile(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// Ensure that Release clears the record, keeps the file, and that releasing
-// again, from wherever, does not touch the next owner's lock or record.
+// Ensure that Release clears the record and keeps the file, and that another Release
+// leaves the lock and the record of the next owner alone.
 func TestLock_releaseTwice(t *testing.T) {
 	path := newPath(t)
 	first := mustAcquire(t, path)
@@ -351,10 +349,9 @@ func TestLock_releaseTwice(t *testing.T) {
 	requireOwned(t, err, path, os.Getpid())
 }
 
-// Ensure that a lock file that cannot be made, opened or written gives an error
-// that tells its name and its cause, and is not mistaken for an owner's. A
-// read-only directory is no obstacle to root, who may run the tests: other
-// obstacles stand in for it.
+// Ensure that the error for a lock file that cannot be made or opened has its name and the
+// cause, and is not an OwnedError. The tests may run as root, which a read-only directory
+// does not stop, so other obstacles stand for it.
 func TestAcquire_unavailable(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -389,7 +386,7 @@ func TestAcquire_unavailable(t *testing.T) {
 	}
 }
 
-// Ensure that OwnerOf's failures are told apart like Acquire's.
+// Ensure that the errors of OwnerOf are like those of Acquire.
 func TestOwnerOf_unavailable(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
@@ -405,8 +402,8 @@ func TestOwnerOf_unavailable(t *testing.T) {
 	require.False(t, owned)
 }
 
-// Ensure that a bare error number is given the lock file's name, and that what
-// callers look for is found through the wrapping.
+// Ensure that unavailable adds the lock file's name to a bare error number, and wraps the
+// errors that callers look for.
 func TestUnavailable(t *testing.T) {
 	bare := unavailable("app.db.lock", syscall.EROFS)
 	require.ErrorIs(t, bare, ErrUnavailable)

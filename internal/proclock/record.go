@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// Role is what an exclusive owner does with the database.
+// Role is what an owner does with the database.
 type Role string
 
 // The roles of an owner.
 const (
 	Server   Role = "server"   // serves the database from memory
-	Recovery Role = "recovery" // writes what a crash has left into the file
+	Recovery Role = "recovery" // folds the log of a crashed server into the file
 )
 
-// Owner is an exclusive owner. The zero value: not known.
+// Owner is the owner of a database. The zero value means that it is not known.
 type Owner struct {
 	PID   int       // process id
 	Since time.Time // when it became the owner: UTC, in whole seconds
 	Role  Role
 }
 
-// doing says in words what the owner does with a database, whose name goes before.
+// doing returns a phrase that follows the database's name: what the owner does with it.
 func (o Owner) doing() string {
 	switch {
 	case o.PID == 0:
@@ -35,34 +35,32 @@ func (o Owner) doing() string {
 	return fmt.Sprintf("is owned by process %d since %s", o.PID, o.Since.Format(time.RFC3339))
 }
 
-// record is the content of a lock file: a line for the owner, and one for a server
-// that has ended uncleanly. Either may be missing.
+// record is the content of a lock file: a line for the owner, and a line for a server that
+// ended uncleanly. Each may be missing.
 //
 //	1234 2026-11-23T21:00:00Z recovery
 //	unclean 1200 2026-11-23T09:30:00Z
 //
-// Before it there is one byte, see recordOffset. A server clears its line when it
-// ends, so one that stands in a file nobody has locked is that of a server that
-// was killed. A recovery is no server: it hands the line on, marked so that it is
-// never taken for an owner's.
+// One byte comes before it, see recordOffset. A server clears its line at its end. So the
+// line in a file that is not locked is that of a server that was killed. A recovery keeps
+// that line, marked with a word so that it is never taken for an owner's.
 type record struct {
 	owner   Owner
 	unclean Owner
 }
 
 const (
-	// recordOffset is where the record begins. On Windows the lock forbids
-	// everybody else, our own second descriptor included, to read or write the
-	// byte that is locked: the first.
+	// recordOffset is where the record begins. On Windows the lock is on the first byte,
+	// which no other descriptor can then read or write, our own second one included.
 	recordOffset = 1
 
-	// maxRecord is more bytes than a record takes.
+	// maxRecord is more than the length of a record in bytes.
 	maxRecord = 256
 
 	uncleanWord = "unclean "
 )
 
-// uncleanEnd is the server that ended without clearing its record; zero: none.
+// uncleanEnd returns the server that ended without clearing its record; zero: none.
 func (r record) uncleanEnd() Owner {
 	if r.owner.Role == Server {
 		return r.owner
@@ -89,10 +87,10 @@ func parseContent(b []byte) (r record, ok bool) {
 	return parseRecord(b[recordOffset:])
 }
 
-// parseRecord reads what String made, or the beginning of it, which a crash may
-// leave: only whole lines count. False: it is something else.
+// parseRecord reads a record, or the beginning of one, which a crash may leave. Only whole
+// lines count. It returns false for anything else.
 func parseRecord(b []byte) (r record, ok bool) {
-	// Blocks that a power failure has kept from the disk are zeros.
+	// Blocks that did not reach the disk before a power failure are zeros.
 	b = bytes.TrimRight(b, "\x00")
 	for len(b) > 0 {
 		line, rest, whole := strings.Cut(string(b), "\n")
@@ -118,8 +116,8 @@ func parseRecord(b []byte) (r record, ok bool) {
 	return r, true
 }
 
-// parseOwner reads a line. One without a role is a server's, as it was written at
-// first.
+// parseOwner reads a line. A line without a role, as an earlier version wrote it, is a
+// server's.
 func parseOwner(line string) (Owner, bool) {
 	words := strings.Split(line, " ")
 	if len(words) == 2 {
@@ -143,7 +141,7 @@ func parseOwner(line string) (Owner, bool) {
 	return Owner{PID: pid, Since: since.UTC(), Role: role}, true
 }
 
-// isTorn reports whether line may be the beginning of a line.
+// isTorn reports whether line may be the beginning of a line of a record.
 func isTorn(line string) bool {
 	line = strings.TrimLeft(line, " ")
 	if strings.HasPrefix(uncleanWord, line) {

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that tools share the lock, within a process and between processes, are no
-// owners, and leave the record alone.
+// Ensure that tools of one process and of several share the lock, are not owners, and
+// leave the record alone.
 func TestAcquireShared_together(t *testing.T) {
 	path := newPath(t)
 	putRecord(t, path, someRecord)
@@ -25,7 +25,7 @@ func TestAcquireShared_together(t *testing.T) {
 	require.Equal(t, someRecord, content(t, path))
 }
 
-// Ensure that a tool is refused at once beside a server, and told that it is one.
+// Ensure that a tool beside a server is refused at once, and that the error has the role.
 func TestAcquireShared_besideServer(t *testing.T) {
 	path := newPath(t)
 	mustAcquire(t, path)
@@ -34,8 +34,8 @@ func TestAcquireShared_besideServer(t *testing.T) {
 	require.Equal(t, Server, roleOf(t, err))
 }
 
-// Ensure that a server waits for the tools that write to the file, and has it as
-// soon as the last of them is done.
+// Ensure that a server waits for the tools that write to the file, and acquires when the
+// last of them releases.
 func TestAcquire_waitsForTools(t *testing.T) {
 	path := newPath(t)
 	other := start(t, "share", path)
@@ -70,8 +70,8 @@ func TestAcquire_waitsForTools(t *testing.T) {
 	require.NoError(t, <-got)
 }
 
-// Ensure that a context that has ended does not keep anybody from a free database,
-// nor somebody who only asks who owns it.
+// Ensure that an ended context does not keep Acquire from a free database, also while
+// OwnerOf is called without a pause.
 func TestAcquire_endedContext(t *testing.T) {
 	path := newPath(t)
 	ended, cancel := context.WithCancel(bg)
@@ -85,8 +85,8 @@ func TestAcquire_endedContext(t *testing.T) {
 	}
 }
 
-// Ensure that a recovery is waited for by a server, refuses a tool by its role, and
-// is refused by a server.
+// Ensure that a server waits for a recovery, that a tool is refused beside it with its
+// role, and that a recovery is refused beside a server.
 func TestAcquire_recovery(t *testing.T) {
 	path := newPath(t)
 	other := start(t, "recover", path)
@@ -112,9 +112,9 @@ func TestAcquire_recovery(t *testing.T) {
 	requireOwned(t, err, path, os.Getpid())
 }
 
-// Ensure that the mark of a server that ended uncleanly lasts until the next server
-// has served: through recoveries that end or are killed, through tools, and through
-// a server that cannot load the file.
+// Ensure that the mark of a server that ended uncleanly lasts until the next server has
+// served. Recoveries that end or are killed, tools, and a server that cannot load the file
+// keep it.
 func TestLock_previous(t *testing.T) {
 	path := newPath(t)
 	dead := start(t, "hold", path)
@@ -152,7 +152,7 @@ func TestLock_previous(t *testing.T) {
 	require.False(t, unclean, "a server has served and ended cleanly")
 }
 
-// Ensure that a recovery leaves no mark where there was none, even killed.
+// Ensure that a recovery leaves no mark if there was none before, also if it is killed.
 func TestLock_previousOfRecovery(t *testing.T) {
 	path := newPath(t)
 	killed := start(t, "recover", path)
@@ -165,8 +165,7 @@ func TestLock_previousOfRecovery(t *testing.T) {
 	require.False(t, unclean)
 }
 
-// Ensure that of the reasons why nothing can be locked those that last are told from
-// those that may pass.
+// Ensure that ReadOnly tells the lasting causes from those that may pass.
 func TestReadOnly(t *testing.T) {
 	for _, lasts := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS} {
 		require.True(t, ReadOnly(unavailable("app.db.lock", &fs.PathError{Op: "open", Path: "app.db.lock", Err: lasts})), lasts)
@@ -177,8 +176,8 @@ func TestReadOnly(t *testing.T) {
 	require.False(t, ReadOnly(nil))
 }
 
-// Ensure that a shared lock that is not to make the lock file makes none, holds nothing
-// where there is none, and is as any other where there is one.
+// Ensure that AcquireShared without create makes no lock file, holds nothing if there is
+// none, and is refused as usual if there is one.
 func TestAcquireShared_createsNothing(t *testing.T) {
 	path := newPath(t)
 	l, err := AcquireShared(path, false)

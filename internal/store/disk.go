@@ -20,35 +20,35 @@ import (
 
 func init() { memvfs.SetDiskHooks(&disk) }
 
-// disk has this process's shares of process locks: of the files that its connections
-// are writing to on the disk, in the role of a tool or attached to a store.
+// disk holds this process's shares of process locks. They are for the files on the disk
+// that its connections are writing to, as a tool or attached to a store.
 var disk = diskLocks{held: make(map[string]*diskLock)}
 
 type diskLocks struct {
-	mu   sync.Mutex           // held for some system calls; of other locks only registry.mu is taken under it
+	mu   sync.Mutex           // held across AcquireShared: system calls, and up to 50 ms if the owner is not known
 	held map[string]*diskLock // by path; guarded by mu
 }
 
-// diskLock is this process's share of the lock of one file. Guarded by diskLocks.mu.
+// diskLock is this process's share of the process lock of one file. Guarded by diskLocks.mu.
 type diskLock struct {
-	locks  []*proclock.Lock // one; a second if the first was taken without a lock file
-	create bool             // the lock file has been made
-	count  int              // write transactions that need it
+	locks []*proclock.Lock // one; a second if there was no lock file when the first was taken
+	tool  bool             // a tool has taken it, so there is a lock file
+	count int              // write transactions and creations under way
 }
 
-// Errors for SQLite of a write to a file on the disk.
+// The errors that SQLite gets for a write to a file on the disk.
 var (
-	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                                // it is being recovered, loaded or given up: try again
-	errDiskReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly}                                            // nothing can be written here, or a server has what is attached
-	errDiskOwned    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyCantLock} // a server has it: a tool looks again whether it has gone
-	errDiskMoved    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved}  // it is not the database any more
-	errDiskLock     = sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrLock}           // the lock cannot be had, for a reason that may pass
+	errDiskBusy     = sqlite3.Error{Code: sqlite3.ErrBusy}                                                // the file is being recovered, loaded or closed: try again
+	errDiskReadOnly = sqlite3.Error{Code: sqlite3.ErrReadonly}                                            // nothing can be written here, or a server has the attached file
+	errDiskOwned    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyCantLock} // a server has the file; a tool then looks again
+	errDiskMoved    = sqlite3.Error{Code: sqlite3.ErrReadonly, ExtendedCode: sqlite3.ErrReadonlyDbMoved}  // the file is not the database any more
+	errDiskLock     = sqlite3.Error{Code: sqlite3.ErrIoErr, ExtendedCode: sqlite3.ErrIoErrLock}           // the process lock cannot be taken, for a reason that may pass
 )
 
 // errLogBeside is the reason of errDiskMoved.
 var errLogBeside = errors.New("a server that crashed has left its log beside the file, which is not all of the database without it; open the database, or run sqlite-mem recover")
 
-// diskError is the reason why a file cannot be written, and what SQLite is told.
+// diskError is the reason why a file cannot be written, with the error that SQLite gets.
 type diskError struct {
 	error
 	code sqlite3.Error
@@ -56,24 +56,25 @@ type diskError struct {
 
 func (e *diskError) Unwrap() []error { return []error{e.error, e.code} }
 
-// CreateDisk implements memvfs.DiskHooks. A server that has not saved yet would find the
-// new file in its place at its first save, and keep what it has beside it. A file in the
-// place of its log or its journal is as bad.
+// CreateDisk implements memvfs.DiskHooks. A server that has not saved yet would take the new
+// file for a foreign change at its first save. So it would a file in the place of its log
+// or its journal.
 //
-// Of a file that is attached, and has no lock file yet, a server of another process that
-// starts at this very moment is not seen. Its state is then kept beside the file.
-func (d *diskLocks) CreateDisk(path string, create bool) error {
+// One moment is not covered. If the file is to be attached and has no lock file, a server
+// of another process may start between the question and the creation. Its first save then
+// keeps its state beside the file.
+func (d *diskLocks) CreateDisk(path string, tool bool) error {
 	if _, beside := image.DatabaseOf(path); beside {
 		if err := Served(path); err != nil {
 			return &diskError{err, errDiskReadOnly}
 		}
 	}
-	return d.LockDisk(path, create)
+	return d.LockDisk(path, tool)
 }
 
-// Served returns an error if path, which is resolved, is the file of a database that has
-// an owner, this process included, or the name of a file beside one: a
-// *proclock.OwnedError, or why that cannot be known. The file need not be there yet.
+// Served returns an error if the database at path has an owner, this process included, or
+// if path is the name of a file beside such a database. path is resolved; the file need not
+// exist. The error is a *proclock.OwnedError, or the reason why the owner cannot be known.
 func Served(path string) error {
 	names := []string{path}
 	if db, is := image.DatabaseOf(path); is {
@@ -82,7 +83,7 @@ func Served(path string) error {
 	for _, name := range names {
 		owner, owned, err := proclock.OwnerOf(name)
 		switch {
-		case errors.Is(err, proclock.ErrNotALock): // so nobody has it
+		case errors.Is(err, proclock.ErrNotALock): // so there is no owner
 		case err != nil:
 			return err
 		case owned:
@@ -92,8 +93,8 @@ func Served(path string) error {
 	return nil
 }
 
-// NotCreated returns why the file at path, which is resolved, may not be created on the
-// disk now; nil: it may.
+// NotCreated returns the reason why the file at path may not be created on the disk now, or
+// nil. path is resolved.
 func NotCreated(path string) error {
 	err := disk.CreateDisk(path, false)
 	if err == nil {
@@ -102,17 +103,17 @@ func NotCreated(path string) error {
 	return err
 }
 
-// LockDisk implements memvfs.DiskHooks. Its errors wrap a sqlite3.Error, and an
-// *proclock.OwnedError if that is the reason.
-func (d *diskLocks) LockDisk(path string, create bool) error {
+// LockDisk implements memvfs.DiskHooks. Its errors wrap a sqlite3.Error, and a
+// *proclock.OwnedError if the file has an owner.
+func (d *diskLocks) LockDisk(path string, tool bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.held[path]
-	if l != nil && (l.create || !create) {
-		l.count++ // no server can have come meanwhile
+	if l != nil && (l.tool || !tool) {
+		l.count++ // no server can have come since it was taken
 		return nil
 	}
-	lock, err := share(path, create)
+	lock, err := share(path, tool)
 	if err != nil {
 		return err
 	}
@@ -121,20 +122,20 @@ func (d *diskLocks) LockDisk(path string, create bool) error {
 		d.held[path] = l
 	}
 	l.locks = append(l.locks, lock)
-	l.create = create
+	l.tool = tool
 	l.count++
 	return nil
 }
 
-// share takes a share of the process lock, and makes sure that the file is all of the
-// database.
-func share(path string, create bool) (*proclock.Lock, error) {
-	lock, err := proclock.AcquireShared(path, create)
+// share takes a share of the process lock, and makes sure that no log has what the file
+// lacks.
+func share(path string, tool bool) (*proclock.Lock, error) {
+	lock, err := proclock.AcquireShared(path, tool)
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
 		switch {
 		case owned.Role != proclock.Server, owned.PID == os.Getpid() && !serves(path):
 			return nil, &diskError{owned, errDiskBusy}
-		case create:
+		case tool:
 			return nil, &diskError{owned, errDiskOwned}
 		}
 		return nil, &diskError{owned, errDiskReadOnly}
@@ -145,8 +146,8 @@ func share(path string, create bool) (*proclock.Lock, error) {
 		}
 		return nil, &diskError{err, errDiskLock}
 	}
-	// A server that came and crashed since the file was opened may have left a log. What
-	// is written now would part the two.
+	// A server may have come and crashed since the file was opened, and have left a log. A
+	// write would separate the file from its log.
 	pending, err := image.LogPending(path)
 	if err == nil && !pending {
 		return lock, nil
@@ -158,8 +159,8 @@ func share(path string, create bool) (*proclock.Lock, error) {
 	return nil, &diskError{fmt.Errorf("%s: %w", path, errLogBeside), errDiskMoved}
 }
 
-// serves reports whether this process has the file in a store, and does not just load it
-// or give it up: then it has the process lock for a moment only.
+// serves reports whether this process has the file in a store that is neither being loaded
+// nor being closed. Those keep the process lock for a moment only.
 func serves(path string) bool {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
@@ -191,9 +192,9 @@ func (d *diskLocks) UnlockDisk(path string) {
 // closePoll is how often closeWhenFree looks again.
 const closePoll = 50 * time.Millisecond
 
-// closeWhenFree closes a descriptor of the database file at path. Should a tool of this
-// process have a lock on the file, which that would drop, it is closed when the lock has
-// gone; closeWhenFree does not wait for that.
+// closeWhenFree closes a descriptor of the database file at path. The close would drop the
+// POSIX locks that a tool of this process has on the file. So the descriptor is closed when
+// there is none; closeWhenFree does not wait for that.
 func closeWhenFree(path string, file io.Closer) {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -35,8 +35,8 @@ func lockCode(err error) (sqlite3.ErrNo, sqlite3.ErrNoExtended) {
 	return e.Code, e.ExtendedCode
 }
 
-// Ensure that the writers of a file share one lock while any of them writes, that
-// what is attached makes no lock file, and that a tool beside it still does.
+// Ensure that the writers of a file share one process lock while any of them writes, that
+// an attached file gets no lock file, and that a tool beside it makes one.
 func TestLockDisk_shares(t *testing.T) {
 	path := diskFile(t)
 	owner := func() error {
@@ -77,9 +77,9 @@ func TestLockDisk_shares(t *testing.T) {
 	require.NoError(t, owner())
 }
 
-// Ensure that a file is not written beside a server, this process's own included,
-// nor beside the log of one that crashed; that a recovery, and a store that is just
-// loaded or given up, are waited for; and that the reason is told.
+// Ensure that a file is not written beside a server, also of this process, nor beside the
+// log of a crashed one. A recovery, and a store that is being loaded or closed, are
+// SQLITE_BUSY. The error has the reason.
 func TestLockDisk_refused(t *testing.T) {
 	opts := options(t)
 	refused := func(code sqlite3.ErrNo, ext sqlite3.ErrNoExtended) error {
@@ -138,9 +138,9 @@ func openFile(path, params string) (*sqlite3.SQLiteConn, error) {
 	return c.(*sqlite3.SQLiteConn), nil
 }
 
-// Ensure that nobody of this process creates a file in the place of one that it serves
-// and has not saved yet, or beside it: neither a tool nor who attaches it; and that the
-// first save is made then, and the file can be opened.
+// Ensure that neither a tool nor an ATTACH of this process creates a file in the place of a
+// database that it serves and has not saved yet, nor beside it. The first save then works,
+// and the file can be opened.
 func TestCreateDisk_served(t *testing.T) {
 	for _, params := range []string{"", "&" + memvfs.DiskParam + "=1"} {
 		opts := options(t)
@@ -167,9 +167,8 @@ func TestCreateDisk_served(t *testing.T) {
 	}
 }
 
-// Ensure that a file is not created beside the log of a server that crashed, nor under
-// a recovery, and that it is created when they have gone; and that a lock file is made for
-// a tool alone.
+// Ensure that a file is not created beside the log of a crashed server, nor beside a
+// recovery, and is created after them. Only a tool makes a lock file.
 func TestCreateDisk_refused(t *testing.T) {
 	path := diskFile(t)
 	require.NoError(t, os.WriteFile(path+"-memwal", []byte("what a server has left, whatever it is"), 0o600))

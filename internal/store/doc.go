@@ -1,21 +1,21 @@
-// Package store keeps the databases that this process serves from memory: one
+// Package store keeps the databases that this process serves from memory. There is one
 // [Store] for each file, from the first sql.DB that opens it to the last.
 //
-// Lock order. A goroutine that holds a lock may only take one that is further
-// down this list:
+// Lock order. A goroutine that holds a lock may only take locks further down this list:
 //
-//  1. Store.Writer   one write transaction at a time; held for as long as that
-//     takes, across SQL, but never by a save. Of several stores (ATTACH) in any
-//     order: LockWriter finds the circles
-//  2. registry.mu    the path → entry map and every entry's refs; never held
-//     across I/O
-//  3. the turn of the schedule.Flusher, across a flush and a save that it
+//  1. Store.Writer   the write lock: one write transaction at a time. It is held across
+//     the SQL of the transaction, never by a save. Those of several stores (ATTACH) are
+//     taken in any order: LockWriter refuses deadlocks
+//  2. diskLocks.mu   the shares of process locks; held across AcquireShared
+//  3. registry.mu    the map of entries and the counts of each entry; never held across
+//     I/O
+//  4. the turn of the schedule.Flusher, across a flush and a save that it
 //     needs; then the mutex of the image.File, across I/O, which a save takes
 //     without the turn
-//  4. Store.mu       the fields below it; never held across I/O or SQL
-//  5. waits          see LockWriter; held for a look at who waits for whom
-//  6. the locks of the engine, in C: see internal/memvfs/engine.h
+//  5. Store.mu       the fields below it; never held across I/O or SQL
+//  6. waits          the waits of LockWriter; held for a walk along them
+//  7. the locks of the engine, in C: see internal/memvfs/engine.h
 //
-// The process lock is taken once, before a Store is loaded, and given up after
-// its last save.
+// The process lock is taken once, before a Store is loaded, and released after its last
+// save.
 package store

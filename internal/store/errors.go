@@ -5,27 +5,27 @@ import (
 	"fmt"
 )
 
-// ErrOptions is wrapped by the error of an Open whose options differ from those
-// of the store that is open.
+// ErrOptions is wrapped by the error of an Open whose options differ from those of the open
+// store.
 var ErrOptions = errors.New("the database is already open in this process with other options")
 
-// ErrNoFile is the error of a Sync of a database that is in memory only.
+// ErrNoFile is the error of a Sync of a database without a file.
 var ErrNoFile = errors.New("the database is in memory only, there is no file to sync to")
 
 // ErrNotDurable is wrapped by a [NotDurableError].
 var ErrNotDurable = errors.New("the log cannot be written")
 
-// NotDurableError is the error of a commit that could not be made durable, and
-// of what would write while that is so.
+// NotDurableError is the error of a commit that could not be made durable, and of a write
+// while commits cannot be made durable.
 type NotDurableError struct {
 	Path string // of the database
 
-	// Committed: the transaction is committed in memory, all see it, and it
-	// is written with the next flush that works; but a crash before that may
-	// undo it. Otherwise nothing was changed.
+	// Committed is true if the transaction is committed in memory. All connections see it,
+	// and the next flush that succeeds makes it durable. A crash before that may undo it.
+	// If Committed is false, nothing was changed.
 	Committed bool
 
-	Err error // of the log
+	Err error // of the log; wrapped
 }
 
 func (e *NotDurableError) Error() string {

@@ -10,19 +10,19 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
 )
 
-// events calls Options.OnSync: on a goroutine of its own, one event after the
-// other, in the order of the saves. Nothing of the store waits for it but the
-// end of the last Release, so the function may call anything.
+// events calls Options.OnSync on a goroutine of its own, one event after the other, in the
+// order of the saves. Only the end of the last Release waits for it, so the function may
+// call anything.
 //
-// The queue has no bound: an event is some 100 bytes, and saves are an interval
-// or a retry apart.
+// The queue has no limit. An event has some 100 bytes, and saves are an interval or a retry
+// apart.
 type events struct {
 	call func(schedule.Event) // may be nil; never changed
 
 	mu      sync.Mutex
 	queue   []schedule.Event // guarded by mu
-	running bool             // guarded by mu; a goroutine delivers
-	drained sync.Cond        // of mu; running has become false
+	running bool             // guarded by mu; true while a goroutine delivers
+	drained sync.Cond        // of mu; signals that running has become false
 }
 
 func newEvents(call func(schedule.Event)) *events {
@@ -45,7 +45,7 @@ func (e *events) add(ev schedule.Event) {
 	}
 }
 
-// deliver calls the function for what is queued, and ends.
+// deliver calls the function for each queued event, and ends.
 func (e *events) deliver() {
 	for {
 		e.mu.Lock()
@@ -62,9 +62,9 @@ func (e *events) deliver() {
 	}
 }
 
-// wait returns when all events are delivered. Called by an OnSync function, of
-// this store or another, it returns at once: the function would wait for itself,
-// or two for each other.
+// wait returns when all events are delivered. If an OnSync function calls it, of this store
+// or another, it returns at once: the function would wait for itself, or two for each
+// other.
 func (e *events) wait() {
 	if e.call == nil || calledByDeliver() {
 		return
@@ -76,7 +76,7 @@ func (e *events) wait() {
 	}
 }
 
-// calledByDeliver reports whether the goroutine is one that delivers events.
+// calledByDeliver reports whether this goroutine delivers events.
 func calledByDeliver() bool {
 	pcs := make([]uintptr, 64)
 	for skip := 2; ; skip += len(pcs) {

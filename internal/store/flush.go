@@ -11,13 +11,13 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
 )
 
-// logMin is the size in bytes below which a log never asks for a save. It is
-// what recovery reads in a tenth of a second. A variable for the tests.
+// logMin is the size in bytes below which a log never asks for a save. A recovery reads
+// that much in a tenth of a second. It is a variable for the tests.
 var logMin int64 = 64 << 20
 
-// Committed is told of every commit, with its epoch. With WALCommit it returns when
-// the commit is durable; with an interval it has the log flushed soon. It is called
-// without the write lock, so that one flush serves all who wait. Its error is a
+// Committed is called after every commit, with its epoch. With WALCommit it returns when
+// the commit is durable. With an interval it requests a flush of the log. The caller does
+// not hold the write lock, so that one flush serves all waiting commits. Its error is a
 // [*NotDurableError].
 func (s *Store) Committed(epoch uint64) error {
 	flusher := s.flusher.Load()
@@ -40,10 +40,10 @@ func (s *Store) Committed(epoch uint64) error {
 	return nil
 }
 
-// MayWrite returns an error while nothing may be committed: one that wraps
-// proclock.ErrLost or proclock.ErrUnavailable if this process may not own the file
-// any more, and a [*NotDurableError] while commits cannot be made durable although
-// that is promised. Then it has the log tried again.
+// MayWrite returns an error while nothing may be committed. It wraps proclock.ErrLost or
+// proclock.ErrUnavailable if this process may have lost the process lock. It is a
+// [*NotDurableError] while commits cannot be made durable with WALCommit; MayWrite then also
+// requests another flush.
 func (s *Store) MayWrite() error {
 	if s.lost.Load() != nil {
 		if err := s.owned(); err != nil {
@@ -64,11 +64,11 @@ func (s *Store) MayWrite() error {
 	return nil
 }
 
-// Settle makes durable what was committed before the call, as a DB.Close promises
-// while connections of its handle stay in use: that of the last handle saves, as if it
-// were the last user, and returns after the last event; the others flush the log, if
-// there is one. With an interval of 0 nothing is written. It is called once by a handle,
-// whose ReleaseSettled comes when its last connection has gone.
+// Settle makes durable what was committed before the call. It is for the DB.Close of a
+// handle whose connections are still in use. Settle of the last handle saves, and returns
+// after the last event. The others flush the log, if there is one. With an interval of 0
+// nothing is written. A handle calls it once, and ReleaseSettled when its last connection
+// is closed.
 func (s *Store) Settle() error {
 	registry.mu.Lock()
 	s.entry.settled++
@@ -76,9 +76,8 @@ func (s *Store) Settle() error {
 	return s.settle(0)
 }
 
-// settle is Settle for a handle that is counted. ifLast is how many handles there are if
-// it is the last: those that have settled do not count, though their connections may
-// stay in use for long, nor do attachments.
+// settle is Settle for a handle. ifLast is the number of handles that have not settled if
+// it is the last one. Attachments do not count.
 func (s *Store) settle(ifLast int) error {
 	registry.mu.Lock()
 	last := s.entry.refs-s.entry.attached-s.entry.settled == ifLast
@@ -99,8 +98,8 @@ func (s *Store) settle(ifLast int) error {
 	return s.makeDurable(context.Background())
 }
 
-// makeDurable makes durable what was committed before the call. The end of ctx ends
-// the wait, not what is waited for.
+// makeDurable makes durable what was committed before the call. The end of ctx ends the
+// wait, not the flush or the save.
 func (s *Store) makeDurable(ctx context.Context) error {
 	flusher := s.flusher.Load()
 	if flusher == nil {
@@ -123,7 +122,7 @@ func (s *Store) makeDurable(ctx context.Context) error {
 // WAL is Options.WAL.
 func (s *Store) WAL() time.Duration { return s.opts.WAL }
 
-// LogBytes is the length of the log that this process writes, 0 if it has none.
+// LogBytes is the length of the log that this process writes, 0 without a log.
 func (s *Store) LogBytes() int64 {
 	if s.file == nil {
 		return 0
@@ -136,13 +135,13 @@ func (s *Store) Unlogged() uint64 {
 	if s.opts.Path == "" {
 		return 0
 	}
-	durable := s.file.Durable() // first: the epoch only grows, so this never goes below 0
+	durable := s.file.Durable() // first: the epoch only grows, so the difference is never negative
 	return s.Engine.Epoch() - durable
 }
 
-// flush writes what was committed to the log, or where that is not possible to
-// the file. A log that has become large asks for a save, which begins it anew:
-// when it is as large as the file, so that both cost the same.
+// flush writes what was committed to the log, or to the file if a log cannot express it. A
+// log that is larger than logMin and than the database requests a save, which begins a new
+// log.
 func (s *Store) flush() error {
 	err := s.file.Flush()
 	s.mu.Lock()
@@ -157,7 +156,7 @@ func (s *Store) flush() error {
 	return err
 }
 
-// flushBySave makes durable by a save what no log can tell.
+// flushBySave makes durable by a save what a log cannot express.
 func (s *Store) flushBySave(loop *schedule.Loop) error {
 	_, err := loop.Sync(context.Background())
 	if err == schedule.ErrClosed {

@@ -16,8 +16,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 )
 
-// Ensure that a server whose lock file is removed has it again, and that one which loses
-// it to another does not save over the file, but beside it, and says so.
+// Ensure that a server makes a removed lock file again. If it has lost the lock to another,
+// it saves beside the file, and the error says so.
 func TestSave_lockLost(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)
@@ -50,9 +50,8 @@ func TestSave_lockLost(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that a lock file which was removed is made again, that while another process
-// has it writers are refused and nothing is saved over the file, and that all goes on
-// when it is free again.
+// Ensure that a removed lock file is made again. While another process has it, writers are
+// refused and the file is not saved over. Everything works again when it is free.
 func TestOwned_lost(t *testing.T) {
 	opts := options(t)
 	opts.SyncInterval = 20 * time.Millisecond

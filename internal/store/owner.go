@@ -9,30 +9,31 @@ import (
 	"time"
 )
 
-// ErrDeadlock is the error of a LockWriter whose wait would never end.
+// ErrDeadlock is the error of a LockWriter whose wait would complete a deadlock.
 var ErrDeadlock = errors.New("store: a deadlock of connections that write to several stores")
 
-// Owner is a connection as an owner of write locks. It has one for each store
-// that its transaction writes, in the order in which it comes to write them:
-// ATTACH makes it possible that two connections wait for each other.
+// Owner is a connection as a holder of write locks: one for each store that its
+// transaction writes, taken in the order of the writes. With ATTACH, two connections may
+// wait for each other.
 type Owner struct {
-	held int    // locks it has; its goroutine's alone
-	wait *Store // what it waits for while it has locks. Guarded by waits
+	held int    // number of locks that it holds; used by its goroutine only
+	wait *Store // the store whose lock it waits for while it holds others; guarded by waits
 }
 
 // waits guards every Owner.wait. No other lock is taken under it.
 var waits sync.Mutex
 
-// LockWriter takes s.Writer for o. The errors are those of writelock.Lock.Lock,
-// and ErrDeadlock when the holder waits, over however many others, for o.
+// LockWriter takes s.Writer for o. Its errors are those of writelock.Lock.Lock, and
+// ErrDeadlock if the holder waits for o, directly or over others.
 //
-// Why no deadlock is missed, and none found that is not there: whoever is part
-// of one has a lock and waits for another. It has noted what it has (writer)
-// before it notes what it waits for (wait), and notes that under the mutex,
-// where it looks for a circle. The last one to do so sees the whole of it. A
-// writer is forgotten before its lock is given back, and a wait in the same
-// breath in which its lock is noted, so there is never a circle to be seen
-// that is none.
+// Every deadlock is found. Each owner in one holds a lock and waits for another. It has
+// stored the lock that it holds (writer) before it stores the one that it waits for (wait).
+// It stores that under waits, where it also looks for a circle. So the last of them sees
+// the whole circle.
+//
+// No false deadlock is found. writer is cleared before its lock is released. wait is cleared
+// under waits, in the same step that stores the new lock. So no circle is ever seen that is
+// not there.
 func (s *Store) LockWriter(ctx context.Context, timeout time.Duration, what string, o *Owner) error {
 	if o.held == 0 {
 		if err := s.Writer.Lock(ctx, timeout, what); err != nil {
@@ -69,7 +70,7 @@ func (s *Store) LockWriter(ctx context.Context, timeout time.Duration, what stri
 	return err
 }
 
-// UnlockWriter gives back what LockWriter has taken.
+// UnlockWriter releases the lock that LockWriter took.
 func (s *Store) UnlockWriter(o *Owner) {
 	o.held--
 	s.writer.Store(nil)

@@ -19,8 +19,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
 
-// Ensure that an empty file, which SQLite makes of a name that it opens to look, keeps a
-// server from saving over it: SQLite would not see that, and write to the file that went.
+// Ensure that a server does not save over an empty file, as SQLite creates it at an open.
+// SQLite would not see the rename and write to the old file.
 func TestSave_emptyFile(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)
@@ -46,7 +46,7 @@ func TestSave_emptyFile(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that a file with several names is served, and that the log says so.
+// Ensure that a file with several names is served, and that a warning is logged.
 func TestOpen_hardLinks(t *testing.T) {
 	opts := options(t)
 	require.NoError(t, mustOpen(t, opts).Release())
@@ -65,8 +65,8 @@ func TestOpen_hardLinks(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
-// Ensure that the end of a server does not drop the locks of a tool of this process: the
-// file is closed when they have gone.
+// Ensure that the end of a server does not drop the locks of a tool of this process: its
+// descriptor is closed after the tool has released them.
 func TestRelease_toolHasLock(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)

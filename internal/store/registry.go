@@ -19,37 +19,34 @@ var registry = struct {
 	entries map[string]*entry // by Options.key
 }{entries: make(map[string]*entry)}
 
-// entry is a place in the registry. It is there from the moment that somebody
-// begins to load a store to the moment that its last user has saved it.
+// entry is the entry of a store in the registry, from the beginning of its load to the end
+// of its last save.
 type entry struct {
-	// ready is closed when the store is loaded or has failed to; then store
-	// and err are set.
+	// ready is closed when the load has ended. store and err are set then.
 	ready chan struct{}
 	store *Store
 	err   error
 
 	// Guarded by registry.mu.
-	refs     int
-	attached int           // those of refs that are of Attach
-	settled  int           // those of refs that have called Settle
-	closing  bool          // the last user is saving; who wants the same file waits for
-	gone     chan struct{} // which is closed when the entry has left, or stays after all
-	waiting  int           // Attach calls that do
+	refs     int           // users: Open, Find and Attach without their Release or Detach
+	attached int           // users by Attach
+	settled  int           // users that have called Settle
+	closing  bool          // true while the last user saves; others of the same file wait for gone
+	gone     chan struct{} // closed when the entry has left the registry, or stays after all
+	waiting  int           // calls of Attach that wait for gone
 }
 
-// Open returns the store of opts.Path, loading it if this process does not
-// have it yet. Each Open needs one Release. ctx ends the loading, and the wait
-// for another's.
+// Open returns the store of opts.Path, and loads it if this process does not have it yet.
+// Each Open needs one Release. The end of ctx ends the load, and the wait for another load.
 //
-// A store whose last save failed is still here, without users. Open finds it
-// again. With other options it is saved first and loaded anew with them.
+// A store whose last save failed is still in memory, without users. Open returns it. If the
+// options differ, Open saves it first and loads it again.
 //
 // Errors: *proclock.OwnedError when another process has the file,
 // proclock.ErrUnavailable when the lock cannot be made, those of
 // image.File.Open and image.Check, and ErrOptions when the store is open with
-// other options. Nothing was changed on disk then, but that what a crashed
-// program left (a hot journal, a -wal, temporary files of ours) may have been
-// cleared up.
+// other options. After an error nothing was changed on the disk, except that the rest
+// of a crash may have been removed: a hot journal, a -wal, temporary files.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	for {
 		e, loads, err := opts.enter(ctx)
@@ -72,8 +69,8 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	}
 }
 
-// enter counts one more user of the entry of o, waiting while its last user
-// saves. loads: the entry is new, and whoever made it loads the store.
+// enter adds a user to the entry of o, and waits while its last user saves. loads is true
+// if the entry is new: the caller loads the store.
 func (o Options) enter(ctx context.Context) (e *entry, loads bool, err error) {
 	for {
 		registry.mu.Lock()
@@ -99,15 +96,15 @@ func (o Options) enter(ctx context.Context) (e *entry, loads bool, err error) {
 	}
 }
 
-// errAgain: the entry has left the registry, and a new one may work.
+// errAgain means that the entry has left the registry and the caller starts over.
 var errAgain = errors.New("store: look again")
 
-// join waits until the store is loaded, for a caller that is counted already.
+// join waits until the store is loaded. The caller is counted as a user already.
 func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 	select {
 	case <-e.ready:
 	case <-ctx.Done():
-		// The count must go down even so, when the store is there.
+		// The user must be counted down when the load has ended.
 		go func() {
 			<-e.ready
 			if e.err != nil {
@@ -120,7 +117,7 @@ func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 		return nil, ctx.Err()
 	}
 	if e.err != nil {
-		return nil, errAgain // whoever loaded it gave up, perhaps by a context of its own
+		return nil, errAgain // the load failed, perhaps by its own context
 	}
 	e.store.start()
 	conflict := e.store.opts.conflict(opts)
@@ -135,7 +132,7 @@ func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w; it is kept in memory since a Close that could not save it: %w", conflict, err)
 	}
-	return nil, errAgain // it is saved and gone, and the next is loaded with these options
+	return nil, errAgain // it is saved and gone; the next load has these options
 }
 
 func (e *entry) users() int {
@@ -144,14 +141,14 @@ func (e *entry) users() int {
 	return e.refs
 }
 
-// Find returns the store of the file at path if this process has it, one whose
-// last save failed included, and else nil. Each store that is found needs a
-// Release. It waits while the last user saves.
+// Find returns the store of the file at path, or nil if this process does not have it. It
+// also returns a store whose last save failed. Each returned store needs a Release. Find
+// waits while the last user saves.
 func Find(ctx context.Context, path string) (*Store, error) {
 	return find(ctx, Options{Path: path}.key())
 }
 
-// FindMemory is Find for a database that is only in memory, by Options.Name.
+// FindMemory is Find for a database without a file, by Options.Name.
 func FindMemory(ctx context.Context, name string) (*Store, error) {
 	return find(ctx, Options{Name: name}.key())
 }
@@ -188,9 +185,8 @@ func find(ctx context.Context, key string) (*Store, error) {
 	}
 }
 
-// SyncAll makes every commit to every store with a file durable that was made
-// before the call: by the log where there is one, and else by a save. It waits for
-// all of them, and returns all errors.
+// SyncAll makes every commit before the call durable, for every store with a file: by the
+// log, or without a log by a save. It waits for all stores and returns all errors.
 func SyncAll(ctx context.Context) error {
 	registry.mu.Lock()
 	keys := slices.Collect(maps.Keys(registry.entries))
@@ -214,7 +210,7 @@ func SyncAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// leave takes the entry out of the registry.
+// leave removes the entry from the registry.
 func (e *entry) leave(key string) {
 	registry.mu.Lock()
 	delete(registry.entries, key)
@@ -222,22 +218,22 @@ func (e *entry) leave(key string) {
 	registry.mu.Unlock()
 }
 
-// Release gives back one Open or Find. The last one stops the saving, saves what
-// has changed since the last save (unless the interval is 0), frees the memory and
-// gives up the file. If that save fails, its error is returned and the store
-// stays in memory, so that the next Open in this process finds everything and
-// tries again. The others make durable what was committed: see Settle.
+// Release ends one Open or Find. The last Release stops the loop, saves what has changed
+// since the last save (unless the interval is 0), frees the memory and releases the process
+// lock. If that save fails, Release returns its error and the store stays in memory; the
+// next Open in this process finds it and saves it. The other Releases make durable what was
+// committed: see Settle.
 func (s *Store) Release() error {
 	return s.release(func() error { return s.settle(1) }, func(*entry) {})
 }
 
-// ReleaseSettled is the Release of who has called Settle.
+// ReleaseSettled is Release for a user that has called Settle.
 func (s *Store) ReleaseSettled() error {
 	return s.release(func() error { return s.settle(0) }, func(e *entry) { e.settled-- })
 }
 
-// release lets go of the store, calling settle first if others stay. uncount is called
-// with registry.mu, when refs goes down.
+// release removes a user, and calls settle first if others stay. It calls uncount under
+// registry.mu, with the decrement of refs.
 func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	e := s.entry
 	registry.mu.Lock()
@@ -251,25 +247,25 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 			registry.mu.Unlock()
 			return err
 		}
-		// The others have gone meanwhile, and this is the last.
+		// The others have released meanwhile, and this is the last user.
 	}
 	e.refs--
 	uncount(e)
 	e.closing = true
 	registry.mu.Unlock()
 
-	s.start() // An Open that was cancelled comes without it.
+	s.start() // a cancelled Open has not called it
 	err := s.stop()
 	saved := s.Unsaved() == 0
 	if err == nil {
-		// It fails when a connection is attaching the store: that has the file
-		// open, and waits in Attach.
+		// It fails if a connection is attaching the store: that has the file open and
+		// waits in Attach.
 		err = s.Engine.Close()
 	}
 	if err != nil {
 		registry.mu.Lock()
 		e.closing = false
-		close(e.gone) // those who wait look again, and find it
+		close(e.gone) // waiters look again and find the store
 		e.gone = make(chan struct{})
 		attached := errors.Is(err, memvfs.ErrInUse) && e.waiting > 0
 		registry.mu.Unlock()
@@ -285,8 +281,8 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	return err
 }
 
-// Attach is an Open by a connection that has opened the store's file in the
-// engine already (ATTACH). It needs a Detach. False: the store is not loaded.
+// Attach is Open for a connection that has already opened the store's file in the engine
+// (ATTACH). Each Attach needs a Detach. It returns false if the store is not loaded.
 func (s *Store) Attach() bool {
 	e := s.entry
 	select {
@@ -310,13 +306,13 @@ func (s *Store) Attach() bool {
 	return true
 }
 
-// Detach is the Release of an Attach. Only the last one saves: what was
-// committed is durable as any commit is.
+// Detach is Release for an Attach. Only the last user saves. The commits of the attachment
+// are as durable as any other.
 func (s *Store) Detach() error {
 	return s.release(func() error { return nil }, func(e *entry) { e.attached-- })
 }
 
-// Count is the number of stores that this process has open, for tests.
+// Count is the number of stores of this process, for tests.
 func Count() int {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()

@@ -26,20 +26,20 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
 )
 
-// Options say what a store is and how it is kept. Two opens of one file in a
-// process must agree on all but the functions.
+// Options describe a store. Two opens of one file in a process must agree on SyncInterval,
+// WAL, Keep and MaxMemory.
 type Options struct {
-	Path string // of the file, as osfile.Resolve gives it; empty: in memory only
-	Name string // of a database in memory only: those of one name are one
+	Path string // of the file, as osfile.Resolve gives it; empty: no file
+	Name string // of a database without a file: all opens of one name share it
 
-	SyncInterval time.Duration // between two saves; 0: none by itself
+	SyncInterval time.Duration // between two saves; 0: only Sync saves
 	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
-	Keep         int           // states that the file had before that are kept; see image.File.Keep
-	MaxMemory    int64         // cap on the size in bytes; 0: none
-	LockTimeout  time.Duration // longest wait for others that use the file; 0: none
+	Keep         int           // number of earlier states of the file that are kept; see image.File.Keep
+	MaxMemory    int64         // limit of the size in bytes; 0: none
+	LockTimeout  time.Duration // longest wait of a load for other users of the file; 0: none
 
 	Logger *slog.Logger         // not nil
-	OnSync func(schedule.Event) // may be nil; told of every attempt to save, see events
+	OnSync func(schedule.Event) // may be nil; called for every attempt to save, see events
 }
 
 func (o Options) key() string {
@@ -66,77 +66,75 @@ func (o Options) conflict(other Options) error {
 	return nil
 }
 
-// Store is one database in memory and what keeps its file. Its methods may be
-// called at the same time.
+// Store is one database in memory with its file. Its methods may be called concurrently.
 type Store struct {
 	// Engine holds the pages.
 	Engine *memvfs.Store
 
-	// Writer is held by the connection that has a write transaction, or runs a
-	// statement that writes, from its beginning to its end. It is taken and
-	// given back by LockWriter and UnlockWriter.
+	// Writer is the write lock. A connection holds it for a write transaction, or for a
+	// writing statement outside of one. LockWriter takes it, UnlockWriter releases it.
 	Writer writelock.Lock
 
-	// writer is who holds Writer, nil when nobody does and for a moment at
-	// either end.
+	// writer is the Owner that holds Writer. It may be nil for a moment right after the
+	// lock and right before the unlock.
 	writer atomic.Pointer[Owner]
 
 	opts   Options
 	entry  *entry
-	lock   *proclock.Lock // nil in memory only
-	memory int            // in memory only: its number in memoryNames
+	lock   *proclock.Lock // nil without a file
+	memory int            // without a file: its number in memoryNames; else 0
 
-	// lost is why this process may not own the file any more, nil if it does: see
-	// owned. Atomic for every writer.
+	// lost is the error of a lost process lock, nil while this process has it: see owned.
+	// It is atomic, because every write loads it.
 	lost atomic.Pointer[error]
 
-	// saved is the version that the file holds. Stored by the saving goroutine
-	// alone; atomic for those who ask whether there is something to save.
+	// saved is the epoch that the file holds. Only the saving goroutine stores it. It is
+	// atomic, because others compare it with the last epoch.
 	saved atomic.Uint64
 
-	file   *image.File // nil in memory only
+	file   *image.File // nil without a file
 	events *events     // of OnSync
 	begun  Start       // set by load
 
-	// flusher is nil without a log, or after stop. Stored under mu; atomic for
-	// every commit.
+	// flusher is nil without a log, or after stop. It is stored under mu. It is atomic,
+	// because every commit loads it.
 	flusher atomic.Pointer[schedule.Flusher]
 
 	mu      sync.Mutex
-	loop    *schedule.Loop // guarded by mu; nil in memory only, or after stop
+	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
 	saves   SaveStats      // guarded by mu
 	flushes FlushStats     // guarded by mu
-	logged  bool           // guarded by mu; the log says that saves fail
-	watched string         // guarded by mu; the last error of watch
+	logged  bool           // guarded by mu; true after a failed save was logged
+	watched string         // guarded by mu; text of the last error of watch
 }
 
-// Start tells how the store began.
+// Start describes the load of a store.
 type Start struct {
-	Unclean bool  // the server before ended without closing the file
-	Commits int   // recovered from its log, which the file did not have
-	Torn    int64 // bytes of one more, which the end of that server had cut short
+	Unclean bool  // the server before did not close the file
+	Commits int   // number of commits recovered from its log
+	Torn    int64 // bytes of an incomplete commit at the end of its log
 }
 
-// SaveStats tell of the saves of a store.
+// SaveStats are the counters of the saves of a store.
 type SaveStats struct {
-	Saves        uint64        // cumulative: saves that wrote the file
-	Failures     int           // current: failed attempts since the last that worked
-	LastTime     time.Time     // when the last attempt began; zero: there was none
+	Saves        uint64        // cumulative: saves that have written the file
+	Failures     int           // current: failed saves since the last success
+	LastTime     time.Time     // start of the last attempt; zero: there was none
 	LastDuration time.Duration // of the last attempt
-	LastBytes    int64         // that the last attempt wrote
+	LastBytes    int64         // written by the last attempt
 	LastError    error         // of the last attempt
 }
 
-// FlushStats tell of the log of a store.
+// FlushStats are the counters of the log of a store.
 type FlushStats struct {
-	Flushes      uint64        // cumulative: flushes that wrote to the log
-	Failures     int           // current: failed flushes since the last that worked
-	LastTime     time.Time     // when the last flush began; zero: there was none
+	Flushes      uint64        // cumulative: flushes that have written to the log
+	Failures     int           // current: failed flushes since the last success
+	LastTime     time.Time     // start of the last flush; zero: there was none
 	LastDuration time.Duration // of the last flush
 	LastError    error         // of the last flush
 }
 
-// load makes the store and fills it from its file.
+// load creates the store and loads its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync)}
 	defer func() {
@@ -151,8 +149,8 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	path := opts.Path
 	if path == "" {
 		s.memory = memoryNames.take()
-		// SQLite makes a super-journal beside this name when a transaction
-		// changes several attached files, so it is in a directory that exists.
+		// A transaction over several attached files makes a super-journal beside this
+		// name. So the directory must exist.
 		path = filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.memory))
 	} else {
 		var end func()
@@ -160,7 +158,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			return s, err
 		}
 		defer end()
-		// Before the lock was ours, somebody may have put a link there.
+		// A link may have come before the process lock was taken.
 		target, err := osfile.Resolve(path)
 		if err == nil && target != path {
 			err = fmt.Errorf("%s has become a symbolic link to %s meanwhile: open it again", path, target)
@@ -202,7 +200,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.file.Start(epoch)
 	s.saved.Store(epoch)
 	if found.Recovered {
-		s.saved.Store(epoch - 1) // the log has more than the file
+		s.saved.Store(epoch - 1) // the file lacks what the log has
 		s.begun.Commits, s.begun.Torn = found.Commits, found.Torn
 		opts.Logger.Info("sqlite-mem: recovered what a crash had left in the log", "path", path,
 			"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
@@ -211,18 +209,18 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	return s, nil
 }
 
-// acquire makes this process the owner of the file, and keeps its own connections to
-// the file on the disk away until end is called. It waits for the transactions of those
-// connections, and for those that have it attached; then for tools of other processes
-// that write to the file, and for a recovery. A server is no reason to wait.
+// acquire makes this process the owner of the file. Until end is called, no connection of
+// this process locks or attaches the file on the disk. acquire waits for such connections
+// first, then for writing tools and a recovery of other processes. It does not wait for a
+// server.
 func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, opts.LockTimeout)
 	defer cancel()
 	if by, owned, err := proclock.OwnerOf(opts.Path); err == nil && owned && by.Role == proclock.Server {
 		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role}
 	}
-	// In this order: with the lock, an attached file that is waited for could not be
-	// written any more.
+	// In this order: with the process lock taken, the connection that acquire waits for
+	// could not write any more.
 	if end, err = memvfs.BeginLoad(ctx, opts.Path); err != nil {
 		return nil, nil, err
 	}
@@ -252,7 +250,7 @@ func (s *Store) owned() error {
 	return err
 }
 
-// check looks whether what was loaded is sound, before anybody builds on it.
+// check makes sure that the loaded database is sound, before it is used.
 func (s *Store) check() error {
 	if s.Engine.Stats().Size == 0 {
 		return nil
@@ -272,9 +270,9 @@ func (s *Store) check() error {
 	return nil
 }
 
-// URI is the name by which go-sqlite3 opens the store, with more parameters. It
-// names this store and no later one of the same file: once the store is closed,
-// the open fails with SQLITE_CANTOPEN.
+// URI is the name by which go-sqlite3 opens the store, with params added. It names this
+// store only, not a later one of the same file: after the store is closed, the open fails
+// with SQLITE_CANTOPEN.
 func (s *Store) URI(params url.Values) string {
 	q := url.Values{}
 	for k, v := range params {
@@ -309,7 +307,7 @@ func (e source) PinChanges(pages []uint64) (image.Image, []uint64, bool, error) 
 	return img, pages, all, nil
 }
 
-// watch looks at every interval whether file, log and lock are where they were.
+// watch checks file, log and process lock once per interval.
 func (s *Store) watch() {
 	err := s.file.Check()
 	s.mu.Lock()
@@ -328,7 +326,7 @@ func (s *Store) watch() {
 	}
 }
 
-// start begins the saving, if the store has a file and does not save yet.
+// start starts the loop and the flusher, if the store has a file and they do not run.
 func (s *Store) start() {
 	if s.opts.Path == "" {
 		return
@@ -355,8 +353,8 @@ func (s *Store) start() {
 	}
 }
 
-// stop ends the saving with a last save, and if that fails with a last flush of
-// the log. After an error start can be called.
+// stop stops the loop after a last save, and the flusher after a last flush. After an error
+// start can be called again.
 func (s *Store) stop() error {
 	s.mu.Lock()
 	loop, flusher := s.loop, s.flusher.Load()
@@ -375,8 +373,8 @@ func (s *Store) stop() error {
 	return err
 }
 
-// free gives up what the store has besides its engine, which is closed. saved: the
-// file has everything.
+// free releases everything except the engine, which is closed already. saved is true if
+// the file has the last commit.
 func (s *Store) free(saved bool) error {
 	var errs []error
 	if s.file != nil {
@@ -391,8 +389,8 @@ func (s *Store) free(saved bool) error {
 	return errors.Join(errs...)
 }
 
-// giveUp is free for a store that could not be loaded. That a server before ended
-// uncleanly stays on record for the next.
+// giveUp is free for a store that could not be loaded. The record of a server before that
+// ended uncleanly stays for the next one.
 func (s *Store) giveUp() error {
 	lock := s.lock
 	s.lock = nil
@@ -403,11 +401,11 @@ func (s *Store) giveUp() error {
 	return err
 }
 
-// beforeSave is replaced by tests that hold a save up.
+// beforeSave is replaced by tests that delay a save.
 var beforeSave = func(*Store) {}
 
-// save writes the last commit to the file. It takes no lock of the database:
-// neither readers nor writers notice.
+// save writes the last commit to the file. It takes no lock of the database, so readers
+// and writers go on.
 func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
 	beforeSave(s)
 	pace := image.Pace{Background: !awaited}
@@ -445,8 +443,7 @@ func (s *Store) onEvent(ev schedule.Event) {
 	s.saves.LastError = ev.Err
 	s.mu.Unlock()
 
-	// Whoever asked for this save is told its error; nobody asked for the
-	// others.
+	// The caller of Sync gets the error of its save. The errors of other saves are logged.
 	if ev.Err != nil && !ev.Awaited {
 		s.opts.Logger.Error("sqlite-mem: save failed", "path", s.opts.Path, "error", ev.Err, "failures", ev.Failures)
 	}
@@ -456,8 +453,8 @@ func (s *Store) onEvent(ev schedule.Event) {
 	s.events.add(ev)
 }
 
-// Sync saves what has changed and returns the bytes written, 0 when nothing
-// had. Every commit made before the call is on disk when it returns nil.
+// Sync saves what has changed and returns the bytes written, 0 if nothing has changed. If
+// it returns nil, every commit made before the call is durable.
 func (s *Store) Sync(ctx context.Context) (int64, error) {
 	if s.opts.Path == "" {
 		return 0, ErrNoFile
@@ -471,8 +468,8 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 	return loop.Sync(ctx)
 }
 
-// Backup writes the last commit to a new file at path. It takes no lock of the
-// database: neither readers nor writers notice.
+// Backup writes the last commit to a new file at path. It takes no lock of the database,
+// so readers and writers go on.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	img, err := s.Engine.Pin()
 	if err != nil {
@@ -484,17 +481,16 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	return err
 }
 
-// Unsaved is the number of commits that the file does not have; 0 in memory
-// only.
+// Unsaved is the number of commits that the file does not have; 0 without a file.
 func (s *Store) Unsaved() uint64 {
 	if s.opts.Path == "" {
 		return 0
 	}
-	saved := s.saved.Load() // first: the epoch only grows, so this never goes below 0
+	saved := s.saved.Load() // first: the epoch only grows, so the difference is never negative
 	return s.Engine.Epoch() - saved
 }
 
-// Start tells how the store began.
+// Start describes the load of the store.
 func (s *Store) Start() Start { return s.begun }
 
 // SaveStats returns the counters of the saves.
@@ -511,14 +507,14 @@ func (s *Store) FlushStats() FlushStats {
 	return s.flushes
 }
 
-// Path is the file of the store, empty in memory only.
+// Path is the file of the store, empty without a file.
 func (s *Store) Path() string { return s.opts.Path }
 
 // Logger is where the store and its connections log.
 func (s *Store) Logger() *slog.Logger { return s.opts.Logger }
 
-// memoryNames numbers the databases in memory. Numbers are used again, since
-// the engine keeps the names of stores.
+// memoryNames numbers the databases without a file. Numbers are reused, because the engine
+// never frees the names of stores.
 var memoryNames numbers
 
 type numbers struct {

@@ -54,8 +54,8 @@ func exec(t testing.TB, s *Store, query string) {
 	require.NoError(t, c.Close())
 }
 
-// Ensure that a file has one store, whoever opens it at the same time, and that
-// it is loaded, saved and given up once, however many come and go.
+// Ensure that a file has one store however many open it at once, and that it is loaded,
+// saved and closed once.
 func TestOpen_together(t *testing.T) {
 	opts := options(t)
 	for round := range 20 {
@@ -90,8 +90,8 @@ func TestOpen_together(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that a file whose load failed can be opened when the cause is gone,
-// and that nothing of the attempt is left.
+// Ensure that a file whose load failed can be opened after the cause is removed, and that
+// the failed load leaves nothing.
 func TestOpen_loadFails(t *testing.T) {
 	opts := options(t)
 	require.NoError(t, os.WriteFile(opts.Path, []byte(strings.Repeat("no database ", 100)), 0o600))
@@ -105,8 +105,8 @@ func TestOpen_loadFails(t *testing.T) {
 	require.NoError(t, mustOpen(t, opts).Release())
 }
 
-// Ensure that the end of the context ends the wait for another's load or save,
-// not that itself.
+// Ensure that the end of the context ends the wait for another load or save, not the load
+// or save itself.
 func TestOpen_context(t *testing.T) {
 	opts := options(t)
 	e := &entry{ready: make(chan struct{}), gone: make(chan struct{}), refs: 1}
@@ -133,8 +133,8 @@ func TestOpen_context(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that options which differ are named, and those that do not matter to
-// the store may differ.
+// Ensure that the error for different options names them, and that options without effect
+// on the store may differ.
 func TestOpen_options(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)
@@ -155,8 +155,8 @@ func TestOpen_options(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that a save that fails by itself is logged once for each failure, that
-// its end is logged, and that a save somebody waits for is not.
+// Ensure that a failed background save is logged once for each failure, that the recovery
+// is logged, and that a failed Sync is not.
 func TestSave_logged(t *testing.T) {
 	opts := options(t)
 	var log strings.Builder
@@ -186,8 +186,8 @@ func TestSave_logged(t *testing.T) {
 	require.Zero(t, s.SaveStats().Failures)
 }
 
-// Ensure that what is only in memory is shared by name, has no file, and uses
-// its number again.
+// Ensure that databases without a file are shared by name, and that their numbers are
+// reused.
 func TestMemory(t *testing.T) {
 	a := mustOpen(t, Options{Name: "a", Logger: slog.Default()})
 	b := mustOpen(t, Options{Name: "b", Logger: slog.Default()})
@@ -208,9 +208,8 @@ func TestMemory(t *testing.T) {
 	require.Zero(t, Count())
 }
 
-// Ensure that a connection that attaches the store while its last user saves it
-// waits for that, and that the store then stays until it is detached; and that
-// a store which is not loaded cannot be attached.
+// Ensure that an ATTACH waits while the last user saves, that the store then stays until
+// the DETACH, and that a store that is not loaded cannot be attached.
 func TestAttach(t *testing.T) {
 	opts := options(t)
 	require.False(t, (&Store{entry: &entry{ready: make(chan struct{})}}).Attach())
@@ -248,15 +247,15 @@ func TestAttach(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// holdSaves has every save of the test call hold first.
+// holdSaves calls hold before every save of the test.
 func holdSaves(t testing.TB, hold func()) {
 	was := beforeSave
 	beforeSave = func(*Store) { hold() }
 	t.Cleanup(func() { beforeSave = was })
 }
 
-// Ensure that OnSync holds up no save and no Sync, is called for one event after the
-// other in their order, and for the last one before the last Release returns.
+// Ensure that OnSync delays no save and no Sync, that its calls come one after the other in
+// order, and that the last one ends before the last Release returns.
 func TestOnSync_order(t *testing.T) {
 	opts := options(t)
 	var got []time.Time
@@ -281,8 +280,8 @@ func TestOnSync_order(t *testing.T) {
 	require.IsIncreasing(t, []int64{got[0].UnixNano(), got[1].UnixNano(), got[2].UnixNano(), got[3].UnixNano(), got[4].UnixNano(), got[5].UnixNano()})
 }
 
-// Ensure that OnSync may let go of the store, of its own or of another whose OnSync
-// lets go of the first, without waiting for itself.
+// Ensure that OnSync may release its own store, or another whose OnSync releases the first,
+// without a deadlock.
 func TestOnSync_release(t *testing.T) {
 	a, b := options(t), options(t)
 	var sa, sb *Store
@@ -308,8 +307,8 @@ func TestOnSync_release(t *testing.T) {
 	require.Zero(t, Count())
 }
 
-// notSaved returns the options of a store whose last Release failed to save a table
-// t, and what makes saving work again.
+// notSaved returns the options of a store whose last Release failed to save a table t, and
+// a function that makes saves work again.
 func notSaved(t *testing.T) (opts Options, mend func()) {
 	opts = options(t)
 	s := mustOpen(t, opts)
@@ -321,9 +320,8 @@ func notSaved(t *testing.T) (opts Options, mend func()) {
 	return opts, func() { require.NoError(t, os.Rename(dir+"-away", dir)) }
 }
 
-// Ensure that what a last Release could not save is found by every later way to the
-// store, and is saved by it or kept: an Open like the first, one with other options,
-// one that is cancelled, a Find, and SyncAll.
+// Ensure that every later way to a store whose last Release failed finds it, and saves or
+// keeps it: the same Open, one with other options, a cancelled one, Find, and SyncAll.
 func TestRelease_notSaved(t *testing.T) {
 	other := func(o Options) Options { o.Keep = 2; return o }
 	cancelled, cancel := context.WithCancel(ctx)
@@ -385,7 +383,7 @@ func TestRelease_notSaved(t *testing.T) {
 	}
 }
 
-// unused waits until the store is gone or kept without users.
+// unused waits until the store is closed or kept without users.
 func unused(t *testing.T, opts Options) {
 	require.Eventually(t, func() bool {
 		registry.mu.Lock()
@@ -395,8 +393,8 @@ func unused(t *testing.T, opts Options) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// Ensure that a Release which is not the last makes the commits durable by the log,
-// if there is one, and that the last one saves.
+// Ensure that a Release that is not the last makes the commits durable by the log, if there
+// is one, and that the last one saves.
 func TestRelease_flushes(t *testing.T) {
 	opts := options(t)
 	opts.WAL = time.Hour
@@ -413,8 +411,8 @@ func TestRelease_flushes(t *testing.T) {
 	require.NoFileExists(t, opts.Path+"-memwal")
 }
 
-// Ensure that SyncAll makes every store durable, by its log or by a save, waits no
-// longer than its context, and returns the errors of all.
+// Ensure that SyncAll makes every store durable, by its log or by a save, ends with its
+// context, and returns the errors of all.
 func TestSyncAll(t *testing.T) {
 	logged, plain, manual, broken := options(t), options(t), options(t), options(t)
 	logged.WAL = time.Hour
@@ -453,8 +451,8 @@ func TestSyncAll(t *testing.T) {
 	}
 }
 
-// Ensure that a store that is open elsewhere when its last user lets go of it,
-// by a connection that nobody knows of, is kept, and freed by the next one.
+// Ensure that the last Release keeps a store that another connection has open, and that the
+// next one frees it.
 func TestRelease_inUse(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)
@@ -468,8 +466,8 @@ func TestRelease_inUse(t *testing.T) {
 	require.NoError(t, s.Release())
 }
 
-// Ensure that of owners that wait for each other in a circle, of two or three,
-// the last is refused, and that nobody is who is not in one.
+// Ensure that the last of two or three owners that complete a deadlock is refused, and that
+// an owner outside of one is not.
 func TestLockWriter_deadlock(t *testing.T) {
 	for _, n := range []int{1, 2, 3} {
 		stores, owners := make([]Store, n), make([]Owner, n+1)
@@ -503,7 +501,7 @@ func TestLockWriter_deadlock(t *testing.T) {
 	}
 }
 
-// Ensure that a log which outgrows the database is begun anew by a save.
+// Ensure that a save begins a new log when the log is larger than the database.
 func TestFlush_rotation(t *testing.T) {
 	defer func(was int64) { logMin = was }(logMin)
 	logMin = 1 << 20

@@ -22,10 +22,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
-// Open opens dsn by the driver's name. At the end of the test it makes sure
-// that the database is sound, that nobody holds or waits for the write lock,
-// that no connection is left in use, and closes it. When it was the last, no
-// goroutine is left.
+// Open opens dsn by the driver's name. At the end of the test it checks the database and
+// closes it. The database must be sound, the write lock free and without waiters, and no
+// connection in use. After the last database no goroutine is left.
 func Open(t testing.TB, dsn string) *sql.DB {
 	t.Helper()
 	return OpenWith(t, driver.Name, dsn)
@@ -46,11 +45,11 @@ func OpenWith(t testing.TB, name, dsn string) *sql.DB {
 	return db
 }
 
-// opened counts the databases that tests have opened and not cleaned up yet.
+// opened counts the databases that tests have opened and not closed yet.
 var opened atomic.Int32
 
-// Close does what Open does at the end of the test, now. It may be called
-// again, and for a database that is closed.
+// Close does now what Open does at the end of the test. It may be called again, also for a
+// closed database.
 func Close(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ping, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -60,14 +59,14 @@ func Close(t testing.TB, db *sql.DB) {
 		require.NoError(t, db.Close())
 		return
 	}
-	// database/sql ends a transaction whose context is over by itself, a moment
-	// after whoever used it was told.
+	// database/sql ends a transaction with an ended context by itself, a moment after its
+	// user got the error.
 	require.Eventually(t, func() bool { return db.Stats().InUse == 0 }, 10*time.Second, time.Millisecond, "connections left in use")
 	Healthy(t, db)
 	require.NoError(t, db.Close())
 }
 
-// Healthy makes sure that an open database that nobody uses is sound and free.
+// Healthy makes sure that an idle open database is sound and its write lock free.
 func Healthy(t testing.TB, db *sql.DB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -97,7 +96,7 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
-// Plain opens a file with go-sqlite3 itself.
+// Plain opens a file with go-sqlite3 only.
 func Plain(t testing.TB, path string) *sql.DB {
 	t.Helper()
 	return PlainWith(t, "sqlite3", path)
@@ -116,14 +115,14 @@ func PlainWith(t testing.TB, name, path string) *sql.DB {
 	return db
 }
 
-// Path is a file that does not exist, in a folder of its own.
+// Path is the path of a file that does not exist, in a directory of its own.
 func Path(t testing.TB) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "app.db")
 }
 
-// CrashCopy copies a database, in use or not, and what of it stands beside it, as a
-// crash would leave them now. It returns the new path.
+// CrashCopy copies a database, in use or not, with its logs, as a crash would leave them
+// now. It returns the new path.
 func CrashCopy(t testing.TB, path string) string {
 	t.Helper()
 	to := filepath.Join(t.TempDir(), filepath.Base(path))

@@ -1,28 +1,26 @@
-// Package writelock is the single-writer lock of one database: a mutex with a
-// first-in, first-out queue whose waits end with a context or a timeout, and
-// which can tell who holds it and for how long.
+// Package writelock is the write lock of one database: a mutex with a first-in,
+// first-out queue. A wait ends with a context or a timeout. The lock tells its holder and
+// for how long it has been held.
 //
 // # Turns
 //
-// To hand the lock from one goroutine to another at each transaction costs more
-// than a small transaction: the next has to be scheduled, and its connection has
-// to read anew what the last one has changed, while the one that is running could
-// go on at once. So, for the length of a turn, whoever comes may take a lock that
-// is free, though others wait. After that the next Unlock hands it to whoever
-// has waited longest, and a turn begins anew. Those who wait keep their order,
-// but for one whose time is up while the lock is free, who counts as a newcomer.
-// Who has n others before it therefore waits for no more than n+1 turns, each
-// as long as turn and the transaction in which it ends.
+// To hand the lock from one goroutine to another at each transaction costs more than a
+// small transaction. The next goroutine has to be scheduled, and its connection has to
+// read again what the last one has changed; the goroutine that runs could go on at once.
+// So a newcomer may take a free lock although others wait, for the length of a turn. The
+// first Unlock after that hands the lock to the head of the queue, and the next turn
+// begins. Waiters keep their order, except that a waiter whose timeout ends while the lock
+// is free may take it. A waiter with n others ahead waits for at most n+1 turns. A turn
+// lasts 1 ms plus the rest of the running transaction.
 //
-// Each time the lock becomes free within a turn, the head of the queue is woken.
-// Whoever writes one small transaction behind the other is back before it has
-// looked, and to wake it costs much of what such a transaction does: so when it has
-// been overtaken patience times, it sleeps until the turn is over. If that writer
-// stops then, the lock stays free for the rest of the turn though somebody waits:
-// that is the price, for the one who waits as for all behind it.
+// Each time the lock becomes free within a turn, the head of the queue is woken. A
+// goroutine that writes one small transaction after the other is back before the head has
+// run, and each wake-up costs a good part of such a transaction. So a head that has been
+// overtaken patience times dozes until the turn is over. If the writer stops meanwhile, the
+// lock stays free for the rest of the turn although the queue is not empty.
 //
-// It is written by hand because golang.org/x/sync/semaphore can neither count
-// those who wait nor name the holder, and needs a context for every timeout.
+// golang.org/x/sync/semaphore would not do: it cannot count its waiters or name the holder,
+// and needs a context for every timeout.
 package writelock
 
 import (
@@ -37,11 +35,11 @@ import (
 // ErrTimeout is what every [*TimeoutError] wraps, for use with [errors.Is].
 var ErrTimeout = errors.New("writelock: timed out")
 
-// TimeoutError is returned by [Lock.Lock] when the lock was not to be had in
-// time. It describes the holder at the moment of giving up.
+// TimeoutError is the error of a [Lock.Lock] that did not get the lock in time. It
+// describes the holder at that moment.
 type TimeoutError struct {
-	Waited  time.Duration // time spent in the queue; zero when waiting was not allowed
-	Holder  string        // what the holder called itself
+	Waited  time.Duration // time spent in the queue; zero if the timeout did not allow a wait
+	Holder  string        // the text that the holder gave to Lock
 	HeldFor time.Duration // time since the holder got the lock
 }
 
@@ -52,54 +50,53 @@ func (e *TimeoutError) Error() string {
 // Unwrap returns [ErrTimeout].
 func (e *TimeoutError) Unwrap() error { return ErrTimeout }
 
-// Stats is a copy of a lock's state and counters, all of the same instant.
+// Stats is a copy of a lock's state and counters, taken at one moment.
 type Stats struct {
 	Held    bool          // current
-	Holder  string        // current: as given to Lock; empty when not held
-	HeldFor time.Duration // current: zero when not held
+	Holder  string        // current: as given to Lock; empty if not held
+	HeldFor time.Duration // current: zero if not held
 	Waiting int           // current: length of the queue
 
-	Waits    uint64        // cumulative: waits that are over, however they ended
+	Waits    uint64        // cumulative: waits that have ended, in whatever way
 	WaitTime time.Duration // cumulative: the sum of those waits
 	Timeouts uint64        // cumulative: calls that returned a TimeoutError
 }
 
-// turn is how long newcomers may overtake those who wait: long beside a hand-over
-// and a small transaction, short beside what a user notices. It is also how long
-// a goroutine waits for a sync.Mutex before it is handed to it.
+// turn is how long newcomers may overtake the queue. It is long compared with a hand-over
+// and a small transaction, and too short for a user to notice. A sync.Mutex is handed to a
+// waiter after the same time.
 const turn = time.Millisecond
 
-// patience is how often in a turn the head of the queue is woken in vain. More than
-// a burst of writes that go together is likely to have; few beside what fits into a
-// turn. BenchmarkLock_bursts tells what fewer would cost.
+// patience is how often the head of the queue is woken in vain in one turn. It is more than
+// a burst of writes is likely to have, and few of the transactions that fit into a turn.
+// BenchmarkLock_bursts measures smaller values.
 const patience = 16
 
 // Lock is a mutual exclusion lock whose queue gets it once a turn. The zero value
 // is an unlocked Lock. A Lock must not be copied after first use.
 //
-// While it is free and somebody waits, the head of the queue is woken: it has
-// been sent something on ready that it has not acted upon yet; or it dozes, and its
-// timer ends that with the turn. So no wait is forgotten, and it costs one wake-up at
-// a time.
+// While the lock is free and the queue is not empty, the head of the queue is either woken
+// or dozing. Woken: there is a token in its ready that it has not taken yet. Dozing: its
+// timer ends the doze with the turn. So no waiter is forgotten, and one wake-up is under
+// way at a time.
 type Lock struct {
-	// mu guards the fields below it. It is held for a few instructions at a
-	// time, never while waiting and never while calling foreign code. No other
-	// lock is taken under it.
+	// mu guards the fields below it. It is held for a few instructions, never across a
+	// wait or a call of foreign code. No other lock is taken under it.
 	mu       sync.Mutex
 	held     bool
 	holder   string
 	since    time.Duration // clock reading when the holder got the lock
-	begun    time.Duration // clock reading when the turn began: the queue got the lock, or came to be
-	head     *waiter       // has waited longest
-	tail     *waiter       // came last
+	begun    time.Duration // clock reading when the turn began: the queue got the lock, or stopped being empty
+	head     *waiter       // first in the queue: has waited longest
+	tail     *waiter       // last in the queue
 	waiting  int           // length of the queue
 	waits    uint64
 	waitTime time.Duration
 	timeouts uint64
 
-	// spare holds used waiters. What may be left in ready has the next one look
-	// once in vain. It belongs to the Lock, because a channel or a
-	// timer made in one testing/synctest bubble must not turn up in another.
+	// spare holds used waiters. A stale token in ready causes one spurious wake-up. The
+	// pool belongs to the Lock, because a channel or timer that was made in one
+	// testing/synctest bubble must not be used in another.
 	spare sync.Pool
 }
 
@@ -108,30 +105,29 @@ type waiter struct {
 	prev, next *waiter       // guarded by Lock.mu
 	holder     string        // as given to Lock
 	start      time.Duration // clock reading when the wait began
-	given      bool          // guarded by Lock.mu: the lock was handed over; it is not queued any more
-	woken      bool          // guarded by Lock.mu: it has been sent something that it has not acted upon
-	vain       int           // guarded by Lock.mu: how often it has been overtaken as the head
-	dozes      bool          // guarded by Lock.mu: it is not to be woken by who frees the lock
-	ready      chan struct{} // is sent to under Lock.mu, to have it look; capacity 1
-	deadline   time.Duration // clock reading when the wait is to end
-	timer      *time.Timer   // set for the deadline, or the end of the doze
+	given      bool          // guarded by Lock.mu: it was handed the lock and has left the queue
+	woken      bool          // guarded by Lock.mu: ready has a token that it has not taken
+	vain       int           // guarded by Lock.mu: times that it was overtaken as the head
+	dozes      bool          // guarded by Lock.mu: freeing the lock does not wake it
+	ready      chan struct{} // sent to under Lock.mu, to wake it; capacity 1
+	deadline   time.Duration // clock reading at which the wait ends
+	timer      *time.Timer   // fires at the deadline, or at the end of the doze
 }
 
-// epoch makes a [time.Duration] of a clock reading, which costs half a
-// [time.Now]: the wall clock is not read.
+// epoch turns clock readings into a [time.Duration]. Such a reading costs half a
+// [time.Now], because it leaves out the wall clock.
 var epoch = time.Now()
 
 func clock() time.Duration { return time.Since(epoch) }
 
-// Lock takes the lock for holder, a short text telling what it is taken for,
-// and waits in the queue for at most timeout if somebody else has it. A
-// timeout of zero, or below, means not to wait.
+// Lock takes the lock. If it is held, Lock waits in the queue for at most timeout; a
+// timeout of zero or less does not wait. holder is a short text that says what the lock is
+// taken for.
 //
-// It returns nil when the caller holds the lock, ctx.Err() when ctx ended
-// first, and a [*TimeoutError] when the time was up. After an error the caller
-// neither holds the lock nor is queued for it: when the lock was handed over
-// as ctx ended, it has been passed on to the next. A ctx that has ended before
-// the call is an error even if the lock is free.
+// Lock returns nil when the caller holds the lock, ctx.Err() if ctx ended first, and a
+// [*TimeoutError] after timeout. After an error the caller neither holds the lock nor waits
+// for it: a lock that was handed over as ctx ended is passed on. A ctx that has ended
+// before the call is an error even if the lock is free.
 func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -153,14 +149,13 @@ func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) e
 	l.mu.Unlock()
 
 	err := l.wait(ctx, w)
-	w.holder = "" // A spare must not keep a long SQL text alive.
+	w.holder = "" // a spare must not keep a long SQL text alive
 	l.spare.Put(w)
 	return err
 }
 
-// Unlock frees the lock, or hands it to whoever has waited longest when the turn
-// is over. It panics if the lock is not held. Like a [sync.Mutex], a Lock belongs
-// to no goroutine.
+// Unlock frees the lock, or hands it to the head of the queue if the turn is over. It
+// panics if the lock is not held. Like a [sync.Mutex], a Lock belongs to no goroutine.
 func (l *Lock) Unlock() {
 	l.mu.Lock()
 	if !l.held {
@@ -170,15 +165,14 @@ func (l *Lock) Unlock() {
 	handed := l.passLocked()
 	l.mu.Unlock()
 	if handed {
-		// Who has the lock now is ready to run, but on busy processors it would
-		// wait until somebody is preempted, and everybody behind it as well.
-		// So it gets ours.
+		// The new holder is ready to run. On busy processors it would wait for a
+		// preemption, and the whole queue with it. So it gets this processor.
 		runtime.Gosched()
 	}
 }
 
-// Stats returns the lock's state and counters. It disturbs nobody: neither the
-// holder nor the queue is waited for.
+// Stats returns the lock's state and counters. It waits neither for the holder nor for
+// the queue.
 func (l *Lock) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -196,7 +190,7 @@ func (l *Lock) Stats() Stats {
 	return s
 }
 
-// wait returns once w has got the lock or has left the queue.
+// wait returns when w has the lock or has left the queue.
 func (l *Lock) wait(ctx context.Context, w *waiter) error {
 	defer w.timer.Stop()
 	for {
@@ -207,16 +201,16 @@ func (l *Lock) wait(ctx context.Context, w *waiter) error {
 		case <-w.timer.C:
 			late = clock() >= w.deadline
 		}
-		// When several cases were ready, select chose at random. An ended
-		// context wins always, so that its caller never runs a statement.
+		// If several cases were ready, select chose at random. An ended context
+		// always wins, so that its caller never runs a statement.
 		if done, err := l.look(w, ctx.Err(), late); done {
 			return err
 		}
 	}
 }
 
-// look reports whether the wait of w is over, and how. ended is the error of its
-// context; late: its time is up.
+// look reports whether the wait of w is over, and its result. ended is the error of its
+// context. late is true if its deadline has passed.
 func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -227,8 +221,8 @@ func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 		if ended != nil {
 			l.passLocked()
 		}
-		err = ended // nil if only the time is up
-	case ended == nil && !l.held && (w == l.head || late): // woken, or late but in time
+		err = ended // nil if only the deadline has passed
+	case ended == nil && !l.held && (w == l.head || late): // woken, or late while the lock is free
 		if w == l.head {
 			l.begun = now
 		}
@@ -237,20 +231,20 @@ func (l *Lock) look(w *waiter, ended error, late bool) (done bool, err error) {
 	case ended != nil || late:
 		l.dequeueLocked(now, w)
 		if !l.held {
-			l.wakeLocked() // what w was to do
+			l.wakeLocked() // in place of w
 		}
 		if err = ended; err == nil {
 			err = l.timeoutLocked(now, now-w.start)
 		}
-	default: // overtaken, or woken by what an earlier wait left in ready
+	default: // overtaken, or a spurious wake-up
 		l.dozeLocked(now, w)
 		return false, nil
 	}
 	return true, err
 }
 
-// dozeLocked lets the head of the queue sleep until the turn is over when it has been
-// overtaken often enough. Who gives up before that is woken as before.
+// dozeLocked lets the head of the queue doze until the turn is over, if it has been
+// overtaken patience times. A waiter whose deadline comes first goes on being woken.
 func (l *Lock) dozeLocked(now time.Duration, w *waiter) {
 	switch end := l.begun + turn; {
 	case w.dozes: // the turn is over: the next Unlock hands the lock over
@@ -270,8 +264,7 @@ func (l *Lock) takeLocked(now time.Duration, holder string) {
 	l.holder, l.since = holder, now
 }
 
-// passLocked ends the holding of the lock: it hands it to the head of the queue,
-// and reports true, or frees it.
+// passLocked hands the lock to the head of the queue and reports true, or frees it.
 func (l *Lock) passLocked() (handed bool) {
 	w := l.head
 	if w != nil {
@@ -290,7 +283,7 @@ func (l *Lock) passLocked() (handed bool) {
 	return false
 }
 
-// wakeLocked has the head of the queue look at a lock that is free, unless it dozes.
+// wakeLocked wakes the head of the queue for a free lock, unless it dozes.
 func (l *Lock) wakeLocked() {
 	if w := l.head; w != nil && !w.woken && !w.dozes {
 		w.woken = true
@@ -298,7 +291,7 @@ func (l *Lock) wakeLocked() {
 	}
 }
 
-// wake makes sure that there is something in ready.
+// wake makes sure that ready has a token.
 func (w *waiter) wake() {
 	select {
 	case w.ready <- struct{}{}:
@@ -306,7 +299,7 @@ func (w *waiter) wake() {
 	}
 }
 
-// timeoutLocked counts a timeout and describes it.
+// timeoutLocked counts a timeout and returns its error.
 func (l *Lock) timeoutLocked(now, waited time.Duration) error {
 	l.timeouts++
 	return &TimeoutError{Waited: waited, Holder: l.holder, HeldFor: now - l.since}
@@ -335,7 +328,7 @@ func (l *Lock) enqueueLocked(now, timeout time.Duration, holder string) *waiter 
 	return w
 }
 
-// dequeueLocked takes w out of the queue and counts its wait.
+// dequeueLocked removes w from the queue and counts its wait.
 func (l *Lock) dequeueLocked(now time.Duration, w *waiter) {
 	if w.prev == nil {
 		l.head = w.next

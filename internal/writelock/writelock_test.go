@@ -52,8 +52,8 @@ func queue(ctx context.Context, l *Lock, timeout time.Duration, holder string) <
 	return got
 }
 
-// overtake frees the lock within a turn and has a newcomer take it before the head of
-// the queue can look; then that has looked, if it was woken. Only in a bubble.
+// overtake frees the lock within a turn, and a newcomer takes it before the head of the
+// queue runs. If the head was woken, it has looked when overtake returns. Only in a bubble.
 func overtake(t *testing.T, l *Lock) {
 	t.Helper()
 	l.mu.Lock()
@@ -66,8 +66,7 @@ func overtake(t *testing.T, l *Lock) {
 	synctest.Wait()
 }
 
-// Ensure that those who wait get the lock in the order in which they came, by
-// being handed it as by finding it free.
+// Ensure that waiters get the lock in the order of their arrival, handed over or free.
 func TestLock_firstInFirstOut(t *testing.T) {
 	for _, held := range []time.Duration{0, turn} {
 		t.Run(held.String(), func(t *testing.T) {
@@ -101,8 +100,8 @@ func TestLock_firstInFirstOut(t *testing.T) {
 	}
 }
 
-// Ensure that a newcomer may overtake those who wait for one turn, and that then
-// the lock is the head's, whether it has run or not.
+// Ensure that newcomers may overtake the queue for one turn, and that the head then has
+// the lock, whether it has run or not.
 func TestLock_turns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -127,7 +126,7 @@ func TestLock_turns(t *testing.T) {
 	})
 }
 
-// Ensure that those who come later do not put off the end of a turn.
+// Ensure that later waiters do not delay the end of a turn.
 func TestLock_turnEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -148,7 +147,7 @@ func TestLock_turnEnds(t *testing.T) {
 	})
 }
 
-// Ensure that a turn begins when the head of the queue finds the lock free, too.
+// Ensure that a turn also begins when the head of the queue finds the lock free.
 func TestLock_turnBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -167,9 +166,8 @@ func TestLock_turnBegins(t *testing.T) {
 	})
 }
 
-// Ensure that a head that has been overtaken time and again is not woken any more
-// before the turn is over, and gets the lock then: whether it has been free since, is
-// handed over, or stays held until the wait is over.
+// Ensure that a head that was overtaken patience times dozes until the turn is over, and
+// then gets the lock: free, handed over, or held until the wait ends.
 func TestLock_dozes(t *testing.T) {
 	for _, end := range []string{"free", "handed over", "timeout", "cancelled"} {
 		t.Run(end, func(t *testing.T) {
@@ -228,7 +226,7 @@ func doze(t *testing.T, l *Lock, end string) {
 	mustBeFree(t, l)
 }
 
-// Ensure that a head whose wait ends within the turn is woken each time.
+// Ensure that a head whose deadline is within the turn is woken each time.
 func TestLock_dozesNot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -246,8 +244,8 @@ func TestLock_dozesNot(t *testing.T) {
 	})
 }
 
-// Ensure that one who is not the head and looks, because of what an earlier wait
-// has left in its channel, neither takes a lock that is free nor begins a turn.
+// Ensure that a spurious wake-up of a waiter that is not the head neither takes a free
+// lock nor begins a turn.
 func TestLock_looksInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -288,8 +286,7 @@ func TestLock_looksInVain(t *testing.T) {
 	})
 }
 
-// Ensure that nobody waits in vain for a lock that is free because the one who
-// was to take it has gone.
+// Ensure that a free lock goes to the next waiter if the woken head leaves the queue.
 func TestLock_wokenLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for i := range 200 { // The waiter finds several cases ready, and select chooses at random.
@@ -327,8 +324,8 @@ func TestLock_wokenLeaves(t *testing.T) {
 	})
 }
 
-// Ensure that whoever is cancelled leaves the queue at once, with ctx.Err(),
-// and that the others keep their order, wherever in the queue it stood.
+// Ensure that a cancelled waiter leaves the queue at once, with ctx.Err(), from any place,
+// and that the others keep their order.
 func TestLock_cancelQueued(t *testing.T) {
 	for gone := range 3 {
 		t.Run(strconv.Itoa(gone), func(t *testing.T) {
@@ -381,8 +378,8 @@ func TestLock_contextEnded(t *testing.T) {
 	mustBeFree(t, &l)
 }
 
-// Ensure that a wait ends after its timeout, that the error tells how long it
-// was and who is in the way since when, and that the queue goes on.
+// Ensure that a wait ends after its timeout, that the error has its length, the holder and
+// the time of holding, and that the queue goes on.
 func TestLock_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -407,7 +404,7 @@ func TestLock_timeout(t *testing.T) {
 	})
 }
 
-// Ensure that a timeout of zero or below never waits.
+// Ensure that a timeout of zero or less never waits.
 func TestLock_timeoutZero(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -426,8 +423,8 @@ func TestLock_timeoutZero(t *testing.T) {
 	})
 }
 
-// Ensure that a lock handed to somebody whose context has just ended goes to
-// the next in the queue.
+// Ensure that a lock that is handed to a waiter whose context has just ended goes to the
+// next one.
 func TestLock_handOverToCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -453,8 +450,8 @@ func TestLock_handOverToCancelled(t *testing.T) {
 	})
 }
 
-// Ensure that one whose time is up gets the lock all the same, if it is handed
-// over or free by the time that it looks.
+// Ensure that a waiter whose deadline has passed still gets a lock that is handed over or
+// free when it looks.
 func TestLock_handOverAtTimeout(t *testing.T) {
 	for _, free := range []bool{false, true} {
 		t.Run(fmt.Sprintf("free=%v", free), func(t *testing.T) {
@@ -479,8 +476,8 @@ func TestLock_handOverAtTimeout(t *testing.T) {
 	}
 }
 
-// Ensure that a hand-over racing with a cancellation never loses the lock:
-// the one who waits behind gets it every time.
+// Ensure that a hand-over that races with a cancellation never loses the lock: the next
+// waiter gets it every time.
 func TestLock_handOverRace(t *testing.T) {
 	n := 5000
 	if testing.Short() {
@@ -500,8 +497,7 @@ type locker interface {
 	Stats() Stats
 }
 
-// race lets n hand-overs race with a cancellation that has happened or is about
-// to, and returns what went wrong.
+// race lets n hand-overs race with a cancellation, and returns the failures.
 func race(l locker, n int) (acquired, cancelled int, err error) {
 	for i := range n {
 		if err := l.Lock(context.Background(), 0, "first"); err != nil {
@@ -547,7 +543,7 @@ func race(l locker, n int) (acquired, cancelled int, err error) {
 	return acquired, cancelled, nil
 }
 
-// losing keeps the lock that it was handed when its context had ended.
+// losing keeps a lock that it was handed after its context ended.
 type losing struct{ locker }
 
 func (l losing) Lock(ctx context.Context, timeout time.Duration, holder string) error {
@@ -557,7 +553,7 @@ func (l losing) Lock(ctx context.Context, timeout time.Duration, holder string) 
 	return ctx.Err()
 }
 
-// twice releases the lock twice when somebody has got it in between.
+// twice releases the lock a second time after another has taken it.
 type twice struct{ locker }
 
 func (l twice) Unlock() {
@@ -567,8 +563,8 @@ func (l twice) Unlock() {
 	}
 }
 
-// Ensure that the tests above find a lock that is handed to somebody who has
-// gone, and one that is released twice.
+// Ensure that the tests above find a lock that is handed to a waiter that has gone, and
+// one that is released twice.
 func TestPlanted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // The hour of those who wait in vain costs no time.
 		_, _, err := race(losing{new(Lock)}, 1000)
@@ -580,8 +576,8 @@ func TestPlanted(t *testing.T) {
 	}, time.Minute, time.Microsecond)
 }
 
-// Ensure that Unlock panics when the lock is not held, and that a recovered
-// panic leaves the lock usable.
+// Ensure that Unlock panics if the lock is not held, and that the lock works after the
+// panic is recovered.
 func TestLock_unlockTwice(t *testing.T) {
 	var l Lock
 	require.Panics(t, l.Unlock)
@@ -591,7 +587,7 @@ func TestLock_unlockTwice(t *testing.T) {
 	mustBeFree(t, &l)
 }
 
-// Ensure that every field of Stats tells the truth at each step.
+// Ensure that every field of Stats is right at each step.
 func TestLock_stats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -625,7 +621,7 @@ func TestLock_stats(t *testing.T) {
 	})
 }
 
-// Ensure that the path every statement takes does not allocate.
+// Ensure that an uncontended Lock and Unlock do not allocate.
 func TestLock_allocations(t *testing.T) {
 	var l Lock
 	ctx, cancel := context.WithCancel(context.Background())
@@ -638,8 +634,8 @@ func TestLock_allocations(t *testing.T) {
 	}))
 }
 
-// Ensure that at most one holds the lock while many come, wait, give up and
-// are cancelled, and that the lock and its counters come out clean.
+// Ensure that at most one goroutine holds the lock while many come, wait, time out and are
+// cancelled, and that the lock is free and its counters are right afterwards.
 func TestLock_storm(t *testing.T) {
 	rounds := 3000
 	if testing.Short() {
@@ -653,8 +649,8 @@ func TestLock_storm(t *testing.T) {
 	t.Logf("%+v", l.Stats())
 }
 
-// storm has 16 goroutines use l, each as often as rounds, and returns how often
-// they ran into a timeout, and what went wrong.
+// storm has 16 goroutines use l, each for rounds rounds, and returns the number of
+// timeouts and the failures.
 func storm(l locker, rounds int) (timeouts uint64, err error) {
 	const workers = 16
 	var (
@@ -781,10 +777,10 @@ func BenchmarkLock_contended8(b *testing.B) {
 	b.ReportMetric(float64(s.Waits)/float64(b.N), "waits/op")
 }
 
-// BenchmarkLock_bursts is what a server does: each of 64 goroutines takes the lock a
-// few times in a row and is busy with other things then, so that the lock must go to
-// those who wait although whoever has it comes back at once, mostly. "of-a-second" is
-// how much of the time the lock was used.
+// BenchmarkLock_bursts is the load of a server. Each of 64 goroutines takes the lock a few
+// times in a row and then does other work. The holder mostly comes back at once, but the
+// lock must go to the queue. "of-a-second" is the share of the time in which the lock was
+// held.
 func BenchmarkLock_bursts(b *testing.B) {
 	const hold, pause = 6 * time.Microsecond, 2 * time.Millisecond
 	for _, burst := range []int{1, 5, 20} {

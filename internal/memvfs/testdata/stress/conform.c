@@ -1,7 +1,7 @@
 /*
-** What SQLite may expect of the methods of a file, as tables, by calling them:
-** locks, short reads, growth, truncation, page sizes. Where a store differs from
-** a file on the disk it is said: its readers are never shut out.
+** The contract of SQLite's file methods, as tables of calls: locks, short reads,
+** growth, truncation, page sizes. A store differs from a file on the disk in one
+** point, which the tables say: readers are never shut out.
 */
 #include "stress.h"
 #include "engine.h"

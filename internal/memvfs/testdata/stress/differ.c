@@ -1,9 +1,8 @@
 /*
-** The same random programs on a store and on a file of the disk: every row, every
-** result code, and all that is in the databases at the end must agree. The file is
-** opened by the VFS for the disk, so that one is compared with SQLite's own as
-** well, which has the third copy. On the way, statements and blob handles stay open
-** across commits, and another connection of the store holds an old state.
+** The same random programs on a store, on a file through the VFS for the disk, and on
+** a file through SQLite's own VFS. Every row, every result code, and the content of
+** the databases at the end must agree. Statements and blob handles stay open across
+** commits, and another connection of the store holds an old state.
 */
 #include <unistd.h>
 #include "stress.h"

@@ -1,8 +1,8 @@
 /*
-** The file methods against a model, without SQLite's pager: what a file reads,
-** what it is given by xFetch, what a snapshot has and who may write must be
-** what a plain copy of the bytes says, with allocations failing at random. The
-** calls are those that the pager may make, and some that it only might.
+** The file methods against a model, without SQLite's pager. The model is a plain
+** copy of the bytes. Reads, xFetch, snapshots and the single writer must agree with
+** it, with allocations failing at random. The calls are those that the pager makes,
+** and some more that a VFS must allow.
 */
 #include "stress.h"
 

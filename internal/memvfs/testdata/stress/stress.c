@@ -27,7 +27,7 @@ void storeEnd(memvfs_store *s){
   CHECK( memvfs_store_destroy(s)==SQLITE_OK );
 }
 
-/* Stops the thread one time in n, now and then for so long that others get far. */
+/* Stops the thread one time in n, sometimes long enough for others to get far. */
 static int stopping;
 void memvfsStressPoint(int n){
   static _Thread_local Rng r;

@@ -1,6 +1,6 @@
 /*
-** SQLite on a store from many threads: a bank whose sum is conserved, read and
-** written in every way that the engine has a path for.
+** SQLite on a store from many threads: a bank with a constant sum, read and written
+** through every path of the engine.
 */
 #include <pthread.h>
 #include <stdatomic.h>
