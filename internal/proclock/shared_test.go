@@ -7,8 +7,10 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -70,19 +72,31 @@ func TestAcquire_waitsForTools(t *testing.T) {
 	require.NoError(t, <-got)
 }
 
-// Ensure that an ended context does not keep Acquire from a free database, also while
-// OwnerOf is called without a pause.
+// Ensure that an ended context does not keep Acquire from a free database, nor from one
+// whose shared lock is released within grace, as OwnerOf does.
 func TestAcquire_endedContext(t *testing.T) {
 	path := newPath(t)
 	ended, cancel := context.WithCancel(bg)
 	cancel()
-	stop := keepAsking(t, path)
-	defer stop()
-	for range 200 {
+	l, err := Acquire(ended, path, Server)
+	require.NoError(t, err)
+	require.NoError(t, l.Release())
+	synctest.Test(t, func(t *testing.T) {
+		asked := mustShare(t, path)
+		time.AfterFunc(grace/2, func() { assert.NoError(t, asked.Release()) })
 		l, err := Acquire(ended, path, Server)
 		require.NoError(t, err)
 		require.NoError(t, l.Release())
-	}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		asked := mustShare(t, path)
+		time.AfterFunc(2*grace, func() { assert.NoError(t, asked.Release()) })
+		begin := time.Now()
+		_, err := Acquire(ended, path, Server)
+		requireBusy(t, err, path, Owner{}, context.Canceled)
+		require.WithinDuration(t, begin.Add(grace), time.Now(), maxPause)
+		time.Sleep(2 * grace)
+	})
 }
 
 // Ensure that a server waits for a recovery, that a tool is refused beside it with its
