@@ -143,8 +143,9 @@ static int hold(DiskFile *f){
   if( f->readOnly || f->nHold++ ) return SQLITE_OK;
   rc = hooks.xDiskLock ? hooks.xDiskLock(f->pName->zPath, f->tool, f->db) : SQLITE_OK;
   if( rc==SQLITE_OK ){
-    /* With the share, no server can start. One may have come and gone since the
-    ** file was opened; its save has put another file in the place of ours. */
+    /* With the share, no server can start; without a lock file there is no share.
+    ** A server may have come and gone since the file was opened. Its save has put
+    ** another file in the place of ours. */
     (void)REAL(f)->pMethods->xFileControl(REAL(f), SQLITE_FCNTL_HAS_MOVED, &moved);
     if( !moved ) return SQLITE_OK;
     if( hooks.xDiskUnlock ) hooks.xDiskUnlock(f->pName->zPath);

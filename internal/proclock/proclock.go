@@ -266,6 +266,14 @@ func AcquireShared(path string, create bool) (*Lock, error) {
 	}
 }
 
+// Holds reports whether the lock is held. It is not after Release, nor if AcquireShared
+// found no lock file and made none.
+func (l *Lock) Holds() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.file != nil
+}
+
 // OwnerOf returns the owner of the database at path, this process included. false means
 // that there is none. The Owner is zero if its record cannot be read. Nothing is created.
 // An error wraps [ErrUnavailable].

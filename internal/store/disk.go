@@ -31,9 +31,8 @@ type diskLocks struct {
 
 // diskLock is this process's share of the process lock of one file. Guarded by diskLocks.mu.
 type diskLock struct {
-	locks []*proclock.Lock // one; a second if there was no lock file when the first was taken
-	tool  bool             // a tool has taken it, so there is a lock file
-	count int              // write transactions and creations under way
+	lock  *proclock.Lock // holds nothing if there was no lock file and no tool has asked
+	count int            // write transactions and creations under way
 }
 
 // The errors that SQLite gets for a write to a file on the disk.
@@ -109,7 +108,7 @@ func (d *diskLocks) LockDisk(path string, tool bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	l := d.held[path]
-	if l != nil && (l.tool || !tool) {
+	if l != nil && l.lock.Holds() {
 		l.count++ // no server can have come since it was taken
 		return nil
 	}
@@ -121,8 +120,7 @@ func (d *diskLocks) LockDisk(path string, tool bool) error {
 		l = &diskLock{}
 		d.held[path] = l
 	}
-	l.locks = append(l.locks, lock)
-	l.tool = tool
+	l.lock = lock // the one before holds nothing
 	l.count++
 	return nil
 }
@@ -183,9 +181,7 @@ func (d *diskLocks) UnlockDisk(path string) {
 	l := d.held[path]
 	if l.count--; l.count == 0 {
 		delete(d.held, path)
-		for _, lock := range l.locks {
-			_ = lock.Release() // of a shared lock: nothing is written
-		}
+		_ = l.lock.Release() // of a shared lock: nothing is written
 	}
 }
 

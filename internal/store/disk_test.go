@@ -129,6 +129,26 @@ func TestLockDisk_refused(t *testing.T) {
 	disk.UnlockDisk(opts.Path)
 }
 
+// Ensure that a share without a lock file does not stand for one: a server that makes the
+// lock file meanwhile refuses the next writer, whatever the writers before it.
+func TestLockDisk_serverMeanwhile(t *testing.T) {
+	path := diskFile(t)
+	require.NoError(t, disk.LockDisk(path, false))
+	l, err := proclock.Acquire(ctx, path, proclock.Recovery)
+	require.NoError(t, err)
+	for _, tool := range []bool{false, true} {
+		_, ok := errors.AsType[*proclock.OwnedError](disk.LockDisk(path, tool))
+		require.True(t, ok)
+	}
+	require.NoError(t, l.Release())
+	require.NoError(t, disk.LockDisk(path, false))
+	_, err = proclock.Acquire(canceled(), path, proclock.Server)
+	require.Error(t, err, "there is a lock file now, and a share of it")
+	disk.UnlockDisk(path)
+	disk.UnlockDisk(path)
+	require.Empty(t, disk.held)
+}
+
 // openFile opens the file at path through the VFS for files on the disk.
 func openFile(path, params string) (*sqlite3.SQLiteConn, error) {
 	c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + filepath.ToSlash(path) + "?vfs=" + memvfs.DiskName + params)
