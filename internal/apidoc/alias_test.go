@@ -16,7 +16,7 @@ import (
 // field of it. Godoc shows nothing else of such a type.
 func TestAliasesAreDocumented(t *testing.T) {
 	fields := 0
-	for _, dir := range []string{"../../snapshot"} {
+	for _, dir := range []string{"../../driver", "../../snapshot"} {
 		for _, decl := range typeDecls(t, dir) {
 			spec := decl.Specs[0].(*ast.TypeSpec)
 			target, ok := spec.Type.(*ast.SelectorExpr)

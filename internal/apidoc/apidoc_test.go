@@ -7,7 +7,6 @@ import (
 	"go/doc"
 	"go/parser"
 	"go/token"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -106,39 +105,6 @@ func TestDriver_surface(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(names), 30)
-}
-
-// Ensure that a type of package driver which is an alias of one under internal has all its
-// fields in its comment, as nobody sees them elsewhere.
-func TestDriver_aliases(t *testing.T) {
-	aliases := 0
-	pkg, _ := parsePackage(t, "../../driver")
-	for _, typ := range pkg.Types {
-		spec := typ.Decl.Specs[0].(*ast.TypeSpec)
-		sel, ok := spec.Type.(*ast.SelectorExpr)
-		if !ok || !spec.Assign.IsValid() {
-			continue
-		}
-		dir := filepath.Join("..", sel.X.(*ast.Ident).Name)
-		if _, err := os.Stat(dir); err != nil {
-			continue // a package that users can read
-		}
-		aliases++
-		under, _ := parsePackage(t, dir)
-		for _, below := range under.Types {
-			if below.Name != sel.Sel.Name {
-				continue
-			}
-			for _, field := range below.Decl.Specs[0].(*ast.TypeSpec).Type.(*ast.StructType).Fields.List {
-				for _, name := range field.Names {
-					if name.IsExported() {
-						require.Regexp(t, `\t`+name.Name+` +[\w.]+ +// `, typ.Doc, typ.Name)
-					}
-				}
-			}
-		}
-	}
-	require.GreaterOrEqual(t, aliases, 2)
 }
 
 // parsePackage parses the files of a package that are built with cgo.
