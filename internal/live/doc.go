@@ -1,0 +1,46 @@
+// Package live lets another process on the machine use a database that a server
+// has in memory, through a Unix socket beside the database file.
+//
+// The server side ([Listen]) gives each tool one driver.Conn of its own. The
+// client side ([Dialer]) is a driver.Conn that passes every call on. The package
+// knows database/sql/driver and nothing of SQLite: how an error is coded is a
+// function that it is given.
+//
+// # The protocol
+//
+// Both sides ask the kernel for the user of the other before they read a byte.
+// Then they exchange messages. A message is one or more frames of at most 64 KiB,
+// each with its kind and length in front, so a large value needs no large frame.
+// A message is a CBOR map and, behind it, a sequence of CBOR values: arguments,
+// or rows. The first message has the version of the protocol. A server refuses
+// any other version with a text; nothing falls back.
+//
+// The tool sends one request at a time, with a number, and reads one answer with
+// the same number. Only a cancellation may follow a request before its answer. It
+// carries the number too, so one that comes late reaches no other statement. The
+// tool waits for the answer all the same: it says whether the statement was
+// faster.
+//
+// The answer to a query has the first batch of rows. The tool asks for each
+// further one, so a slow reader holds nothing in the server but its statement.
+// Where the rows say that they must not be read ahead, a batch is one row.
+//
+// What a tool may conclude when the connection breaks rests on two facts. A
+// message counts only when it is whole, so a request that could not be written
+// to its end did not begin. And the server writes answers in order and, when it
+// ends a session, a last message (bye): a tool that reads it in place of an answer
+// knows that its request did not begin. Only then, or if nothing was sent, and
+// outside a transaction, is the error driver.ErrBadConn, at which database/sql
+// tries again. An answer that is lost after the whole request was sent is
+// [ErrCommitUnknown] if the request may have committed, else [ErrLost].
+//
+// # Goroutines and locks of the server
+//
+// A session has two goroutines: the reader takes messages off the socket, the
+// worker makes all calls of the driver.Conn. Both are parked while the tool is
+// idle. session.mu guards the little that they share, the number of the running
+// request and how to cancel it. When either ends, the session's context ends, so
+// that a running statement is interrupted, then the worker rolls back and closes
+// the connection. A tool that dies therefore holds its locks no longer than an
+// interrupt takes.
+package live

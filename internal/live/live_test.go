@@ -1,0 +1,764 @@
+package live
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var ctx = context.Background()
+
+// Every value of database/sql arrives as it was sent, in both directions.
+func TestValues(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	zone := time.FixedZone("CEST", 2*60*60)
+	values := []any{
+		nil, int64(0), int64(math.MaxInt64), int64(math.MinInt64), int64(-1), int64(23), int64(24), int64(256), int64(65536), int64(1 << 32),
+		0.0, math.Copysign(0, -1), math.Inf(1), math.Inf(-1), math.MaxFloat64, math.SmallestNonzeroFloat64,
+		true, false, "", "text", "not \xff\xfe UTF-8", "zero\x00byte", strings.Repeat("x", 70_000),
+		[]byte{}, []byte("bytes"), []byte(nil),
+		time.Date(2026, 11, 26, 1, 2, 3, 456789012, time.UTC), time.Date(-3000, 1, 1, 0, 0, 0, 1, zone), time.Time{},
+		time.Date(2026, 7, 1, 0, 0, 0, 0, time.Local),
+	}
+	got := make([]any, len(values))
+	dest := make([]any, len(values))
+	for i := range dest {
+		dest[i] = &got[i]
+	}
+	require.NoError(t, db.QueryRowContext(ctx, "echo", values...).Scan(dest...))
+	for i, v := range values {
+		if want, ok := v.(time.Time); ok {
+			have := got[i].(time.Time)
+			require.True(t, want.Equal(have), "%v %v", want, have)
+			require.Equal(t, want.String(), have.String())
+			continue
+		}
+		if b, ok := v.([]byte); ok && b == nil {
+			require.IsType(t, b, got[i])
+			require.Empty(t, got[i])
+			continue
+		}
+		require.Equal(t, v, got[i])
+	}
+	var nan float64
+	require.NoError(t, db.QueryRowContext(ctx, "echo", math.Float64frombits(0x7ff8000000000123)).Scan(&nan))
+	require.Equal(t, uint64(0x7ff8000000000123), math.Float64bits(nan))
+
+	c := one(t, f.path(t, db))
+	rows, err := c.QueryContext(ctx, "echo", []driver.NamedValue{{Ordinal: 1, Value: []byte(nil)}, {Ordinal: 2, Name: "named", Value: 7}})
+	require.NoError(t, err)
+	row := make([]driver.Value, 2)
+	require.NoError(t, rows.Next(row))
+	require.Equal(t, []driver.Value{[]byte(nil), int64(7)}, row, "a nil []byte is not an empty one")
+	require.NoError(t, rows.Close())
+}
+
+// path is where db connects to.
+func (f *fake) path(t testing.TB, db *sql.DB) string {
+	t.Helper()
+	c, err := db.Conn(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	var path string
+	require.NoError(t, c.Raw(func(dc any) error { path = dc.(*Conn).dialer.Path; return nil }))
+	return path
+}
+
+// Statements, prepared statements, transactions and their options reach the server's
+// connection, and its results and errors come back.
+func TestRequests(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	require.NoError(t, db.PingContext(ctx))
+	require.NoError(t, run(db, "insert a"))
+	require.Equal(t, 1, f.commits("a"))
+
+	require.ErrorIs(t, run(db, "insert"), errFake)
+	require.EqualError(t, run(db, "nonsense"), `fake: what is "nonsense"`)
+	_, err := db.QueryContext(ctx, "insert")
+	require.ErrorIs(t, err, errFake)
+
+	res, err := db.ExecContext(ctx, "insert a")
+	require.NoError(t, err)
+	n, err := res.RowsAffected()
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n)
+	_, err = res.LastInsertId()
+	require.EqualError(t, err, "LastInsertId is not supported by this driver", "the error of a result arrives")
+
+	st, err := db.PrepareContext(ctx, "insert b")
+	require.NoError(t, err)
+	for range 3 {
+		_, err := st.ExecContext(ctx)
+		require.NoError(t, err)
+	}
+	require.Equal(t, 3, f.commits("b"))
+	require.NoError(t, st.Close())
+	require.Zero(t, f.get(&f.stmts), "Close reaches the server")
+
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelSerializable})
+	require.NoError(t, err)
+	require.Equal(t, driver.TxOptions{Isolation: driver.IsolationLevel(sql.LevelSerializable)}, f.lastOpts)
+	require.NoError(t, run(tx, "insert c"))
+	require.Zero(t, f.commits("c"))
+	require.NoError(t, tx.Commit())
+	require.Equal(t, 1, f.commits("c"))
+
+	tx, err = db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	require.NoError(t, err)
+	require.True(t, f.lastOpts.ReadOnly)
+	require.NoError(t, tx.Rollback())
+}
+
+// Rows arrive in batches, in their order and in full; an error comes behind the rows
+// before it.
+func TestRows(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	for _, n := range []int{0, 1, 2, batchRows, batchRows + 1, 20_000} {
+		for _, then := range []string{"", "fail"} {
+			rows, err := db.QueryContext(ctx, fmt.Sprintf("rows %d %s", n, then))
+			require.NoError(t, err)
+			i := 0
+			for rows.Next() {
+				i++
+				var got int
+				require.NoError(t, rows.Scan(&got))
+				require.Equal(t, i, got)
+			}
+			require.Equal(t, n, i)
+			if then == "" {
+				require.NoError(t, rows.Err())
+			} else {
+				require.ErrorIs(t, rows.Err(), errFake)
+			}
+		}
+	}
+}
+
+// The server is at most one batch ahead of a tool that reads slowly, and not at all
+// where the rows forbid it.
+func TestRows_flow(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	rows, err := db.QueryContext(ctx, "rows 1000000")
+	require.NoError(t, err)
+	require.LessOrEqual(t, f.get(&f.steps), batchRows, "rows that nobody asked for")
+	for range 3 * batchRows {
+		require.True(t, rows.Next())
+	}
+	require.LessOrEqual(t, f.get(&f.steps), 4*batchRows, "rows that nobody asked for")
+	require.NoError(t, rows.Close())
+	require.Zero(t, f.get(&f.rows), "Close reaches the server")
+
+	f.noAhead, f.steps = true, 0
+	rows, err = db.QueryContext(ctx, "rows 10")
+	require.NoError(t, err)
+	for i := range 10 {
+		require.True(t, rows.Next())
+		require.Equal(t, i+1, f.get(&f.steps), "read ahead")
+	}
+	require.NoError(t, rows.Close())
+}
+
+// Several rows and statements of one connection are open at a time, and none gets the
+// values of another.
+func TestRows_interleaved(t *testing.T) {
+	f := newFake()
+	c, err := open(t, serve(t, f, nil).cfg.Path).Conn(ctx)
+	require.NoError(t, err)
+	defer c.Close()
+	a, err := c.QueryContext(ctx, "rows 5000")
+	require.NoError(t, err)
+	b, err := c.QueryContext(ctx, "rows 5000")
+	require.NoError(t, err)
+	for i := range 5000 {
+		var x, y int
+		require.True(t, a.Next())
+		require.True(t, b.Next())
+		require.NoError(t, a.Scan(&x))
+		require.NoError(t, b.Scan(&y))
+		require.Equal(t, []int{i + 1, i + 1}, []int{x, y})
+	}
+	require.NoError(t, errors.Join(a.Close(), b.Close()))
+}
+
+// A value of many frames arrives in both directions; what cannot be sent is an error,
+// and the connection goes on.
+func TestLarge(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	db.SetMaxOpenConns(1)
+	big := make([]byte, 20<<20)
+	for i := range big {
+		big[i] = byte(i * 7)
+	}
+	var got []byte
+	require.NoError(t, db.QueryRowContext(ctx, "echo", big).Scan(&got))
+	require.True(t, string(big) == string(got))
+	require.NoError(t, db.QueryRowContext(ctx, "wide 1").Scan(&got))
+	require.Equal(t, []byte{0}, got)
+
+	var x any
+	require.EqualError(t, db.QueryRowContext(ctx, "odd").Scan(&x), "sqlite-mem: a value of type struct {} cannot be sent over a live connection")
+
+	if testing.Short() {
+		return
+	}
+	// SQLite's largest value passes; more is refused before any of it is sent.
+	require.NoError(t, db.QueryRowContext(ctx, "wide 1000000000").Scan(&got))
+	require.Len(t, got, 1_000_000_000)
+	got = nil
+	err := db.QueryRowContext(ctx, "wide 1100000000").Scan(&got)
+	require.ErrorContains(t, err, "a row is larger than")
+	half := make([]byte, 600<<20)
+	err = db.QueryRowContext(ctx, "echo", half, half).Scan(&got)
+	require.ErrorContains(t, err, "the arguments are larger than")
+	require.NoError(t, db.PingContext(ctx))
+	require.Equal(t, 1, f.get(&f.conns), "the connection is still the first")
+}
+
+// A cancelled context stops the statement that it is for, with its own error, and no
+// other one.
+func TestCancel(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	db := open(t, s.cfg.Path)
+	db.SetMaxOpenConns(1)
+	for _, query := range []string{"block", "rows 0 block", "rows 3 block"} {
+		for _, want := range []error{context.Canceled, context.DeadlineExceeded} {
+			c, cancel := context.WithCancel(ctx)
+			if want == context.DeadlineExceeded {
+				c, cancel = context.WithDeadline(ctx, time.Now().Add(20*time.Millisecond))
+			} else {
+				go func() {
+					<-f.blocked
+					cancel()
+				}()
+			}
+			rows, err := db.QueryContext(c, query)
+			if err == nil {
+				for rows.Next() {
+				}
+				err = rows.Err()
+				require.NoError(t, rows.Close())
+			}
+			require.Equal(t, want, err, query)
+			cancel()
+			if want == context.DeadlineExceeded {
+				<-f.blocked
+			}
+			require.NoError(t, run(db, "insert after"), "the cancellation reaches no later statement")
+		}
+	}
+	c, cancel := context.WithCancel(ctx)
+	go func() {
+		<-f.blocked
+		cancel()
+	}()
+	_, err := db.ExecContext(c, "late")
+	require.NoError(t, err, "a statement that was faster is not told as cancelled")
+	require.Equal(t, 1, f.get(&f.conns), "all of it on one connection")
+}
+
+// A cancellation with another number, before or after the request, reaches nothing.
+func TestCancel_other(t *testing.T) {
+	f := newFake()
+	c := one(t, serve(t, f, nil).cfg.Path)
+	require.NoError(t, c.Ping(ctx))
+	for _, n := range []uint64{0, 1, 3, math.MaxUint64} {
+		_, err := c.wire.write(kindCancel, appendHead(nil, majorUint, n))
+		require.NoError(t, err)
+	}
+	_, err := c.ExecContext(ctx, "insert x", nil) // the second request
+	require.NoError(t, err)
+}
+
+// A tool that dies has its statement interrupted, its transaction rolled back and its
+// lock free.
+func TestEnds_tool(t *testing.T) {
+	for _, open := range []string{"insert x", "rows 5000", "block"} {
+		t.Run(open, func(t *testing.T) {
+			f := newFake()
+			s := serve(t, f, nil)
+			c := one(t, s.cfg.Path)
+			_, err := c.BeginTx(ctx, driver.TxOptions{})
+			require.NoError(t, err)
+			if open == "block" {
+				go func() {
+					<-f.blocked
+					_ = c.net.Close()
+				}()
+			}
+			if strings.HasPrefix(open, "rows") {
+				_, err = c.QueryContext(ctx, open, nil)
+			} else {
+				_, err = c.ExecContext(ctx, open, nil)
+			}
+			if open == "block" {
+				require.ErrorIs(t, err, ErrLost)
+			} else {
+				require.NoError(t, err)
+				require.NoError(t, c.net.Close())
+			}
+			other := one(t, s.cfg.Path)
+			_, err = other.ExecContext(ctx, "insert y", nil)
+			require.NoError(t, err, "the lock is free")
+			require.Zero(t, f.commits("x"))
+			eventually(t, func() bool { return f.get(&f.conns) == 1 }, "the end of the session")
+		})
+	}
+}
+
+// Close of the server interrupts tools and rolls back. What they are told depends on
+// what was theirs: driver.ErrBadConn only for what has not begun.
+func TestEnds_server(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	idle, inTx, reading, blocked := one(t, s.cfg.Path), one(t, s.cfg.Path), one(t, s.cfg.Path), one(t, s.cfg.Path)
+	require.NoError(t, idle.Ping(ctx))
+	tx, err := inTx.BeginTx(ctx, driver.TxOptions{})
+	require.NoError(t, err)
+	_, err = inTx.ExecContext(ctx, "insert x", nil)
+	require.NoError(t, err)
+	rows, err := reading.QueryContext(ctx, "rows 100000", nil)
+	require.NoError(t, err)
+	interrupted := make(chan error, 1)
+	go func() {
+		_, err := blocked.ExecContext(ctx, "block", nil)
+		interrupted <- err
+	}()
+	<-f.blocked
+	stop(t, s)
+
+	err = <-interrupted
+	require.ErrorIs(t, err, ErrLost)
+	require.ErrorContains(t, err, "the server is closing")
+	require.Equal(t, driver.ErrBadConn, idle.Ping(ctx))
+	require.Equal(t, driver.ErrBadConn, idle.ResetSession(ctx))
+	require.False(t, idle.IsValid())
+
+	_, err = inTx.ExecContext(ctx, "insert y", nil)
+	require.ErrorIs(t, err, ErrLost, "inside a transaction it is an error")
+	require.NotErrorIs(t, err, driver.ErrBadConn)
+	err = tx.Commit()
+	require.ErrorIs(t, err, ErrLost)
+	require.NotErrorIs(t, err, driver.ErrBadConn)
+	require.Zero(t, f.commits("x"))
+
+	row := make([]driver.Value, 1)
+	for err = nil; err == nil; {
+		err = rows.Next(row)
+	}
+	require.ErrorIs(t, err, ErrLost, "rows that are lost are not their end")
+	require.NotErrorIs(t, err, driver.ErrBadConn)
+	require.NoError(t, rows.Close())
+
+	_, err = (&Dialer{Path: s.cfg.Path}).Connect(ctx)
+	require.ErrorIs(t, err, ErrNoServer)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// With the next server, database/sql goes on by itself outside of transactions.
+func TestEnds_nextServer(t *testing.T) {
+	f := newFake()
+	cfg := f.config(t)
+	s, err := Listen(cfg)
+	require.NoError(t, err)
+	db := open(t, cfg.Path)
+	require.NoError(t, run(db, "insert a"))
+	stop(t, s)
+	s, err = Listen(cfg)
+	require.NoError(t, err)
+	require.NoError(t, run(db, "insert b"))
+	require.Equal(t, 1, f.commits("b"))
+	require.NoError(t, db.Close())
+	stop(t, s)
+	clean(t, f)
+}
+
+// Panics, and a connection that is broken, cost the session and not the server.
+func TestPanics(t *testing.T) {
+	for _, query := range []string{"panic", "rows 3 panic", "badconn"} {
+		t.Run(query, func(t *testing.T) {
+			f := newFake()
+			s := serve(t, f, nil)
+			c := one(t, s.cfg.Path)
+			rows, err := c.QueryContext(ctx, query, nil)
+			if query == "badconn" {
+				require.Equal(t, driver.ErrBadConn, err)
+			} else {
+				require.EqualError(t, err, errPanic.Error())
+				require.Nil(t, rows)
+			}
+			require.Equal(t, driver.ErrBadConn, c.Ping(ctx))
+			require.NoError(t, one(t, s.cfg.Path).Ping(ctx), "the server serves on")
+
+			c = one(t, s.cfg.Path)
+			_, err = c.BeginTx(ctx, driver.TxOptions{})
+			require.NoError(t, err)
+			_, err = c.QueryContext(ctx, query, nil)
+			require.Error(t, err)
+			require.NotErrorIs(t, err, driver.ErrBadConn, "inside a transaction")
+			_, err = one(t, s.cfg.Path).ExecContext(ctx, "insert x", nil)
+			require.NoError(t, err, "the lock is free")
+		})
+	}
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) {
+		cfg.Connect = func(context.Context, Peer, map[string]string) (driver.Conn, error) { panic("while connecting") }
+	})
+	_, err := (&Dialer{Path: s.cfg.Path}).Connect(ctx)
+	require.EqualError(t, err, errPanic.Error())
+}
+
+// The error of opening the connection in the server reaches the tool as it is.
+func TestConnect_error(t *testing.T) {
+	f := newFake()
+	params := map[string]string{"_loc": "auto"}
+	s := serve(t, f, func(cfg *ServerConfig) {
+		cfg.Connect = func(_ context.Context, p Peer, got map[string]string) (driver.Conn, error) {
+			require.Equal(t, params, got)
+			require.Equal(t, Peer{UID: uint32(os.Geteuid()), PID: os.Getpid(), Trusted: true}, p)
+			return nil, errFake
+		}
+	})
+	_, err := (&Dialer{Path: s.cfg.Path, Params: params, DecodeError: decodeFake}).Connect(ctx)
+	require.ErrorIs(t, err, errFake)
+	require.EqualError(t, err, errFake.Error())
+}
+
+// A tool waits for a server that is loading as long as its context allows, and is told
+// what it waited for. Its end is told to the server.
+func TestConnect_waits(t *testing.T) {
+	f := newFake()
+	loaded := make(chan struct{})
+	gaveUp := make(chan struct{}, 1)
+	s := serve(t, f, func(cfg *ServerConfig) {
+		cfg.Connect = func(ctx context.Context, p Peer, params map[string]string) (driver.Conn, error) {
+			select {
+			case <-loaded:
+				return f.connect(ctx, p, params)
+			case <-ctx.Done():
+				gaveUp <- struct{}{}
+				return nil, ctx.Err()
+			}
+		}
+	})
+	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	_, err := (&Dialer{Path: s.cfg.Path}).Connect(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, fmt.Sprintf("process %d", os.Getpid()))
+	<-gaveUp
+	connected := make(chan error, 1)
+	go func() {
+		c, err := (&Dialer{Path: s.cfg.Path}).Connect(ctx)
+		if err == nil {
+			err = c.Close()
+		}
+		connected <- err
+	}()
+	close(loaded)
+	require.NoError(t, <-connected)
+}
+
+// Beyond the limit a tool waits until another one has gone, and is told why.
+func TestLimit(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) { cfg.Limit = 2 })
+	a, b := one(t, s.cfg.Path), one(t, s.cfg.Path)
+	require.NoError(t, b.Ping(ctx))
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_, err := (&Dialer{Path: s.cfg.Path}).Connect(short)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "all 2 live connections of the server are in use")
+	// More than the server accepts at all: the rest waits in the kernel.
+	errs := make(chan error, 30)
+	for range cap(errs) {
+		go func() {
+			c, err := (&Dialer{Path: s.cfg.Path}).Connect(ctx)
+			if err == nil {
+				err = errors.Join(c.Ping(ctx), c.Close())
+			}
+			errs <- err
+		}()
+	}
+	require.NoError(t, a.Close())
+	for range cap(errs) {
+		require.NoError(t, <-errs)
+	}
+	require.NoError(t, b.Ping(ctx))
+}
+
+// A tool that leaves a transaction idle while others wait is ended after the set time,
+// and told so; while nobody waits it is left alone. So is one that does not fetch its
+// rows for ten times as long.
+func TestIdle(t *testing.T) {
+	idle := 30 * time.Second
+	for _, c := range []struct {
+		what  string
+		waits bool
+		after time.Duration // 0: never
+		open  func(c *Conn) error
+	}{
+		{"a transaction that others wait for", true, idle, func(c *Conn) error { _, err := c.Begin(); return err }},
+		{"a transaction in words", true, idle, func(c *Conn) error { _, err := c.ExecContext(ctx, "begin", nil); return err }},
+		{"a transaction that nobody waits for", false, 0, func(c *Conn) error { _, err := c.Begin(); return err }},
+		{"rows", false, rowsFactor * idle, func(c *Conn) error { _, err := c.QueryContext(ctx, "rows 100000", nil); return err }},
+		{"nothing", true, 0, func(c *Conn) error { return c.Ping(ctx) }},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFake()
+				f.waits = c.waits
+				conn, end := pipe(t, f, idle)
+				require.NoError(t, c.open(conn))
+				if c.after == 0 {
+					time.Sleep(100 * idle)
+					synctest.Wait()
+					require.NoError(t, conn.Ping(ctx))
+					require.NoError(t, conn.Close())
+					end()
+					return
+				}
+				time.Sleep(c.after - time.Second)
+				synctest.Wait()
+				require.NotZero(t, f.get(&f.conns), "too early")
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				require.Zero(t, f.get(&f.conns), "too late")
+				require.Empty(t, f.lock)
+				conn.quiet = func() bool { return false }
+				conn.hear()
+				require.ErrorContains(t, conn.broken, " for "+c.after.String())
+				end()
+			})
+		})
+	}
+}
+
+// Requests that come in time keep an idle transaction alive.
+func TestIdle_requests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		conn, end := pipe(t, f, 30*time.Second)
+		tx, err := conn.Begin()
+		require.NoError(t, err)
+		for range 10 {
+			time.Sleep(29 * time.Second)
+			require.NoError(t, conn.Ping(ctx))
+		}
+		require.NoError(t, tx.Rollback())
+		require.NoError(t, conn.Close())
+		end()
+	})
+}
+
+// pipe connects a Conn and a session by a pipe, for tests with a clock of their own.
+func pipe(t *testing.T, f *fake, idle time.Duration) (*Conn, func()) {
+	t.Helper()
+	cfg := f.config(t)
+	cfg.Idle, cfg.Limit = idle, 1
+	s := newServer(cfg)
+	a, b := net.Pipe()
+	session := newSession(s, newWire(b), Peer{})
+	go session.read()
+	go session.work(hello{Version: Version})
+	c := &Conn{dialer: &Dialer{DecodeError: decodeFake}, net: a, wire: newWire(a)}
+	c.quiet = func() bool { return true }
+	kind, _, err := c.wire.read(helloLimit, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, kindHello, kind)
+	return c, func() {
+		_ = a.Close()
+		s.cancel()
+		synctest.Wait()
+		require.Zero(t, f.get(&f.conns))
+	}
+}
+
+// A connection that goes back to the pool is clean: what was begun in words is rolled
+// back in the server, which is not asked when there is nothing to do.
+func TestReset(t *testing.T) {
+	f := newFake()
+	db := open(t, serve(t, f, nil).cfg.Path)
+	db.SetMaxOpenConns(1)
+	require.NoError(t, run(db, "insert a"))
+	require.Zero(t, f.get(&f.reset))
+	require.NoError(t, run(db, "begin"))
+	require.Equal(t, 1, f.get(&f.reset))
+	require.Empty(t, f.lock)
+	require.Equal(t, 1, f.get(&f.conns))
+}
+
+// Control passes a stream on, ends with the error of either side, and is all that a
+// connection for controls does.
+func TestControl(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) {
+		cfg.Control = func(ctx context.Context, _ Peer, name string, data []byte, w io.Writer) ([]byte, error) {
+			switch name {
+			case "copy":
+				piece := make([]byte, 100_000)
+				for range 50 {
+					if _, err := w.Write(piece); err != nil {
+						return nil, err
+					}
+				}
+				return data, nil
+			case "endless":
+				for ctx.Err() == nil {
+					if _, err := w.Write(make([]byte, 1000)); err != nil {
+						return nil, err
+					}
+				}
+				return nil, ctx.Err()
+			}
+			return nil, errFake
+		}
+	})
+	c, err := (&Dialer{Path: s.cfg.Path, Control: true, DecodeError: decodeFake}).Connect(ctx)
+	require.NoError(t, err)
+	var b strings.Builder
+	data, err := c.Control(ctx, "copy", []byte("arg"), &b)
+	require.NoError(t, err)
+	require.Equal(t, "arg", string(data))
+	require.Equal(t, 5_000_000, b.Len())
+	_, err = c.Control(ctx, "other", nil, nil)
+	require.ErrorIs(t, err, errFake)
+
+	_, err = c.Control(ctx, "endless", nil, &limited{n: 3})
+	require.Equal(t, errFull, err)
+	_, err = c.Control(ctx, "other", nil, nil)
+	require.ErrorIs(t, err, errFake, "an error of the writer costs nothing but the stream")
+	canceled, cancel := context.WithCancel(ctx)
+	_, err = c.Control(canceled, "endless", nil, &limited{n: 1000, then: cancel})
+	require.Equal(t, context.Canceled, err)
+	require.Zero(t, f.get(&f.conns), "no connection was opened for it")
+
+	_, err = c.ExecContext(ctx, "insert x", nil)
+	require.ErrorContains(t, err, "SQL on a connection for controls")
+	require.NoError(t, c.Close())
+}
+
+var errFull = errors.New("full")
+
+// limited is a writer that takes n pieces.
+type limited struct {
+	n    int
+	then func()
+}
+
+func (l *limited) Write(p []byte) (int, error) {
+	if l.n--; l.n > 0 {
+		return len(p), nil
+	}
+	if l.then != nil {
+		l.then()
+		return len(p), nil
+	}
+	return 0, errFull
+}
+
+// Another version of the protocol is turned away with a text that says both, whatever
+// else its first message has; so is what is no protocol.
+func TestVersion(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	for name, c := range map[string]struct {
+		message any
+		want    string
+	}{
+		"newer":   {map[int]any{1: Version + 1, 2: []int{1}, 9: "new"}, "the tool speaks version 2 of the live protocol, the server version 1"},
+		"none":    {map[int]any{}, "the tool speaks version 0"},
+		"a text":  {"hello", "not the protocol of a live connection"},
+		"a float": {map[int]any{1: 1.5}, "not the protocol of a live connection"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc, err := dial(ctx, s.cfg.Path)
+			require.NoError(t, err)
+			defer nc.Close()
+			w := newWire(nc)
+			b, err := encoder.Marshal(c.message)
+			require.NoError(t, err)
+			_, err = w.write(kindHello, b)
+			require.NoError(t, err)
+			kind, b, err := w.read(helloLimit, nil)
+			require.NoError(t, err)
+			require.EqualValues(t, kindHello, kind)
+			var reply welcome
+			_, err = decode(b, &reply)
+			require.NoError(t, err)
+			require.Contains(t, reply.Err.Text, c.want)
+			_, _, err = w.read(helloLimit, nil)
+			require.Error(t, err, "the connection is closed")
+		})
+	}
+}
+
+// A tool believes no server of another version, and none that does not speak the
+// protocol.
+func TestVersion_server(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	sock, err := bind(path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, sock.close()) }()
+	for want, reply := range map[string][]byte{
+		"not the protocol":           []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
+		"answered with version 7":    framed(kindHello, encode(welcome{Version: 7})),
+		"a message of kind 'a'":      framed(kindAnswer, encode(answer{})),
+		"use the same version":       framed(kindHello, encode(welcome{Version: 7, Err: &wireError{Text: "use the same version"}})),
+		"no server answers":          nil,
+		"a message of kind 'r'":      framed(kindRequest, nil),
+		"connection: unexpected EOF": framed(kindHello, []byte{0xa1, 0x01}),
+		"a frame of kind 'h' with 6": {kindHello, 0, 1, 0, 1},
+	} {
+		go func() {
+			c, err := sock.AcceptUnix()
+			if err == nil {
+				_, _, _ = newWire(c).read(helloLimit, nil)
+				_, _ = c.Write(reply)
+				_ = c.Close()
+			}
+		}()
+		_, err := (&Dialer{Path: path}).Connect(ctx)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// framed is a message of one frame.
+func framed(kind byte, b []byte) []byte {
+	return append([]byte{kind, 0, 0, byte(len(b) >> 8), byte(len(b))}, b...)
+}
+
+// What the words of a statement say of a lost answer errs on the side of a commit.
+func TestOutcome(t *testing.T) {
+	for query, want := range map[string]bool{
+		"SELECT 1": true, " select\n1 ; ": true, "VALUES(1)": true, "EXPLAIN DELETE FROM t": true, "select';'": false, "SELECT 1; DELETE FROM t": false,
+		"WITH x AS (SELECT 1) DELETE FROM t": false, "PRAGMA user_version=1": false, "": false, "/**/SELECT 1": false, "SELECTS": false, "INSERT INTO t VALUES(1)": false,
+	} {
+		require.Equal(t, want, onlyReads(query), query)
+	}
+	for query, want := range map[string]bool{
+		"COMMIT": true, "end transaction": true, "RELEASE s": true, "x; rollback; insert": true, "INSERT INTO t VALUES(1)": false,
+	} {
+		require.Equal(t, want, mayEnd(query), query)
+	}
+}

@@ -1,0 +1,58 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// credentials are those of the process that connected, or that listened.
+func credentials(fd int) (Peer, error) {
+	c, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return Peer{}, err
+	}
+	return Peer{UID: c.Uid, PID: int(c.Pid)}, nil
+}
+
+// bindName gives the socket its name. A name that is too long for an address is
+// made in two steps: a short one in the same directory, reached by way of the
+// directory's descriptor, then a link, which replaces nothing.
+func bindName(fd int, name string) error {
+	if len(name) <= maxAddress {
+		return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
+	}
+	dir, err := unix.Open(filepath.Dir(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	defer unix.Close(dir)
+	short := ".sqlite-mem-" + strconv.Itoa(os.Getpid())
+	if err := removeSocket(filepath.Join(filepath.Dir(name), short), nil); err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: descriptor(dir) + "/" + short}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	err = os.NewSyscallError("link", unix.Linkat(dir, short, dir, filepath.Base(name), 0))
+	return errors.Join(err, os.NewSyscallError("unlink", unix.Unlinkat(dir, short, 0)))
+}
+
+// addressOf is the address to connect to, valid until done is called. A name that is
+// too long is reached by way of a descriptor of the socket's own.
+func addressOf(name string) (address string, done func(), err error) {
+	if len(name) <= maxAddress {
+		return name, func() {}, nil
+	}
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	return descriptor(fd), func() { _ = unix.Close(fd) }, nil
+}
+
+func descriptor(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
