@@ -27,6 +27,7 @@ import (
 //	insert KEY   commits KEY, by itself or with its transaction
 //	begin commit rollback
 //	rows N       N rows of a number; "rows N fail": then an error
+//	down N       the same downwards
 //	echo         one row of the arguments
 //	block        until the context ends
 //	late         until the context ends, and succeeds all the same
@@ -38,6 +39,7 @@ type fake struct {
 	lock    chan struct{} // has room for one: the write lock
 	blocked chan struct{} // hears of each statement that blocks
 	waits   bool          // for ServerConfig.Waits
+	narrow  bool          // wide is not, whatever a fuzzer asks for
 
 	mu        sync.Mutex // guards the fields below
 	committed map[string]int
@@ -167,7 +169,8 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, args []driver
 	r := &fakeRows{f: c.f, ctx: ctx, columns: []string{"n"}}
 	words := strings.Fields(query)
 	switch words[0] {
-	case "rows":
+	case "rows", "down":
+		r.down = words[0] == "down"
 		r.n, _ = strconv.Atoi(words[1])
 		if len(words) > 2 {
 			r.then = words[2]
@@ -181,6 +184,9 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, args []driver
 		}
 	case "wide":
 		n, _ := strconv.Atoi(words[1])
+		if c.f.narrow {
+			n = min(max(n, 0), 1<<20)
+		}
 		r.n, r.row = 1, []driver.Value{make([]byte, n)}
 	case "odd":
 		r.n, r.row = 1, []driver.Value{struct{}{}}
@@ -258,6 +264,7 @@ type fakeRows struct {
 	n, at   int
 	row     []driver.Value
 	then    string
+	down    bool
 }
 
 func (r *fakeRows) Columns() []string { return r.columns }
@@ -292,6 +299,9 @@ func (r *fakeRows) Next(dest []driver.Value) error {
 		return nil
 	}
 	dest[0] = int64(r.at)
+	if r.down {
+		dest[0] = int64(r.n - r.at + 1)
+	}
 	return nil
 }
 

@@ -185,7 +185,7 @@ func TestRows_interleaved(t *testing.T) {
 	defer c.Close()
 	a, err := c.QueryContext(ctx, "rows 5000")
 	require.NoError(t, err)
-	b, err := c.QueryContext(ctx, "rows 5000")
+	b, err := c.QueryContext(ctx, "down 5000")
 	require.NoError(t, err)
 	for i := range 5000 {
 		var x, y int
@@ -193,7 +193,7 @@ func TestRows_interleaved(t *testing.T) {
 		require.True(t, b.Next())
 		require.NoError(t, a.Scan(&x))
 		require.NoError(t, b.Scan(&y))
-		require.Equal(t, []int{i + 1, i + 1}, []int{x, y})
+		require.Equal(t, []int{i + 1, 5000 - i}, []int{x, y})
 	}
 	require.NoError(t, errors.Join(a.Close(), b.Close()))
 }
@@ -287,6 +287,51 @@ func TestCancel_other(t *testing.T) {
 	}
 	_, err := c.ExecContext(ctx, "insert x", nil) // the second request
 	require.NoError(t, err)
+}
+
+// A cancellation reaches the request that has its number, also when it comes before the
+// worker knows how to cancel it, and no other one.
+func TestCancel_number(t *testing.T) {
+	s := newSession(newServer(ServerConfig{}), nil, Peer{})
+	cancelled := 0
+	cancel := func() { cancelled++ }
+	require.True(t, s.begin(5))
+	require.False(t, s.begin(6), "one request at a time")
+	s.register(cancel)
+	for _, n := range []uint64{0, 4, 6} {
+		s.cancelRequest(n)
+	}
+	require.Zero(t, cancelled)
+	s.cancelRequest(5)
+	require.Equal(t, 1, cancelled)
+	s.answered()
+	s.cancelRequest(5)
+	require.True(t, s.begin(6))
+	s.register(cancel)
+	require.Equal(t, 1, cancelled)
+	s.answered()
+	require.True(t, s.begin(7))
+	s.cancelRequest(7)
+	s.register(cancel)
+	require.Equal(t, 2, cancelled)
+}
+
+// The arguments of a request stay what they are while its cancellation is read.
+func TestCancel_arguments(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	s := newSession(newServer(ServerConfig{}), newWire(b), Peer{})
+	go s.read()
+	precious := []byte(strings.Repeat("precious", 100))
+	args, err := appendArgs(nil, []driver.NamedValue{{Ordinal: 1, Value: precious}})
+	require.NoError(t, err)
+	_, err = newWire(a).write(kindRequest, encode(&request{N: 1, Op: opExec}), args)
+	require.NoError(t, err)
+	req := <-s.requests
+	_, err = newWire(a).write(kindCancel, append(appendHead(nil, majorUint, 2), make([]byte, 700)...))
+	require.NoError(t, err)
+	<-s.ctx.Done() // such a message is not of the protocol
+	require.Equal(t, precious, req.args[0].Value)
 }
 
 // A tool that dies has its statement interrupted, its transaction rolled back and its

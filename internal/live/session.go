@@ -308,16 +308,12 @@ func (s *session) closeConn() {
 			errs = append(errs, r.Close())
 			r.cancel()
 		}
-		if s.tx != nil {
-			// What was rolled back with an error is closed with the connection.
-			_ = s.tx.Rollback()
-		}
 		for _, st := range s.stmts {
 			errs = append(errs, st.Close())
 		}
 		return errors.Join(errs...)
 	})
-	// Also after a panic: the locks must be free.
+	// It rolls back. Also after a panic: the locks must be free.
 	err = errors.Join(err, s.guard(s.conn.Close))
 	s.conn, s.tx, s.rows, s.stmts = nil, nil, nil, nil
 	if err != nil {
