@@ -16,6 +16,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/fileconn"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
@@ -32,7 +33,7 @@ type backend interface {
 
 	Sync(ctx context.Context) error
 	Backup(ctx context.Context, path string) error
-	stats() Stats
+	stats(ctx context.Context) (Stats, error)
 
 	// settled reports whether the role of this process is the same for as long as
 	// the connector is open. If not, openBackend looks again for each connection.
@@ -52,18 +53,18 @@ type backend interface {
 // memoryBackend is a database in memory.
 type memoryBackend struct{ *memconn.Database }
 
-func (memoryBackend) settled() bool  { return true }
-func (b memoryBackend) stats() Stats { return storeStats(b.Store()) }
+func (memoryBackend) settled() bool                          { return true }
+func (b memoryBackend) stats(context.Context) (Stats, error) { return storeStats(b.Store()), nil }
 
 // fileBackend is a database on its file, in the role of a tool.
 type fileBackend struct {
 	*fileconn.Database
 	path string
-	auto bool // a later connection may find this process to be the server
+	last bool // no later connection may find this process in another role
 }
 
-func (b *fileBackend) settled() bool { return !b.auto }
-func (b *fileBackend) stats() Stats  { return fileStats(b.path) }
+func (b *fileBackend) settled() bool                        { return b.last }
+func (b *fileBackend) stats(context.Context) (Stats, error) { return fileStats(b.path), nil }
 
 // openBackend finds out the role of this process for the database, and opens the backend
 // for that role. The parameter now is the backend that was used so far, nil if none.
@@ -92,7 +93,15 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		if options := cfg.memoryOptions(); cfg.Direct && len(options) > 0 {
 			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 		}
-		return openFile(cfg, path, false), nil
+		if !cfg.Direct && cfg.live() {
+			if by, owned, err := proclock.OwnerOf(path); err == nil && owned && by.Live {
+				return openLive(cfg, path, now), nil
+			}
+			if b, ok := now.(*fileBackend); ok {
+				return b, nil
+			}
+		}
+		return openFile(cfg, path, cfg.Direct || !cfg.live()), nil
 	}
 	if cfg.hasWAL() && runtime.GOOS == "windows" {
 		// The log is renamed while it is open, which Windows refuses.
@@ -107,12 +116,18 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		return b, nil
 	}
 	if role == RoleAuto && mayOnlyRead(path, err) {
+		by, owned := errors.AsType[*proclock.OwnedError](err)
+		if owned && by.Live && cfg.live() {
+			return openLive(cfg, path, now), nil
+		}
 		b, ok := now.(*fileBackend)
 		if !ok {
-			b = openFile(cfg, path, true)
+			if owned && by.Live && !cfg.NoLive && live.Supported {
+				cfg.logger().Warn("sqlite-mem: "+path+": the file is read as last saved, because Extensions and ConnectHook cannot run in the process that serves it", "path", path, "server", by.PID)
+			}
+			b = openFile(cfg, path, false)
 		}
 		// Where the file may not be written there is no use in trying again to serve it.
-		_, owned := errors.AsType[*proclock.OwnedError](err)
 		b.SetMayServe(owned)
 		return b, nil
 	}
@@ -137,7 +152,16 @@ func mayOnlyRead(path string, err error) bool {
 }
 
 func openMemory(ctx context.Context, cfg *Config, opts store.Options) (backend, error) {
-	db, err := memconn.Open(ctx, memconn.Options{
+	db, err := memconn.Open(ctx, memoryConnections(cfg, opts))
+	if err != nil {
+		return nil, err
+	}
+	return memoryBackend{db}, nil
+}
+
+// memoryConnections are the options of connections to a store.
+func memoryConnections(cfg *Config, opts store.Options) memconn.Options {
+	return memconn.Options{
 		Store:         opts,
 		Params:        cfg.Params,
 		TxLock:        string(cfg.txLock()),
@@ -147,14 +171,10 @@ func openMemory(ctx context.Context, cfg *Config, opts store.Options) (backend, 
 		ConnectHook:   cfg.ConnectHook,
 		NamedMemory:   namedMemory,
 		StatsJSON:     func(s *store.Store) (string, error) { return storeStats(s).json() },
-	})
-	if err != nil {
-		return nil, err
 	}
-	return memoryBackend{db}, nil
 }
 
-func openFile(cfg *Config, path string, auto bool) *fileBackend {
+func openFile(cfg *Config, path string, last bool) *fileBackend {
 	db := fileconn.New(fileconn.Options{
 		Path:          path,
 		Name:          cfg.Path,
@@ -170,13 +190,13 @@ func openFile(cfg *Config, path string, auto bool) *fileBackend {
 		Logger:        cfg.logger(),
 		StatsJSON:     func() (string, error) { return fileStats(path).json() },
 	})
-	return &fileBackend{Database: db, path: path, auto: auto}
+	return &fileBackend{Database: db, path: path, last: last}
 }
 
 // fileStore are the options of the store for the file at path. wait is the longest
 // wait for others that use the file.
 func (c *Config) fileStore(path string, wait time.Duration) store.Options {
-	return store.Options{
+	opts := store.Options{
 		Path:         path,
 		SyncInterval: c.syncInterval(),
 		WAL:          c.wal(),
@@ -186,6 +206,10 @@ func (c *Config) fileStore(path string, wait time.Duration) store.Options {
 		Logger:       c.logger(),
 		OnSync:       c.OnSync,
 	}
+	if live.Supported && !c.NoLive {
+		opts.Serve = c.serve
+	}
+	return opts
 }
 
 // memoryStore are the options of the store for a database that is only in memory.

@@ -63,7 +63,7 @@ func TestBackup_tool(t *testing.T) {
 	require.NoError(t, driver.Sync(ctx, server))
 	testdb.Exec(t, server, "INSERT INTO t VALUES(2)")
 	for _, want := range []string{"1", "2"} {
-		tool := testdb.Open(t, path+"?sqlite_role=tool")
+		tool := testdb.Open(t, path+"?sqlite_role=tool&sqlite_live=no")
 		to := filepath.Join(t.TempDir(), "backup.db")
 		require.NoError(t, driver.Backup(ctx, tool, to))
 		require.Equal(t, want, testdb.Text(t, testdb.Plain(t, to), "SELECT count(*) FROM t"))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
@@ -22,6 +23,8 @@ const (
 	DefaultWAL           = time.Second
 	DefaultBusyTimeout   = time.Minute
 	DefaultStmtCacheSize = 128
+	DefaultLiveLimit     = live.DefaultLimit
+	DefaultLiveIdle      = live.DefaultIdle
 )
 
 // Values of [Config] that are no length of time and no number. Each has a word in a data
@@ -56,6 +59,10 @@ const (
 	RoleServer Role = "server" // the server, or an error
 	RoleTool   Role = "tool"   // always a tool
 )
+
+// RoleLive is the Role of [Stats] of a tool that works on the memory of the server. No
+// data source name can ask for it: see [Config].NoLive.
+const RoleLive Role = "live"
 
 func (r Role) valid() bool {
 	return r == RoleAuto || r == RoleServer || r == RoleTool
@@ -140,6 +147,20 @@ type Config struct {
 	// the environment variable SQLITE_MEM_ROLE win over it.
 	Role Role
 
+	// NoLive keeps this process from its part in live connections (sqlite_live=no). A
+	// server then serves no tools of other processes, and a tool uses no server. Beside
+	// a server, a tool reads the file as last saved. See the package documentation.
+	NoLive bool
+
+	// LiveLimit is how many live connections a server serves at a time
+	// (sqlite_live_limit). Further ones wait. 0 is DefaultLiveLimit.
+	LiveLimit int
+
+	// LiveIdle is how long a tool may leave a transaction idle while others wait for
+	// its lock (sqlite_live_idle): at least 1ms. Then the server rolls it back. A tool
+	// that does not fetch its rows is ended after ten times as long. 0 is DefaultLiveIdle.
+	LiveIdle time.Duration
+
 	// MaxMemory is the cap on the size of the database in bytes (sqlite_max_memory),
 	// at most 1<<62. 0: no cap. A statement that would make the database grow past it
 	// fails with SQLITE_FULL. Deleting always works. A larger file can be opened and
@@ -192,6 +213,9 @@ const (
 	// maxBusyTimeout is the longest that SQLite takes: its busy timeout is a C int
 	// (https://sqlite.org/c3ref/busy_timeout.html).
 	maxBusyTimeout = math.MaxInt32 * time.Millisecond
+
+	// maxLiveLimit is what the descriptors of a process commonly allow.
+	maxLiveLimit = 10_000
 
 	// maxMaxMemory leaves room to double it.
 	maxMaxMemory = 1 << 62
@@ -310,6 +334,10 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_wal", formatWAL(c.WAL), "it cannot apply with sqlite_sync_interval=never: the log would grow for ever")
 	case c.Keep < 0 || c.Keep > math.MaxInt32:
 		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), fmt.Sprintf("want 0 to %d", math.MaxInt32))
+	case c.LiveLimit < 0 || c.LiveLimit > maxLiveLimit:
+		return paramErr("sqlite_live_limit", fmt.Sprint(c.LiveLimit), fmt.Sprintf("want at most %d", maxLiveLimit))
+	case c.LiveIdle != 0 && c.LiveIdle < minInterval:
+		return paramErr("sqlite_live_idle", c.LiveIdle.String(), "want at least 1ms")
 	case c.MaxMemory < 0 || c.MaxMemory > maxMaxMemory:
 		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), fmt.Sprintf("want 0 to %d bytes", int64(maxMaxMemory)))
 	case c.BusyTimeout != NoWait && (c.BusyTimeout < 0 || c.BusyTimeout%time.Millisecond != 0 || c.BusyTimeout > maxBusyTimeout):
@@ -344,6 +372,12 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_wal", formatWAL(c.WAL), why)
 	case c.Keep != 0:
 		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), why)
+	case c.NoLive:
+		return paramErr("sqlite_live", "no", why)
+	case c.LiveLimit != 0:
+		return paramErr("sqlite_live_limit", fmt.Sprint(c.LiveLimit), why)
+	case c.LiveIdle != 0:
+		return paramErr("sqlite_live_idle", c.LiveIdle.String(), why)
 	case c.Role != "":
 		return paramErr("sqlite_role", string(c.Role), why)
 	case c.Params["mode"] != "":

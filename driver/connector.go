@@ -8,8 +8,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 )
 
 // connector makes the connections of one sql.DB.
@@ -80,16 +82,50 @@ func connectorOf(db *sql.DB) (*connector, error) {
 
 // Connect opens a connection. The first one opens the database.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	b, err := c.use(ctx)
+	var conn driver.Conn
+	err := c.with(ctx, func(b backend) (release bool, err error) {
+		conn, err = b.Connect(ctx)
+		return err != nil, err // its Close releases
+	})
 	if err != nil {
-		return nil, err
+		return nil, err // not a connection that is nil
 	}
-	conn, err := b.Connect(ctx)
-	if err != nil {
-		return nil, connerr.Join(err, b.Release())
-	}
-	return conn, nil // its Close releases
+	return conn, nil
 }
+
+// with calls f with the backend, which it releases afterwards if f says so. While the
+// server that the backend works on is on its way out, or in, it tries again: the server
+// saves for the last time, or has not begun to load. Whoever takes its file for all there
+// is would miss what is not saved yet.
+func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
+	wait, cancel := context.WithTimeout(ctx, c.cfg.busyTimeout())
+	defer cancel()
+	for {
+		b, err := c.use(ctx)
+		if err != nil {
+			return err
+		}
+		release, err := f(b)
+		if release {
+			err = connerr.Join(err, b.Release())
+		}
+		if !errors.Is(err, live.ErrNoServer) {
+			return err
+		}
+		if wait.Err() != nil {
+			return connerr.Waited(c.cfg.Path, err, ctx.Err())
+		}
+		timer := time.NewTimer(liveRetry)
+		select {
+		case <-timer.C:
+		case <-wait.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// liveRetry is the pause before a server that does not answer is looked for again.
+const liveRetry = 5 * time.Millisecond
 
 // use acquires the backend, which the caller has to release. It opens the backend the
 // first time, and again when the role may have changed. After the beginning of Close it

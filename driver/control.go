@@ -10,6 +10,7 @@ import (
 	"io/fs"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
@@ -36,7 +37,11 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	if b == nil {
 		return c.syncOthers(ctx)
 	}
-	return connerr.Join(b.Sync(ctx), b.Release())
+	err = connerr.Join(b.Sync(ctx), b.Release())
+	if errors.Is(err, live.ErrNoServer) {
+		return nil // it saved at its end
+	}
+	return err
 }
 
 // syncOthers saves the commits of other sql.DBs of this process. The connector itself
@@ -68,7 +73,9 @@ func (c *connector) syncOthers(ctx context.Context) error {
 //
 // It returns all errors, joined. After an error the files are whole, and the commits stay
 // in memory. The end of ctx ends the wait, not the flushes and saves.
-func SyncAll(ctx context.Context) error { return store.SyncAll(ctx) }
+func SyncAll(ctx context.Context) error {
+	return connerr.Join(store.SyncAll(ctx), syncLive(ctx))
+}
 
 // Backup writes the last commit to a new file at path, a database like any other. The
 // file is durable when Backup returns. Statements run on meanwhile, and have the
@@ -94,11 +101,7 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	if err != nil {
 		return err
 	}
-	b, err := c.use(ctx)
-	if err != nil {
-		return err
-	}
-	return connerr.Join(b.Backup(ctx, path), b.Release())
+	return c.with(ctx, func(b backend) (bool, error) { return true, b.Backup(ctx, path) })
 }
 
 // notServed returns an error if a process, or this one, serves a database at path. It does
@@ -126,9 +129,10 @@ func ReadStats(db *sql.DB) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	b, err := c.use(context.Background())
-	if err != nil {
-		return Stats{}, err
-	}
-	return b.stats(), b.Release()
+	var s Stats
+	err = c.with(context.Background(), func(b backend) (_ bool, err error) {
+		s, err = b.stats(context.Background())
+		return true, err
+	})
+	return s, err
 }

@@ -21,11 +21,11 @@
 //   - [TxLock] and [Role]: types of its fields.
 //   - [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit]: values of its fields that
 //     are no number.
-//   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout] and
-//     [DefaultStmtCacheSize]: the defaults of its fields.
+//   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout], [DefaultStmtCacheSize],
+//     [DefaultLiveLimit] and [DefaultLiveIdle]: the defaults of its fields.
 //   - [Driver]: to register one with extensions or a connect hook.
 //   - [RegisterAs]: for libraries that choose their SQL by the name of the driver.
-//   - [SetRole] and [RoleEnv]: the [Role] of a whole process.
+//   - [SetRole] and [RoleEnv]: the [Role] of a whole process. [RoleLive] is told by [Stats].
 //
 // To work with an open one:
 //
@@ -38,6 +38,7 @@
 // To tell errors apart:
 //
 //   - [IsStaleSnapshot]: run the transaction again. [ErrTxOver]: it has ended already.
+//   - [ErrCommitUnknown]: the server is lost, and nobody knows whether it has committed.
 //   - [OwnedError]: another process has the file. [ErrLost]: one has taken it from this one.
 //   - [ErrNotDurable] and [NotDurableError]: the disk fails, with sqlite_wal=commit.
 //   - [ForeignChangeError]: somebody else has changed the file.
@@ -113,8 +114,9 @@
 //   - server: the server, or an error.
 //   - tool: never the server.
 //
-// A tool beside a server reads the file as it was saved last. A write is refused with an
-// [OwnedError], as the next save would undo the change.
+// A tool beside a server has a live connection: see sqlite_live. Without one it reads the
+// file as it was saved last. A write is refused with an [OwnedError] then, as the next
+// save would undo the change.
 //
 // A tool without a server reads and writes the file. It shares the process lock for each
 // write transaction and no longer, so it keeps no server from starting. A server that
@@ -136,6 +138,36 @@
 //
 // [SetRole] and the environment variable SQLITE_MEM_ROLE win over the parameter, in
 // that order.
+//
+// # sqlite_live, sqlite_live_limit, sqlite_live_idle
+//
+// With sqlite_live=yes (the default) a tool works on the memory of the server, through
+// the Unix socket FILE.sock. It sees what was committed a moment ago, and its writes queue
+// with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
+// [ReadStats], [Backup] and the two SQL functions act on the server's memory.
+//
+//   - The server serves its own user, root, and the owner of the file. A tool of another
+//     user than root and the server's may not name files (ATTACH, VACUUM INTO).
+//   - While the server loads, or saves for the last time, a tool waits for it, for at most
+//     _busy_timeout. A wrong user or version is an error.
+//   - The tool's sqlite_* options do not reach the server. Go code cannot either: a Config
+//     with Extensions or a ConnectHook uses the file, and Config.Logger is told.
+//   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
+//     server's process, so their paths must be absolute.
+//   - A tool that dies loses its transaction and its lock at once. When the server goes,
+//     database/sql opens a new connection, in the role that is right then. Inside a
+//     transaction that is an error. If the answer to a commit is lost, it is
+//     [ErrCommitUnknown].
+//
+// sqlite_live_limit is the number of live connections at a time, 64 by default. A tool
+// beyond that waits. sqlite_live_idle is how long a tool may leave a transaction idle while
+// others wait for its lock, 30s by default: less than the wait of a writer. Then the server
+// rolls it back. A tool that does not fetch its rows is ended after ten times as long.
+//
+// Live connections work on Linux, macOS and FreeBSD, whose kernels tell who is at the
+// other end. With sqlite_live=no on either side, and elsewhere, a tool reads the file as it
+// was saved last. That is also so if the socket cannot be created; the Config.Logger of
+// the server is told.
 //
 // # sqlite_max_memory
 //

@@ -81,6 +81,43 @@ var params = []param{
 		func(c *Config) string { return string(c.Role) },
 	},
 	{
+		"sqlite_live", "bool", "yes",
+		"other processes work on the server's memory through a socket beside the file; `no`: they read the file as last saved",
+		func(c *Config, v string) error {
+			on, err := parseBool(v)
+			c.NoLive = !on
+			return err
+		},
+		func(c *Config) string {
+			if c.NoLive {
+				return "no"
+			}
+			return ""
+		},
+	},
+	{
+		"sqlite_live_limit", "integer", "64",
+		"live connections that a server serves at a time; others wait",
+		func(c *Config, v string) (err error) {
+			c.LiveLimit, err = parseCount(v)
+			return err
+		},
+		func(c *Config) string { return formatCount(c.LiveLimit) },
+	},
+	{
+		"sqlite_live_idle", "duration", "30s",
+		"how long a live connection may leave a transaction idle while others wait; then the server rolls it back",
+		func(c *Config, v string) error {
+			d, ok := parseDuration(v)
+			if !ok {
+				return errors.New("want a duration over 0 such as 30s or 5m")
+			}
+			c.LiveIdle = d
+			return nil
+		},
+		func(c *Config) string { return formatInterval(c.LiveIdle) },
+	},
+	{
 		"sqlite_max_memory", "size", "0",
 		"largest size of the database: `512MiB`, `2GiB`, or bytes; growing past it is SQLITE_FULL; `0`: no cap",
 		func(c *Config, v string) (err error) {

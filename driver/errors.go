@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -39,6 +40,12 @@ var (
 	// this process has the lock again, it writes nothing to the file and refuses
 	// writers. Earlier commits stay in memory.
 	ErrLost = proclock.ErrLost
+
+	// ErrCommitUnknown: the connection to the server broke after a COMMIT was sent, or a
+	// statement that commits by itself, and before the answer. It may be committed or not.
+	// The error never wraps driver.ErrBadConn: look before you try again. Only a tool
+	// with a live connection gets it.
+	ErrCommitUnknown = live.ErrCommitUnknown
 
 	// ErrTxOver: the transaction is over. SQLite has rolled it back after an error or
 	// a cancellation, or COMMIT or ROLLBACK was sent as a statement. No later statement

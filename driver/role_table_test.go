@@ -78,7 +78,12 @@ var worlds = []world{
 			c.must("exec INSERT INTO t VALUES(2)")
 			return func() { quit(c) }
 		},
-		roles(seen{role: "tool", rows: "1", write: "whose next save"}, seen{fails: "is owned by process"}, seen{role: "tool", rows: "1", write: "whose next save"}),
+		map[string]seen{
+			"auto":   {role: "live", rows: "2"},
+			"server": {fails: "is owned by process"},
+			"tool":   {role: "live", rows: "2"},
+			"direct": {role: "tool", rows: "1", write: "whose next save"},
+		},
 	},
 	{
 		"a server was killed that had a log",
@@ -170,7 +175,12 @@ var worlds = []world{
 			c.must("exec CREATE TABLE t(n)")
 			return func() { quit(c) }
 		},
-		roles(seen{fails: "has not saved it yet"}, seen{fails: "is owned by process"}, seen{fails: "has not saved it yet"}),
+		map[string]seen{
+			"auto":   {role: "live", rows: "0"},
+			"server": {fails: "is owned by process"},
+			"tool":   {role: "live", rows: "0"},
+			"direct": {fails: "has not saved it yet"},
+		},
 	},
 	{
 		"a file that may not be written",
@@ -235,11 +245,18 @@ func TestRoles_otherEnds(t *testing.T) {
 					server := start(t, path, "?sqlite_wal="+wal)
 					server.must("exec INSERT INTO t VALUES(2)")
 					p := start(t, path, roleParams[asked])
-					require.Equal(t, "1", p.must("text SELECT count(*) FROM t"))
-					require.Equal(t, "tool", p.must("role"))
-					_, err := p.ask("exec INSERT INTO t VALUES(3)")
-					require.ErrorContains(t, err, "whose next save")
 					rows, role := "2", "tool"
+					if asked == "direct" {
+						require.Equal(t, "1", p.must("text SELECT count(*) FROM t"))
+						require.Equal(t, "tool", p.must("role"))
+						_, err := p.ask("exec INSERT INTO t VALUES(3)")
+						require.ErrorContains(t, err, "whose next save")
+					} else {
+						require.Equal(t, "2", p.must("text SELECT count(*) FROM t"))
+						require.Equal(t, "live", p.must("role"))
+						p.must("exec INSERT INTO t VALUES(3)")
+						rows = "3"
+					}
 					if end == "close" {
 						server.must("close")
 					} else {
@@ -257,7 +274,7 @@ func TestRoles_otherEnds(t *testing.T) {
 					p.must("close")
 					after := startChild(t)
 					after.must("open " + path)
-					require.Equal(t, fmt.Sprint(len(rows)+map[string]int{"1": 1, "2": 2}[rows]), after.must("text SELECT count(*) FROM t"))
+					require.Equal(t, fmt.Sprint(1+map[string]int{"1": 1, "2": 2, "3": 3}[rows]), after.must("text SELECT count(*) FROM t"))
 				})
 			}
 		}
@@ -270,13 +287,13 @@ func TestRoles_otherEnds(t *testing.T) {
 // what both have written.
 func TestRoles_three(t *testing.T) {
 	path := rolePath(t, "")
-	tool := start(t, path, "?sqlite_role=tool")
+	tool := start(t, path, "?sqlite_role=tool&sqlite_live=no")
 	require.Equal(t, "1", tool.must("text SELECT count(*) FROM t"))
 	tool.must("exec INSERT INTO t VALUES('tool')")
 	for round := range 3 {
 		rows := 2 + 2*round
 		server := start(t, path, "?sqlite_role=server&sqlite_wal=commit")
-		second := start(t, path, "")
+		second := start(t, path, "?sqlite_live=no")
 		require.Equal(t, "tool", second.must("role"))
 		require.Equal(t, fmt.Sprint(rows), server.must("text SELECT count(*) FROM t"))
 		server.must("exec INSERT INTO t VALUES('server')")
@@ -304,7 +321,7 @@ func TestRoles_three(t *testing.T) {
 // end and then has what it committed.
 func TestRoles_serverWaitsForTool(t *testing.T) {
 	path := rolePath(t, "")
-	tool := start(t, path, "?sqlite_role=tool")
+	tool := start(t, path, "?sqlite_role=tool&sqlite_live=no")
 	tool.must("begin")
 	tool.must("exec INSERT INTO t VALUES(2)")
 	server := startChild(t)
@@ -340,6 +357,9 @@ func expectSeen(t *testing.T, c *child, path, params string, want seen) {
 	}
 	require.NoError(t, err)
 	require.Equal(t, "ok", c.must("text PRAGMA integrity_check"))
+	if want.role == "live" {
+		c.must("sync") // the server has the table, and goes on
+	}
 	c.must("close")
 	plain := testdb.Plain(t, path)
 	testdb.Exec(t, plain, "SELECT * FROM u")

@@ -157,7 +157,7 @@ func (c *child) must(line string) string {
 	return answer
 }
 
-// Ensure that the first process is the server; that a second reads what was
+// Ensure that the first process is the server; that a second without a live connection reads what was
 // saved last, follows each save, and is refused to write with the owner's
 // process id; and that it can be the server when the first was killed.
 func TestRoles(t *testing.T) {
@@ -167,7 +167,7 @@ func TestRoles(t *testing.T) {
 	server.must("exec CREATE TABLE t(n); INSERT INTO t VALUES(1)")
 
 	// Before the first save there is no file.
-	for _, params := range []string{"", "?mode=rw", "?sqlite_role=tool"} {
+	for _, params := range []string{"?sqlite_live=no", "?mode=rw", "?sqlite_role=tool&sqlite_live=no"} {
 		db, err := sql.Open(driver.Name, path+params)
 		require.NoError(t, err)
 		err = db.Ping()
@@ -177,7 +177,7 @@ func TestRoles(t *testing.T) {
 	}
 	server.must("sync")
 
-	db := testdb.Open(t, path)
+	db := testdb.Open(t, path+"?sqlite_live=no")
 	require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
 	st, err := driver.ReadStats(db)
 	require.NoError(t, err)

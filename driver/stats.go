@@ -7,7 +7,7 @@ import "time"
 // present. sqlite_mem_stats() returns them as JSON: names are in snake_case, times are
 // RFC 3339 and durations are nanoseconds. A tool has only Role, Path and DataBytes.
 type Stats struct {
-	Role Role   `json:"role"` // RoleServer also for a database only in memory
+	Role Role   `json:"role"` // RoleServer also for a database only in memory; RoleLive: these are the server's
 	Path string `json:"path"` // absolute; empty: only in memory
 
 	// The start. After an unclean end, commits that were neither saved nor logged are

@@ -94,7 +94,7 @@ func TestTool_sameProcess(t *testing.T) {
 // writes again when the server is closed.
 func TestTool_besideServer(t *testing.T) {
 	path := testdb.Path(t)
-	tool := testdb.Open(t, path+"?sqlite_role=tool&_busy_timeout=200")
+	tool := testdb.Open(t, path+"?sqlite_role=tool&sqlite_live=no&_busy_timeout=200")
 	testdb.Exec(t, tool, "CREATE TABLE t(x); INSERT INTO t VALUES(1)")
 	server := testdb.Open(t, path)
 	require.Equal(t, driver.RoleServer, role(t, server))
@@ -270,7 +270,7 @@ func TestRoles_becomesServerLater(t *testing.T) {
 	server.must("exec CREATE TABLE t(x)")
 	server.must("exec INSERT INTO t VALUES(1),(2)")
 	server.must("sync")
-	db := testdb.Open(t, path)
+	db := testdb.Open(t, path+"?sqlite_live=no")
 	require.Equal(t, driver.RoleTool, role(t, db))
 	rows, err := db.Query("SELECT x FROM t")
 	require.NoError(t, err)

@@ -109,6 +109,11 @@ var (
 	_ memvfs.Hooks              = (*conn)(nil)
 )
 
+// InTransaction reports whether a transaction was open after the last call.
+func (c *conn) InTransaction() bool {
+	return !c.broken && (c.tx != txNone || c.link.InTransaction())
+}
+
 // Close closes the connection. An open transaction is rolled back.
 func (c *conn) Close() error {
 	if c.link == nil {

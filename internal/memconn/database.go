@@ -33,6 +33,11 @@ type Options struct {
 	// Logger is not used. ok is false for every other name.
 	NamedMemory func(dsn string) (opts store.Options, ok bool)
 
+	// Guest is the process that the connections are for, 0 if it is this one. The write
+	// lock's holder names it. NoFiles keeps SQL from naming files.
+	Guest   int
+	NoFiles bool
+
 	// StatsJSON is the SQL function sqlite_mem_stats.
 	StatsJSON func(*store.Store) (string, error)
 }
@@ -71,6 +76,29 @@ func Open(ctx context.Context, opts Options) (*Database, error) {
 	if err != nil {
 		return nil, err
 	}
+	d := ofStore(s, opts)
+	d.free = s.Release
+	d.flush = func() error {
+		d.free = s.ReleaseSettled // the last to leave is counted until flush has ended
+		return s.Settle()
+	}
+	d.report = func(err error) {
+		opts.Store.Logger.Error("sqlite-mem: close", "path", s.Path(), "error", err)
+	}
+	return d, nil
+}
+
+// OfGuest returns the database of a store that somebody else has open. It does not
+// keep the store open: whoever does has to close the connections first.
+func OfGuest(s *store.Store, opts Options) *Database {
+	d := ofStore(s, opts)
+	d.free = func() error { return nil }
+	d.flush = d.free
+	d.report = func(error) {}
+	return d
+}
+
+func ofStore(s *store.Store, opts Options) *Database {
 	q := url.Values{}
 	for k, v := range opts.Params {
 		q.Set(k, v)
@@ -85,19 +113,11 @@ func Open(ctx context.Context, opts Options) (*Database, error) {
 	}
 	q.Set("_busy_timeout", strconv.FormatInt(opts.BusyTimeout.Milliseconds(), 10))
 	q.Set("_stmt_cache_size", strconv.Itoa(opts.StmtCacheSize))
-	d := &Database{opts: &opts, store: s, loc: location(opts.Params), uri: s.URI(q)}
+	d := &Database{opts: &opts, store: s, loc: Location(opts.Params), uri: s.URI(q)}
 	q.Del("_auto_vacuum")
 	q.Del("_vacuum")
 	d.plain = s.URI(q)
-	d.free = s.Release
-	d.flush = func() error {
-		d.free = s.ReleaseSettled // the last to leave is counted until flush has ended
-		return s.Settle()
-	}
-	d.report = func(err error) {
-		opts.Store.Logger.Error("sqlite-mem: close", "path", s.Path(), "error", err)
-	}
-	return d, nil
+	return d
 }
 
 // Store returns the store.
@@ -176,6 +196,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		return err
 	}
 	c.link = link
+	if c.opts.NoFiles {
+		link.RefuseFiles()
+	}
 	link.SetBusyTimeout(int(c.opts.BusyTimeout.Milliseconds()))
 	if _, err := inner.ExecContext(background, SetUp, nil); err != nil {
 		return err

@@ -5,6 +5,7 @@ package memconn
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -21,6 +22,9 @@ func (c *conn) lock(ctx context.Context, what string) error {
 
 // lockStore is lock for the store of link: this connection's own, or an attached one.
 func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
+	if c.opts.Guest != 0 {
+		what = "process " + strconv.Itoa(c.opts.Guest) + ": " + what
+	}
 	err := s.LockWriter(ctx, c.busyTimeout(), what, &c.owner)
 	if err == nil {
 		if err = s.MayWrite(); err != nil {
@@ -104,6 +108,19 @@ func awaitCommit(s *store.Store, commit uint64, durable *uint64) error {
 	}
 	*durable = commit
 	return s.Committed(commit)
+}
+
+// KeepsWaiting reports whether the connection has a write lock that others wait for.
+func (c *conn) KeepsWaiting() bool {
+	if c.locked && c.store.Writer.Stats().Waiting > 0 {
+		return true
+	}
+	for _, a := range c.attached {
+		if a.locked && a.store.Writer.Stats().Waiting > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // busyTimeout returns the value of the last PRAGMA busy_timeout, or else of the options.

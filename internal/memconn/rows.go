@@ -273,6 +273,12 @@ func (r *rows) orphan() {
 	r.err = driver.ErrBadConn
 }
 
+// ReadAhead reports whether the next row may be fetched before it is asked for. It may
+// if that is done already, or the statement is over.
+func (r *rows) ReadAhead() bool {
+	return r.left > 0 || len(r.drained) > 0 || r.s == nil || r.c.batch(r.s, maxBatch) > 1
+}
+
 // Columns returns the names of the columns.
 func (r *rows) Columns() []string { return r.names }
 

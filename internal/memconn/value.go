@@ -121,8 +121,8 @@ func (r *rows) located(t time.Time) time.Time {
 	return t
 }
 
-// location returns the location of _loc, nil if it is not set. Its value was checked.
-func location(params map[string]string) *time.Location {
+// Location returns the location of _loc, nil if it is not set. Its value was checked.
+func Location(params map[string]string) *time.Location {
 	switch name := params["_loc"]; {
 	case name == "":
 		return nil

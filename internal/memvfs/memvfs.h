@@ -187,6 +187,7 @@ struct memvfs_conn {
   uintptr_t handle;       /* Passed to the hooks */
   int eLock;              /* Lock level of pFile, SQLITE_LOCK_* */
   int mayWrite;           /* Go holds the write lock for this connection */
+  int noFiles;            /* ATTACH, and VACUUM INTO, which is one inside, are not prepared */
   int readOnly;           /* RESERVED is refused with SQLITE_READONLY */
   int borrowed;           /* hooks.xLock has taken the write lock */
   int cancellable;        /* The running statement has a context that may end */

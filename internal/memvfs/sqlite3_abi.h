@@ -100,6 +100,7 @@ struct sqlite3_vfs {
 #define SQLITE_BUSY_SNAPSHOT    (SQLITE_BUSY  | (2<<8))
 #define SQLITE_ROW             100
 #define SQLITE_DONE            101
+#define SQLITE_DENY            1 /* of an authorizer */
 
 /* https://sqlite.org/c3ref/c_open_autoproxy.html */
 #define SQLITE_OPEN_READONLY      0x00000001

@@ -25,9 +25,10 @@ static int writes(const char *zSchema){
 }
 
 /*
-** The authorizer allows everything. SQLite calls it while it prepares a statement,
-** with each action of the statement. An application's own authorizer replaces this
-** one; a statement then lacks MEMVFS_ASKED.
+** The authorizer allows everything but file names where they are refused
+** (memvfs_conn.noFiles). SQLite calls it while it prepares a statement, with each
+** action of the statement. An application's own authorizer replaces this one; a
+** statement then lacks MEMVFS_ASKED.
 */
 int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const char *zSchema, const char *zTrigger){
   memvfs_conn *p = pArg;
@@ -54,6 +55,8 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
     case SQLITE_ATTACH: case SQLITE_DETACH:
       facts |= MEMVFS_NAMES;
       p->attaches = 1;
+      /* VACUUM attaches a file without a name. */
+      if( op==SQLITE_ATTACH && p->noFiles && (z1==0 || z1[0]) ) return SQLITE_DENY;
       break;
     case SQLITE_FUNCTION:
       if( hasEffect(z2) ) facts |= MEMVFS_EFFECT;

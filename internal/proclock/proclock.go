@@ -60,6 +60,7 @@ type OwnedError struct {
 	PID   int       // of the owner; 0: not known, see Acquire
 	Since time.Time // UTC, in whole seconds; zero when PID is 0
 	Role  Role      // empty when PID is 0
+	Live  bool      // see Owner
 }
 
 func (e *OwnedError) Error() string {
@@ -135,6 +136,17 @@ type Lock struct {
 // ctx the error is a [*BusyError]. Acquire tries at least once, and once more after 10 ms,
 // even if ctx has ended before. Every other error wraps [ErrUnavailable].
 func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
+	return acquire(ctx, path, role, false)
+}
+
+// AcquireLive is [Acquire] for a server that is about to serve tools. Its record says so
+// from the first moment, so no tool takes the file for all there is. If it cannot serve
+// them, it calls [Lock.NotLive].
+func AcquireLive(ctx context.Context, path string) (*Lock, error) {
+	return acquire(ctx, path, Server, true)
+}
+
+func acquire(ctx context.Context, path string, role Role, live bool) (*Lock, error) {
 	w := waiter{path: path}
 	for {
 		file, by, err := lockOnce(path, exclusive)
@@ -142,7 +154,7 @@ func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
 			return nil, err
 		}
 		if file != nil {
-			return newLock(path, role, file), nil
+			return newLock(path, role, live, file), nil
 		}
 		if err := w.refused(ctx, by); err != nil {
 			return nil, err
@@ -209,13 +221,14 @@ func (r refusal) final(path string, same time.Duration) error {
 }
 
 func ownedError(path string, o Owner) *OwnedError {
-	return &OwnedError{Path: path, PID: o.PID, Since: o.Since, Role: o.Role}
+	return &OwnedError{Path: path, PID: o.PID, Since: o.Since, Role: o.Role, Live: o.Live}
 }
 
 // newLock records the owner in the lock file.
-func newLock(path string, role Role, file *lockFile) *Lock {
+func newLock(path string, role Role, live bool, file *lockFile) *Lock {
 	step("locked")
 	l := &Lock{path: path, role: role, file: file, self: newOwner(role)}
+	l.self.Live = live
 	r, _ := file.read() // lockOnce has read it
 	l.before = r.uncleanEnd()
 	l.write(file)
@@ -296,6 +309,16 @@ func OwnerOf(path string) (Owner, bool, error) {
 			return by.owner, true, nil
 		}
 		time.Sleep(rand.N(maxPause))
+	}
+}
+
+// NotLive records that the server does not serve tools after all.
+func (l *Lock) NotLive() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.self.Live = false
+	if l.file != nil {
+		l.write(l.file)
 	}
 }
 

@@ -115,7 +115,7 @@ func TestAcquire_recordNotWritable(t *testing.T) {
 	writable := file.file
 	file.file, err = os.Open(lockName(path))
 	require.NoError(t, err)
-	l := newLock(path, Server, file)
+	l := newLock(path, Server, false, file)
 	require.Empty(t, content(t, path))
 	owner, owned, err := OwnerOf(path)
 	require.NoError(t, err)
@@ -125,6 +125,38 @@ func TestAcquire_recordNotWritable(t *testing.T) {
 	file.file = writable
 	require.NoError(t, l.Release())
 	requireOwner(t, path, 0)
+}
+
+// Ensure that the record of a server that serves tools says so from its first moment,
+// until the server takes it back or ends, and that one left by a kill is no reason to wait.
+func TestAcquire_live(t *testing.T) {
+	path := newPath(t)
+	lock, err := AcquireLive(context.Background(), path)
+	require.NoError(t, err)
+	owner, owned, err := OwnerOf(path)
+	require.NoError(t, err)
+	require.True(t, owned)
+	require.True(t, owner.Live)
+	_, err = AcquireShared(path, true)
+	var refused *OwnedError
+	require.ErrorAs(t, err, &refused)
+	require.True(t, refused.Live)
+	lock.NotLive()
+	owner, _, err = OwnerOf(path)
+	require.NoError(t, err)
+	require.False(t, owner.Live)
+	require.NoError(t, lock.Release())
+	_, owned, err = OwnerOf(path)
+	require.NoError(t, err)
+	require.False(t, owned)
+
+	r := record{owner: Owner{PID: 12, Since: time.Unix(0, 0).UTC(), Role: Server, Live: true}}
+	got, ok := parseRecord([]byte(r.String()))
+	require.True(t, ok)
+	require.Equal(t, r, got)
+	require.False(t, r.uncleanEnd().Live)
+	_, ok = parseRecord([]byte("12 1970-01-01T00:00:00Z recovery live\n"))
+	require.False(t, ok, "a recovery serves nobody")
 }
 
 // Ensure that the rest of a record that a crash may leave refuses no Acquire, and that it

@@ -22,6 +22,7 @@ type Owner struct {
 	PID   int       // process id
 	Since time.Time // when it became the owner: UTC, in whole seconds
 	Role  Role
+	Live  bool // a server: it serves tools through its socket, or is about to
 }
 
 // doing returns a phrase that follows the database's name: what the owner does with it.
@@ -39,6 +40,7 @@ func (o Owner) doing() string {
 // ended uncleanly. Each may be missing.
 //
 //	1234 2026-11-23T21:00:00Z recovery
+//	1234 2026-11-23T21:00:00Z server live
 //	unclean 1200 2026-11-23T09:30:00Z
 //
 // One byte comes before it, see recordOffset. A server clears its line at its end. So the
@@ -58,12 +60,14 @@ const (
 	maxRecord = 256
 
 	uncleanWord = "unclean "
+	liveWord    = "live"
 )
 
 // uncleanEnd returns the server that ended without clearing its record; zero: none.
 func (r record) uncleanEnd() Owner {
-	if r.owner.Role == Server {
-		return r.owner
+	if o := r.owner; o.Role == Server {
+		o.Live = false
+		return o
 	}
 	return r.unclean
 }
@@ -71,7 +75,11 @@ func (r record) uncleanEnd() Owner {
 func (r record) String() string {
 	var b strings.Builder
 	if o := r.owner; o.PID != 0 {
-		fmt.Fprintf(&b, "%d %s %s\n", o.PID, o.Since.UTC().Format(time.RFC3339), o.Role)
+		fmt.Fprintf(&b, "%d %s %s", o.PID, o.Since.UTC().Format(time.RFC3339), o.Role)
+		if o.Live {
+			b.WriteString(" " + liveWord)
+		}
+		b.WriteByte('\n')
 	}
 	if o := r.unclean; o.PID != 0 {
 		fmt.Fprintf(&b, uncleanWord+"%d %s\n", o.PID, o.Since.UTC().Format(time.RFC3339))
@@ -123,7 +131,8 @@ func parseOwner(line string) (Owner, bool) {
 	if len(words) == 2 {
 		words = append(words, string(Server))
 	}
-	if len(words) != 3 {
+	live := len(words) == 4 && words[3] == liveWord && Role(words[2]) == Server
+	if len(words) != 3 && !live {
 		return Owner{}, false
 	}
 	pid, err := strconv.Atoi(words[0])
@@ -138,7 +147,7 @@ func parseOwner(line string) (Owner, bool) {
 	if role != Server && role != Recovery {
 		return Owner{}, false
 	}
-	return Owner{PID: pid, Since: since.UTC(), Role: role}, true
+	return Owner{PID: pid, Since: since.UTC(), Role: role, Live: live}, true
 }
 
 // isTorn reports whether line may be the beginning of a line of a record.

@@ -108,7 +108,7 @@ func TestAcquire_recovery(t *testing.T) {
 	owner, owned, err := OwnerOf(path)
 	require.NoError(t, err)
 	require.True(t, owned)
-	require.Equal(t, Owner{other.pid(), owner.Since, Recovery}, owner)
+	require.Equal(t, Owner{PID: other.pid(), Since: owner.Since, Role: Recovery}, owner)
 
 	_, err = AcquireShared(path, true)
 	requireOwned(t, err, path, other.pid())

@@ -95,12 +95,12 @@ func (s *Store) settle(ifLast int) error {
 	if s.flusher.Load() == nil {
 		return nil
 	}
-	return s.makeDurable(context.Background())
+	return s.MakeDurable(context.Background())
 }
 
-// makeDurable makes durable what was committed before the call. The end of ctx ends the
+// MakeDurable makes durable what was committed before the call. The end of ctx ends the
 // wait, not the flush or the save.
-func (s *Store) makeDurable(ctx context.Context) error {
+func (s *Store) MakeDurable(ctx context.Context) error {
 	flusher := s.flusher.Load()
 	if flusher == nil {
 		_, err := s.Sync(ctx)

@@ -201,7 +201,7 @@ func SyncAll(ctx context.Context) error {
 				return
 			}
 			if s.Path() != "" {
-				err = s.makeDurable(ctx)
+				err = s.MakeDurable(ctx)
 			}
 			errs[i] = errors.Join(err, s.Release())
 		})

@@ -40,6 +40,11 @@ type Options struct {
 
 	Logger *slog.Logger         // not nil
 	OnSync func(schedule.Event) // may be nil; called for every attempt to save, see events
+
+	// Serve begins to serve tools. It is called when the process lock is had, before the
+	// load: loaded is closed behind that. It returns the function that ends the serving,
+	// which is called before the last save. nil: no tool is served.
+	Serve func(s *Store, loaded <-chan struct{}) (end func() error, err error)
 }
 
 func (o Options) key() string {
@@ -100,7 +105,11 @@ type Store struct {
 	// because every commit loads it.
 	flusher atomic.Pointer[schedule.Flusher]
 
+	// loaded is closed when the store can be used. What Serve has begun waits for it.
+	loaded chan struct{}
+
 	mu      sync.Mutex
+	serving func() error   // guarded by mu; ends what Serve has begun, nil if nothing
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
 	saves   SaveStats      // guarded by mu
 	flushes FlushStats     // guarded by mu
@@ -136,9 +145,10 @@ type FlushStats struct {
 
 // load creates the store and loads its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
-	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync)}
+	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync), loaded: make(chan struct{})}
 	defer func() {
 		if err != nil {
+			err = errors.Join(err, s.endServing())
 			if s.Engine != nil {
 				err = errors.Join(err, s.Engine.Close())
 			}
@@ -158,6 +168,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			return s, err
 		}
 		defer end()
+		s.serve()
 		// A link may have come before the process lock was taken.
 		target, err := osfile.Resolve(path)
 		if err == nil && target != path {
@@ -176,6 +187,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	if opts.Path == "" {
 		s.Engine.Loaded()
 		s.saved.Store(s.Engine.Epoch())
+		close(s.loaded)
 		return s, nil
 	}
 	_, s.begun.Unclean = s.lock.Previous()
@@ -206,7 +218,40 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 			"transactions", found.Commits, "bytes", found.LogBytes, "torn", found.Torn)
 	}
 	s.start()
+	close(s.loaded)
 	return s, nil
+}
+
+// serve begins to serve tools, if they are to be served and are not. If that cannot be
+// done, they use the file.
+func (s *Store) serve() {
+	if s.opts.Serve == nil || s.lock == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.serving != nil {
+		return
+	}
+	end, err := s.opts.Serve(s, s.loaded)
+	if err != nil {
+		s.lock.NotLive()
+		s.opts.Logger.Warn("sqlite-mem: tools of other processes see the file as last saved: "+err.Error(), "path", s.opts.Path)
+		return
+	}
+	s.serving = end
+}
+
+// endServing ends the connections of tools. Their transactions are rolled back.
+func (s *Store) endServing() error {
+	s.mu.Lock()
+	end := s.serving
+	s.serving = nil
+	s.mu.Unlock()
+	if end == nil {
+		return nil
+	}
+	return end()
 }
 
 // acquire makes this process the owner of the file. Until end is called, no connection of
@@ -217,14 +262,19 @@ func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func()
 	ctx, cancel := context.WithTimeout(ctx, opts.LockTimeout)
 	defer cancel()
 	if by, owned, err := proclock.OwnerOf(opts.Path); err == nil && owned && by.Role == proclock.Server {
-		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role}
+		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role, Live: by.Live}
 	}
 	// In this order: with the process lock taken, the connection that acquire waits for
 	// could not write any more.
 	if end, err = memvfs.BeginLoad(ctx, opts.Path); err != nil {
 		return nil, nil, err
 	}
-	if lock, err = proclock.Acquire(ctx, opts.Path, proclock.Server); err != nil {
+	if opts.Serve != nil {
+		lock, err = proclock.AcquireLive(ctx, opts.Path)
+	} else {
+		lock, err = proclock.Acquire(ctx, opts.Path, proclock.Server)
+	}
+	if err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -326,11 +376,13 @@ func (s *Store) watch() {
 	}
 }
 
-// start starts the loop and the flusher, if the store has a file and they do not run.
+// start starts the loop, the flusher and the serving of tools, if the store has a file and
+// they do not run.
 func (s *Store) start() {
 	if s.opts.Path == "" {
 		return
 	}
+	s.serve()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loop != nil {
@@ -356,6 +408,7 @@ func (s *Store) start() {
 // stop stops the loop after a last save, and the flusher after a last flush. After an error
 // start can be called again.
 func (s *Store) stop() error {
+	ended := s.endServing() // what tools have committed is saved
 	s.mu.Lock()
 	loop, flusher := s.loop, s.flusher.Load()
 	s.mu.Unlock()
@@ -363,6 +416,9 @@ func (s *Store) stop() error {
 		return nil
 	}
 	err := loop.Close(context.Background())
+	if ended != nil {
+		err = errors.Join(ended, err)
+	}
 	if flusher != nil {
 		err = errors.Join(err, flusher.Close())
 	}
@@ -479,6 +535,34 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	img.Release()
 	s.Engine.Drain()
 	return err
+}
+
+// WriteTo writes the last commit to w, as a file would have it. It pins that until w
+// has taken it, and returns its size.
+func (s *Store) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
+	img, err := s.Engine.Pin()
+	if err != nil {
+		return 0, err
+	}
+	defer s.Engine.Drain()
+	defer img.Release()
+	const most = 1 << 20
+	for off, size, buf := int64(0), img.Size(), make([]byte, min(most, img.Size())); ; {
+		if off == size {
+			return size, nil
+		}
+		if err := ctx.Err(); err != nil {
+			return off, err
+		}
+		p := buf[:min(int64(len(buf)), size-off)]
+		if n, err := img.ReadAt(p, off); n < len(p) {
+			return off, fmt.Errorf("reading the image at %d: %w", off, errors.Join(err, io.ErrUnexpectedEOF))
+		}
+		if _, err := w.Write(p); err != nil {
+			return off, err
+		}
+		off += int64(len(p))
+	}
 }
 
 // Unsaved is the number of commits that the file does not have; 0 without a file.

@@ -1,0 +1,278 @@
+//go:build cgo
+
+package driver
+
+import (
+	"context"
+	"database/sql/driver"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
+	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// The controls of a live connection.
+const (
+	controlSync    = "sync"    // Sync
+	controlDurable = "durable" // SyncAll
+	controlStats   = "stats"   // ReadStats, as JSON
+	controlBackup  = "backup"  // Backup, as a stream
+)
+
+// liveEnd is how long the last Close of a server waits for the statements of tools,
+// which it interrupts.
+const liveEnd = 10 * time.Second
+
+// live reports whether a tool may use the server's memory. What is Go code of this
+// process cannot come along.
+func (c *Config) live() bool {
+	return live.Supported && !c.NoLive && len(c.Extensions) == 0 && c.ConnectHook == nil
+}
+
+// serve is store.Options.Serve.
+func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error, err error) {
+	wait := func(ctx context.Context) error {
+		select {
+		case <-loaded:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	server, err := live.Listen(live.ServerConfig{
+		Path:        s.Path(),
+		EncodeError: connerr.Encode,
+		Limit:       c.LiveLimit,
+		Idle:        c.LiveIdle,
+		Logger:      c.logger(),
+		Waits: func(dc driver.Conn) bool {
+			return dc.(interface{ KeepsWaiting() bool }).KeepsWaiting()
+		},
+		Connect: func(ctx context.Context, peer live.Peer, params map[string]string) (driver.Conn, error) {
+			cfg, err := guestConfig(params)
+			if err == nil {
+				err = wait(ctx)
+			}
+			if err != nil {
+				return nil, err
+			}
+			opts := memoryConnections(cfg, store.Options{})
+			opts.Guest, opts.NoFiles = max(peer.PID, 1), !peer.Trusted
+			opts.StatsJSON = func(s *store.Store) (string, error) {
+				st := storeStats(s)
+				st.Role = RoleLive
+				return st.json()
+			}
+			db := memconn.OfGuest(s, opts)
+			db.Acquire()
+			return db.Connect(ctx)
+		},
+		Control: func(ctx context.Context, _ live.Peer, name string, _ []byte, w io.Writer) ([]byte, error) {
+			if err := wait(ctx); err != nil {
+				return nil, err
+			}
+			switch name {
+			case controlSync:
+				_, err := s.Sync(ctx)
+				return nil, err
+			case controlDurable:
+				return nil, s.MakeDurable(ctx)
+			case controlStats:
+				st := storeStats(s)
+				st.Role = RoleLive
+				return json.Marshal(st)
+			case controlBackup:
+				_, err := s.WriteTo(ctx, w)
+				return nil, err
+			}
+			return nil, fmt.Errorf("sqlite-mem: the server has no %q", name)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), liveEnd)
+		defer cancel()
+		return server.Close(ctx)
+	}, nil
+}
+
+// guestConfig is the Config of a tool's connections, of the parameters that it has sent.
+func guestConfig(params map[string]string) (*Config, error) {
+	c := &Config{Params: make(map[string]string)}
+	for key, value := range params {
+		p := ownParams[key]
+		if p == nil {
+			c.Params[key] = value
+			continue
+		}
+		if err := p.set(c, value); err != nil {
+			return nil, paramErr(key, value, err.Error())
+		}
+	}
+	return c, c.validateParams()
+}
+
+// guestParams are the parameters that a tool sends. Its sqlite_* options do not reach
+// the server, nor does _loc, which is about times as the tool sees them.
+func (c *Config) guestParams() map[string]string {
+	params := make(map[string]string)
+	for key, value := range c.Params {
+		params[key] = value
+	}
+	delete(params, "_loc")
+	if c.Params["mode"] != "ro" {
+		delete(params, "mode") // checked here
+	}
+	for _, key := range []string{"_busy_timeout", "_stmt_cache_size"} {
+		if v := ownParams[key].get(c); v != "" {
+			params[key] = v
+		}
+	}
+	params["_txlock"] = string(c.txLock())
+	return params
+}
+
+// liveBackend is a database in the memory of another process.
+type liveBackend struct {
+	cfg  *Config
+	path string
+}
+
+var _ backend = (*liveBackend)(nil)
+
+// liveOpen holds the live backends of this process, for SyncAll.
+var liveOpen = struct {
+	mu   sync.Mutex
+	open map[*liveBackend]bool // guarded by mu
+}{open: make(map[*liveBackend]bool)}
+
+// openLive returns the live backend for the server of path: the one so far, or a new one.
+func openLive(cfg *Config, path string, now backend) *liveBackend {
+	if b, ok := now.(*liveBackend); ok {
+		return b
+	}
+	if options := cfg.memoryOptions(); len(options) > 0 {
+		cfg.logger().Info("sqlite-mem: "+path+": options without effect, because another process serves the database", "path", path, "options", options)
+	}
+	b := &liveBackend{cfg: cfg, path: path}
+	liveOpen.mu.Lock()
+	liveOpen.open[b] = true
+	liveOpen.mu.Unlock()
+	return b
+}
+
+// Connect connects to the server. It waits for one that is loading as long as
+// _busy_timeout allows.
+func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
+	c, err := b.dial(ctx, false)
+	if err != nil {
+		return nil, err // not a *live.Conn that is nil
+	}
+	return c, nil
+}
+
+func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error) {
+	wait, cancel := context.WithTimeout(ctx, b.cfg.busyTimeout())
+	defer cancel()
+	d := live.Dialer{
+		Path:        b.path,
+		Params:      b.cfg.guestParams(),
+		Control:     control,
+		Location:    memconn.Location(b.cfg.Params),
+		DecodeError: connerr.Decode,
+	}
+	c, err := d.Connect(wait)
+	if err != nil && wait.Err() != nil {
+		err = connerr.Waited(b.cfg.Path, err, ctx.Err())
+	}
+	return c, err
+}
+
+// control runs a control on a connection of its own.
+func (b *liveBackend) control(ctx context.Context, name string, w io.Writer) ([]byte, error) {
+	c, err := b.dial(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	data, err := c.Control(ctx, name, nil, w)
+	if errors.Is(err, driver.ErrBadConn) {
+		err = live.ErrNoServer // it went before it began
+	}
+	return data, connerr.Join(err, c.Close())
+}
+
+// Sync saves the database in the server.
+func (b *liveBackend) Sync(ctx context.Context) error {
+	_, err := b.control(ctx, controlSync, nil)
+	return err
+}
+
+// syncLive makes durable, in their servers, the commits of the live connections of this
+// process.
+func syncLive(ctx context.Context) error {
+	liveOpen.mu.Lock()
+	var all []*liveBackend
+	for b := range liveOpen.open {
+		all = append(all, b)
+	}
+	liveOpen.mu.Unlock()
+	var errs error
+	for _, b := range all {
+		_, err := b.control(ctx, controlDurable, nil)
+		if errors.Is(err, live.ErrNoServer) {
+			err = nil // it saved at its end
+		}
+		errs = connerr.Join(errs, err)
+	}
+	return errs
+}
+
+// Backup has the server send its last commit, and writes it to a new file.
+func (b *liveBackend) Backup(ctx context.Context, path string) error {
+	return image.BackupFrom(ctx, path, func(name string) error {
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = b.control(ctx, controlBackup, f)
+		return connerr.Join(err, f.Close())
+	})
+}
+
+func (b *liveBackend) stats(ctx context.Context) (s Stats, err error) {
+	data, err := b.control(ctx, controlStats, nil)
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	return s, err
+}
+
+func (b *liveBackend) settled() bool { return false }
+
+// Acquire does nothing: nothing is kept open for a user.
+func (b *liveBackend) Acquire() {}
+
+// Release does nothing.
+func (b *liveBackend) Release() error { return nil }
+
+// Close ends its part in SyncAll.
+func (b *liveBackend) Close() error {
+	liveOpen.mu.Lock()
+	delete(liveOpen.open, b)
+	liveOpen.mu.Unlock()
+	return nil
+}
+
+// CloseWithLast is Close.
+func (b *liveBackend) CloseWithLast() error { return b.Close() }

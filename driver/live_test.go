@@ -1,0 +1,246 @@
+//go:build cgo && linux
+
+package driver_test
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/mattn/go-sqlite3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
+)
+
+// Ensure that a second process that opens the same name sees what was committed a moment
+// ago, that its writes are the server's, and that what it does for the whole database
+// happens in the server's memory.
+func TestLive(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n)")
+	server.must("exec INSERT INTO t VALUES(1)")
+
+	tool, err := sql.Open(driver.Name, path)
+	require.NoError(t, err)
+	defer tool.Close()
+	require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	require.Equal(t, "live", testdb.Text(t, tool, "SELECT json_extract(sqlite_mem_stats(), '$.role')"))
+	_, err = tool.Exec("INSERT INTO t VALUES(2)")
+	require.NoError(t, err)
+	require.Equal(t, "2", server.must("text SELECT count(*) FROM t"))
+
+	st, err := driver.ReadStats(tool)
+	require.NoError(t, err)
+	require.Equal(t, driver.RoleLive, st.Role)
+	require.Equal(t, path, st.Path)
+	require.NotZero(t, st.Commits)
+
+	require.NoError(t, driver.Sync(ctx, tool))
+	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "Sync saves the server's memory")
+	_, err = tool.Exec("INSERT INTO t VALUES(3)")
+	require.NoError(t, err)
+	require.NoError(t, driver.SyncAll(ctx))
+	copied := testdb.CrashCopy(t, path)
+	require.Equal(t, "3", testdb.Text(t, testdb.Open(t, copied+"?sqlite_wal=off"), "SELECT count(*) FROM t"), "SyncAll makes it durable")
+
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	require.NoError(t, driver.Backup(ctx, tool, backup))
+	require.Equal(t, "3", testdb.Text(t, testdb.Plain(t, backup), "SELECT count(*) FROM t"))
+	require.Error(t, driver.Backup(ctx, tool, backup), "nothing is replaced")
+
+	_, err = tool.Exec("INSERT INTO missing VALUES(1)")
+	require.Equal(t, "no such table: missing", err.Error())
+	var e sqlite3.Error
+	require.True(t, errors.As(err, &e))
+	_, bare := err.(sqlite3.Error)
+	require.True(t, bare, "errors of SQLite stay bare")
+	require.Equal(t, sqlite3.ErrError, e.Code)
+}
+
+// Ensure that the writes of a tool and of the server queue with each other, and that the
+// server's counters name the tool's process as the holder of the write lock.
+func TestLive_writers(t *testing.T) {
+	path := testdb.Path(t)
+	server := testdb.Open(t, path)
+	_, err := server.Exec("CREATE TABLE t(n)")
+	require.NoError(t, err)
+	tool := startChild(t)
+	tool.must("open " + path)
+	tool.must("begin")
+	tool.must("exec INSERT INTO t VALUES(1)")
+	st, err := driver.ReadStats(server)
+	require.NoError(t, err)
+	require.Contains(t, st.WriterHolder, "process ")
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	_, err = server.ExecContext(short, "INSERT INTO t VALUES(2)")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	tool.must("commit")
+	_, err = server.Exec("INSERT INTO t VALUES(2)")
+	require.NoError(t, err)
+
+	tool.must("begin")
+	tool.must("exec INSERT INTO t VALUES(3)")
+	tool.kill()
+	_, err = server.Exec("INSERT INTO t VALUES(4)")
+	require.NoError(t, err, "the lock of a tool that was killed is free")
+	require.Equal(t, "3", testdb.Text(t, server, "SELECT count(*) FROM t"))
+}
+
+// Ensure that a tool follows its server: the end of one by a kill or a Close, the next
+// one, and its own turn when there is none. Inside a transaction a lost server is an
+// error.
+func TestLive_servers(t *testing.T) {
+	path := testdb.Path(t)
+	first := startChild(t)
+	first.must("open " + path + "?sqlite_wal=commit")
+	first.must("exec CREATE TABLE t(n)")
+	tool := testdb.Open(t, path)
+	_, err := tool.Exec("INSERT INTO t VALUES(1)")
+	require.NoError(t, err)
+	tx, err := tool.Begin()
+	require.NoError(t, err)
+	_, err = tx.Exec("INSERT INTO t VALUES(2)")
+	require.NoError(t, err)
+	first.kill()
+	_, err = tx.Exec("INSERT INTO t VALUES(3)")
+	require.Error(t, err)
+	require.NotErrorIs(t, err, sqldriver.ErrBadConn)
+	require.Error(t, tx.Commit())
+
+	second := startChild(t)
+	second.must("open " + path)
+	second.must("exec INSERT INTO t VALUES(4)")
+	require.Equal(t, "2", testdb.Text(t, tool, "SELECT count(*) FROM t"), "what was acknowledged is there")
+	second.must("close")
+	require.Equal(t, "2", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	st, err := driver.ReadStats(tool)
+	require.NoError(t, err)
+	require.Equal(t, driver.RoleServer, st.Role)
+	_, err = os.Lstat(path + ".sock")
+	require.NoError(t, err, "it serves tools itself now")
+}
+
+// Ensure that the last Close of a server ends its tools, and leaves no socket.
+func TestLive_close(t *testing.T) {
+	path := testdb.Path(t)
+	server := testdb.Open(t, path)
+	_, err := server.Exec("CREATE TABLE t(n)")
+	require.NoError(t, err)
+	tool := startChild(t)
+	tool.must("open " + path)
+	tool.must("begin")
+	tool.must("exec INSERT INTO t VALUES(1)")
+	require.NoError(t, server.Close())
+	_, err = os.Lstat(path + ".sock")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = tool.ask("exec INSERT INTO t VALUES(2)")
+	require.ErrorContains(t, err, "the connection to the server is lost")
+	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "its transaction was rolled back")
+}
+
+// Ensure that the owner of the file may use a server of root, but not have it open files.
+func TestLive_untrusted(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	path := rolePath(t, "nobody")
+	server := startChild(t)
+	server.must("open " + path)
+	asUser(t, "nobody", func() {
+		tool := startChild(t)
+		tool.must("open " + path)
+		require.Equal(t, "live", tool.must("role"))
+		tool.must("exec INSERT INTO t VALUES(2)")
+		tool.must("exec VACUUM")
+		other := filepath.Join(filepath.Dir(path), "other.db")
+		for _, query := range []string{"ATTACH '" + other + "' AS o", "ATTACH ':memory:' AS o", "VACUUM INTO '" + other + "'", "SELECT load_extension('" + other + "')"} {
+			_, err := tool.ask("exec " + query)
+			require.ErrorContains(t, err, "auth", query)
+		}
+		require.NoFileExists(t, other)
+	})
+	server.must("exec VACUUM INTO '" + filepath.Join(t.TempDir(), "own.db") + "'")
+}
+
+// Ensure that a tool waits for a server that is loading, and is told when it waits in vain;
+// it does not take the file for all there is.
+func TestLive_waits(t *testing.T) {
+	path := testdb.Path(t)
+	testdb.Exec(t, testdb.Plain(t, path), "CREATE TABLE t(n)")
+	lock, err := proclock.AcquireLive(ctx, path) // a server before its load
+	require.NoError(t, err)
+	for _, params := range []string{"?_busy_timeout=50", "?_busy_timeout=50&sqlite_role=tool"} {
+		tool, err := sql.Open(driver.Name, path+params)
+		require.NoError(t, err)
+		require.Equal(t, sqlite3.ErrBusy, code(tool.Ping()))
+		require.NoError(t, tool.Close())
+	}
+	tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool")
+	require.NoError(t, err)
+	defer tool.Close()
+	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer cancel()
+	require.ErrorIs(t, tool.PingContext(short), context.DeadlineExceeded)
+	lock.NotLive()
+	require.NoError(t, tool.Ping(), "a server that serves no tools after all")
+	require.NoError(t, lock.Release())
+}
+
+// Ensure that sqlite_live=no on either side, Go code that cannot come along, and what is
+// in the place of the socket leave the tool with the file as last saved.
+func TestLive_file(t *testing.T) {
+	for name, world := range map[string]struct{ server, tool, socket string }{
+		"no at the server": {server: "?sqlite_live=no"},
+		"no at the tool":   {tool: "?sqlite_live=no"},
+		"a file":           {socket: "precious"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := testdb.Path(t)
+			if world.socket != "" {
+				require.NoError(t, os.WriteFile(path+".sock", []byte(world.socket), 0o600))
+			}
+			server := startChild(t)
+			server.must("open " + path + world.server)
+			server.must("exec CREATE TABLE t(n)")
+			server.must("sync")
+			server.must("exec INSERT INTO t VALUES(1)")
+			tool, err := sql.Open(driver.Name, path+world.tool)
+			require.NoError(t, err)
+			defer tool.Close()
+			require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+			_, err = tool.Exec("INSERT INTO t VALUES(2)")
+			var owned *driver.OwnedError
+			require.ErrorAs(t, err, &owned)
+			owner, _, err := proclock.OwnerOf(path)
+			require.NoError(t, err)
+			require.Equal(t, world.tool != "", owner.Live, "the record says whether the server serves tools")
+			if world.socket != "" {
+				b, err := os.ReadFile(path + ".sock")
+				require.NoError(t, err)
+				require.Equal(t, world.socket, string(b))
+			}
+		})
+	}
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n)")
+	server.must("sync")
+	server.must("exec INSERT INTO t VALUES(1)")
+	c, err := driver.NewConnector(&driver.Config{Path: path, ConnectHook: func(*sqlite3.SQLiteConn) error { return nil }})
+	require.NoError(t, err)
+	tool := sql.OpenDB(c)
+	defer tool.Close()
+	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+}
