@@ -43,8 +43,7 @@ func onTerminal(t testing.TB, args ...string) *tty {
 	require.NoError(t, err)
 	var n int
 	require.NoError(t, raw.Control(func(fd uintptr) {
-		var size error
-		size = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100})
+		size := unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100})
 		unlock := unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
 		n, err = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
 		err = errors.Join(err, size, unlock)
