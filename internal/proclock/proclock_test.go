@@ -1,6 +1,7 @@
 package proclock
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"

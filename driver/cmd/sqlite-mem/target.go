@@ -112,9 +112,6 @@ func (o *opened) Close() error {
 	return nil
 }
 
-// roleLive is Stats.Role of a connection to the server's memory.
-const roleLive driver.Role = "live"
-
 // view says whether a command sees the server's memory or the file.
 type view struct {
 	live  bool
@@ -132,7 +129,7 @@ func (t *target) view(ctx context.Context) (view, driver.Stats, error) {
 // look is view after a connection was opened.
 func (t *target) look() (view, driver.Stats, error) {
 	st, err := driver.ReadStats(t.DB)
-	return view{live: st.Role == roleLive, owner: ownerOf(t.path)}, st, err
+	return view{live: st.Role == driver.RoleLive, owner: ownerOf(t.path)}, st, err
 }
 
 // ownerOf returns the server that has the database at path in memory; nil: none is known.
