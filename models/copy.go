@@ -120,8 +120,9 @@ const (
 // A value is converted to the type of the target's column: integers, floating-point
 // numbers, texts, blobs, booleans and times. A value that would change is an error. Other
 // types are an error that names the column. Times are truncated to the precision of the
-// column, and those of the stores to milliseconds. In the stores' tables, NULL is copied
-// as 0 or the empty string, and a time of NULL stays NULL.
+// column, and those of the stores to milliseconds. Go's zero time, in the year 1, is
+// copied as NULL, and any other year before 1000 is an error. In the stores' tables, NULL
+// is copied as 0 or the empty string, and a time of NULL stays NULL.
 //
 // The tests copy between SQLite, PostgreSQL 15 and MariaDB 10.11. Copy reads
 // information_schema, and on PostgreSQL pg_constraint and pg_get_serial_sequence. It was

@@ -125,3 +125,17 @@ func TestCopy_refused(t *testing.T) {
 	require.NoError(t, to.Raw("SELECT twice FROM t").Scan(&twice).Error)
 	require.Equal(t, 8, twice)
 }
+
+// Ensure that the table of quotas is matched with that of the target also if its name
+// has capitals.
+func TestCopy_capitals(t *testing.T) {
+	from, to := openSQLite(t, quiet()), openSQLite(t, quiet())
+	require.NoError(t, from.Exec("CREATE TABLE Quotas (Username TEXT PRIMARY KEY, Max_Storage INTEGER, Created_At INTEGER)").Error)
+	require.NoError(t, from.Exec("INSERT INTO Quotas VALUES ('alice', 5, 6)").Error)
+	require.NoError(t, to.Exec(madmails["Go"].statements[0]).Error)
+	_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+	require.NoError(t, err)
+	var row models.Quota
+	require.NoError(t, to.Table("quota").Take(&row).Error)
+	require.Equal(t, models.Quota{Username: "alice", MaxStorage: 5, CreatedAt: 6}, row)
+}

@@ -58,11 +58,13 @@ type planner struct {
 	from, to       *gorm.DB
 	source, target *catalog
 	specs          []copySpec
-	own            int               // the first specs are those of Migrate
-	names          map[string]string // table of the source → table of the target, where they differ
-	ignored        []string          // tables of the source that are not copied
-	excluded       map[string]bool   // CopyOptions.Exclude in lower case → found in the source
+	own            int             // the first specs are those of Migrate
+	excluded       map[string]bool // CopyOptions.Exclude in lower case → found in the source
 	problems       []error
+
+	// The tables of quotas. ignored is the other name in the source: such a table is empty
+	// or equal, and is not copied.
+	sourceQuotas, targetQuotas, ignored string
 }
 
 func (p *planner) problem(field, format string, args ...any) {
@@ -80,20 +82,16 @@ func (p *planner) exclude(name string) bool {
 }
 
 // findQuotas finds the tables of quotas on both sides.
-func (p *planner) findQuotas() error {
-	source, err := quotaTable(p.from)
-	if err != nil {
+func (p *planner) findQuotas() (err error) {
+	if p.sourceQuotas, err = quotaTable(p.from); err != nil {
 		return fmt.Errorf("source: %w", err)
 	}
-	target, err := quotaTable(p.to)
-	if err != nil {
+	if p.targetQuotas, err = quotaTable(p.to); err != nil {
 		return fmt.Errorf("target: %w", err)
 	}
-	p.names = map[string]string{source: target}
-	for _, name := range []string{madmailQuotas, ownQuotas} {
-		if name != source {
-			p.ignored = append(p.ignored, name) // it is empty, or equal
-		}
+	p.ignored = madmailQuotas
+	if p.sourceQuotas == madmailQuotas {
+		p.ignored = ownQuotas
 	}
 	return nil
 }
@@ -107,9 +105,7 @@ func (p *planner) plan() (tables []*copyTable, err error) {
 	for i, spec := range p.specs {
 		name := spec.name
 		if i == 0 {
-			for source := range p.names {
-				name = source
-			}
+			name = p.sourceQuotas
 		}
 		found := p.source.find(name)
 		switch {
@@ -129,7 +125,7 @@ func (p *planner) plan() (tables []*copyTable, err error) {
 		}
 	}
 	for _, st := range p.source.tables {
-		if planned[strings.ToLower(st.name)] || slices.Contains(p.ignored, st.name) || p.exclude(st.name) {
+		if planned[strings.ToLower(st.name)] || strings.EqualFold(st.name, p.ignored) || p.exclude(st.name) {
 			continue
 		}
 		if found := p.source.find(st.name); len(found) > 1 {
@@ -165,8 +161,8 @@ func (p *planner) table(st *tableInfo, spec *copySpec) *copyTable {
 	before := len(p.problems)
 	field := "source table " + st.name
 	name := st.name
-	if mapped, ok := p.names[st.name]; ok {
-		name = mapped
+	if strings.EqualFold(name, p.sourceQuotas) {
+		name = p.targetQuotas
 	}
 	var tt *tableInfo
 	switch found := p.target.find(name); {
