@@ -279,7 +279,10 @@ func (t *copyTable) insert(tx *gorm.DB, rows []copyRow) error {
 	if isDuplicate(tx, err) {
 		return fmt.Errorf("target table %s: another program inserted a row, or the table does not compare keys by bytes: %w (%w)", t.name, ErrConflict, err)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("target table %s: %w", t.name, err)
+	}
+	return nil
 }
 
 // replace updates the row of the target with the key of row.

@@ -33,6 +33,9 @@ func serverTables(t *testing.T, db *gorm.DB) {
 		for name, text := range types {
 			create = strings.ReplaceAll(create, "{"+name+"}", text)
 		}
+		if db.Name() == "mysql" {
+			create += " CHARACTER SET utf8mb4" // not that of the database
+		}
 		require.NoError(t, db.Exec(create).Error, create)
 	}
 }
