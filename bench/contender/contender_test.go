@@ -17,15 +17,15 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/bench/workload"
 )
 
-// here are the contenders that run in this program.
-func here() []*Contender {
-	return slices.DeleteFunc(All(), func(c *Contender) bool { return c.Worker != "" })
+// here are those of list that run in this program.
+func here(list []*Contender) []*Contender {
+	return slices.DeleteFunc(list, func(c *Contender) bool { return c.Worker != "" })
 }
 
 // Ensure that a contender with a program of its own does not open in this one, and
 // names its program. The test of cmd/report runs it.
 func TestContenders_elsewhere(t *testing.T) {
-	require.Less(t, len(here()), len(All()))
+	require.Less(t, len(here(All())), len(All()))
 	for _, c := range All() {
 		if c.Worker != "" {
 			_, err := c.Open("here")
@@ -46,7 +46,7 @@ func openHere(t *testing.T, c *Contender) *DB {
 // no lost update.
 func TestContenders(t *testing.T) {
 	const accounts, deliveries, writes = 2000, 200, 100
-	for _, c := range here() {
+	for _, c := range here(All()) {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx := context.Background()
 			db := openHere(t, c)
@@ -94,7 +94,7 @@ func TestContenders_users(t *testing.T) {
 	// want has the number of users, articles and comments after each load.
 	want := map[string][3]int64{"UsersInsert": {300, 0, 0}, "UsersScan": {300, 0, 0}, "BlogInsert": {4, 12, 24}, "BlogJoin": {4, 12, 24},
 		"BulkInsert": {5, 20, 60}, "BulkJoin": {5, 20, 60}, "Query10": {10, 0, 0}, "Query100": {100, 0, 0}}
-	for _, c := range Compared() {
+	for _, c := range here(Compared()) {
 		t.Run(c.Name, func(t *testing.T) {
 			ctx := context.Background()
 			db := openHere(t, c)
@@ -157,7 +157,7 @@ func TestContenders_usersMissing(t *testing.T) {
 // Ensure that a contender behind database/sql has a pool, that one that bypasses it has
 // none, and that an operation that needs a pool then fails.
 func TestContenders_bypass(t *testing.T) {
-	for _, c := range here() {
+	for _, c := range here(All()) {
 		t.Run(c.Name, func(t *testing.T) {
 			db := openHere(t, c)
 			require.Equal(t, c.Bypass == "", db.Pool != nil)
