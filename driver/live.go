@@ -183,7 +183,9 @@ func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error) {
-	wait, cancel := context.WithTimeout(ctx, b.cfg.busyTimeout())
+	// A server that answers at once is no wait, also on a machine that is busy.
+	const patience = time.Second
+	wait, cancel := context.WithTimeout(ctx, max(b.cfg.busyTimeout(), patience))
 	defer cancel()
 	d := live.Dialer{
 		Path:        b.path,

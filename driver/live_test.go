@@ -8,6 +8,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -148,6 +149,23 @@ func TestLive_close(t *testing.T) {
 	require.ErrorContains(t, err, "the connection to the server is lost")
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "its transaction was rolled back")
 }
+
+// Ensure that a live connection behaves like one in the server: tests of statements,
+// transactions and contexts pass over live connections as well. What looks at the roles, or
+// at the connection of go-sqlite3, is not among them.
+func TestLive_again(t *testing.T) {
+	cmd := exec.Command(os.Args[0], "-test.run", liveRun, "-test.skip", liveSkip, "-test.short")
+	cmd.Env = append(os.Environ(), testdb.LiveEnv+"=1")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// liveRun are the tests that run again, and liveSkip those of them that need go-sqlite3's
+// connection, or Go code in the server.
+const (
+	liveRun  = "^Test(Differential|Parity|Concurrency|History|Tx|Cancel|Returning|Prepare|BusyTimeout|Exec|Statement|Rows|DropIn_(paramValues|cannotWrite|times|modes))"
+	liveSkip = "^Test(Statement_(names|authorizer|readOnlyHooked)|Rows_(changedWhileRead|functionCalled))"
+)
 
 // Ensure that the owner of the file may use a server of root, but not have it open files.
 func TestLive_untrusted(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,8 +34,12 @@ func Open(t testing.TB, dsn string) *sql.DB {
 // OpenWith is Open for another name of the driver.
 func OpenWith(t testing.TB, name, dsn string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open(name, dsn)
+	tool, server := throughServer(t, name, dsn)
+	db, err := sql.Open(name, tool)
 	require.NoError(t, err)
+	if server != nil {
+		servers.Store(db, server)
+	}
 	opened.Add(1)
 	t.Cleanup(func() {
 		Close(t, db)
@@ -43,6 +48,41 @@ func OpenWith(t testing.TB, name, dsn string) *sql.DB {
 		}
 	})
 	return db
+}
+
+// LiveEnv is the environment variable that has Open return a live connection to a server
+// that it opens for it, in this process. Names without a file, and those that say what
+// they want to be, are as without it. Tests of everything but roles then prove that a
+// live connection behaves like one in the server.
+const LiveEnv = "SQLITE_MEM_TEST_LIVE"
+
+// servers are the servers of live connections, by the pool of those.
+var servers sync.Map
+
+// closeBoth closes a pool, and the server that was opened for it.
+func closeBoth(t testing.TB, db *sql.DB) {
+	t.Helper()
+	require.NoError(t, db.Close())
+	if server, ok := servers.LoadAndDelete(db); ok {
+		require.NoError(t, server.(*sql.DB).Close())
+	}
+}
+
+// throughServer opens the server of a live connection, and returns its name for tools.
+func throughServer(t testing.TB, name, dsn string) (tool string, server *sql.DB) {
+	t.Helper()
+	if os.Getenv(LiveEnv) == "" {
+		return dsn, nil
+	}
+	cfg, err := driver.ParseDSN(dsn)
+	if err != nil || cfg.Path == "" || cfg.Path == ":memory:" || cfg.Role != "" || cfg.Direct || cfg.NoLive {
+		return dsn, nil
+	}
+	server, err = sql.Open(name, dsn)
+	require.NoError(t, err)
+	require.NoError(t, server.Ping())
+	cfg.Role = driver.RoleTool
+	return cfg.FormatDSN(), server
 }
 
 // opened counts the databases that tests have opened and not closed yet.
@@ -56,14 +96,14 @@ func Close(t testing.TB, db *sql.DB) {
 	defer cancel()
 	if err := db.PingContext(ping); err != nil {
 		require.NotErrorIs(t, err, context.DeadlineExceeded, "all connections are in use")
-		require.NoError(t, db.Close())
+		closeBoth(t, db)
 		return
 	}
 	// database/sql ends a transaction with an ended context by itself, a moment after its
 	// user got the error.
 	require.Eventually(t, func() bool { return db.Stats().InUse == 0 }, 10*time.Second, time.Millisecond, "connections left in use")
 	Healthy(t, db)
-	require.NoError(t, db.Close())
+	closeBoth(t, db)
 }
 
 // Healthy makes sure that an idle open database is sound and its write lock free.
