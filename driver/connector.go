@@ -93,10 +93,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// with calls f with the backend, which it releases afterwards if f says so. While the
-// server that the backend works on is on its way out, or in, it tries again: the server
-// saves for the last time, or has not begun to load. Whoever takes its file for all there
-// is would miss what is not saved yet.
+// with calls f with the backend, which it releases afterwards if f says so. It tries again
+// while the server of the backend is closing (its last save runs) or starting (its load has
+// not begun). Reading the file instead would miss what is not saved yet.
 func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
 	wait, cancel := context.WithTimeout(ctx, c.cfg.busyTimeout())
 	defer cancel()

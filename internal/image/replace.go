@@ -92,8 +92,9 @@ func (w writer) prepare(ctx context.Context, path, target string, img Image, pre
 // publish replaces the file by the new state, and syncs the directory. The caller closes prev.
 //
 // The error is a [*ForeignChangeError] if the file is not what it should be, or another program
-// is using it. Then the new state is kept beside the file. Every other error is an [*Error]. If result.ID is zero then, the file is as it was. Otherwise the new file is in
-// place, and a power failure may bring the old one back.
+// is using it. Then the new state is kept beside the file. Every other error is an [*Error]. If
+// result.ID is zero then, the file is as it was. Otherwise the new file is in place, and a power
+// failure may bring the old one back.
 //
 // The old state is kept if options.keep asks for it. If that fails, the new state is
 // published all the same, and result.notKept tells why.

@@ -169,9 +169,10 @@ func (l *Writer) writePages(img Image, pages PageSet) error {
 }
 
 // equalButCounter reports whether two versions of page 1 differ only in the change counter,
-// which is in the header twice. Every commit moves it, for the caches of other processes.
-// While there is a log there are none, and page 1 would be half of what a small commit
-// writes. SQLite does not move the counter in WAL mode either.
+// which is in the header twice. Every commit moves the counter, so that other processes drop
+// their caches. While a log exists, no other process has such a cache. So a flush leaves out
+// a page 1 that differs only there: it would be half of what a small commit writes. SQLite
+// does not move the counter in WAL mode either.
 func equalButCounter(a, b []byte) bool {
 	return len(b) >= sqlitefile.HeaderSize && len(a) == len(b) &&
 		bytes.Equal(a[:sqlitefile.OffChangeCounter], b[:sqlitefile.OffChangeCounter]) &&

@@ -41,9 +41,9 @@ type Options struct {
 	Logger *slog.Logger         // not nil
 	OnSync func(schedule.Event) // may be nil; called for every attempt to save, see events
 
-	// Serve begins to serve tools. It is called when the process lock is had, before the
-	// load: loaded is closed behind that. It returns the function that ends the serving,
-	// which is called before the last save. nil: no tool is served.
+	// Serve begins to serve tools. It is called after the process lock is taken and before
+	// the load. loaded is closed after the load. The function that it returns ends the
+	// serving, and is called before the last save. nil: no tool is served.
 	Serve func(s *Store, loaded <-chan struct{}) (end func() error, err error)
 }
 
@@ -338,7 +338,7 @@ func (s *Store) URI(params url.Values) string {
 	return u.String()
 }
 
-// source lets a image.File look at the engine.
+// source lets an image.File look at the engine.
 type source struct{ *memvfs.Store }
 
 func (e source) Pin() (image.Image, error) {

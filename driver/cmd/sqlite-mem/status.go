@@ -276,9 +276,9 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 	return list, nil
 }
 
-// readSavedSchema reads the schema of the file itself. Where no log or journal stands
-// beside it SQLite is told to leave it at that: else it would make an index of the log of
-// a file in WAL mode.
+// readSavedSchema reads the schema of the file itself. If no log or journal stands
+// beside the file, SQLite opens it as immutable. Otherwise it would make an index for the log
+// of a file in WAL mode.
 func readSavedSchema(ctx context.Context, path string, st *status) (s *schema, err error) {
 	params := map[string]string{"immutable": "1"}
 	for _, b := range st.Beside {
