@@ -98,24 +98,19 @@ func newSocket() (fd int, err error) {
 	return fd, nil
 }
 
-// restrict gives the socket of the database at path its mode, and its owner if
-// root makes it: then the owner of the database can connect, too.
-func restrict(path, name string) error {
-	if err := os.Chmod(name, 0o600); err != nil {
-		return err
-	}
-	if os.Geteuid() != 0 {
-		return nil
-	}
+// ownerFor is the owner that root gives the socket of the database at path: that of the
+// database, so that its owner can connect, too. Without a database it is that of the
+// directory.
+func ownerFor(path string) (uid, gid int, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		info, err = os.Stat(filepath.Dir(path))
 	}
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	return os.Lchown(name, int(st.Uid), int(st.Gid))
+	return int(st.Uid), int(st.Gid), nil
 }
 
 // close ends the listening, and removes the name if it is still this socket's.

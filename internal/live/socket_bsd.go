@@ -26,6 +26,22 @@ func bindName(fd int, name string) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: name}))
 }
 
+// restrict gives the socket of the database at path its mode, and its owner if root
+// makes it. It follows no link that was put in its place.
+func restrict(path, name string) error {
+	if err := unix.Fchmodat(unix.AT_FDCWD, name, 0o600, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return os.NewSyscallError("fchmodat", err)
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, gid, err := ownerFor(path)
+	if err != nil {
+		return err
+	}
+	return os.Lchown(name, uid, gid)
+}
+
 // addressOf is the address to connect to. There is no other way to a name that is
 // too long.
 func addressOf(name string) (address string, done func(), err error) {

@@ -42,6 +42,38 @@ func bindName(fd int, name string) error {
 	return errors.Join(err, os.NewSyscallError("unlink", unix.Unlinkat(dir, short, 0)))
 }
 
+// restrict gives the socket of the database at path its mode, and its owner if root
+// makes it. The owner of the directory can put another file in its place at any time,
+// and root must not give that away. So it is held by a descriptor and looked at first.
+func restrict(path, name string) error {
+	fd, err := unix.Open(name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("open", err)
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	// A second name may be that of a socket elsewhere.
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Nlink != 1 {
+		return errors.New("it was replaced meanwhile")
+	}
+	if st.Mode&0o777 != 0o600 {
+		if err := os.Chmod(descriptor(fd), 0o600); err != nil {
+			return err
+		}
+	}
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	uid, gid, err := ownerFor(path)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("fchownat", unix.Fchownat(fd, "", uid, gid, unix.AT_EMPTY_PATH))
+}
+
 // addressOf is the address to connect to, valid until done is called. A name that is
 // too long is reached by way of a descriptor of the socket's own.
 func addressOf(name string) (address string, done func(), err error) {
