@@ -292,7 +292,9 @@ func (c *Conn) await(n uint64, stream io.Writer) (*answer, []byte, error) {
 				}
 			}
 		case kindBye:
-			c.bye(b)
+			if last := c.bye(b); last >= n {
+				return nil, nil, fmt.Errorf("%w: the end without an answer to request %d", errProtocol, n)
+			}
 			return nil, nil, errNotBegun
 		default:
 			return nil, nil, fmt.Errorf("%w: a message of kind %q", errProtocol, kind)
@@ -349,14 +351,15 @@ func (c *Conn) hear() {
 	}
 }
 
-// bye takes the last message of the server.
-func (c *Conn) bye(b []byte) {
+// bye takes the last message of the server, and returns the last request that has begun.
+func (c *Conn) bye(b []byte) (last uint64) {
 	var m bye
 	if _, err := decode(b, &m); err != nil {
 		c.fail(err)
-		return
+		return c.n // for all that is known
 	}
 	c.fail(errors.New(m.Reason))
+	return m.Last
 }
 
 // fail ends the connection.

@@ -24,8 +24,9 @@ type session struct {
 	// requests has room for one: a tool sends no other before the answer.
 	requests chan *request
 
-	mu      sync.Mutex // guards running
+	mu      sync.Mutex // guards what follows
 	running running
+	came    uint64 // the last request that has come
 
 	// What follows is the worker's.
 	conn   driver.Conn // nil: it answers controls only
@@ -134,10 +135,10 @@ func (s *session) receive(kind byte, b []byte) bool {
 func (s *session) begin(n uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running.n != 0 || n == 0 {
+	if s.running.n != 0 || n <= s.came {
 		return false
 	}
-	s.running = running{n: n}
+	s.running, s.came = running{n: n}, n
 	return true
 }
 
