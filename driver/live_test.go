@@ -182,7 +182,8 @@ func TestLive_untrusted(t *testing.T) {
 		tool.must("exec INSERT INTO t VALUES(2)")
 		tool.must("exec VACUUM")
 		other := filepath.Join(filepath.Dir(path), "other.db")
-		for _, query := range []string{"ATTACH '" + other + "' AS o", "ATTACH ':memory:' AS o", "VACUUM INTO '" + other + "'", "SELECT load_extension('" + other + "')"} {
+		for _, query := range []string{"ATTACH '" + other + "' AS o", "ATTACH ':memory:' AS o", "VACUUM INTO '" + other + "'", "SELECT load_extension('" + other + "')",
+			"PRAGMA temp_store_directory = '" + filepath.Dir(path) + "'", "PRAGMA Hard_Heap_Limit = 1000", "PRAGMA soft_heap_limit = 1000"} {
 			_, err := tool.ask("exec " + query)
 			require.ErrorContains(t, err, "auth", query)
 		}

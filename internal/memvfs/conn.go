@@ -102,7 +102,8 @@ func (c *Conn) Reading() bool { return c.c.eLock >= C.SQLITE_LOCK_SHARED }
 // it does, the engine does not call Hooks.LockWrite.
 func (c *Conn) SetMayWrite(on bool) { c.c.mayWrite = cbool(on) }
 
-// RefuseFiles makes ATTACH and VACUUM INTO fail with SQLITE_AUTH.
+// RefuseFiles makes ATTACH, VACUUM INTO and the pragmas for the whole process (directories,
+// heap limits) fail with SQLITE_AUTH.
 func (c *Conn) RefuseFiles() { c.c.noFiles = 1 }
 
 // SetReadOnly makes every attempt to write fail with SQLITE_READONLY.

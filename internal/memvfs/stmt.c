@@ -25,8 +25,19 @@ static int writes(const char *zSchema){
 }
 
 /*
-** The authorizer allows everything but file names where they are refused
-** (memvfs_conn.noFiles). SQLite calls it while it prepares a statement, with each
+** True for a pragma that names a directory, or that sets a limit for all connections of
+** the process.
+*/
+static int isProcessWide(const char *zPragma){
+  return zPragma && (sqlite3_stricmp(zPragma, "temp_store_directory")==0
+      || sqlite3_stricmp(zPragma, "data_store_directory")==0
+      || sqlite3_stricmp(zPragma, "hard_heap_limit")==0
+      || sqlite3_stricmp(zPragma, "soft_heap_limit")==0);
+}
+
+/*
+** The authorizer allows everything but file names, and what is for the whole
+** process, where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a statement, with each
 ** action of the statement. An application's own authorizer replaces this one; a
 ** statement then lacks MEMVFS_ASKED.
 */
@@ -47,6 +58,7 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
       break;
     case SQLITE_PRAGMA:
       /* A pragma without a schema may be for all of them, like optimize. */
+      if( p->noFiles && isProcessWide(z1) ) return SQLITE_DENY;
       facts |= MEMVFS_PRAGMA | (zSchema ? writes(zSchema) & ~MEMVFS_WRITES_MAIN : MEMVFS_WRITES_OTHER);
       break;
     case SQLITE_TRANSACTION: case SQLITE_SAVEPOINT:
