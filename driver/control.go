@@ -10,7 +10,6 @@ import (
 	"io/fs"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
-	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
@@ -20,8 +19,8 @@ import (
 // Sync saves the database. When it returns nil, every commit made before the call is
 // durable in the file, whichever sql.DB of this process made it. It writes nothing if
 // nothing has changed, and opens nothing that this process does not have open. Syncs at
-// the same time share one save. The end of ctx ends the wait, not the save. In the role of
-// a tool it does nothing.
+// the same time share one save. The end of ctx ends the wait, not the save. A tool
+// with a live connection has the server save. On the file itself it does nothing.
 //
 // Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or that of
 // the file system. After an error the file is as it was before.
@@ -37,11 +36,7 @@ func Sync(ctx context.Context, db *sql.DB) error {
 	if b == nil {
 		return c.syncOthers(ctx)
 	}
-	err = connerr.Join(b.Sync(ctx), b.Release())
-	if errors.Is(err, live.ErrNoServer) {
-		return nil // it saved at its end
-	}
-	return err
+	return connerr.Join(b.Sync(ctx), b.Release())
 }
 
 // syncOthers saves the commits of other sql.DBs of this process. The connector itself

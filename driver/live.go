@@ -17,6 +17,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -37,6 +38,10 @@ const liveEnd = 10 * time.Second
 func (c *Config) live() bool {
 	return live.Supported && !c.NoLive && len(c.Extensions) == 0 && c.ConnectHook == nil
 }
+
+// liveAnswer is how long a tool waits for a server at least. One that has loaded answers
+// sooner, so _busy_timeout=0 does not shut the tool out.
+const liveAnswer = time.Second
 
 // serve is store.Options.Serve.
 func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error, err error) {
@@ -183,9 +188,7 @@ func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error) {
-	// A server that answers at once is no wait, also on a machine that is busy.
-	const patience = time.Second
-	wait, cancel := context.WithTimeout(ctx, max(b.cfg.busyTimeout(), patience))
+	wait, cancel := context.WithTimeout(ctx, max(b.cfg.busyTimeout(), liveAnswer))
 	defer cancel()
 	d := live.Dialer{
 		Path:        b.path,
@@ -215,9 +218,35 @@ func (b *liveBackend) control(ctx context.Context, name string, w io.Writer) ([]
 }
 
 // Sync saves the database in the server.
-func (b *liveBackend) Sync(ctx context.Context) error {
-	_, err := b.control(ctx, controlSync, nil)
-	return err
+func (b *liveBackend) Sync(ctx context.Context) error { return b.durable(ctx, controlSync) }
+
+// durable runs a control that makes commits durable. While the server is on its way out it
+// waits: the last save is not done yet, and may fail. Without a server there is nothing
+// left to do.
+func (b *liveBackend) durable(ctx context.Context, name string) error {
+	wait, cancel := context.WithTimeout(ctx, b.cfg.busyTimeout())
+	defer cancel()
+	for {
+		_, err := b.control(ctx, name, nil)
+		if !errors.Is(err, live.ErrNoServer) {
+			return err
+		}
+		by, owned, ownerErr := proclock.OwnerOf(b.path)
+		switch {
+		case ownerErr != nil:
+			return connerr.Join(err, ownerErr)
+		case !owned || !by.Live:
+			return nil // it has ended
+		case wait.Err() != nil:
+			return connerr.Waited(b.cfg.Path, err, ctx.Err())
+		}
+		timer := time.NewTimer(liveRetry)
+		select {
+		case <-timer.C:
+		case <-wait.Done():
+			timer.Stop()
+		}
+	}
 }
 
 // syncLive makes durable, in their servers, the commits of the live connections of this
@@ -231,11 +260,7 @@ func syncLive(ctx context.Context) error {
 	liveOpen.mu.Unlock()
 	var errs error
 	for _, b := range all {
-		_, err := b.control(ctx, controlDurable, nil)
-		if errors.Is(err, live.ErrNoServer) {
-			err = nil // it saved at its end
-		}
-		errs = connerr.Join(errs, err)
+		errs = connerr.Join(errs, b.durable(ctx, controlDurable))
 	}
 	return errs
 }

@@ -216,6 +216,39 @@ func TestLive_waits(t *testing.T) {
 	require.NoError(t, lock.Release())
 }
 
+// Ensure that _busy_timeout=0 does not shut a tool out of a server that has loaded.
+func TestLive_noWait(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n)")
+	tool, err := sql.Open(driver.Name, path+"?_busy_timeout=0")
+	require.NoError(t, err)
+	defer tool.Close()
+	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+}
+
+// Ensure that Sync and SyncAll of a tool do not say that all is durable while the server
+// saves for the last time: that save may fail.
+func TestLive_syncWaits(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n)")
+	tool, err := sql.Open(driver.Name, path+"?_busy_timeout=50")
+	require.NoError(t, err)
+	defer tool.Close()
+	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	server.must("close")
+	lock, err := proclock.AcquireLive(ctx, path) // a server that has removed its socket
+	require.NoError(t, err)
+	require.Equal(t, sqlite3.ErrBusy, code(driver.Sync(ctx, tool)))
+	require.Equal(t, sqlite3.ErrBusy, code(driver.SyncAll(ctx)))
+	require.NoError(t, lock.Release())
+	require.NoError(t, driver.Sync(ctx, tool), "it has ended")
+	require.NoError(t, driver.SyncAll(ctx))
+}
+
 // Ensure that sqlite_live=no on either side, Go code that cannot come along, and what is
 // in the place of the socket leave the tool with the file as last saved.
 func TestLive_file(t *testing.T) {
