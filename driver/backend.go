@@ -101,6 +101,11 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 				return b, nil
 			}
 		}
+		if !cfg.Direct {
+			if by, owned, err := proclock.OwnerOf(path); err == nil && owned {
+				cfg.notLive(path, by.PID, by.Live)
+			}
+		}
 		return openFile(cfg, path, cfg.Direct || !cfg.live()), nil
 	}
 	if cfg.hasWAL() && runtime.GOOS == "windows" {
@@ -122,8 +127,8 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		}
 		b, ok := now.(*fileBackend)
 		if !ok {
-			if owned && by.Live && !cfg.NoLive && live.Supported {
-				cfg.logger().Warn("sqlite-mem: "+path+": the file is read as last saved, because Extensions and ConnectHook cannot run in the process that serves it", "path", path, "server", by.PID)
+			if owned {
+				cfg.notLive(path, by.PID, by.Live)
 			}
 			b = openFile(cfg, path, false)
 		}
@@ -135,6 +140,13 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		return now, nil
 	}
 	return nil, connerr.Open(cfg.Path, err)
+}
+
+// notLive tells the logger that a server serves tools, but not this one.
+func (c *Config) notLive(path string, server int, serves bool) {
+	if serves && live.Supported && !c.NoLive && !c.live() {
+		c.logger().Warn("sqlite-mem: "+path+": the file is read as last saved, because Extensions and ConnectHook cannot run in the process that serves it", "path", path, "server", server)
+	}
 }
 
 // mayOnlyRead reports whether err, of opening the database in memory, makes this process

@@ -3,13 +3,16 @@
 package driver_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -290,9 +293,14 @@ func TestLive_file(t *testing.T) {
 	server.must("exec CREATE TABLE t(n)")
 	server.must("sync")
 	server.must("exec INSERT INTO t VALUES(1)")
-	c, err := driver.NewConnector(&driver.Config{Path: path, ConnectHook: func(*sqlite3.SQLiteConn) error { return nil }})
-	require.NoError(t, err)
-	tool := sql.OpenDB(c)
-	defer tool.Close()
-	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	for _, role := range []driver.Role{driver.RoleAuto, driver.RoleTool} {
+		var log bytes.Buffer
+		c, err := driver.NewConnector(&driver.Config{Path: path, Role: role, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			ConnectHook: func(*sqlite3.SQLiteConn) error { return nil }})
+		require.NoError(t, err)
+		tool := sql.OpenDB(c)
+		require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+		require.NoError(t, tool.Close())
+		require.Equal(t, 1, strings.Count(log.String(), "the file is read as last saved"), "the logger is told once")
+	}
 }
