@@ -143,6 +143,9 @@ func TestLive_close(t *testing.T) {
 	require.NoError(t, err)
 	tool := startChild(t)
 	tool.must("open " + path)
+	selfish := startChild(t)
+	selfish.must("open " + path)
+	selfish.must("exec ATTACH '" + path + "' AS self") // it does not keep the store open
 	tool.must("begin")
 	tool.must("exec INSERT INTO t VALUES(1)")
 	require.NoError(t, server.Close())

@@ -22,6 +22,7 @@ type attachment struct {
 	link   *memvfs.Conn
 	locked bool // as conn.locked, for this store
 
+	counted   bool   // as a user of the store
 	committed uint64 // last commit, as of the last UnlockWrite
 	durable   uint64 // as conn.durable, for this store
 }
@@ -31,10 +32,13 @@ var _ memvfs.Hooks = (*attachment)(nil)
 // Attach implements memvfs.Hooks.
 func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
 	s, ok := owner.(*store.Store)
-	if !ok || !s.Attach() {
+	// A guest does not keep the store open that serves it, under whatever name. Its end is
+	// part of the end of that store: as the last user it would wait for itself.
+	counted := c.opts.Guest == 0 || s != c.store
+	if !ok || counted && !s.Attach() {
 		return nil
 	}
-	a := &attachment{c: c, store: s, link: link}
+	a := &attachment{c: c, store: s, link: link, counted: counted}
 	c.attached = append(c.attached, a)
 	return a
 }
@@ -117,6 +121,9 @@ func (a *attachment) end() {
 	// One string of SQL may commit and detach.
 	if err := awaitCommit(a.store, a.committed, &a.durable); err != nil {
 		c.detachErr = connerr.Join(c.detachErr, err)
+	}
+	if !a.counted {
+		return
 	}
 	if err := a.store.Detach(); err != nil {
 		// SQLite cannot be told any more.
