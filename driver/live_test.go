@@ -255,6 +255,22 @@ func TestLive_syncWaits(t *testing.T) {
 	require.NoError(t, driver.SyncAll(ctx))
 }
 
+// Ensure that a server that cannot serve tools says so once, however often it is opened.
+func TestLive_cannotServe(t *testing.T) {
+	path := testdb.Path(t)
+	require.NoError(t, os.WriteFile(path+".sock", nil, 0o600))
+	var log bytes.Buffer
+	for range 2 {
+		c, err := driver.NewConnector(&driver.Config{Path: path, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		require.NoError(t, err)
+		server := sql.OpenDB(c)
+		defer server.Close()
+		require.NoError(t, server.Ping())
+		require.NoError(t, driver.SyncAll(ctx))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "tools of other processes see the file as last saved"))
+}
+
 // Ensure that sqlite_live=no on either side, Go code that cannot come along, and what is
 // in the place of the socket leave the tool with the file as last saved.
 func TestLive_file(t *testing.T) {

@@ -110,6 +110,7 @@ type Store struct {
 
 	mu      sync.Mutex
 	serving func() error   // guarded by mu; ends what Serve has begun, nil if nothing
+	notLive bool           // guarded by mu; Serve has failed, and the record says so
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
 	saves   SaveStats      // guarded by mu
 	flushes FlushStats     // guarded by mu
@@ -223,23 +224,28 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 }
 
 // serve begins to serve tools, if they are to be served and are not. If that cannot be
-// done, they use the file.
+// done, they use the file. It is tried once, because the record says so from then on.
 func (s *Store) serve() {
+	if err := s.tryServe(); err != nil {
+		// Not under mu: a logger may ask for the counters.
+		s.opts.Logger.Warn("sqlite-mem: tools of other processes see the file as last saved: "+err.Error(), "path", s.opts.Path)
+	}
+}
+
+func (s *Store) tryServe() (err error) {
 	if s.opts.Serve == nil || s.lock == nil {
-		return
+		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.serving != nil {
-		return
+	if s.serving != nil || s.notLive {
+		return nil
 	}
-	end, err := s.opts.Serve(s, s.loaded)
-	if err != nil {
+	if s.serving, err = s.opts.Serve(s, s.loaded); err != nil {
+		s.notLive = true
 		s.lock.NotLive()
-		s.opts.Logger.Warn("sqlite-mem: tools of other processes see the file as last saved: "+err.Error(), "path", s.opts.Path)
-		return
 	}
-	s.serving = end
+	return err
 }
 
 // endServing ends the connections of tools. Their transactions are rolled back.
