@@ -231,7 +231,7 @@ func (c *Config) noFile() bool { return c.Path == "" || c.Path == ":memory:" }
 // memory, as a data source name has them.
 func (c *Config) memoryOptions() string {
 	var set []string
-	for _, key := range []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory"} {
+	for _, key := range []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle"} {
 		if v := ownParams[key].get(c); v != "" {
 			set = append(set, key+"="+v)
 		}
