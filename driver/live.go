@@ -71,7 +71,10 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error
 				return nil, err
 			}
 			opts := memoryConnections(cfg, store.Options{})
-			opts.Guest, opts.NoFiles = max(peer.PID, 1), !peer.Trusted
+			opts.Guest, opts.NoFiles = peer.PID, !peer.Trusted
+			if opts.Guest == 0 {
+				opts.Guest = memconn.GuestUnknown
+			}
 			opts.StatsJSON = func(s *store.Store) (string, error) {
 				st := storeStats(s)
 				st.Role = RoleLive

@@ -15,6 +15,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
+// GuestUnknown is Options.Guest of another process whose number is not known.
+const GuestUnknown = -1
+
 // Options say which database to open, and how its connections behave.
 type Options struct {
 	Store store.Options // the database, and how it is kept
@@ -33,8 +36,8 @@ type Options struct {
 	// Logger is not used. ok is false for every other name.
 	NamedMemory func(dsn string) (opts store.Options, ok bool)
 
-	// Guest is the process that the connections are for, 0 if it is this one. The write
-	// lock's holder names it. NoFiles keeps SQL from naming files.
+	// Guest is the process that the connections are for, 0 if it is this one,
+	// GuestUnknown if the system does not tell. The write lock's holder names it. NoFiles keeps SQL from naming files.
 	Guest   int
 	NoFiles bool
 

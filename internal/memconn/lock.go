@@ -22,8 +22,12 @@ func (c *conn) lock(ctx context.Context, what string) error {
 
 // lockStore is lock for the store of link: this connection's own, or an attached one.
 func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
-	if c.opts.Guest != 0 {
-		what = "process " + strconv.Itoa(c.opts.Guest) + ": " + what
+	switch guest := c.opts.Guest; guest {
+	case 0:
+	case GuestUnknown:
+		what = "another process: " + what
+	default:
+		what = "process " + strconv.Itoa(guest) + ": " + what
 	}
 	err := s.LockWriter(ctx, c.busyTimeout(), what, &c.owner)
 	if err == nil {
