@@ -455,10 +455,9 @@ func TestAttach_served(t *testing.T) {
 	require.Equal(t, "3", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM u"))
 }
 
-// Ensure that a name which a server has, and has not saved yet, is created by nobody else,
-// neither by ATTACH nor by VACUUM INTO, neither in its place nor beside it, by no kind of
-// connection, in the server's process or in another; that the error names the server;
-// and that the server then saves, and the file is attached.
+// Ensure that a server keeps its name until its first save. Neither ATTACH nor VACUUM INTO
+// creates the file or one beside it, on any kind of connection, in the server's process or
+// in another. The error names the server. After the save the file is attached.
 func TestAttach_servedNotSaved(t *testing.T) {
 	for _, where := range []string{"this process", "another process"} {
 		for _, params := range []string{"", "?sqlite_role=tool", "?sqlite_in_memory=no"} {

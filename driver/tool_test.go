@@ -112,9 +112,9 @@ func TestTool_besideServer(t *testing.T) {
 	require.Equal(t, 3, count(t, again))
 }
 
-// Ensure that a tool which finds no file creates none in the place of that of a server
-// that comes before it is opened: the error names the server, and when that has saved or
-// is closed the tool has the file.
+// Ensure that a tool which finds no file creates none if a server comes before it opens the
+// file. The error names the server. After the server has saved or closed, the tool has the
+// file.
 func TestTool_serverComesBeforeFile(t *testing.T) {
 	for _, params := range []string{"?sqlite_role=tool", "?sqlite_in_memory=no"} {
 		for _, then := range []string{"", "saves", "closes"} {
