@@ -170,7 +170,7 @@ func TestLive_again(t *testing.T) {
 // connection, or Go code in the server.
 const (
 	liveRun  = "^Test(Differential|Parity|Concurrency|History|Tx|Cancel|Returning|Prepare|BusyTimeout|Exec|Statement|Rows|DropIn_(paramValues|cannotWrite|times|modes))"
-	liveSkip = "^Test(Statement_(names|authorizer|readOnlyHooked)|Rows_(changedWhileRead|functionCalled))"
+	liveSkip = "^Test(Statement_(names|authorizer|readOnlyHooked)|Rows_(changedWhileRead|functionCalled)|Parity_authorizer)"
 )
 
 // Ensure that the owner of the file may use a server of root, but not have it open files.
