@@ -20,7 +20,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
-// The errors that SQLite would return, for what is refused before it comes to SQLite.
+// SQLite would return these errors. They are for calls that are refused before they
+// reach SQLite.
 var (
 	Busy     = sqlite3.Error{Code: sqlite3.ErrBusy, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrBusy)}
 	Locked   = sqlite3.Error{Code: sqlite3.ErrLocked, ExtendedCode: sqlite3.ErrNoExtended(sqlite3.ErrLocked)}
@@ -79,7 +80,8 @@ func IsBusy(err error) bool {
 }
 
 // Attach adds the reason to the error of an ATTACH, or of VACUUM INTO, that the engine has
-// refused: it can tell SQLite only a code. Other errors it returns as they are.
+// refused. The engine itself can give SQLite only a code. Other errors are returned as
+// they are.
 func Attach(err error) error {
 	e, ok := err.(sqlite3.Error)
 	if !ok || e.Code != sqlite3.ErrCantOpen {

@@ -43,7 +43,7 @@ type notDurable struct {
 // protocol.
 var sentinels = []error{ErrTxOver, store.ErrNoFile, store.ErrNotDurable, proclock.ErrLost}
 
-// Encode returns what Decode makes err of, nil if its text is all there is.
+// Encode encodes err for Decode. It returns nil if err has nothing but its text.
 func Encode(err error) []byte {
 	w := wire{Text: err.Error()}
 	var e sqlite3.Error
@@ -70,7 +70,7 @@ func Encode(err error) []byte {
 	return b
 }
 
-// Decode returns the error of what Encode has made, nil if it is none.
+// Decode returns the error that Encode has encoded, nil if there is none.
 func Decode(b []byte) error {
 	var w wire
 	if json.Unmarshal(b, &w) != nil {
@@ -79,7 +79,7 @@ func Decode(b []byte) error {
 	var parts []error
 	if s := w.SQLite; s != nil {
 		e := sqlite3.Error{Code: sqlite3.ErrNo(s.Code), ExtendedCode: sqlite3.ErrNoExtended(s.Extended), SystemErrno: syscall.Errno(s.Errno)}
-		// go-sqlite3 has no function that sets the text: TestWire holds the name of the
+		// go-sqlite3 has no function that sets the text. TestWire checks the name of the
 		// field.
 		text := reflect.ValueOf(&e).Elem().FieldByName("err")
 		*(*string)(unsafe.Pointer(text.UnsafeAddr())) = string(s.Text)
@@ -106,7 +106,8 @@ func Decode(b []byte) error {
 	return &wrapped{w.Text, parts}
 }
 
-// wrapped is an error of which the text and some of what it wraps were sent.
+// wrapped is an error that was sent as its text and some of the errors that it
+// wraps.
 type wrapped struct {
 	text  string
 	parts []error

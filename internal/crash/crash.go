@@ -28,7 +28,7 @@
 //	res := crash.Run{Program: "saver", Dir: dir, Kill: true, Acks: 5, Delay: d}.Do(t)
 //
 // and compares the directory with res.Acked. After SIGKILL the kernel still has all that
-// the child wrote: it is a crash of the process, not of the machine.
+// the child wrote. It is a crash of the process, not of the machine.
 package crash
 
 import (

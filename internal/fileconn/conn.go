@@ -29,9 +29,9 @@ type conn struct {
 	// was replaced or its server has gone.
 	stale bool
 
-	// reused is true after the connection came from the pool. Only then may it ask
-	// for a new connection by driver.ErrBadConn: a new one that does so again and again
-	// makes database/sql return that error.
+	// reused is true after the connection came from the pool. Only then may it ask for
+	// a new connection by driver.ErrBadConn. If new connections asked too, database/sql
+	// would return that error in the end.
 	reused bool
 }
 

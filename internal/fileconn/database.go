@@ -176,7 +176,7 @@ func (d *Database) report(reason string) {
 func (d *Database) fold(ctx context.Context) error {
 	lockCtx, cancel := context.WithTimeout(ctx, d.opts.BusyTimeout)
 	defer cancel()
-	// The order matters: while it waits for transactions of this process, other processes
+	// The order matters. While it waits for transactions of this process, other processes
 	// may recover or serve the file.
 	end, err := memvfs.BeginLoad(lockCtx, d.opts.Path)
 	if err != nil {

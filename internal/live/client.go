@@ -12,18 +12,18 @@ import (
 
 // Errors of a live connection.
 var (
-	// ErrNoServer: nobody serves the database through its socket, or the server went
-	// before it had answered. Nothing was done.
+	// ErrNoServer is returned if nobody serves the database through its socket, or if
+	// the server went before it had answered. Nothing was done.
 	ErrNoServer = errors.New("no server answers")
 
-	// ErrLost: the connection to the server broke. A transaction that was open is
-	// rolled back.
+	// ErrLost is returned if the connection to the server broke. A transaction that
+	// was open is rolled back.
 	ErrLost = errors.New("sqlite-mem: the connection to the server is lost")
 
-	// ErrCommitUnknown: the connection to the server broke after a COMMIT, or a
-	// statement that commits by itself, was sent and before it was answered. It may
-	// have been committed or not. It never wraps driver.ErrBadConn: whoever tries
-	// again has to look first.
+	// ErrCommitUnknown is returned if the connection to the server broke between a
+	// COMMIT and its answer. A statement that commits by itself counts as a COMMIT. It
+	// may have been committed or not. The error never wraps driver.ErrBadConn, because
+	// a caller has to look before it tries again.
 	ErrCommitUnknown = errors.New("sqlite-mem: the connection to the server is lost, and whether the statement was committed is not known")
 )
 
@@ -44,19 +44,19 @@ type Dialer struct {
 	Path   string            // the database file, absolute and resolved
 	Params map[string]string // for ServerConfig.Connect
 
-	// Control: the connection is for Conn.Control only.
+	// Control means that the connection is for Conn.Control only.
 	Control bool
 
 	// Location, if not nil, is the location of all times that are read.
 	Location *time.Location
 
-	// DecodeError makes the error of what EncodeError has made; nil: it cannot.
+	// DecodeError returns the error that EncodeError has encoded, nil if it cannot.
 	DecodeError func([]byte) error
 }
 
-// Connect connects. It waits until ctx ends for a server that does not answer yet: it
-// is loading, saving for the last time, or has as many tools as it takes. If there is
-// none the error is ErrNoServer.
+// Connect connects to the server. It waits until ctx ends for a server that does not
+// answer yet. Such a server is loading, saving for the last time, or has as many
+// tools as it takes. If there is no server, the error is ErrNoServer.
 func (d *Dialer) Connect(ctx context.Context) (*Conn, error) {
 	c, err := d.connect(ctx)
 	if err != nil {
@@ -259,7 +259,8 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 	return nil, nil, err
 }
 
-// errNotBegun: the server said that it ends, and that the request did not begin.
+// errNotBegun means that the server said that it ends, and that the request did not
+// begin.
 var errNotBegun = errors.New("not begun")
 
 // await reads the answer to request n.
@@ -302,8 +303,9 @@ func (c *Conn) await(n uint64, stream io.Writer) (*answer, []byte, error) {
 	}
 }
 
-// cancelWith cancels request n when ctx ends. The function that it returns ends that,
-// and the time that a cancellation has set, also that of a stream which failed.
+// cancelWith cancels request n when ctx ends. The returned function ends that. It
+// also ends the time limit that a cancellation has set, even for a stream that
+// failed.
 func (c *Conn) cancelWith(ctx context.Context, n uint64, stream io.Writer) func() {
 	forget := func() { _ = c.net.SetDeadline(time.Time{}) } // if that fails the next call does
 	if ctx.Done() == nil {
@@ -395,8 +397,8 @@ func (c *Conn) lost(o outcome) error {
 	return fmt.Errorf("%w: %w", ErrLost, c.broken)
 }
 
-// Control does what is not SQL: see ServerConfig.Control. What the server streams is
-// written to w.
+// Control makes a request that is not SQL: see ServerConfig.Control. The server's
+// stream is written to w.
 func (c *Conn) Control(ctx context.Context, name string, data []byte, w io.Writer) ([]byte, error) {
 	var keep keepError
 	var stream io.Writer
@@ -441,8 +443,8 @@ func (c *Conn) ResetSession(context.Context) error {
 	return nil
 }
 
-// IsValid is asked when the connection goes back to the pool. What is open is ended
-// then; most often nothing is, and the server need not be asked.
+// IsValid is called when the connection goes back to the pool. It ends whatever is
+// open. Most often nothing is open, and the server need not be asked.
 func (c *Conn) IsValid() bool {
 	if c.broken == nil && (c.inTx || c.tx || c.open > 0) {
 		c.tidy(&request{Op: opReset})
@@ -465,7 +467,7 @@ func (c *Conn) tidy(req *request) error {
 	return err
 }
 
-// Close closes the connection. The server rolls back what is open.
+// Close closes the connection. The server rolls back an open transaction.
 func (c *Conn) Close() error {
 	if c.broken == nil {
 		c.broken = errors.New("it was closed")

@@ -17,8 +17,9 @@ func (c *Conn) CheckNamedValue(nv *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// outcomeOf is what it means if the answer to a statement is lost. It errs on the
-// side of a commit: the difference is what the error says. Neither is tried again.
+// outcomeOf returns the outcome for a statement whose answer is lost. It errs on
+// the side of a commit. Only the error depends on it; the statement is not tried
+// again in either case.
 func (c *Conn) outcomeOf(query string) outcome {
 	if c.inTx || c.tx {
 		if mayEnd(query) {
@@ -32,9 +33,9 @@ func (c *Conn) outcomeOf(query string) outcome {
 	return committed
 }
 
-// mayEnd reports whether a text may commit the transaction in which it runs: it has
-// one of the words, be it in a name or a comment. ROLLBACK ends the transaction, and
-// what comes behind it commits by itself.
+// mayEnd reports whether a text may commit the transaction in which it runs. Such a
+// text has one of the words, perhaps only in a name or a comment. ROLLBACK ends the
+// transaction, and the statements behind it commit by themselves.
 func mayEnd(query string) bool {
 	query = strings.ToLower(query)
 	for _, word := range []string{"commit", "end", "release", "rollback"} {

@@ -8,12 +8,12 @@
 //
 // # The protocol
 //
-// Both sides ask the kernel for the user of the other before they read a byte.
-// Then they exchange messages. A message is one or more frames of at most 64 KiB,
-// each with its kind and length in front, so a large value needs no large frame.
-// A message is a CBOR map and, behind it, a sequence of CBOR values: arguments,
-// or rows. The first message has the version of the protocol. A server refuses
-// any other version with a text; nothing falls back.
+// Both sides ask the kernel for the user of the other before they read a byte. Then
+// they exchange messages. A message is one or more frames of at most 64 KiB, so a
+// large value needs no large frame. Each frame begins with its kind and length. A
+// message is a CBOR map and, behind it, a sequence of CBOR values: arguments, or
+// rows. The first message has the version of the protocol. A server refuses any
+// other version with a text; nothing falls back.
 //
 // The tool sends one request at a time, with a number, and reads one answer with
 // the same number. Only a cancellation may follow a request before its answer. It
@@ -25,12 +25,12 @@
 // further one, so a slow reader holds nothing in the server but its statement.
 // Where the rows say that they must not be read ahead, a batch is one row.
 //
-// What a tool may conclude when the connection breaks rests on two facts. A
-// message counts only when it is whole, so a request that could not be written
-// to its end did not begin. And the server writes answers in order and, when it
-// ends a session, a last message (bye): a tool that reads it in place of an answer
-// knows that its request did not begin. Only then, or if nothing was sent, and
-// outside a transaction, is the error driver.ErrBadConn, at which database/sql
+// What a tool may conclude when the connection breaks rests on two facts. A message
+// counts only when it is whole, so a request that could not be written to its end
+// did not begin. And the server writes answers in order. When it ends a session, it
+// writes a last message (bye). A tool that reads bye in place of an answer knows
+// that its request did not begin. Only then, or if nothing was sent, is the error
+// driver.ErrBadConn, and only outside a transaction. At this error database/sql
 // tries again. An answer that is lost after the whole request was sent is
 // [ErrCommitUnknown] if the request may have committed, else [ErrLost].
 //
@@ -38,9 +38,9 @@
 //
 // A session has two goroutines: the reader takes messages off the socket, the
 // worker makes all calls of the driver.Conn. Both are parked while the tool is
-// idle. session.mu guards the little that they share, the number of the running
-// request and how to cancel it. When either ends, the session's context ends, so
-// that a running statement is interrupted, then the worker rolls back and closes
-// the connection. A tool that dies therefore holds its locks no longer than an
+// idle. The two share only the number of the running request and how to cancel it;
+// session.mu guards them. When either goroutine ends, the session's context ends,
+// which interrupts a running statement. Then the worker rolls back and closes the
+// connection. A tool that dies therefore holds its locks no longer than an
 // interrupt takes.
 package live

@@ -21,7 +21,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// fake is a database for what a real one does not do on command. It has one write
+// fake is a database with commands that a real one does not have. It has one write
 // lock, and counts how often each key was committed.
 //
 //	insert KEY   commits KEY, by itself or with its transaction

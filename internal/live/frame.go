@@ -10,18 +10,19 @@ import (
 	"sync"
 )
 
-// A frame is a byte for the kind of its message, four for its length and whether
-// another frame of the message follows, and as many bytes of payload.
+// A frame begins with one byte for the kind of its message. The next four bytes
+// have the length of the payload, and whether another frame of the message follows.
+// The payload comes last.
 const (
 	headSize = 5
 	moreFlag = 1 << 31
 
-	// frameLimit bounds the payload of a frame, and so what is allocated because of
-	// a length that was only announced.
+	// frameLimit bounds the payload of a frame. So it bounds the memory that is
+	// allocated for a length that was only announced.
 	frameLimit = 64 << 10
 
-	// smallMessage is what a session may send without the server's slot for large
-	// messages: see Server.bulk.
+	// smallMessage is the size up to which a message needs no slot for large messages:
+	// see Server.bulk.
 	smallMessage = 1 << 20
 
 	// messageLimit bounds a message: a row, or the arguments of a statement. SQLite
@@ -53,8 +54,8 @@ type wire struct {
 
 	buf []byte // of the last message; the next read overwrites it
 
-	// wmu guards what follows. It is held for a whole message, whose frames stand
-	// together: a cancellation comes from a goroutine of its own.
+	// wmu guards the fields below. It is held for a whole message, so that its frames
+	// stand together. A cancellation comes from a goroutine of its own.
 	wmu sync.Mutex
 	out []byte
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// conversation is what a tool sends: frames of the protocol.
+// conversation joins the frames that a tool sends.
 func conversation(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 func ask(n uint64, o op, change func(*request), args ...driver.NamedValue) []byte {

@@ -198,8 +198,8 @@ func TestRows_interleaved(t *testing.T) {
 	require.NoError(t, errors.Join(a.Close(), b.Close()))
 }
 
-// A value of many frames arrives in both directions; what cannot be sent is an error,
-// and the connection goes on.
+// A value of many frames arrives in both directions. A value that cannot be sent is
+// an error, and the connection goes on.
 func TestLarge(t *testing.T) {
 	f := newFake()
 	db := open(t, serve(t, f, nil).cfg.Path)
@@ -370,8 +370,8 @@ func TestEnds_tool(t *testing.T) {
 	}
 }
 
-// Close of the server interrupts tools and rolls back. What they are told depends on
-// what was theirs: driver.ErrBadConn only for what has not begun.
+// Close of the server interrupts tools and rolls back. The error depends on the
+// state of the tool. It is driver.ErrBadConn only for a request that has not begun.
 func TestEnds_server(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)
@@ -488,8 +488,8 @@ func TestConnect_error(t *testing.T) {
 	require.EqualError(t, err, errFake.Error())
 }
 
-// A tool waits for a server that is loading as long as its context allows, and is told
-// what it waited for. Its end is told to the server.
+// A tool waits for a server that is loading as long as its context allows. The error
+// says what it waited for. The server is told of the tool's end.
 func TestConnect_waits(t *testing.T) {
 	f := newFake()
 	loaded := make(chan struct{})
@@ -553,8 +553,8 @@ func TestLimit(t *testing.T) {
 }
 
 // A tool that leaves a transaction idle while others wait is ended after the set time,
-// and told so; while nobody waits it is left alone. So is one that does not fetch its
-// rows for ten times as long.
+// and told so. While nobody waits it is left alone. A tool that does not fetch its
+// rows is ended after ten times as long.
 func TestIdle(t *testing.T) {
 	idle := 30 * time.Second
 	for _, c := range []struct {
@@ -639,8 +639,8 @@ func pipe(t *testing.T, f *fake, idle time.Duration) (*Conn, func()) {
 	}
 }
 
-// A connection that goes back to the pool is clean: what was begun in words is rolled
-// back in the server, which is not asked when there is nothing to do.
+// A connection that goes back to the pool is clean. The server rolls back a
+// transaction that was begun as text. It is not asked when there is nothing to do.
 func TestReset(t *testing.T) {
 	f := newFake()
 	db := open(t, serve(t, f, nil).cfg.Path)
@@ -722,8 +722,9 @@ func (l *limited) Write(p []byte) (int, error) {
 	return 0, errFull
 }
 
-// Another version of the protocol is turned away with a text that says both, whatever
-// else its first message has; so is what is no protocol.
+// Another version of the protocol is turned away with a text that names both
+// versions, whatever else its first message has. A message of no protocol is turned
+// away too.
 func TestVersion(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)
@@ -793,7 +794,8 @@ func framed(kind byte, b []byte) []byte {
 	return append([]byte{kind, 0, 0, byte(len(b) >> 8), byte(len(b))}, b...)
 }
 
-// What the words of a statement say of a lost answer errs on the side of a commit.
+// If the answer to a statement is lost, its text decides the outcome. The decision
+// errs on the side of a commit.
 func TestOutcome(t *testing.T) {
 	for query, want := range map[string]bool{
 		"SELECT 1": true, " select\n1 ; ": true, "VALUES(1)": true, "EXPLAIN DELETE FROM t": true, "select';'": false, "SELECT 1; DELETE FROM t": false,

@@ -13,8 +13,8 @@ import (
 )
 
 // Version is the version of the protocol. It changes with every change of a
-// message: server and tool are builds of one program, and one that is older is
-// told to be replaced.
+// message. Server and tool are builds of one program, and the older build is told
+// to be replaced.
 const Version = 1
 
 // hello is the first message of a tool. Its key 1 is the version in every version
@@ -31,7 +31,7 @@ type welcome struct {
 	Version int        `cbor:"2,keyasint"`
 }
 
-// op is what a request asks for.
+// op is the kind of a request.
 type op uint8
 
 const (
@@ -139,9 +139,9 @@ func scanTypeOf(t reflect.Type) scanType {
 	return 0
 }
 
-// Text is not checked: SQL and texts of errors may have bytes that are no UTF-8.
-// The limits bound what a map of a message may be made of; columns are the longest
-// list (SQLite allows 32,767).
+// Text is not checked, because SQL and texts of errors may have bytes that are not
+// UTF-8. The limits bound the map of a message. Columns are its longest list
+// (SQLite allows 32,767).
 var (
 	encoder = must(cbor.EncOptions{}.EncMode())
 	decoder = must(cbor.DecOptions{
@@ -201,7 +201,7 @@ func (e *wireError) wrap(err error) error {
 	return &textError{e.Text, err}
 }
 
-// encodeError makes of an error what is sent.
+// encodeError returns the form in which err is sent.
 func encodeError(err error, code func(error) []byte) *wireError {
 	switch {
 	case err == nil:

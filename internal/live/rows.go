@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// rows are the rows of a query: the batch that was fetched, and what is behind it.
+// rows are the rows of a query. They have the batch that was fetched, and what
+// comes after it.
 type rows struct {
 	c       *Conn
 	id      uint64

@@ -17,8 +17,9 @@ type Peer struct {
 	UID uint32 // its user
 	PID int    // 0: not known
 
-	// Trusted: its user is root or that of this process. A server that is root must
-	// not open files for anybody else: their owner may not be allowed to.
+	// Trusted is true if the user is root or that of this process. A root server must
+	// not open files for anybody else, because that user may not be allowed to open
+	// them.
 	Trusted bool
 }
 
@@ -32,7 +33,7 @@ const (
 )
 
 const (
-	// rowsFactor is how many times Idle a tool may leave rows unfetched: they keep old
+	// rowsFactor times Idle is how long a tool may leave rows unfetched. They keep old
 	// pages, but nobody waits for them. A person who pages through a result takes
 	// minutes.
 	rowsFactor = 10
@@ -58,21 +59,22 @@ type ServerConfig struct {
 	// context methods of database/sql/driver (ExecerContext, QueryerContext,
 	// ConnPrepareContext, ConnBeginTx), and its statements theirs.
 	//
-	// Optional methods: InTransaction() bool of the connection says whether a
-	// transaction is open that a statement began; ReadAhead() bool of its rows whether
-	// they may be fetched before they are asked for, which is assumed without it.
+	// Two methods are optional. InTransaction() bool of the connection reports whether
+	// a transaction is open that a statement began. ReadAhead() bool of its rows
+	// reports whether they may be fetched before they are asked for. Rows without this
+	// method may.
 	Connect func(ctx context.Context, peer Peer, params map[string]string) (driver.Conn, error)
 
-	// Control does what is not SQL. What it writes to w reaches the tool as a stream,
-	// before the result. nil: there is nothing of the kind.
+	// Control runs requests that are not SQL. The bytes written to w reach the tool as
+	// a stream, before the result. If Control is nil, there are no such requests.
 	Control func(ctx context.Context, peer Peer, name string, data []byte, w io.Writer) ([]byte, error)
 
 	// Waits reports whether somebody waits for a lock that the connection holds. It is
 	// asked from time to time while a tool leaves a transaction idle. nil: always.
 	Waits func(driver.Conn) bool
 
-	// EncodeError returns what the tool's DecodeError makes the same error of; nil: it
-	// does not know it, and its text has to do.
+	// EncodeError encodes an error for the DecodeError of the tool. It returns nil for
+	// an unknown error; the tool then gets only the text.
 	EncodeError func(error) []byte
 
 	Limit  int           // connections at a time; 0: DefaultLimit
@@ -141,8 +143,9 @@ func newServer(cfg ServerConfig) *Server {
 }
 
 // Close removes the socket, interrupts what runs for tools, rolls their transactions
-// back and closes their connections. It waits for that, but no longer than ctx: then
-// it returns an error, and they end when what they do ends.
+// back and closes their connections. It waits for that, but no longer than ctx. If
+// ctx ends first, Close returns an error, and each session ends when its running
+// call ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	first := !s.closed
@@ -219,7 +222,7 @@ func (s *Server) accept() {
 	}
 }
 
-// add counts a connection. false: the server is closed.
+// add counts a connection. It returns false if the server is closed.
 func (s *Server) add(c net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -230,7 +233,7 @@ func (s *Server) add(c net.Conn) bool {
 	return true
 }
 
-// drop closes a connection and stops to count it.
+// drop closes a connection and counts it no more.
 func (s *Server) drop(c net.Conn) {
 	_ = c.Close() // by now nothing depends on it
 	s.mu.Lock()

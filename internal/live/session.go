@@ -21,14 +21,14 @@ type session struct {
 	ctx    context.Context // ends with the tool, or the server
 	cancel context.CancelFunc
 
-	// requests has room for one: a tool sends no other before the answer.
+	// requests has room for one, as a tool sends no other before the answer.
 	requests chan *request
 
 	mu      sync.Mutex // guards what follows
 	running running
 	came    uint64 // the last request that has come
 
-	// What follows is the worker's.
+	// The fields below belong to the worker.
 	conn   driver.Conn // nil: it answers controls only
 	tx     driver.Tx   // begun by opBegin; nil: none
 	stmts  map[uint64]driver.Stmt
@@ -70,8 +70,8 @@ func newSession(srv *Server, w *wire, peer Peer) *session {
 // the worker has closed the connection.
 func (s *session) read() {
 	defer s.cancel()
-	// The slot for large messages is held until the message is decoded, not until
-	// its statement has run: that may wait for a tool which waits for the slot.
+	// The slot for large messages is held until the message is decoded, not until its
+	// statement has run. The statement may wait for a tool that waits for the slot.
 	bulk := false
 	enter := func() error {
 		select {
@@ -99,7 +99,7 @@ func (s *session) read() {
 	}
 }
 
-// receive takes a message. false: it is not of the protocol.
+// receive takes a message. It returns false if the message is not of the protocol.
 func (s *session) receive(kind byte, b []byte) bool {
 	switch kind {
 	case kindCancel:
@@ -130,8 +130,8 @@ func (s *session) receive(kind byte, b []byte) bool {
 	return false
 }
 
-// begin notes a request that has come. false: the one before is not answered, or
-// its number is not greater.
+// begin notes a request that has come. It returns false if the one before is not
+// answered, or if the number is not greater.
 func (s *session) begin(n uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,8 +142,8 @@ func (s *session) begin(n uint64) bool {
 	return true
 }
 
-// cancelRequest cancels the request n if it is running. It may not be known yet
-// how: then register does it.
+// cancelRequest cancels the request n if it is running. If the way to cancel it is
+// not known yet, register does it.
 func (s *session) cancelRequest(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,14 +165,14 @@ func (s *session) register(cancel context.CancelFunc) {
 	}
 }
 
-// answered ends the running request: no cancellation reaches it any more.
+// answered ends the running request. No cancellation reaches it any more.
 func (s *session) answered() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.running = running{}
 }
 
-// work is the worker: it makes all calls of the connection.
+// work is the worker. It makes all calls of the connection.
 func (s *session) work(h hello) {
 	defer func() { _ = s.wire.c.Close() }() // ends the reader
 	defer s.cancel()
@@ -226,7 +226,7 @@ func (s *session) work(h hello) {
 }
 
 // pause is how long an idle session waits before it looks whether the tool keeps
-// others waiting; 0: it cannot.
+// others waiting. It is 0 if the tool cannot.
 func (s *session) pause(idle time.Duration) time.Duration {
 	limit := s.srv.cfg.Idle
 	switch {
@@ -238,7 +238,8 @@ func (s *session) pause(idle time.Duration) time.Duration {
 	return min(limit, time.Second)
 }
 
-// overdue is why a session that has been idle must end; empty: it need not.
+// overdue returns the reason why an idle session must end. It is empty if the
+// session need not end.
 func (s *session) overdue(idle time.Duration) string {
 	limit := s.srv.cfg.Idle
 	if s.inTx() && idle >= limit && (s.srv.cfg.Waits == nil || s.srv.cfg.Waits(s.conn)) {
@@ -314,7 +315,7 @@ func (s *session) closeConn() {
 		}
 		return errors.Join(errs...)
 	})
-	// It rolls back. Also after a panic: the locks must be free.
+	// It rolls back, also after a panic, because the locks must be free.
 	err = errors.Join(err, s.guard(s.conn.Close))
 	s.conn, s.tx, s.rows, s.stmts = nil, nil, nil, nil
 	if err != nil {
@@ -338,15 +339,15 @@ func (s *session) guard(f func() error) (err error) {
 	return f()
 }
 
-// send sends a message. A tool that does not read gets the time of an idle
-// transaction for each: it may hold locks meanwhile.
+// send sends a message. For each message, a tool that does not read gets the time
+// of an idle transaction, as it may hold locks meanwhile.
 func (s *session) send(kind byte, parts ...[]byte) error {
 	_ = s.wire.c.SetWriteDeadline(time.Now().Add(s.srv.cfg.Idle))
 	_, err := s.wire.write(kind, parts...)
 	return err
 }
 
-// answer runs a request and answers it. false: the session is over.
+// answer runs a request and answers it. It returns false if the session is over.
 func (s *session) answer(req *request) bool {
 	s.last = req.N
 	ans := &answer{N: req.N}
@@ -571,7 +572,7 @@ func (s *session) batch(r *openRows, ans *answer) {
 	ans.CloseErr = encodeError(s.closeRows(ans.ID, r), s.srv.cfg.EncodeError)
 }
 
-// appendRow adds a row to what is sent.
+// appendRow adds a row to the answer.
 func (s *session) appendRow(row []driver.Value) (err error) {
 	size := 0
 	for _, v := range row {
@@ -658,7 +659,7 @@ func (s *session) reset() error {
 	return nil
 }
 
-// control runs what is not SQL.
+// control runs a request that is not SQL.
 func (s *session) control(req *request, ans *answer) error {
 	if s.srv.cfg.Control == nil {
 		return fmt.Errorf("sqlite-mem: the server has no %q", req.Text)
@@ -670,7 +671,8 @@ func (s *session) control(req *request, ans *answer) error {
 	return err
 }
 
-// stream is what a control writes. A tool that reads slowly slows the writer down.
+// stream is the writer that a Control gets. A tool that reads slowly slows the
+// writer down.
 type stream struct{ s *session }
 
 func (w stream) Write(p []byte) (int, error) {

@@ -36,9 +36,9 @@ type socket struct {
 	info fs.FileInfo // of the name, to tell it from a later one
 }
 
-// bind makes the socket of the database at path. A socket that has its name, left
-// by a crash, is replaced: the caller has the process lock, so nobody serves it.
-// Nothing else is.
+// bind makes the socket of the database at path. A socket of that name, left by a
+// crash, is replaced. The caller has the process lock, so nobody serves it. Nothing
+// else is replaced.
 func bind(path string) (s *socket, err error) {
 	name := SocketName(path)
 	defer func() {
@@ -98,9 +98,9 @@ func newSocket() (fd int, err error) {
 	return fd, nil
 }
 
-// ownerFor is the owner that root gives the socket of the database at path: that of the
-// database, so that its owner can connect, too. Without a database it is that of the
-// directory.
+// ownerFor returns the owner that root gives the socket of the database at path. It is
+// the owner of the database, who can then connect, too. Without a database it is the
+// owner of the directory.
 func ownerFor(path string) (uid, gid int, err error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -166,7 +166,7 @@ func dial(ctx context.Context, path string) (*net.UnixConn, error) {
 	}
 }
 
-// isNobody reports whether err, of dial, says that nobody listens: there is no
+// isNobody reports whether err, of dial, says that nobody listens. Then there is no
 // socket, or one that a crash has left.
 func isNobody(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED)

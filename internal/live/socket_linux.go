@@ -20,8 +20,9 @@ func credentials(fd int) (Peer, error) {
 }
 
 // bindName gives the socket its name. A name that is too long for an address is
-// made in two steps: a short one in the same directory, reached by way of the
-// directory's descriptor, then a link, which replaces nothing.
+// made in two steps. First the socket gets a short name in the same directory,
+// reached by way of the directory's descriptor. Then the long name is linked to it;
+// a link replaces nothing.
 func bindName(fd int, name string) error {
 	if len(name) <= maxAddress {
 		return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{Name: name}))

@@ -47,8 +47,8 @@ func TestSocket_owner(t *testing.T) {
 	}
 }
 
-// What somebody puts in the place of the socket keeps its mode and owner, also when root
-// makes the socket.
+// A file that somebody puts in the place of the socket keeps its mode and owner, also
+// when root makes the socket.
 func TestSocket_swapped(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("the system has no descriptor of a socket's name")
@@ -131,8 +131,9 @@ func TestSocket_replaced(t *testing.T) {
 	require.NoFileExists(t, SocketName(cfg.Path))
 }
 
-// A path that is too long for an address, and a name that is, work all the same on
-// Linux, without a change of the working directory; elsewhere the error says so.
+// On Linux a path that is too long for an address works, and so does such a name.
+// The working directory is not changed. On other systems the error says that it is
+// too long.
 func TestSocket_long(t *testing.T) {
 	wd, err := os.Getwd()
 	require.NoError(t, err)

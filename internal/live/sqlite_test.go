@@ -67,8 +67,8 @@ type autocommit struct{ *sqlite3.SQLiteConn }
 
 func (c autocommit) InTransaction() bool { return !c.AutoCommit() }
 
-// each runs a test on a pool of tools, of this project's driver and of go-sqlite3, with
-// a pool beside it that is in the server.
+// each runs a test for this project's driver and for go-sqlite3. The test gets a pool
+// of tools and a pool in the server.
 func each(t *testing.T, f func(t *testing.T, tools, server *sql.DB)) {
 	for _, name := range []string{"sqlite-mem", "go-sqlite3"} {
 		t.Run(name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func each(t *testing.T, f func(t *testing.T, tools, server *sql.DB)) {
 	}
 }
 
-// A tool gets from a real database what a connection in the server gets: values, types,
-// results and errors.
+// From a real database a tool gets the same values, types, results and errors as a
+// connection in the server.
 func TestSQLite_parity(t *testing.T) {
 	each(t, func(t *testing.T, tools, server *sql.DB) {
 		_, err := tools.ExecContext(ctx, "CREATE TABLE t(id INTEGER PRIMARY KEY, s TEXT UNIQUE, b BLOB, f REAL, at TIMESTAMP, ok BOOLEAN); INSERT INTO t(s,b,f,at,ok) VALUES('a', x'00ff', 1.5, '2026-01-02 03:04:05.678+02:00', 1), ('b', x'', -1e300, NULL, 0)")

@@ -77,8 +77,8 @@ func (k *cutter) pass(i int, to, from net.Conn) {
 	}
 }
 
-// program is what the sweep runs: each kind of request, in and outside of
-// transactions. It tells note what it was told of each key that it wrote.
+// program sends each kind of request, in and outside of transactions. The sweep
+// runs it. It calls note with the result for each key that it wrote.
 func program(c *Conn, note func(key string, err error)) {
 	exec := func(query string) error {
 		_, err := c.ExecContext(ctx, query, nil)
@@ -148,10 +148,10 @@ func program(c *Conn, note func(key string, err error)) {
 	}
 }
 
-// Wherever the connection breaks, before, inside of or behind each frame of either
-// side: what was acknowledged is committed, once; what is called driver.ErrBadConn has
-// not begun; a transaction that is lost is not committed; only ErrCommitUnknown leaves
-// it open. The server has no lock, connection or goroutine left.
+// The connection breaks before, inside of or behind each frame of either side. An
+// acknowledged key is committed, once. A request that returns driver.ErrBadConn has
+// not begun. A lost transaction is not committed. Only ErrCommitUnknown leaves that
+// open. The server has no lock, connection or goroutine left.
 func TestSweep(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)
@@ -225,7 +225,7 @@ func sweep(t *testing.T, name string, cut [2]int, part int, unknown map[bool]int
 	}
 }
 
-// Whatever a tool has open when it goes ends with it.
+// Everything that a tool has open ends with the tool.
 func TestEnds_open(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)

@@ -15,10 +15,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A process of another user is turned away, by the mode of the socket, and by the
-// server where the mode is not in the way; the log is told once. The owner of the
-// database is served, but not trusted, by a server of root. A server of another user
-// is not believed.
+// The mode of the socket turns away a process of another user. Where the mode allows
+// it, the server turns it away, and tells the log once. The owner of the database is
+// served, but not trusted, by a server of root. A server of another user is not
+// believed.
 func TestUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")

@@ -231,9 +231,9 @@ func readTime(b []byte) (t time.Time, rest []byte, err error) {
 	return located(time.Unix(n[0], n[1]), int(n[2]), zone, location), b, nil
 }
 
-// located is t in a location of this process. UTC is itself, and so is Local where
-// it agrees. Any other is its offset at that time: a location is not looked up by a
-// name that another process has sent.
+// located returns t in a location of this process. UTC stays UTC, and Local stays
+// Local where it agrees. Any other becomes its offset at that time. A location is
+// not looked up by a name that another process has sent.
 func located(t time.Time, offset int, zone, location string) time.Time {
 	switch location {
 	case "UTC":
@@ -252,8 +252,8 @@ func located(t time.Time, offset int, zone, location string) time.Time {
 // statement of a text.
 const maxArgs = 1 << 20
 
-// appendArgs appends arguments: the number, then for each its ordinal, name and
-// value.
+// appendArgs appends the number of arguments, then the ordinal, name and value of
+// each.
 func appendArgs(b []byte, args []driver.NamedValue) ([]byte, error) {
 	if len(args) > maxArgs {
 		return b, fmt.Errorf("sqlite-mem: %d arguments; a live connection takes %d", len(args), maxArgs)

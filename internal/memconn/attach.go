@@ -32,8 +32,8 @@ var _ memvfs.Hooks = (*attachment)(nil)
 // Attach implements memvfs.Hooks.
 func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
 	s, ok := owner.(*store.Store)
-	// A guest does not keep the store open that serves it, under whatever name. Its end is
-	// part of the end of that store: as the last user it would wait for itself.
+	// A guest does not keep the store open that serves it, under whatever name. The guest
+	// ends as a part of that store's end. As the last user it would wait for itself.
 	counted := c.opts.Guest == 0 || s != c.store
 	if !ok || counted && !s.Attach() {
 		return nil

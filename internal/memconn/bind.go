@@ -23,8 +23,8 @@ func (c *conn) CheckNamedValue(nv *driver.NamedValue) error {
 	return driver.ErrSkip
 }
 
-// bindPart binds the arguments of one statement of a string: those from first on, and
-// those that have a name.
+// bindPart binds the arguments of one statement of a string. They are the arguments
+// from first on, and all that have a name.
 func (s *statement) bindPart(args []driver.NamedValue, first int) error {
 	n := s.Params()
 	if len(args)-first < n {
@@ -36,7 +36,7 @@ func (s *statement) bindPart(args []driver.NamedValue, first int) error {
 	return s.bind(args, first, first+n)
 }
 
-// bind binds args[first:end], and of the others those that have a name.
+// bind binds args[first:end], and every other argument that has a name.
 func (s *statement) bind(args []driver.NamedValue, first, end int) error {
 	s.ClearArgs()
 	values := s.Args()
@@ -56,8 +56,8 @@ func (s *statement) bind(args []driver.NamedValue, first, end int) error {
 	return nil
 }
 
-// bindNamed is bind for arguments that have names, or are not one for each
-// parameter. A parameter without an argument is NULL.
+// bindNamed is bind for arguments that have names, or whose number is not that of
+// the parameters. A parameter without an argument is NULL.
 func (s *statement) bindNamed(args []driver.NamedValue, first, end int) error {
 	values := s.Args()
 	for i := range values {

@@ -29,8 +29,8 @@ func (c *conn) cached(t *testing.T) (texts []string) {
 }
 
 // Ensure that the cache keeps the statements that were used last, as many as
-// _stmt_cache_size says, those with open rows besides; no pragma, no string of
-// several, no text that is very long; and that everything is freed.
+// _stmt_cache_size says. It also keeps those with open rows. It keeps no pragma, no
+// string of several statements, and no very long text. Everything is freed.
 func TestStmtCache(t *testing.T) {
 	ctx := context.Background()
 	c := open(t, 3)
@@ -76,7 +76,7 @@ func TestStmtCache(t *testing.T) {
 	require.Len(t, c.open, 1)
 	require.LessOrEqual(t, len(c.buffers), 4)
 
-	// What nobody has closed is freed with the connection.
+	// Statements that nobody has closed are freed with the connection.
 	rows, err := c.QueryContext(ctx, "SELECT value FROM json_each('[1,2,3,4,5,6]')", nil)
 	require.NoError(t, err)
 	s, err := c.PrepareContext(ctx, "SELECT value FROM json_each('[1,2,3,4,5,6]')")
@@ -102,8 +102,8 @@ func TestStmtCache_attached(t *testing.T) {
 	require.Equal(t, []string{"SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"}, c.cached(t))
 }
 
-// Ensure that the values which share allocations are what Go would have made of
-// them, at every place of a batch.
+// Ensure that values that share allocations are equal to values made by Go, at
+// every place of a batch.
 func TestBoxes(t *testing.T) {
 	var b boxes
 	var want, got []driver.Value

@@ -17,7 +17,7 @@ import (
 // conn is a connection to a store.
 //
 // database/sql uses a connection from one goroutine at a time, with its own lock between
-// one and the next, so the fields need no lock. The engine calls the methods of
+// one and the next. So the fields need no lock. The engine calls the methods of
 // memvfs.Hooks inside of a call of SQLite's, on the goroutine that made it.
 //
 // Every call of SQLite is made inside of do.
@@ -43,8 +43,8 @@ type conn struct {
 	// attaching are the stores that the running ATTACH has found: see attachMemory.
 	attaching []*store.Store
 
-	// detachErr is the error of making a commit durable whose store the running
-	// statement has detached.
+	// detachErr is the error of a commit that could not be made durable. The running
+	// statement has detached the store of that commit.
 	detachErr error
 
 	// tx is the state of the transaction that BeginTx began.
@@ -147,9 +147,9 @@ func (c *conn) Close() error {
 	return connerr.Join(err, c.db.Release())
 }
 
-// stuck reports whether a statement made through Raw is still running. Its rows may be
-// open: then SQLite cannot close the connection. Or a panic has left SQLite in the middle
-// of it: then SQLite must not be called at all.
+// stuck reports whether a statement made through Raw is still running. If its rows are
+// open, SQLite cannot close the connection. If a panic has left SQLite in the middle of
+// it, SQLite must not be called at all.
 func (c *conn) stuck() bool {
 	if c.link.Entered() {
 		return true

@@ -36,8 +36,9 @@ type Options struct {
 	// Logger is not used. ok is false for every other name.
 	NamedMemory func(dsn string) (opts store.Options, ok bool)
 
-	// Guest is the process that the connections are for, 0 if it is this one,
-	// GuestUnknown if the system does not tell. The write lock's holder names it. NoFiles keeps SQL from naming files.
+	// Guest is the process that the connections are for. It is 0 for this process, and
+	// GuestUnknown if the system does not tell. The write lock's holder names it. NoFiles keeps
+	// SQL from naming files.
 	Guest   int
 	NoFiles bool
 
@@ -92,7 +93,7 @@ func Open(ctx context.Context, opts Options) (*Database, error) {
 }
 
 // OfGuest returns the database of a store that somebody else has open. It does not
-// keep the store open: whoever does has to close the connections first.
+// keep the store open. The user that does has to close the connections first.
 func OfGuest(s *store.Store, opts Options) *Database {
 	d := ofStore(s, opts)
 	d.free = func() error { return nil }
@@ -135,8 +136,8 @@ func (d *Database) Sync(ctx context.Context) error {
 // Backup writes the last commit to a new file.
 func (d *Database) Backup(ctx context.Context, path string) error { return d.store.Backup(ctx, path) }
 
-// Connect opens a connection. It takes over the use that its caller has acquired: its
-// Close releases that. After an error the use is still the caller's.
+// Connect opens a connection. It takes over the use that its caller has acquired, and
+// the connection's Close releases it. After an error the caller still has the use.
 func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
 	c, err := d.connect(ctx)
 	if err != nil {
@@ -223,8 +224,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	return nil
 }
 
-// registerFunctions gives the connection the SQL functions of this driver: two for
-// programs that have nothing but a connection, and the one of attach_memory.go.
+// registerFunctions gives the connection the SQL functions of this driver. Two are
+// for programs that have nothing but a connection. The third is that of
+// attach_memory.go.
 func (c *conn) registerFunctions() error {
 	return errors.Join(
 		c.inner.RegisterFunc(attachFunction, c.attachMemory, false),

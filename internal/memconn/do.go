@@ -26,8 +26,8 @@ var background = context.Background()
 //   - A read-only transaction has written nothing.
 //   - A transaction that SQLite has ended is known to be over.
 //
-// After a panic the connection is given up: the panic has passed through SQLite without
-// unwinding it.
+// After a panic the connection is given up, because the panic has passed through SQLite
+// without unwinding it.
 func (c *conn) do(ctx context.Context, f func() error) error {
 	if c.broken {
 		return driver.ErrBadConn

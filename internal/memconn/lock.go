@@ -20,7 +20,8 @@ func (c *conn) lock(ctx context.Context, what string) error {
 	return c.lockStore(ctx, c.store, c.link, &c.locked, what)
 }
 
-// lockStore is lock for the store of link: this connection's own, or an attached one.
+// lockStore is lock for the store of link, which is this connection's own or an
+// attached one.
 func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
 	switch guest := c.opts.Guest; guest {
 	case 0:
@@ -48,7 +49,8 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 		return connerr.Busy
 	}
 	if errors.Is(err, store.ErrDeadlock) {
-		// Not a warning: a writer that tries again at once may be refused very often.
+		// This is no warning, as a writer that tries again at once may be refused very
+		// often.
 		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
 			"path", s.Path(), "statement", shorten(what))
 		return connerr.Busy
@@ -158,7 +160,7 @@ func (c *conn) UnlockWrite() {
 	}
 	c.unlockEnded()
 	if err := c.awaitDurable(); err != nil {
-		// Raw's user has no call that could return it.
+		// The user of Raw has no call that could return it.
 		c.store.Logger().Error("sqlite-mem: a commit of a raw connection", "error", err)
 	}
 }
@@ -167,8 +169,8 @@ func (c *conn) UnlockWrite() {
 func (c *conn) Detached() {}
 
 // Cancelled implements memvfs.Hooks. SQLite's progress handler calls it inside of the
-// statement that it stops, on the goroutine of that. So it can reach no other statement,
-// and c.ctx is the context of this one.
+// statement that it stops, on the statement's goroutine. So it can reach no other
+// statement, and c.ctx is the context of this one.
 func (c *conn) Cancelled() bool {
 	return c.ctx != nil && c.ctx.Err() != nil
 }

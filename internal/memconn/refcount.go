@@ -55,8 +55,9 @@ func (c *refCount) drop() (last, strict bool) {
 	return c.closed && c.users == 0, c.strict
 }
 
-// Close ends the connector's use. It frees a database that nobody uses and returns
-// the error of that. One in use it flushes, and the last user frees it.
+// Close ends the connector's use. A database without users is freed, and Close
+// returns the error of that. A database in use is flushed, and its last user frees
+// it.
 func (c *refCount) Close() error {
 	c.mu.Lock()
 	c.closed = true

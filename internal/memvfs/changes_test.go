@@ -11,7 +11,7 @@ import (
 )
 
 // replica is a copy of a database that is updated from its changes only. Like a file with a
-// log it keeps the pages that the database has cut off: they must be reported again when
+// log it keeps the pages that the database has cut off. They must be reported again when
 // they come back.
 type replica struct {
 	pageSize int

@@ -22,9 +22,9 @@ void memvfsConnHooks(memvfs_hooks h){
 
 /*
 ** Makes sure that the file may become the writer. Go takes the write lock before
-** it runs a statement that is known to write. Others get here without the lock: a
-** later statement of a string, a pragma that writes, a statement of Conn.Raw. For
-** these this function asks Go for the lock.
+** it runs a statement that is known to write. Some statements get here without
+** the lock: a later statement of a string, a pragma that writes, a statement of
+** Conn.Raw. For these this function asks Go for the lock.
 **
 ** A file that is opened without the driver has no link. It competes for
 ** memvfs_store.pWriter without the write lock, and waits by SQLite's busy handler.
@@ -41,8 +41,8 @@ int memvfsConnLock(MemFile *f){
 }
 
 /*
-** SQLite's busy handler for one call: the file, whose state was stale, begins again
-** at once and keeps the write lock.
+** SQLite's busy handler for one call. The state of the file was stale, so it begins
+** again at once and keeps the write lock.
 */
 static int retry(void *pArg, int n){
   memvfs_conn *p = pArg;
@@ -55,14 +55,15 @@ static int retry(void *pArg, int n){
 /*
 ** The file has the write lock, but could not become the writer. Its state may be
 ** stale because it waited for the lock. Then SQLite drops that state, calls its
-** busy handler, and tries again. The lock must be kept meanwhile: released, it
-** would be waited for again, with a stale state after each wait. SQLite calls no
-** busy handler if the file has a transaction that has read. Then the lock is
-** released at once.
+** busy handler, and tries again. The lock must be kept meanwhile. If it were
+** released, the connection would wait for it again, with a stale state after
+** each wait. SQLite calls no busy handler if the file has a transaction that has
+** read. Then the lock is released at once.
 **
 ** The handler is set here for one call, because PRAGMA busy_timeout sets another
 ** one and reads what sqlite3_busy_handler() clears. This handler replaces
-** SQLite's. If the timeout of SQLite's is not known, the lock is released as well.
+** SQLite's. If the timeout of SQLite's handler is not known, the lock is released
+** as well.
 **
 ** The schema name of an attached file is not known here. So sqlite3_txn_state() is
 ** asked about all files. A statement that has read another file releases the lock
@@ -177,8 +178,8 @@ uintptr_t memvfs_conn_handle(sqlite3 *db){
 /*
 ** The file has got its connection. If that connection has a link for its main
 ** database already, the file is a store that is being attached. It gets a link of
-** its own, and Go is told: the store then stays while it is attached, and is
-** written under its own write lock. If Go refuses, every call of the file is
+** its own, and Go is told. The store then stays while it is attached, and is
+** written under its own write lock. If Go refuses, every call of the file returns
 ** SQLITE_IOERR, and the ATTACH fails.
 */
 void memvfsConnAttach(MemFile *f){
@@ -245,9 +246,9 @@ void memvfs_conn_unpin(memvfs_conn *p){
 }
 
 /*
-** Go has finished with the link. SQLite may not have: a connection that was closed
-** with open statements lives until the last one is finalized, on any thread, at any
-** time. Then the link is freed with its file.
+** Go has finished with the link. SQLite may not have finished. A connection that
+** was closed with open statements lives until the last one is finalized, on any
+** thread, at any time. Then the link is freed with its file.
 */
 void memvfs_conn_free(memvfs_conn *p){
   sqlite3_mutex *mutex = memvfsNamesMutex();

@@ -13,9 +13,9 @@
 ** the process closes any descriptor of it
 ** (https://sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
 ** So a load waits until no connection of this process has a lock on the file, and
-** none gets one until the load has ended. The load also waits for a DETACH by
-** those that have the file attached: they would go on reading the file instead of
-** the database in memory.
+** none gets one until the load has ended. The load also waits until connections
+** that have the file attached detach it. They would go on reading the file instead
+** of the database in memory.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -26,7 +26,8 @@
 
 /*
 ** LOAD_WAITS: a load waits for connections that have the file attached; no other
-** attaches it. Without such, it waits for those that have a lock; no other gets one.
+** attaches it. Without such connections, it waits for connections that have a lock;
+** no other gets one.
 ** LOAD_RUNS: a load has the file; no connection attaches it or gets a lock.
 */
 #define LOAD_WAITS 1

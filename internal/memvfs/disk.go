@@ -84,9 +84,9 @@ func (e *DiskInUseError) Unwrap() []error {
 	return []error{ErrDiskInUse, sqlite3.Error{Code: sqlite3.ErrBusy}, e.Err}
 }
 
-// The wait of BeginLoad. For loadWait it keeps other connections from attaching the file and
-// from beginning a transaction, so that those under way end. Then it lets them for the same
-// time, and so on. So connections without a gap between them do not keep a load from
+// BeginLoad waits in intervals of loadWait. In one interval no other connection may attach
+// the file or begin a transaction, so running transactions end. In the next interval all
+// may, and so on. So connections without a gap between them do not keep a load from
 // beginning, and one long transaction does not stop the others.
 const (
 	loadPause = time.Millisecond

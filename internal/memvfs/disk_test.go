@@ -367,8 +367,8 @@ func TestDisk_moved(t *testing.T) {
 	c.close()
 }
 
-// Ensure that no pragma puts a file of the disk into WAL mode or keeps its lock: of a tool
-// or attached to a store, with a schema or without.
+// Ensure that no pragma puts a file on the disk into WAL mode or keeps its lock. The file
+// is that of a tool or attached to a store, and the pragma has a schema or none.
 func TestDisk_pragmas(t *testing.T) {
 	r := recordDisk(t)
 	check := func(c *testConn, path, pragma, want string) {
@@ -445,8 +445,8 @@ func TestDisk_sharedCache(t *testing.T) {
 }
 
 // Ensure that a load waits while the file is attached or locked, that no connection
-// attaches or locks it during the load, and that the wait ends with SQLITE_BUSY at the end
-// of its context.
+// attaches or locks it during the load. The wait ends with SQLITE_BUSY at the end of its
+// context.
 func TestBeginLoad(t *testing.T) {
 	recordDisk(t)
 	path := fileWith(t, tableOfOne)
@@ -563,7 +563,7 @@ func TestBeginLoad_readers(t *testing.T) {
 	}
 }
 
-// Ensure that a failed open leaves nothing behind, also if memory ran out: the file can be
+// Ensure that a failed open leaves nothing behind, also if memory ran out. The file can be
 // loaded, and opened later.
 func TestDisk_failingOpen(t *testing.T) {
 	recordDisk(t)

@@ -48,7 +48,7 @@ func TestAttach_withoutLocks(t *testing.T) {
 }
 
 // Ensure that Stats has the page size of the database, also if VACUUM had no memory for
-// blocks of that size, and that such a database is sound.
+// blocks of that size. Such a database is sound.
 func TestPageSize_withoutMemory(t *testing.T) {
 	s := newStore(t, 0)
 	c, r := open(t, s), open(t, s)
@@ -142,8 +142,8 @@ func TestRollback_givesMemoryBack(t *testing.T) {
 	require.Less(t, s.Stats().Held, int64(200*4096))
 }
 
-// Ensure that a table that VACUUM has replaced is freed in pieces after its last reader, so
-// that no thread is stopped for long, and without Drain.
+// Ensure that a table that VACUUM has replaced is freed in pieces after its last reader. No
+// thread is stopped for long, and Drain is not needed.
 func TestOldTable_goesBitByBit(t *testing.T) {
 	s := newStore(t, 0)
 	c, r := open(t, s), open(t, s)
@@ -241,8 +241,8 @@ func (a *attachedHooks) UnlockWrite()      { a.h.unlocks++ }
 func (a *attachedHooks) Detached()         { a.h.detached++ }
 func (a *attachedHooks) DiskRefused(error) {}
 
-// Ensure that a store that is attached to a linked connection has a link of its own, which
-// asks for the write lock of that store and ends with the DETACH. Go, or a failed
+// Ensure that a store that is attached to a linked connection has a link of its own. The
+// link asks for the write lock of that store and ends with the DETACH. Go, or a failed
 // allocation, can refuse it.
 func TestAttach_link(t *testing.T) {
 	s := newStore(t, 0)

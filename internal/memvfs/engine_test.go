@@ -18,9 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newStore makes a store. At the end of the test it checks that the database is sound, that
-// no versions are held, and that the store can be closed: no connection and no snapshot is
-// left.
+// newStore makes a store. At the end of the test it checks that the database is sound and
+// that no versions are held. It also checks that the store can be closed, so no connection
+// and no snapshot is left.
 func newStore(t testing.TB, maxBytes int64) *Store {
 	t.Helper()
 	s, err := NewStore(filepath.Join(t.TempDir(), "engine.db"), maxBytes, nil)
@@ -137,8 +137,8 @@ func TestReader_keepsItsState(t *testing.T) {
 	require.Equal(t, "1000", r.text("SELECT count(*) FROM t"))
 }
 
-// Ensure that there is one writer: a second is SQLITE_BUSY, and one whose state is not the
-// last is SQLITE_BUSY_SNAPSHOT.
+// Ensure that there is one writer. A second gets SQLITE_BUSY, and one whose state is not
+// the last gets SQLITE_BUSY_SNAPSHOT.
 func TestWriter_isAlone(t *testing.T) {
 	s := newStore(t, 0)
 	a, b := open(t, s), open(t, s)
@@ -232,8 +232,8 @@ func TestSpill(t *testing.T) {
 	}
 }
 
-// Ensure that a database that shrinks (auto_vacuum, VACUUM) frees its memory, that older
-// readers still see the pages that were cut off, and that it can grow again.
+// Ensure that a database that shrinks (auto_vacuum, VACUUM) frees its memory and can
+// grow again. Older readers still see the pages that were cut off.
 func TestShrink_givesMemoryBack(t *testing.T) {
 	for _, how := range []string{"PRAGMA auto_vacuum=FULL", "PRAGMA auto_vacuum=INCREMENTAL", "PRAGMA auto_vacuum=NONE"} {
 		t.Run(how, func(t *testing.T) {
@@ -286,8 +286,8 @@ func TestLongReader_holdsEachPageOnce(t *testing.T) {
 	r.exec("COMMIT")
 }
 
-// Ensure that growth past the limit is SQLITE_FULL and changes nothing, that a delete and
-// an update still work then, and that the versions held by older readers are limited too.
+// Ensure that growth past the limit is SQLITE_FULL and changes nothing. A delete and an
+// update still work then. The versions held by older readers are limited too.
 func TestMaxBytes(t *testing.T) {
 	const limit = 4 << 20
 	s := newStore(t, limit)
@@ -412,7 +412,7 @@ func TestAllocationFailure_opening(t *testing.T) {
 }
 
 // Ensure that a snapshot is the state at Pin, byte for byte as SQLite would have it in a
-// file, and that the file made of it is a sound database.
+// file. The file made of it is a sound database.
 func TestSnapshot(t *testing.T) {
 	s := newStore(t, 0)
 	c := open(t, s)
@@ -442,7 +442,7 @@ func TestSnapshot(t *testing.T) {
 }
 
 // Ensure that a database loaded by Reserve and Next is unchanged, whatever the size of the
-// pieces, and that its memory is freed when it shrinks.
+// pieces. Its memory is freed when it shrinks.
 func TestLoad(t *testing.T) {
 	for _, limit := range []int{100_000, 4 << 20} {
 		for _, pageSize := range []int{1024, 4096, 65536} {
@@ -524,8 +524,8 @@ func TestForeignNames(t *testing.T) {
 	require.Equal(t, []string{"disk.db", "engine.db-journal", "engine.db-wal", "into.db"}, names)
 }
 
-// Ensure that every journal mode keeps its journal in memory and rolls back, that OFF and
-// exclusive locking return the mode that stays, and that WAL mode is refused without harm.
+// Ensure that every journal mode keeps its journal in memory and rolls back. OFF and
+// exclusive locking return the mode that stays. WAL mode is refused without harm.
 func TestJournalModes(t *testing.T) {
 	s := newStore(t, 0)
 	c, other := open(t, s), open(t, s)
@@ -598,9 +598,9 @@ func (h *hooks) Attach(any, *Conn) Hooks { return h }
 func (h *hooks) Detached()               {}
 func (h *hooks) DiskRefused(error)       {}
 
-// Ensure that a linked connection asks for the write lock when it writes without it, tells
-// when the transaction is over, refuses to write when read-only, stops when cancelled, and
-// can be abandoned.
+// Ensure that a linked connection asks for the write lock when it writes without it, and
+// tells when the transaction is over. It refuses to write when read-only, stops when
+// cancelled, and can be abandoned.
 func TestLink(t *testing.T) {
 	s := newStore(t, 0)
 	c, other := open(t, s), open(t, s)
@@ -650,7 +650,7 @@ func TestLink(t *testing.T) {
 	c.close()
 }
 
-// Ensure that SQLite may read a little past the end of the last page of a slab, as it does
+// Ensure that SQLite may read a little past the end of the last page of a slab. It does so
 // when it compares the last record on a page.
 func TestOverread(t *testing.T) {
 	for _, size := range []int{16384, 65536} { // the fewest pages a slab

@@ -78,10 +78,10 @@ static int jClose(sqlite3_file *pFile){
 }
 
 /*
-** The checksum after a page, of the version. The pager may have written another one,
-** of a page in its cache that differs from the file: a page that became free in an
-** earlier transaction is not written and may stay in the cache
-** (sqlite3PagerDontWrite). Its content has no meaning.
+** The checksum after a page is computed from the version. The pager may have written
+** another checksum, because a page in its cache may differ from the file. A page
+** that became free in an earlier transaction is not written and may stay in the
+** cache (sqlite3PagerDontWrite). Its content has no meaning.
 */
 static void checksum(Journal *p, const unsigned char *aPage, unsigned char *pOut){
   uint32_t n = (uint32_t)p->a[12]<<24 | (uint32_t)p->a[13]<<16 | (uint32_t)p->a[14]<<8 | p->a[15];

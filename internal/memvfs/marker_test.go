@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that an open with the number of a store gets that store or an error, never the
-// file on the disk or a later store of the same name.
+// Ensure that an open with the number of a store gets that store or an error. It never
+// gets the file on the disk or a later store of the same name.
 func TestParam(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "marked.db")
 	connect := func(param string) (*sqlite3.SQLiteConn, error) {

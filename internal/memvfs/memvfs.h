@@ -1,9 +1,9 @@
 /*
-** The C interface of the engine, in order of use: register the VFS once, create
-** a store, load it or leave it empty, let SQLite open it by name, link each
-** connection, pin snapshots, close. Nothing here blocks, except the hooks: a
-** connection that writes without the write lock asks Go for it, and one that
-** attaches a store tells Go.
+** The C interface of the engine. A program registers the VFS once, creates a
+** store, and loads it or leaves it empty. Then it lets SQLite open the store by
+** name, links each connection, pins snapshots, and closes the store. Nothing
+** here blocks, except the hooks. A connection that writes without the write
+** lock asks Go for it. A connection that attaches a store tells Go.
 */
 #ifndef MEMVFS_H
 #define MEMVFS_H
@@ -98,11 +98,11 @@ int memvfs_full_pathname(const char *zName, int nOut, char *zOut);
 
 /*
 ** Creates the store of the database at zName, a path from memvfs_full_pathname.
-** From now on every open of zName through this VFS is an open of the store.
-** maxBytes: the limit of the size, 0 for none. owner: passed to the hooks. With an
-** owner other than 0, opens are SQLITE_BUSY until memvfs_load_end.
-** SQLITE_MISUSE: a store of that name exists. SQLITE_BUSY: the file of that name
-** is attached from the disk.
+** From now on every open of zName through this VFS is an open of the store. The
+** limit of the size is maxBytes, 0 for none. The hooks get owner. With an owner
+** other than 0, opens are SQLITE_BUSY until memvfs_load_end. Returns SQLITE_MISUSE
+** if a store of that name exists, and SQLITE_BUSY if the file of that name is
+** attached from the disk.
 */
 int memvfs_store_create(const char *zName, uint64_t maxBytes, uintptr_t owner, memvfs_store **ppStore);
 

@@ -118,9 +118,9 @@ static void osUnmap(void *p, size_t n){
 }
 
 /*
-** Returns the memory of one page to the system, if possible. n must be a multiple of
-** the system's page size: madvise rounds the length up, and would also return the
-** pages beside it.
+** Returns the memory of one page to the system, if possible. The length n must be a
+** multiple of the system's page size. Otherwise madvise rounds it up and also
+** returns the pages beside it.
 **
 ** Linux keeps all of a huge page until none of it is mapped, or until memory is
 ** short. Advice about a part of it (MADV_COLD, since Linux 5.4) splits it at once. A

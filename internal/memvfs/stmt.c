@@ -7,9 +7,9 @@
 /* ---- What a statement does ---- */
 
 /*
-** True for a function with a side effect: those of the driver, and SQLite's own that
-** write or load. Functions of the user are not known here; the driver knows whether
-** there can be any.
+** True for a function with a side effect. These are the functions of the driver, and
+** SQLite's own that write or load. Functions of the user are not known here; the
+** driver knows whether there can be any.
 */
 static int hasEffect(const char *zFunc){
   return zFunc && (sqlite3_strnicmp(zFunc, "sqlite_mem_", 11)==0
@@ -36,10 +36,10 @@ static int isProcessWide(const char *zPragma){
 }
 
 /*
-** The authorizer allows everything but file names, and what is for the whole
-** process, where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a statement, with each
-** action of the statement. An application's own authorizer replaces this one; a
-** statement then lacks MEMVFS_ASKED.
+** The authorizer allows everything except file names and process-wide settings,
+** where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a
+** statement, with each action of the statement. An application's own authorizer
+** replaces this one; a statement then lacks MEMVFS_ASKED.
 */
 int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const char *zSchema, const char *zTrigger){
   memvfs_conn *p = pArg;

@@ -1,8 +1,8 @@
 /*
-** Statements: prepare, bind, step, fetch and reset in few calls, because a call from
-** Go to C costs as much as a step. One call binds the arguments, steps, and fetches
-** the first rows. One call is a whole Exec. Arguments and rows are in C memory, which
-** Go reads and writes between the calls.
+** Statements are prepared, bound, stepped, fetched and reset in few calls, because a
+** call from Go to C costs as much as a step. One call binds the arguments, steps, and
+** fetches the first rows. One call is a whole Exec. Arguments and rows are in C
+** memory, which Go reads and writes between the calls.
 **
 ** Only the thread that uses the connection calls these functions.
 */

@@ -69,8 +69,8 @@ func fetch(t testing.TB, s Stmt, limit int) (rows []string, batches []int, rc in
 	}
 }
 
-// Ensure that every kind of argument arrives as it was set, an empty text or blob not as
-// NULL, and that the arguments of a later run replace the earlier ones.
+// Ensure that every kind of argument arrives as it was set; an empty text or blob does
+// not become NULL. The arguments of a later run replace the earlier ones.
 func TestStmt_arguments(t *testing.T) {
 	require.EqualValues(t, 16, unsafe.Sizeof(Value{}))
 	c, link := linked(t, newStore(t, 0))
@@ -343,8 +343,8 @@ func TestPin(t *testing.T) {
 	link.Pin() // and closed
 }
 
-// Ensure that a connection whose busy timeout is not known keeps it after a wait for the
-// write lock has made its state stale: it then waits for another writer.
+// Ensure that a connection whose busy timeout is not known keeps it after its state
+// became stale during a wait for the write lock. It then waits for another writer.
 func TestLink_keepsBusyTimeout(t *testing.T) {
 	s := newStore(t, 0)
 	other := open(t, s)

@@ -48,7 +48,7 @@ static int isSuffix(const char *z){
 
 /*
 ** True if z is the name of the log or the journal of a store. SQLite keeps the string
-** for the life of a connection, so its address mostly identifies the store: the last
+** for the life of a connection, so its address mostly identifies the store. The last
 ** name that was found for the address is tried first.
 */
 int memvfsIsCompanion(const char *z){

@@ -25,9 +25,9 @@ func insertRows(table string) string {
 }
 
 // Ensure that a transaction over two stores is committed in both or in neither, whichever
-// allocation of the COMMIT fails, and that its error says which. It is tried with all
-// journal modes and page sizes, spilled pages, shrinking databases, limits, and pages of
-// several blocks.
+// allocation of the COMMIT fails. The error says which. It is tried with all journal
+// modes and page sizes, spilled pages, shrinking databases, limits, and pages of several
+// blocks.
 func TestCommit_twoStores(t *testing.T) {
 	grow := insertRows("main.t") + ";" + insertRows("o.t")
 	for _, tt := range []twoStores{

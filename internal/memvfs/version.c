@@ -196,8 +196,8 @@ void memvfsReaderRemove(memvfs_store *s, Reader *r){
 /*
 ** Pins the last commit.
 **
-** Why no version that this reader needs is freed: memvfsReclaim frees only what was
-** superseded by a commit whose epoch is stored already, and reads the pins after
+** No version that this reader needs is freed. memvfsReclaim frees only versions
+** superseded by a commit whose epoch is stored already. It reads the pins after
 ** that. If it does not see this pin, the pin was stored later. Then the second load
 ** here sees an epoch that is at least as new, and a pin that is too old is replaced.
 */
@@ -261,8 +261,8 @@ void memvfsReaderEnd(memvfs_store *s, Reader *r){
 ** memvfsReclaim first unlinks a version, then raises the era, then reads the walks.
 ** If it does not see this walk, the walk was stored after that. Then the load of the
 ** slot below comes after the unlinking and does not find the version. If it sees the
-** walk, the version stays in limbo until the walk is over, or a walk of a later era
-** has taken its place.
+** walk, the version stays in limbo. It stays until the walk is over, or until a walk
+** of a later era has taken the walk's place.
 */
 Version *memvfsFind(Reader *r, Table *t, uint32_t pgno, uint64_t epoch){
   Slot *pSlot = memvfsSlot(t, pgno);

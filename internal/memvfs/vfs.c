@@ -205,8 +205,8 @@ static int fDeviceCharacteristics(sqlite3_file *pFile){
 /*
 ** Returns the page itself. It neither changes nor is freed while the connection has
 ** its SHARED lock, or until the connection itself writes it. A page that the writer
-** has made is not returned: it changes when the pager writes it again. A page that is
-** not one block is not returned either: after repage() without memory, a write of
+** has made is not returned, as it changes when the pager writes it again. A page that
+** is not one block is not returned either. After repage() without memory, a write of
 ** another page may free its block.
 */
 static int fFetch(sqlite3_file *pFile, sqlite3_int64 iOfst, int n, void **pp){

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that a backup of a database in WAL mode into a store leaves a usable store: it has
-// the content and is not in WAL mode, for which it has no shared memory.
+// Ensure that a backup of a database in WAL mode into a store leaves a usable store. The
+// store has the content. It is not in WAL mode, as a store has no shared memory.
 func TestBackup_fromWAL(t *testing.T) {
 	for _, size := range []string{"1024", "4096", "16384"} {
 		s := newStore(t, 0)

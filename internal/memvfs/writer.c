@@ -108,7 +108,7 @@ static uint64_t bytesUsed(MemFile *f){
 }
 
 /*
-** True if the writer may have nByte more: all versions together are limited to mxByte.
+** True if the writer may have nByte more. All versions together are limited to mxByte.
 ** At the limit it frees what it can, and may leave the mutex meanwhile. [m]
 */
 static int mayHave(MemFile *f, uint64_t nByte, uint64_t mxByte){
@@ -123,11 +123,12 @@ static uint32_t blocks(Table *t, uint32_t nSector){
 }
 
 /*
-** The writer's own version of a page, made if there is none yet. With keep it is a
-** copy, else its content is undefined. NULL: *pRc is the error.
+** Returns the writer's own version of a page, and makes it if there is none yet.
+** With keep it is a copy, else its content is undefined. If it returns NULL, *pRc
+** is the error.
 **
 ** A block may have bytes past the end of the database. In a version that is not
-** committed they are zero. In a committed version they are undefined: nobody reads
+** committed they are zero. In a committed version they are undefined. Nobody reads
 ** them, and the copy made here does not have them.
 */
 static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
@@ -187,8 +188,8 @@ static int reblock(MemFile *f, uint32_t nBlock){
 /*
 ** sqlite3_backup may write a header of WAL mode. A store has no shared memory for a
 ** log, so nobody could open it then. So the header is changed to rollback mode. The
-** change counter, which is in the header twice, is incremented, as by a commit of
-** another connection: the pager that wrote the header then drops its cache.
+** change counter is in the header twice. Both are incremented, as by a commit of
+** another connection. The pager that wrote the header then drops its cache.
 */
 static void refuseWal(unsigned char *a){
   static const int aiCounter[] = { 24, 92 };
@@ -288,9 +289,9 @@ uint32_t memvfsHeaderPageSize(const unsigned char *a){
 }
 
 /*
-** After a VACUUM with another page size: copies the writer's state into a table of
-** blocks of that size, so that a page is one block again. Without the memory for it,
-** or at the limit of the size, nothing is lost: pages are then read from several
+** After a VACUUM with another page size, copies the writer's state into a table of
+** blocks of that size. A page is then one block again. Without the memory for it, or
+** at the limit of the size, nothing is lost. Pages are then read from several
 ** blocks, and the next commit tries again.
 */
 static void repage(MemFile *f, uint32_t nBlock){
@@ -361,12 +362,13 @@ static void note(memvfs_store *s, uint32_t pgno){
 }
 
 /*
-** Puts the versions that the commit supersedes on a list: those behind the writer's
-** versions, and those of the blocks that the database, of nOld blocks before, has
-** lost. Nobody else reads Version.end of a version that is in no list yet.
+** Puts the versions that the commit supersedes on a list. They are the versions
+** behind the writer's versions, and all versions of the blocks that the database
+** has lost. It had nOld blocks before. Nobody else reads Version.end of a version
+** that is in no list yet.
 **
 ** It also notes the pages that the commit changes. Until the commit is published,
-** memvfs_snapshot_changes is SQLITE_BUSY (memvfs_store.noting): it would take these
+** memvfs_snapshot_changes is SQLITE_BUSY (memvfs_store.noting). It would take these
 ** notes and pin the state before them. [m], passed on to waiters every PIECE versions.
 */
 static void supersede(MemFile *f, uint32_t nOld, List *p){

@@ -88,8 +88,9 @@ func TestAcquire_replacedMeanwhile(t *testing.T) {
 	}
 }
 
-// Ensure that Check reports a lost lock while another process has the new file, and has
-// the lock again when that has released it, but not if that was killed.
+// Ensure that Check reports a lost lock while another process has the new file. Check
+// takes the lock again when that process has released it, but not if that process was
+// killed.
 func TestLock_checkLost(t *testing.T) {
 	for _, role := range []string{"hold", "recover", "share"} {
 		t.Run(role, func(t *testing.T) {

@@ -141,7 +141,7 @@ func lockOpen(name string, file *os.File, flag int, how manner) (*lockFile, refu
 	if !ok {
 		by := refusal{exclusive: true, owner: r.owner}
 		if err == nil && how == exclusive {
-			// There may be no owner: tools share the lock, and OwnerOf does for a moment,
+			// There may be no owner. Tools share the lock. OwnerOf shares it for a moment,
 			// as no portable call asks about a flock without taking it. If a shared lock is
 			// granted here too, there is no owner.
 			if ok, err = l.flock.TryRLock(); ok {

@@ -18,7 +18,7 @@ const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 func alive(pid int) bool { return !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) }
 
 // giveAway gives a new lock file the permissions of the database at path, as SQLite does
-// for files beside it: a user who may write to the database must be able to lock it. Root
+// for files beside it. A user who may write to the database must be able to lock it. Root
 // also gives it the owner of the database, or of the directory if there is no database. If
 // that fails, the file stays private.
 func giveAway(file *os.File, path string) {
@@ -45,8 +45,8 @@ func giveAway(file *os.File, path string) {
 }
 
 // adopt gives the database's owner a lock file that belongs to root, if this process is
-// root: the owner of the database could not lock it. The file must have no other name, or
-// somebody could make root give away a file from elsewhere.
+// root. Otherwise the owner of the database could not lock it. The file must have no
+// other name, or somebody could make root give away a file from elsewhere.
 func adopt(file *os.File, path string) {
 	if os.Geteuid() != 0 {
 		return

@@ -153,8 +153,8 @@ func TestAcquire_fifo(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotALock)
 }
 
-// Ensure that the record of a dead server is not taken for that of the next owner, which
-// has locked the file and is about to write its own.
+// Ensure that the record of a dead server is not taken for that of the next owner. That
+// owner has locked the file and is about to write its own record.
 func TestOwnerOf_deadRecord(t *testing.T) {
 	path := newPath(t)
 	dead := start(t, "hold", path)

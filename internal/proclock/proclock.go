@@ -34,14 +34,14 @@ import (
 )
 
 // ErrUnavailable is wrapped by the error for a lock file that cannot be made, opened or
-// locked: a read-only directory, no free descriptors, a full disk, a file system without
-// locks. The error also wraps the cause, an [*fs.PathError] with the lock file's name.
-// [ReadOnly] tells lasting causes from passing ones.
+// locked. Causes are a read-only directory, no free descriptors, a full disk, or a file
+// system without locks. The error also wraps the cause, an [*fs.PathError] with the lock
+// file's name. [ReadOnly] tells lasting causes from passing ones.
 var ErrUnavailable = errors.New("process lock unavailable")
 
-// ErrNotALock is wrapped, with ErrUnavailable, if something else has the lock file's name:
-// a symbolic link, a directory, a device, or a file with content of another program. It is
-// left as it is.
+// ErrNotALock is wrapped, with ErrUnavailable, if something else has the lock file's name.
+// That is a symbolic link, a directory, a device, or a file with content of another
+// program. It is left as it is.
 var ErrNotALock = errors.New("not a lock file of sqlite-mem; it was left alone, move it away")
 
 // ErrLost is wrapped by the error of [Lock.Check] if the lock file was removed or
@@ -125,13 +125,13 @@ type Lock struct {
 // of the database without those for execution, or 0600 if there is no database. If root
 // makes it, it also has the owner of the database, or of the directory.
 //
-// Two names of one file are two locks: path must be the resolved one. A second Acquire in
-// one process fails like that of another process, with our own process id. (On AIX and
-// Oracle Solaris it drops the first lock, as does OwnerOf: their locks belong to the
-// process.)
+// Two names of one file are two locks, so path must be the resolved one. A second Acquire
+// in one process fails like that of another process, with our own process id. (On AIX and
+// Oracle Solaris it drops the first lock, as does OwnerOf. Locks belong to the process
+// there.)
 //
 // If a server owns the database, the error is an [*OwnedError], at once. An owner without a
-// record after a second is reported with PID 0: it is stopped, its disk is full, or it is
+// record after a second is reported with PID 0. It is stopped, its disk is full, or it is
 // another program. While a recovery or tools hold the lock, Acquire waits; at the end of
 // ctx the error is a [*BusyError]. Acquire tries at least once, and once more after 10 ms,
 // even if ctx has ended before. Every other error wraps [ErrUnavailable].
@@ -240,7 +240,7 @@ func newOwner(role Role) Owner {
 	return Owner{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second), Role: role}
 }
 
-// write records the owner. An error is ignored, because the kernel lock decides: others
+// write records the owner. An error is ignored, because the kernel lock decides. Others
 // are refused, but their errors do not name the owner. A full disk must not keep a server
 // from starting.
 func (l *Lock) write(file *lockFile) {
@@ -253,11 +253,11 @@ func (l *Lock) write(file *lockFile) {
 
 // AcquireShared takes a shared lock and leaves the content of the lock file alone. If
 // there is no lock file, it makes one, as Acquire does. Without create it then returns a
-// Lock that holds nothing: there has never been a server.
+// Lock that holds nothing, as there has never been a server.
 //
-// AcquireShared does not wait for an owner to end: the error is an [*OwnedError]. (It takes
-// up to 50 ms to read its record; without one, PID is 0 and Role is empty.) Every other
-// error wraps [ErrUnavailable].
+// AcquireShared does not wait for an owner to end. The error is then an [*OwnedError]. (It
+// takes up to 50 ms to read its record; without one, PID is 0 and Role is empty.) Every
+// other error wraps [ErrUnavailable].
 func AcquireShared(path string, create bool) (*Lock, error) {
 	if !create {
 		if _, err := os.Lstat(lockName(path)); errors.Is(err, fs.ErrNotExist) {
@@ -322,8 +322,8 @@ func (l *Lock) NotLive() {
 	}
 }
 
-// Previous returns the server that owned the database before, if it ended uncleanly: its
-// record was left. A recovery in between keeps the record.
+// Previous returns the server that owned the database before, if it ended uncleanly and
+// so left its record. A recovery in between keeps the record.
 func (l *Lock) Previous() (Owner, bool) { return l.before, l.before.PID != 0 }
 
 // Check makes sure that the locked file still has the lock file's name. If the lock file
@@ -407,7 +407,8 @@ func (l *Lock) release(keep bool) error {
 	}
 	var err error
 	if l.role != "" {
-		// Before the lock is released: after that the record is the next owner's.
+		// This comes before the lock is released. After that the record is the next
+		// owner's.
 		r := record{}
 		if keep {
 			r.unclean = l.before

@@ -108,7 +108,7 @@ func TestAcquire_record(t *testing.T) {
 }
 
 // Ensure that a process becomes the owner although its record cannot be written, as on a
-// full disk, and that the others are refused without its name.
+// full disk. Other processes are refused without its name.
 func TestAcquire_recordNotWritable(t *testing.T) {
 	path := newPath(t)
 	file, _, err := lockOnce(path, exclusive)
@@ -128,8 +128,8 @@ func TestAcquire_recordNotWritable(t *testing.T) {
 	requireOwner(t, path, 0)
 }
 
-// Ensure that the record of a server that serves tools says so from its first moment,
-// until the server takes it back or ends, and that one left by a kill is no reason to wait.
+// Ensure that the record of a server that serves tools says so from its first moment, until
+// the server takes it back or ends. A record left by a kill is no reason to wait.
 func TestAcquire_live(t *testing.T) {
 	path := newPath(t)
 	lock, err := AcquireLive(context.Background(), path)
@@ -160,8 +160,8 @@ func TestAcquire_live(t *testing.T) {
 	require.False(t, ok, "a recovery serves nobody")
 }
 
-// Ensure that the rest of a record that a crash may leave refuses no Acquire, and that it
-// is not taken for an owner while the file is locked.
+// Ensure that a partial record left by a crash refuses no Acquire. It is not taken for an
+// owner while the file is locked.
 func TestAcquire_content(t *testing.T) {
 	for name, left := range map[string]string{
 		"empty":            "",
@@ -209,8 +209,8 @@ func TestAcquire_content(t *testing.T) {
 	}
 }
 
-// Ensure that a file that is not our lock file is refused by every kind of lock, that the
-// error names it, and that it is left as it is.
+// Ensure that a file that is not our lock file is refused by every kind of lock. The
+// error names the file, and the file is left as it is.
 func TestAcquire_notALock(t *testing.T) {
 	one := " " + someRecord
 	contents := map[string]string{
@@ -280,8 +280,8 @@ func TestAcquire_notALock(t *testing.T) {
 	}
 }
 
-// Ensure that Acquire waits for the record of a new owner, and for the release of one that
-// ends, instead of reporting an owner without a name.
+// Ensure that Acquire waits for the record of a new owner, and for the release by an owner
+// that ends. It does not report an owner without a name.
 func TestAcquire_noNameYet(t *testing.T) {
 	path := newPath(t)
 	hold := func(t *testing.T) *flock.Flock {

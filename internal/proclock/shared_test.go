@@ -72,8 +72,8 @@ func TestAcquire_waitsForTools(t *testing.T) {
 	require.NoError(t, <-got)
 }
 
-// Ensure that an ended context does not keep Acquire from a free database, nor from one
-// whose shared lock is released within grace, as OwnerOf does.
+// Ensure that Acquire gets a free database although its context has ended. It also gets
+// one whose shared lock is released within grace, as OwnerOf does.
 func TestAcquire_endedContext(t *testing.T) {
 	path := newPath(t)
 	ended, cancel := context.WithCancel(bg)
@@ -99,8 +99,8 @@ func TestAcquire_endedContext(t *testing.T) {
 	})
 }
 
-// Ensure that a server waits for a recovery, that a tool is refused beside it with its
-// role, and that a recovery is refused beside a server.
+// Ensure that a server waits for a recovery. A tool beside a recovery is refused with
+// its role. A recovery is refused beside a server.
 func TestAcquire_recovery(t *testing.T) {
 	path := newPath(t)
 	other := start(t, "recover", path)

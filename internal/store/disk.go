@@ -125,8 +125,8 @@ func (d *diskLocks) LockDisk(path string, tool bool) error {
 	return nil
 }
 
-// share takes a share of the process lock, and makes sure that no log has what the file
-// lacks.
+// share takes a share of the process lock, and makes sure that no log has commits that
+// the file lacks.
 func share(path string, tool bool) (*proclock.Lock, error) {
 	lock, err := proclock.AcquireShared(path, tool)
 	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok {
@@ -158,7 +158,7 @@ func share(path string, tool bool) (*proclock.Lock, error) {
 }
 
 // serves reports whether this process has the file in a store that is neither being loaded
-// nor being closed. Those keep the process lock for a moment only.
+// nor being closed. A store in either state keeps the process lock for a moment only.
 func serves(path string) bool {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()

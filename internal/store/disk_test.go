@@ -35,8 +35,8 @@ func lockCode(err error) (sqlite3.ErrNo, sqlite3.ErrNoExtended) {
 	return e.Code, e.ExtendedCode
 }
 
-// Ensure that the writers of a file share one process lock while any of them writes, that
-// an attached file gets no lock file, and that a tool beside it makes one.
+// Ensure that the writers of a file share one process lock while any of them writes. An
+// attached file gets no lock file, but a tool beside it makes one.
 func TestLockDisk_shares(t *testing.T) {
 	path := diskFile(t)
 	owner := func() error {
@@ -129,7 +129,7 @@ func TestLockDisk_refused(t *testing.T) {
 	disk.UnlockDisk(opts.Path)
 }
 
-// Ensure that a share without a lock file does not stand for one: a server that makes the
+// Ensure that a share without a lock file does not stand for one. A server that makes the
 // lock file meanwhile refuses the next writer, whatever the writers before it.
 func TestLockDisk_serverMeanwhile(t *testing.T) {
 	path := diskFile(t)
@@ -158,9 +158,9 @@ func openFile(path, params string) (*sqlite3.SQLiteConn, error) {
 	return c.(*sqlite3.SQLiteConn), nil
 }
 
-// Ensure that neither a tool nor an ATTACH of this process creates a file in the place of a
-// database that it serves and has not saved yet, nor beside it. The first save then works,
-// and the file can be opened.
+// A server has a database that it has not saved yet. Ensure that neither a tool nor an
+// ATTACH of its process creates a file in that place or beside it. The first save then
+// works, and the file can be opened.
 func TestCreateDisk_served(t *testing.T) {
 	for _, params := range []string{"", "&" + memvfs.DiskParam + "=1"} {
 		opts := options(t)

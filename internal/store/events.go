@@ -62,9 +62,9 @@ func (e *events) deliver() {
 	}
 }
 
-// wait returns when all events are delivered. If an OnSync function calls it, of this store
-// or another, it returns at once: the function would wait for itself, or two for each
-// other.
+// wait returns when all events are delivered. Called by an OnSync function, of this store
+// or another, it returns at once. Otherwise the function would wait for itself, or two for
+// each other.
 func (e *events) wait() {
 	if e.call == nil || calledByDeliver() {
 		return

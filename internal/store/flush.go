@@ -156,7 +156,7 @@ func (s *Store) flush() error {
 	return err
 }
 
-// flushBySave makes durable by a save what a log cannot express.
+// flushBySave saves, to make durable the commits that a log cannot express.
 func (s *Store) flushBySave(loop *schedule.Loop) error {
 	_, err := loop.Sync(context.Background())
 	if err == schedule.ErrClosed {

@@ -12,7 +12,7 @@ import (
 // ErrDeadlock is the error of a LockWriter whose wait would complete a deadlock.
 var ErrDeadlock = errors.New("store: a deadlock of connections that write to several stores")
 
-// Owner is a connection as a holder of write locks: one for each store that its
+// Owner is a connection as a holder of write locks. It holds one for each store that its
 // transaction writes, taken in the order of the writes. With ATTACH, two connections may
 // wait for each other.
 type Owner struct {

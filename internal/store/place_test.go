@@ -65,8 +65,8 @@ func TestOpen_hardLinks(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
-// Ensure that the end of a server does not drop the locks of a tool of this process: its
-// descriptor is closed after the tool has released them.
+// Ensure that the end of a server does not drop the locks of a tool of this process. The
+// server's descriptor is closed after the tool has released them.
 func TestRelease_toolHasLock(t *testing.T) {
 	opts := options(t)
 	s := mustOpen(t, opts)

@@ -42,11 +42,11 @@ type entry struct {
 // A store whose last save failed is still in memory, without users. Open returns it. If the
 // options differ, Open saves it first and loads it again.
 //
-// Errors: *proclock.OwnedError when another process has the file,
-// proclock.ErrUnavailable when the lock cannot be made, those of
-// image.File.Open and image.Check, and ErrOptions when the store is open with
-// other options. After an error nothing was changed on the disk, except that the rest
-// of a crash may have been removed: a hot journal, a -wal, temporary files.
+// The error is a *proclock.OwnedError when another process has the file, and
+// proclock.ErrUnavailable when the lock cannot be made. It is ErrOptions when the
+// store is open with other options. Other errors are those of image.File.Open and
+// image.Check. After an error the disk is unchanged, with one exception. The rest of
+// a crash may have been removed: a hot journal, a -wal, temporary files.
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	for {
 		e, loads, err := opts.enter(ctx)
@@ -185,8 +185,9 @@ func find(ctx context.Context, key string) (*Store, error) {
 	}
 }
 
-// SyncAll makes every commit before the call durable, for every store with a file: by the
-// log, or without a log by a save. It waits for all stores and returns all errors.
+// SyncAll makes every commit before the call durable, for every store with a file. It
+// uses the log, or a save if there is no log. It waits for all stores and returns all
+// errors.
 func SyncAll(ctx context.Context) error {
 	registry.mu.Lock()
 	keys := slices.Collect(maps.Keys(registry.entries))
@@ -218,11 +219,11 @@ func (e *entry) leave(key string) {
 	registry.mu.Unlock()
 }
 
-// Release ends one Open or Find. The last Release stops the loop, saves what has changed
-// since the last save (unless the interval is 0), frees the memory and releases the process
-// lock. If that save fails, Release returns its error and the store stays in memory; the
-// next Open in this process finds it and saves it. The other Releases make durable what was
-// committed: see Settle.
+// Release ends one Open or Find. The last Release stops the loop and saves what has changed
+// since the last save, unless the interval is 0. Then it frees the memory and releases the
+// process lock. If that save fails, Release returns its error and the store stays in
+// memory; the next Open in this process finds it and saves it. The other Releases make
+// durable what was committed: see Settle.
 func (s *Store) Release() error {
 	return s.release(func() error { return s.settle(1) }, func(*entry) {})
 }
@@ -258,8 +259,8 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	err := s.stop()
 	saved := s.Unsaved() == 0
 	if err == nil {
-		// It fails if a connection is attaching the store: that has the file open and
-		// waits in Attach.
+		// It fails if a connection is attaching the store. That connection has the file
+		// open and waits in Attach.
 		err = s.Engine.Close()
 	}
 	if err != nil {

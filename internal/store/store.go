@@ -105,7 +105,8 @@ type Store struct {
 	// because every commit loads it.
 	flusher atomic.Pointer[schedule.Flusher]
 
-	// loaded is closed when the store can be used. What Serve has begun waits for it.
+	// loaded is closed when the store can be used. The work that Serve has begun waits
+	// for it.
 	loaded chan struct{}
 
 	mu      sync.Mutex
@@ -270,8 +271,8 @@ func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func()
 	if by, owned, err := proclock.OwnerOf(opts.Path); err == nil && owned && by.Role == proclock.Server {
 		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role, Live: by.Live}
 	}
-	// In this order: with the process lock taken, the connection that acquire waits for
-	// could not write any more.
+	// BeginLoad comes first. With the process lock taken, the connection that acquire
+	// waits for could not write any more.
 	if end, err = memvfs.BeginLoad(ctx, opts.Path); err != nil {
 		return nil, nil, err
 	}
@@ -287,9 +288,9 @@ func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func()
 	return lock, end, nil
 }
 
-// owned is image.File.Owned: it makes sure that this process still owns the file.
+// owned is image.File.Owned. It makes sure that this process still owns the file.
 // Somebody may have removed or replaced the lock file. If another process has the file,
-// MayWrite refuses writers from then on: what they commit could never be saved.
+// MayWrite refuses writers from then on, because their commits could never be saved.
 func (s *Store) owned() error {
 	err := s.lock.Check()
 	if err == nil {
@@ -327,7 +328,7 @@ func (s *Store) check() error {
 }
 
 // URI is the name by which go-sqlite3 opens the store, with params added. It names this
-// store only, not a later one of the same file: after the store is closed, the open fails
+// store only, not a later one of the same file. After the store is closed, the open fails
 // with SQLITE_CANTOPEN.
 func (s *Store) URI(params url.Values) string {
 	q := url.Values{}

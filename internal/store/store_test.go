@@ -208,8 +208,8 @@ func TestMemory(t *testing.T) {
 	require.Zero(t, Count())
 }
 
-// Ensure that an ATTACH waits while the last user saves, that the store then stays until
-// the DETACH, and that a store that is not loaded cannot be attached.
+// Ensure that an ATTACH waits while the last user saves. The store then stays until the
+// DETACH. A store that is not loaded cannot be attached.
 func TestAttach(t *testing.T) {
 	opts := options(t)
 	require.False(t, (&Store{entry: &entry{ready: make(chan struct{})}}).Attach())
@@ -254,8 +254,8 @@ func holdSaves(t testing.TB, hold func()) {
 	t.Cleanup(func() { beforeSave = was })
 }
 
-// Ensure that OnSync delays no save and no Sync, that its calls come one after the other in
-// order, and that the last one ends before the last Release returns.
+// Ensure that OnSync delays no save and no Sync. Its calls come one after the other in
+// order. The last call ends before the last Release returns.
 func TestOnSync_order(t *testing.T) {
 	opts := options(t)
 	var got []time.Time
@@ -320,8 +320,8 @@ func notSaved(t *testing.T) (opts Options, mend func()) {
 	return opts, func() { require.NoError(t, os.Rename(dir+"-away", dir)) }
 }
 
-// Ensure that every later way to a store whose last Release failed finds it, and saves or
-// keeps it: the same Open, one with other options, a cancelled one, Find, and SyncAll.
+// Ensure that a store whose last Release failed is found later, and is saved or kept. It
+// is found by the same Open, one with other options, a cancelled one, Find, and SyncAll.
 func TestRelease_notSaved(t *testing.T) {
 	other := func(o Options) Options { o.Keep = 2; return o }
 	cancelled, cancel := context.WithCancel(ctx)
@@ -394,7 +394,7 @@ func unused(t *testing.T, opts Options) {
 }
 
 // Ensure that a Release that is not the last makes the commits durable by the log, if there
-// is one, and that the last one saves.
+// is one. The last Release saves.
 func TestRelease_flushes(t *testing.T) {
 	opts := options(t)
 	opts.WAL = time.Hour

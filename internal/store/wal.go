@@ -2,7 +2,7 @@ package store
 
 import "time"
 
-// What Options.WAL may be besides an interval.
+// Values of Options.WAL other than an interval.
 const (
 	WALOff    time.Duration = 0
 	WALCommit time.Duration = -1

@@ -50,13 +50,13 @@ func OpenWith(t testing.TB, name, dsn string) *sql.DB {
 	return db
 }
 
-// LiveEnv is the environment variable that has Open return a live connection to a server
-// that it opens for it, in this process. Names without a file, and those that say what
-// they want to be, are as without it. Tests of everything but roles then prove that a
-// live connection behaves like one in the server.
+// LiveEnv is an environment variable. If it is set, Open opens a server in this process
+// and returns a live connection to it. It has no effect on names without a file, or on
+// names that choose a role or a way to connect. Tests of everything but roles then prove
+// that a live connection behaves like one in the server.
 const LiveEnv = "SQLITE_MEM_TEST_LIVE"
 
-// servers are the servers of live connections, by the pool of those.
+// servers maps the pool of a live connection to the pool of its server.
 var servers sync.Map
 
 // closeBoth closes a pool, and the server that was opened for it.

@@ -15,11 +15,11 @@
 //
 // Each time the lock becomes free within a turn, the head of the queue is woken. A
 // goroutine that writes one small transaction after the other is back before the head has
-// run, and each wake-up costs a good part of such a transaction. So a head that has been
+// run. Each wake-up costs a good part of such a transaction. So a head that has been
 // overtaken patience times dozes until the turn is over. If the writer stops meanwhile, the
 // lock stays free for the rest of the turn although the queue is not empty.
 //
-// golang.org/x/sync/semaphore would not do: it cannot count its waiters or name the holder,
+// golang.org/x/sync/semaphore would not do. It cannot count its waiters or name the holder,
 // and needs a context for every timeout.
 package writelock
 
@@ -76,9 +76,9 @@ const patience = 16
 // is an unlocked Lock. A Lock must not be copied after first use.
 //
 // While the lock is free and the queue is not empty, the head of the queue is either woken
-// or dozing. Woken: there is a token in its ready that it has not taken yet. Dozing: its
-// timer ends the doze with the turn. So no waiter is forgotten, and one wake-up is under
-// way at a time.
+// or dozing. A woken head has a token in its ready that it has not taken yet. A dozing
+// head has a timer that ends the doze with the turn. So no waiter is forgotten, and one
+// wake-up is under way at a time.
 type Lock struct {
 	// mu guards the fields below it. It is held for a few instructions, never across a
 	// wait or a call of foreign code. No other lock is taken under it.
@@ -126,7 +126,7 @@ func clock() time.Duration { return time.Since(epoch) }
 //
 // Lock returns nil when the caller holds the lock, ctx.Err() if ctx ended first, and a
 // [*TimeoutError] after timeout. After an error the caller neither holds the lock nor waits
-// for it: a lock that was handed over as ctx ended is passed on. A ctx that has ended
+// for it. A lock that was handed over as ctx ended is passed on. A ctx that has ended
 // before the call is an error even if the lock is free.
 func (l *Lock) Lock(ctx context.Context, timeout time.Duration, holder string) error {
 	if err := ctx.Err(); err != nil {

@@ -166,8 +166,8 @@ func TestLock_turnBegins(t *testing.T) {
 	})
 }
 
-// Ensure that a head that was overtaken patience times dozes until the turn is over, and
-// then gets the lock: free, handed over, or held until the wait ends.
+// Ensure that a head that was overtaken patience times dozes until the turn is over. It
+// then gets a free lock, gets it handed over, or waits for it in vain.
 func TestLock_dozes(t *testing.T) {
 	for _, end := range []string{"free", "handed over", "timeout", "cancelled"} {
 		t.Run(end, func(t *testing.T) {
@@ -378,8 +378,8 @@ func TestLock_contextEnded(t *testing.T) {
 	mustBeFree(t, &l)
 }
 
-// Ensure that a wait ends after its timeout, that the error has its length, the holder and
-// the time of holding, and that the queue goes on.
+// Ensure that a wait ends after its timeout. The error has its length, the holder and the
+// time of holding. The queue goes on.
 func TestLock_timeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l Lock
@@ -476,7 +476,7 @@ func TestLock_handOverAtTimeout(t *testing.T) {
 	}
 }
 
-// Ensure that a hand-over that races with a cancellation never loses the lock: the next
+// Ensure that a hand-over that races with a cancellation never loses the lock. The next
 // waiter gets it every time.
 func TestLock_handOverRace(t *testing.T) {
 	n := 5000
@@ -635,7 +635,7 @@ func TestLock_allocations(t *testing.T) {
 }
 
 // Ensure that at most one goroutine holds the lock while many come, wait, time out and are
-// cancelled, and that the lock is free and its counters are right afterwards.
+// cancelled. Afterwards the lock is free and its counters are right.
 func TestLock_storm(t *testing.T) {
 	rounds := 3000
 	if testing.Short() {

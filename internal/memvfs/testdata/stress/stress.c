@@ -39,8 +39,9 @@ void memvfsStressPoint(int n){
 /* ---- A system with large pages ---- */
 
 /*
-** The program is linked so that these take the place of the system's: 64 KiB
-** pages, as some Linux for ARM has them, to which madvise rounds the length up.
+** The program is linked so that these functions replace the system's. They
+** imitate 64 KiB pages, as some Linux for ARM has them. madvise rounds the
+** length up to them.
 */
 static size_t nOsPage;
 long __real_sysconf(int name);
@@ -60,8 +61,8 @@ BARE int __wrap_madvise(void *p, size_t n, int advice){
 }
 
 /*
-** Ensure that giving back free pages leaves the pages in use alone, in slabs
-** that were loaded at once and in such that grew page by page.
+** Ensure that giving back free pages leaves the pages in use alone. Some
+** slabs were loaded at once, others grew page by page.
 */
 void slabRun(void){
   enum { N = 4000, NGROW = 1000 };
