@@ -1,5 +1,5 @@
-// Package snapshot is for the file of a database: what a program can do with it by itself,
-// and the errors and events that the driver gives.
+// Package snapshot works on the file of a database. It also has the errors and events that
+// the driver gives.
 //
 //   - [Check] checks the structure of a database that is open.
 //   - [InspectLog] tells what the log beside a file holds.
@@ -39,7 +39,7 @@
 // While a process serves a database from memory, the file is only a copy of it. A save
 // would wipe out what another program writes into the file meanwhile. So a save first
 // makes sure that the file is still the one that was loaded or saved last, and gives
-// way otherwise: see [ForeignChangeError].
+// way otherwise. See [ForeignChangeError].
 //
 // The check and the rename are two steps. A program that commits in the microseconds
 // between them is not seen. One that keeps the old file open goes on writing into a

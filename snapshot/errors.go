@@ -36,7 +36,7 @@ var (
 
 	// ErrSideFile: there is a -wal or -journal that does not belong to the file, or whose
 	// format SQLite does not know; or the file itself is missing. SQLite would replay it,
-	// delete it, or fail. A person has to decide which of the two is wanted.
+	// delete it, or fail. A person has to decide whether the file or the side file is wanted.
 	ErrSideFile = sqlitefile.ErrSideFile
 
 	// ErrLogDamaged: the log, FILE-memwal, is damaged before its end, so transactions
@@ -58,15 +58,15 @@ var (
 //	Path string // as the caller gave it; empty for a check
 //	Err  error  // the cause, which Unwrap returns
 //
-// After an error of "load", "check" or "inspect the log" nothing has been written. After
-// one of "save" the file is the old one, or the new one is in place but a power failure
-// may still undo that; the text says so. After one of "log", "watch" or "remove
-// leftovers" the file is as it was. For the others see [Recover] and [BackupFrom].
+// After an error of "load", "check" or "inspect the log" nothing has been written. After one
+// of "save" the file is the old one; or the new one is in place, and a power failure may
+// still undo that. The text says so. After one of "log", "watch" or "remove leftovers" the
+// file is as it was. For the others see [Recover] and [BackupFrom].
 type Error = image.Error
 
-// ForeignChangeError is the error of a save that finds a foreign change: the file is not the
-// one that this process loaded or saved last, or another program is using it. The save leaves
-// the file alone and keeps the state in memory beside it. Its fields:
+// ForeignChangeError is the error of a save after a foreign change. Either the file is not
+// the one that this process loaded or saved last, or another program is using it. The save
+// leaves the file alone and keeps the state in memory beside it. Its fields:
 //
 //	Path    string // the file, symbolic links resolved
 //	Reason  string // what was found, in words

@@ -25,7 +25,7 @@ import (
 //     not checked.
 func Check(conn *sqlite3.SQLiteConn) error { return image.Check(conn) }
 
-// LogInfo tells what a log holds. Its fields:
+// LogInfo describes the contents of a log. Its fields:
 //
 //	Name         string // of the file
 //	Bytes        int64  // length up to the end of the last transaction
@@ -45,28 +45,31 @@ func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
 	return image.InspectLog(ctx, path)
 }
 
-// Recovery tells what [Recover] has done. Its fields:
+// Recovery is the result of [Recover]. Its fields:
 //
 //	Transactions int      // of the log that are in the file now
 //	Torn         int64    // bytes of one more, which a crash had cut short; 0: none
 //	Problem      error    // wraps [ErrLogDamaged] or [ErrLogBase]; nil: the log was in order
-//	Aside        []string // files that were kept under another name: the log with a Problem, and a copy of the file if something of that log was written into it
+//	Aside        []string // files that were kept under another name
 //	NotKept      error    // always nil here
+//
+// Aside names the log if there is a Problem with it. If something of that log was written
+// into the file, Aside also names a copy of the file as it was.
 type Recovery = image.Recovery
 
 // Recover writes the log that a crash has left beside the file at path into the file, and
 // removes the log. Without a log it does nothing. A server does the same when it opens the
-// file. Recover also resolves what a server refuses. It moves a log aside that does not
-// belong to the file. Of a damaged log it writes what is before the damage. Then it deletes
-// nothing: see Recovery.Aside.
+// file. Recover also resolves what a server refuses. If the log does not belong to the file,
+// Recover moves the log aside. If the log is damaged, Recover writes what is before the
+// damage into the file. In both cases it deletes nothing: see Recovery.Aside.
 //
 // Recover owns the database while it runs. If another process owns it, the error names
 // that process and nothing has been changed. No connection of this process may have the
 // file open meanwhile: its locks would be dropped (see [InspectLog]).
 //
-// Other errors are an [*Error] or a [*ForeignChangeError]. After one of them, file and log are
-// as they were; or all is in the file, and a log that holds no more is still there. The end
-// of ctx ends a recovery, until the new file gets its name.
+// Other errors are an [*Error] or a [*ForeignChangeError]. After one of them, there are two
+// cases. Either file and log are as they were, or all is in the file and a log that holds no
+// more is still there. The end of ctx ends a recovery, until the new file gets its name.
 func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 	target, err := osfile.Resolve(path)
 	if err != nil {
@@ -83,18 +86,19 @@ func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 	return image.Recover(ctx, target)
 }
 
-// BackupFrom makes a new database file at path. fill writes it to an empty file, whose name
-// it is given, by VACUUM INTO or the backup API of SQLite. When fill returns, nobody may have
-// that file open. The file gets the name path when it is synced. Only its owner can read and
-// write it (mode 0600).
+// BackupFrom makes a new database file at path. It calls fill with the name of an empty file.
+// By VACUUM INTO or the backup API of SQLite, fill writes the database to that file. When
+// fill returns, nobody may have that file open. BackupFrom syncs the file and renames it to
+// path. Only its owner can read and write it (mode 0600).
 //
-// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path. So it does
-// if there is a -journal, -wal or -memwal beside it, or if path is the name of a part of
+// BackupFrom replaces nothing. The error wraps [fs.ErrExist] in three cases: there is a file
+// at path; there is a -journal, -wal or -memwal beside it; or path is the name of a part of
 // another database that is there. Of several backups to one path at once, one is made.
 //
-// Errors are an [*Error]. Then there is no file at path, unless the error says that the
-// file is in place and a power failure may take it away. The error names a temporary file
-// that could not be removed. The end of ctx ends a backup until the file gets its name.
+// Errors are an [*Error]. Then there is no file at path, with one exception. In that case the
+// error says that the file is in place and that a power failure may take it away. The error
+// names a temporary file that could not be removed. The end of ctx ends a backup until the
+// file gets its name.
 func BackupFrom(ctx context.Context, path string, fill func(name string) error) error {
 	return image.BackupFrom(ctx, path, fill)
 }

@@ -23,8 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// crashed returns a database with two rows, of which the file has none: they are in the
-// log that a server has left.
+// crashed returns a database with two rows that only its log has. A server has left that log.
 func crashed(t *testing.T) string {
 	t.Helper()
 	path := testfile.New(t)
@@ -36,8 +35,8 @@ func crashed(t *testing.T) string {
 	return testdb.CrashCopy(t, path)
 }
 
-// Ensure that Recover writes a log into the file, as InspectLog has said it would, and
-// gives the process lock back.
+// Ensure that Recover writes a log into the file, as InspectLog has announced. Ensure that it
+// releases the process lock.
 func TestRecover(t *testing.T) {
 	path := crashed(t)
 	link := filepath.Join(t.TempDir(), "link.db")
@@ -83,8 +82,8 @@ func TestRecover_owned(t *testing.T) {
 	require.NoError(t, lock.Release())
 }
 
-// Ensure that a backup that VACUUM INTO writes is whole, that it replaces nothing, and
-// that one that fails leaves no file.
+// Ensure that a backup by VACUUM INTO is whole and replaces nothing. A backup that fails
+// leaves no file.
 func TestBackupFrom(t *testing.T) {
 	db := testfile.OpenSQL(t, testfile.New(t))
 	to := filepath.Join(t.TempDir(), "backup.db")
@@ -110,7 +109,7 @@ func TestBackupFrom(t *testing.T) {
 	require.Equal(t, before, testfile.Contents(t, filepath.Dir(to)))
 }
 
-// Ensure that Check finds damage, and says so by an error that can be told from others.
+// Ensure that Check finds damage, and that its error can be told from others.
 func TestCheck(t *testing.T) {
 	path := testfile.New(t)
 	check := func() (err error) {

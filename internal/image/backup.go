@@ -12,21 +12,21 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// Backup writes img to a new database file at path, and returns when that is on the disk. It
-// does not release img. It runs at a low CPU priority, as a save in the background does. Only
-// the owner can read and write the file (0600). An empty database becomes a file of no bytes,
+// Backup writes img to a new database file at path, which is durable on return. It does not
+// release img. It runs at a low CPU priority, as a save in the background does. Only the
+// owner can read and write the file (0600). An empty database becomes a file of no bytes,
 // which SQLite takes for one.
 //
-// Nothing is replaced. The error wraps [fs.ErrExist] if there is a file at path. So it does if
-// there is a -journal, -wal or -memwal beside it, or if path is the name of a part of another
-// database that is there: see [DatabaseOf]. Of several backups to one path at once, one is
-// made.
+// Backup replaces nothing. The error wraps [fs.ErrExist] in three cases: there is a file at
+// path; there is a -journal, -wal or -memwal beside it; or path is the name of a part of
+// another database that is there (see [DatabaseOf]). Of several backups to one path at once,
+// one is made.
 //
-// Errors are an [*Error]. Then there is no file at path, unless the error says that the file is
-// in place and a power failure may take it away. The error names a temporary file that could
-// not be removed. A crash can leave one too. Where there is neither a rename that replaces
-// nothing nor a hard link, it can also leave an empty file at path. The end of ctx ends the
-// backup, until the file gets its name.
+// Errors are an [*Error]. Then there is no file at path, with one exception. In that case the
+// error says that the file is in place and that a power failure may take it away. The error
+// names a temporary file that could not be removed. A crash can leave one too. Where there is
+// neither a rename that replaces nothing nor a hard link, a crash can also leave an empty
+// file at path. The end of ctx ends the backup, until the file gets its name.
 func Backup(ctx context.Context, path string, img Image) (err error) {
 	osfile.InBackground(func() {
 		err = writer{system}.backup(ctx, path, ofImage(ctx, img))
@@ -111,8 +111,8 @@ func (w writer) placeNew(from, to string) (left string, err error) {
 	if w.fs.Link(from, to) == nil {
 		return from, nil
 	}
-	// There are no hard links either, or the name is taken. Whoever makes the file has the
-	// name.
+	// There are no hard links either, or the name is taken. The process that creates the file
+	// has the name.
 	f, err := w.fs.Create(to, 0o600)
 	if err != nil {
 		return from, err
@@ -126,8 +126,8 @@ func (w writer) placeNew(from, to string) (left string, err error) {
 	return "", nil
 }
 
-// vacant returns an error if there is a file at target, or a side file of one. So it does if
-// target is the name of a part of another database that is there.
+// vacant returns an error if there is a file at target, or a side file of one. It also
+// returns one if target is the name of a part of another database that is there.
 func (w writer) vacant(target string) error {
 	if db, is := DatabaseOf(target); is {
 		_, err := w.fs.Stat(db)
@@ -158,9 +158,9 @@ var partNames = regexp.MustCompile(`(?i)^(.+)(-journal|-wal|-shm|-memwal|-memwal
 // tempNames matches the names of temporary files.
 var tempNames = regexp.MustCompile(`(?i)^\.(.+)\.sqlite-mem-[0-9a-f]{16}\.tmp(-journal|-wal|-shm)?$`)
 
-// DatabaseOf returns the database of which a file called path would be a part. That is a journal,
-// a -wal, a log, a lock file, an earlier state or a temporary file. It returns false if path
-// is no such name. It looks at the name only.
+// DatabaseOf returns the database that a file called path would belong to. Such a file is a
+// journal, a -wal, a log, a lock file, an earlier state or a temporary file. DatabaseOf
+// returns false if path is no such name. It looks at the name only.
 func DatabaseOf(path string) (database string, is bool) {
 	dir, base := filepath.Split(path)
 	for _, names := range []*regexp.Regexp{tempNames, partNames} {

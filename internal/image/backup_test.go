@@ -34,8 +34,8 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// Ensure that a backup replaces nothing, and gets no neighbour that would be taken for a
-// part of it. The neighbour may be there before, or come while the backup is written.
+// Ensure that a backup replaces nothing. It is not made beside a file that would be taken for
+// a part of it. That file may be there before, or come while the backup is written.
 func TestBackup_exists(t *testing.T) {
 	img := image(t, 5)
 	for _, suffix := range []string{"", "-journal", "-wal", "-memwal", "-memwal-new"} {
@@ -95,8 +95,8 @@ func TestBackup_atOnce(t *testing.T) {
 	}
 }
 
-// Ensure that a backup does not get the name of a part of a database that is there, and
-// that it gets such a name if there is no such database.
+// Ensure that a backup does not get the name of a part of a database that is there. If there
+// is no such database, it gets that name.
 func TestBackup_nameOfAPart(t *testing.T) {
 	img := image(t, 5)
 	for _, part := range []string{
@@ -135,7 +135,7 @@ func TestBackup_cancel(t *testing.T) {
 }
 
 // Ensure that whichever file operation of a backup fails, there is no file, or a whole one
-// of which the error tells. The error names the cause, nothing else is left, and the next
+// that the error reports. The error names the cause, nothing else is left, and the next
 // backup works.
 func TestBackup_faults(t *testing.T) {
 	img := image(t, 40000)

@@ -23,7 +23,7 @@
 // needs every collation and function of the schema on the saving connection. It creates the
 // schema anew, and takes several times the processor time. A log of later changes refers to
 // page numbers, and those of a page image are the same. The price is that the file is not
-// compacted: as with plain SQLite, free pages stay in it until somebody runs VACUUM.
+// compacted. As with plain SQLite, free pages stay in it until somebody runs VACUUM.
 //
 // # What is on disk
 //
@@ -52,7 +52,7 @@
 //
 // While a process serves a database from memory, the file is only a copy of it. A save would
 // wipe out what another program writes into the file. So Save makes sure that the file is
-// still the one that was loaded or saved last, and gives way otherwise: see
+// still the one that was loaded or saved last, and gives way otherwise. See
 // [ForeignChangeError]. The check and the rename are two steps. A program that commits in the
 // microseconds between them is not seen. One that keeps the old file open goes on writing
 // into a file that has no name any more. Only its respect for the process lock can help there.
@@ -67,11 +67,11 @@
 //     connection of this process has the file open. They close the connection that they open
 //     themselves before their descriptors.
 //   - [File.Save], [File.Flush] and [File.Check] do not open it. They look at it through the
-//     descriptor that Open or the Save before has left open. Save closes that when the file
-//     has been replaced, and nobody finds the old one any more. On Windows, where a close
-//     drops no other locks, they open it.
+//     descriptor that Open or the Save before has left open. Save closes that descriptor when
+//     the file has been replaced. By then nobody can find the old file any more. On Windows
+//     these three open it. There, a close drops no other locks.
 //   - [File.Close] closes that descriptor, or leaves it to File.CloseLater.
-//   - [InspectLog] opens and closes it. It is for a program that does nothing else.
+//   - [InspectLog] opens and closes it. Only a program that does nothing else may use it.
 //   - The first Save after a crash opens an earlier state, if the crash has left one in place 0.
 //
 // All functions open new files, which nobody else knows yet.

@@ -24,9 +24,9 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// ForeignChangeError is the error of [File.Save] after a foreign change: the file is not the one
-// that this process loaded or saved last, or another program is using it. Save has left the
-// file alone, and has kept the state in memory beside it.
+// ForeignChangeError is the error of [File.Save] after a foreign change. Either the file is
+// not the one that this process loaded or saved last, or another program is using it. Save
+// has left the file alone, and has kept the state in memory beside it.
 type ForeignChangeError struct {
 	Path   string // the file, symbolic links resolved
 	Reason string // what was found, in words
@@ -34,12 +34,13 @@ type ForeignChangeError struct {
 	// SavedAs is the file that holds the state in memory. It is empty if that failed too.
 	SavedAs string
 
-	// copy is for the next save, so that there is one copy and not one for each attempt.
+	// copy is for the next save, which replaces it. So there is one copy and not one for each
+	// attempt.
 	copy ownCopy
 
 	logged bool // there is a log, which belongs to the file as it was
 
-	// Err is nil when the copy is on the disk; otherwise it is what went wrong with it.
+	// Err is nil when the copy is durable. Otherwise it is what went wrong with the copy.
 	Err error
 }
 

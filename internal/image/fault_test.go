@@ -125,8 +125,8 @@ func faultySave(t testing.TB, ffs *osfiletest.FaultFS, f osfile.FS, oldImg, newI
 }
 
 // Ensure that whichever file operation fails while the state is kept beside a foreign file,
-// that file is untouched. What the error says is saved is saved, an earlier copy is whole,
-// and the next attempt works.
+// that file is untouched. If the error reports a saved state, that state is there. An earlier
+// copy is whole, and the next attempt works.
 func TestWrite_faultsAside(t *testing.T) {
 	img, img2 := image(t, 5), image(t, 6)
 	for _, again := range []bool{false, true} {

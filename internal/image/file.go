@@ -36,12 +36,12 @@ import (
 // tells up to which version. A crash leaves a whole prefix of the history. Open reads it,
 // whether a log is wanted or not. SQLite itself reads it if the log is renamed to <file>-wal.
 type File struct {
-	// Keep is how many earlier states of the file are kept beside it, each a whole
-	// database: <file>.kept-1 is the one before the last save, <file>.kept-2 the one
-	// before that, and so on. While a save replaces the file, its state is called
-	// <file>.kept-new. After a crash or an error it has that name until the next save.
-	// If Keep is less than before, the states beyond it stay where they are. 0: none is
-	// kept. Keep is set before the first Save.
+	// Keep is how many earlier states of the file are kept beside it. Each is a whole
+	// database. The state before the last save is <file>.kept-1, the one before that is
+	// <file>.kept-2, and so on. While a save replaces the file, its state is called
+	// <file>.kept-new. After a crash or an error it has that name until the next save. If
+	// Keep is less than before, the states beyond it stay where they are. 0: none is kept.
+	// Keep is set before the first Save.
 	Keep int
 
 	// Wait is how long Open waits while another program holds the file. NewFile sets 5 s.
@@ -101,7 +101,7 @@ type File struct {
 	fresh   pagelog.PageSet   // only for pinLocked; empty between two calls
 }
 
-// FileInfo is what Open has found.
+// FileInfo is the result of Open.
 type FileInfo struct {
 	// Links is how many names (hard links) the file has. A save replaces the file under one
 	// name; the others keep the old file. 0: there is no file, or the number is not known.
@@ -121,7 +121,7 @@ func NewFile(path string, source Source, log bool) *File {
 }
 
 // Open reads the file, and the log that belongs to it, into sink, which fills the source. It
-// follows symbolic links once: from then on File works on the file that it has found,
+// follows symbolic links once. From then on File works on the file that it has found,
 // wherever the links lead later.
 //
 // If there is no file, or the database is empty (it has no pages), sink gets nothing.
@@ -131,7 +131,7 @@ func NewFile(path string, source Source, log bool) *File {
 // SQLite first recovers what another program has left unfinished, a hot journal or a -wal.
 // While the file is read, no other program can write to it. If one holds it, Open waits as
 // long as Wait says, then fails with sqlitefile.ErrBusy. A file in WAL mode may be open
-// nowhere else: another program would go on using the -wal, and not see later saves.
+// nowhere else. Another program would go on using the -wal, and not see later saves.
 //
 // Errors are an [*Error]. It wraps the error of ctx or sink, that of SQLite or the operating
 // system, or one of these:
@@ -221,9 +221,10 @@ func (f *File) pinLocked() (Image, error) {
 	return img, nil
 }
 
-// Close closes the file and the log. saved: the file has everything, so Close removes the log.
-// Otherwise the log stays for the next Open. Nothing else may be called after Close. An error
-// is an [*Error]; it means that the log is still there, or that it could not be closed.
+// Close closes the file and the log. If saved is true, the file has everything, so Close
+// removes the log. Otherwise the log stays for the next Open. Nothing else may be called
+// after Close. An error is an [*Error]. It means that the log is still there, or that it
+// could not be closed.
 func (f *File) Close(saved bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

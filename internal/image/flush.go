@@ -6,22 +6,22 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// ErrNeedsSave is returned by [File.Flush] and [File.Check] when no log can express what has
-// changed. Then there is no file yet, the database is empty, or VACUUM has changed the page
+// ErrNeedsSave is returned by [File.Flush] and [File.Check] when no log can express the
+// changes. Then there is no file yet, the database is empty, or VACUUM has changed the page
 // size. A Save makes it durable.
 var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 
-// Flush writes everything that is committed to the log, as one transaction, and returns when
-// it is on the disk. If it is there already, Flush returns at once.
+// Flush writes everything that is committed to the log, as one transaction, which
+// is durable on return. If everything is durable already, Flush returns at once.
 //
-// First it makes sure that this process owns the database, and that file and log are where
+// First Flush makes sure that this process owns the database, and that file and log are where
 // they were. It writes a log anew that was removed or replaced. So no commit is durable by a
 // log that has lost its name.
 //
-// Errors are an [*Error] or ErrNeedsSave. After a Save that has found a foreign change, the
-// error is that [*ForeignChangeError] until the cause has gone: a log is of use only beside its
-// base. After an error a crash may keep or lose what was committed since the last Flush that
-// returned nil, but only as a whole. The next Flush writes it again, to a new log.
+// Errors are an [*Error] or ErrNeedsSave. After a Save that has found a foreign change, Flush
+// returns that [*ForeignChangeError] until the cause has gone. A log is of use only beside
+// its base. After an error a crash may keep or lose what was committed since the last Flush
+// that returned nil, but only as a whole. The next Flush writes it again, to a new log.
 func (f *File) Flush() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,9 +110,9 @@ func (f *File) placeLocked() error {
 }
 
 // rewriteLocked replaces the log by a new one, with all that has changed since the base was
-// written. The old one is gone, or was left by a crash or an error, so that nobody knows its
-// end. Both belong to the base: whichever of them a crash leaves, it has all that was durable
-// before.
+// written. The old log is gone; or a crash or an error has left it, so that nobody knows its
+// end. Both logs belong to the base. Whichever of them a crash leaves, it has all that was
+// durable before.
 func (f *File) rewriteLocked(img Image) error {
 	like, err := f.current.Like(f.fs, f.target)
 	if err != nil {
@@ -125,7 +125,7 @@ func (f *File) rewriteLocked(img Image) error {
 	log.Unsynced = f.writing != nil && f.writing.Unsynced
 	f.present = true
 	if err := log.Place(); err != nil {
-		log.Broken = true // nobody knows whether what it has is durable
+		log.Broken = true // nobody knows whether its transactions are durable
 		if !log.Renamed {
 			return errors.Join(err, log.Discard())
 		}

@@ -41,12 +41,12 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 		return reason, err
 	}
 	if wal.Present && ours.ID.Size() > 0 {
-		// A -wal without frames is harmless, unless a program has it open and may yet
-		// write to it. Nobody else can see that, and to remove it under that program would
-		// do harm. So SQLite finds out. If the file is in WAL mode, or the -wal has a
-		// header, SQLite opens the file exclusively: this fails if another program has it
-		// open, and the close removes the -wal. The file does not change. An empty -wal
-		// beside a file in rollback mode stays; SQLite takes it for none.
+		// A -wal without frames is harmless, unless a program has it open and may yet write
+		// to it. Nobody else can see that, and to remove the -wal under that program would do
+		// harm. So SQLite finds out. SQLite opens the file exclusively if the file is in WAL
+		// mode, or if the -wal has a header. This fails if another program has it open. The
+		// close removes the -wal. The file does not change. An empty -wal beside a file in
+		// rollback mode stays; SQLite takes it for none.
 		h, err := loader{fs: w.fs}.tryAcquire(target, ours.File)
 		if err == nil {
 			err = h.close()
@@ -63,8 +63,8 @@ func (w writer) foreign(target string, prev sqlitefile.Pinned, options writeOpti
 	return "", nil
 }
 
-// whichOfOurs finds out which file is called target: prev, or our own copy, if somebody has
-// moved that there. If it is neither, reason says in words what it is.
+// whichOfOurs finds out which file is called target. It is prev, or our own copy, if somebody
+// has moved that there. If it is neither, reason says in words what it is.
 func (w writer) whichOfOurs(target string, prev sqlitefile.Pinned, side ownCopy) (ours sqlitefile.Pinned, reason string, err error) {
 	reason, err = prev.Changed(w.fs, target)
 	if err != nil || reason == "" || side.ID.IsZero() {

@@ -23,7 +23,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// What the last argument of FuzzLoad says about the files.
+// These bits of the last argument of FuzzLoad describe the files.
 const (
 	fuzzJournal     = 1 << iota // there is a journal
 	fuzzWAL                     // there is a -wal
@@ -32,10 +32,10 @@ const (
 	fuzzSumsWAL                 // those of the -wal are
 )
 
-// Ensure that the load of any file, journal and -wal ends, with a documented error or with
-// a database. After an error that promises it, the files are as they were. A database is
-// what the file has, byte for byte and to quick_check. Nothing is left over, and the next
-// load gives the same.
+// Ensure that the load of any file, journal and -wal ends, with a documented error or with a
+// database. If the error promises it, the files are as they were. The database is that of the
+// file, byte for byte and to quick_check. Nothing is left over, and the next load gives the
+// same.
 func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, db, journal, wal []byte, flags byte) {
 		if len(db)+len(journal)+len(wal) > 1<<20 {
@@ -108,7 +108,7 @@ func FuzzLoad(f *testing.F) {
 		require.NoError(t, err)
 		require.Equal(t, image, again.bytes())
 
-		// As it is for who loads it, and for who opens the file.
+		// It is the same to a load and to a program that opens the file.
 		saved := filepath.Join(t.TempDir(), "image.db")
 		testfile.Write(t, saved, image)
 		require.Equal(t, verdict(t, path, ""), verdict(t, saved, "&immutable=1"))
@@ -143,7 +143,7 @@ func isSQLiteError(err error) bool {
 	return errors.As(err, &e) && e.Code == sqlite3.ErrError
 }
 
-// verdict is what Check says about the database at path.
+// verdict is the result of Check for the database at path.
 func verdict(t *testing.T, path, params string) string {
 	d, err := sqlitefile.Open(path, "mode=ro"+params)
 	if err == nil {

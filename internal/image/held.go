@@ -13,9 +13,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// held is a database file under a lock of SQLite. It is recovered: nothing is left in a journal
-// or -wal, and nobody else can write to it. f is closed last, because POSIX drops the lock
-// when any descriptor of the file is closed.
+// held is a database file under a lock of SQLite. SQLite has recovered it, so nothing is left
+// in a journal or -wal. Nobody else can write to it. f is closed last, because POSIX drops
+// the lock when any descriptor of the file is closed.
 type held struct {
 	f      osfile.File
 	shared bool             // somebody else closes f
@@ -72,10 +72,10 @@ func (l loader) acquire(ctx context.Context, path string, deadline time.Time) (*
 	}
 }
 
-// tryAcquire takes a lock of SQLite on the file at path. f is that file; if it is nil, the file
-// is opened for writing, before SQLite opens it. This tells whether the process may write to
-// it. And where the file system makes a copy of a file that is opened so (overlayfs), that
-// copy is read.
+// tryAcquire takes a lock of SQLite on the file at path. f is that file. If f is nil,
+// tryAcquire opens the file for writing, before SQLite opens it. This tells whether the
+// process may write to it. Some file systems (overlayfs) make a copy of a file that is opened
+// for writing. Then that copy is read.
 func (l loader) tryAcquire(path string, f osfile.File) (_ *held, err error) {
 	h := &held{f: f, shared: f != nil}
 	if f == nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// memSink keeps what it is given, in pieces of at most piece pages.
+// memSink keeps the database that it is given, in pieces of at most piece pages.
 type memSink struct {
 	pageSize int
 	size     int64
@@ -131,7 +131,7 @@ func Load(ctx context.Context, path string, sink Sink) (sqlitefile.ID, error) {
 	return loader{fs: osfile.OS{}, wait: loadWait, poll: loadPoll}.loadID(ctx, path, sink)
 }
 
-// loadID is load with what File.Open does before, without a log.
+// loadID is load without a log. It resolves path first, as File.Open does.
 func (l loader) loadID(ctx context.Context, path string, sink Sink) (sqlitefile.ID, error) {
 	target, err := osfile.Resolve(path)
 	var found loaded
@@ -169,8 +169,8 @@ func (w writer) write(ctx context.Context, path string, img Image, prev sqlitefi
 	return p.publish(ctx)
 }
 
-// closeUnseen closes what a File would keep open. The operation does not count, and cannot
-// fail.
+// closeUnseen closes the file that a File would keep open. The operation does not count, and
+// cannot fail.
 func closeUnseen(p *sqlitefile.Pinned) {
 	if f, ok := p.File.(*osfiletest.FaultFile); ok {
 		p.File = f.File

@@ -50,7 +50,7 @@ func requireForeign(t testing.TB, err error, path string, img *memImage) *Foreig
 	return fe
 }
 
-// places are what may be in the place of a served file that was moved away.
+// places are the things that may be in the place of a served file that was moved away.
 var places = map[string]struct {
 	put    func(t *testing.T, path, moved string)
 	reason string
@@ -136,8 +136,8 @@ func TestFile_moved(t *testing.T) {
 	}
 }
 
-// Ensure that a link by which the file was opened may be turned elsewhere. Saves and log
-// stay with the file that was opened, where the process lock is.
+// Ensure that the link by which the file was opened may be changed to point elsewhere. Saves
+// and log stay with the file that was opened, where the process lock is.
 func TestFile_linkTurned(t *testing.T) {
 	want := logStates(t, 3)
 	for _, dirs := range []bool{false, true} {
@@ -169,7 +169,7 @@ func TestFile_linkTurned(t *testing.T) {
 	}
 }
 
-// Ensure that a change of the content is noticed, by the open descriptor as by the name.
+// Ensure that a change of the content is noticed, by the open descriptor and by the name.
 func TestFile_contentChanged(t *testing.T) {
 	want := logStates(t, 3)
 	for name, change := range map[string]func(t *testing.T, path string){
@@ -261,9 +261,9 @@ func TestFile_opensNothing(t *testing.T) {
 	}
 }
 
-// Ensure that a process that has lost the database saves its state beside the file, and
-// writes neither file nor log, even if it learns of it in the middle of a save. A failure
-// that passes is only an error.
+// Ensure that a process that has lost the database saves its state beside the file. It writes
+// neither file nor log, even if it learns of the loss in the middle of a save. A failure that
+// passes is only an error.
 func TestFile_owned(t *testing.T) {
 	want := logStates(t, 4)
 	lost := fmt.Errorf("%w: by lock", ErrNotOwner)
@@ -324,8 +324,8 @@ func TestFile_owned(t *testing.T) {
 	}
 }
 
-// Ensure that Close does not remove the log when the process may have lost the database: it
-// may be the log of another.
+// Ensure that Close does not remove the log when the process may have lost the database. The
+// log may be that of another process.
 func TestClose_notOwner(t *testing.T) {
 	for _, owned := range []error{nil, ErrNotOwner, errors.New("passing")} {
 		want := logStates(t, 2)

@@ -218,8 +218,9 @@ func TestFile_copyUp(t *testing.T) {
 	servedAfterCopyUp(t, &copyUp{FS: osfile.OS{}, copied: map[string]bool{}}, dir, want)
 }
 
-// servedAfterCopyUp loads and saves x.db in dir, twice, and makes sure that what another program
-// writes to y.db is noticed. Both are want[0], and fs copies them when they are first written.
+// servedAfterCopyUp loads and saves x.db in dir, twice. It makes sure that a write of another
+// program to y.db is noticed. Both files are want[0], and fs copies them when they are first
+// written.
 func servedAfterCopyUp(t *testing.T, fs osfile.FS, dir string, want []*memImage) {
 	t.Helper()
 	path := filepath.Join(dir, "x.db")
@@ -248,7 +249,7 @@ func servedAfterCopyUp(t *testing.T, fs osfile.FS, dir string, want []*memImage)
 }
 
 // Ensure that locks of SQLite in this process outlast flushes, Check, and saves that are
-// refused: another process still cannot write.
+// refused. Another process still cannot write.
 func TestFile_keepsLocks(t *testing.T) {
 	if path := os.Getenv("SNAPSHOT_TEST_LOCKED"); path != "" {
 		d, err := sqlitefile.Open(path, "_busy_timeout=0")

@@ -9,7 +9,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 )
 
-// LogInfo tells what a log holds.
+// LogInfo describes the contents of a log.
 type LogInfo struct {
 	Name         string // of the file
 	Bytes        int64  // length up to the end of the last transaction
@@ -24,8 +24,8 @@ type LogInfo struct {
 // returns nil if there is none. It changes nothing. Errors are an [*Error].
 func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
 	info, err := inspectLog(ctx, system, path)
-	// A save replaces the file and then the log, and what a flush appends meanwhile may
-	// look like damage. So a bad result is looked at again.
+	// A save replaces the file and then the log, and the frames that a flush appends meanwhile
+	// may look like damage. So a bad result is looked at again.
 	for range 3 {
 		if err != nil || info == nil || info.Fits && info.Damage == nil {
 			break
@@ -74,10 +74,10 @@ func inspectLog(ctx context.Context, fsx osfile.FS, path string) (*LogInfo, erro
 	return info, err
 }
 
-// LogPending reports whether the database at path has a log with transactions. It returns true
-// also for a log that is damaged or being written, as its state is not known. Then the file
-// alone is not all of the database, and a write to the file would part it from its log. Open
-// it with [File.Open], or fold the log in with [FoldLog].
+// LogPending reports whether the database at path has a log with transactions. It returns
+// true also for a log that is damaged or being written, as its state is not known. If
+// LogPending returns true, the file alone may not be all of the database. A write to it
+// would part it from its log. Open it with [File.Open], or fold the log in with [FoldLog].
 //
 // LogPending changes nothing, does not open the database, and reads only the beginning of the
 // log. Errors are an [*Error]; with one it returns true.

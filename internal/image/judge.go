@@ -11,7 +11,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// kind is what judge finds.
+// kind is the state of a file that judge finds.
 type kind int
 
 const (
@@ -20,9 +20,9 @@ const (
 	sound               // SQLite may open it
 )
 
-// judge finds out what is at path, and whether SQLite may open it. It writes nothing. It must
-// come first, because SQLite recovers before it looks. If the file is no database, SQLite
-// would overwrite it from the journal or -wal beside it, or delete these.
+// judge finds out the kind of the file at path, and whether SQLite may open it. It writes
+// nothing. It must come first, because SQLite recovers before it looks. If the file is no
+// database, SQLite would overwrite it from the journal or -wal beside it, or delete these.
 func (l loader) judge(ctx context.Context, path string, deadline time.Time) (kind, error) {
 	for {
 		before, err := l.survey(path)

@@ -23,12 +23,11 @@ func keptName(target string, n int) string {
 	return target + ".kept-" + strconv.Itoa(n)
 }
 
-// setPending gives the state that the file has now, prev, the name in place 0 as well. It
+// setPending gives the present state of the file, prev, the name in place 0 as well. It
 // returns false if there is no file. When the file has been replaced, shift moves the state
-// on; if it has not, discard removes the name.
+// on. If it has not, discard removes the name.
 //
-// A state that is in place 0 already was left by a crash, before or after the file was
-// replaced.
+// A crash may have left a state in place 0, before or after the file was replaced.
 func (w writer) setPending(ctx context.Context, target string, prev sqlitefile.Pinned, n int) (_ bool, err error) {
 	if prev.ID.IsZero() {
 		return false, nil

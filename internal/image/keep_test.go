@@ -28,8 +28,8 @@ func keptImages(t *testing.T, n int) (images []*memImage) {
 	return images
 }
 
-// requireKept makes sure that the directory of path has images: the file first, then the
-// earlier states; nil for an empty place.
+// requireKept makes sure that the directory of path has images. The file comes first, then
+// the earlier states. nil stands for an empty place.
 func requireKept(t testing.TB, path string, images ...*memImage) {
 	t.Helper()
 	want := map[string]string{}
@@ -44,8 +44,8 @@ func requireKept(t testing.TB, path string, images ...*memImage) {
 	require.Equal(t, want, testfile.Contents(t, filepath.Dir(path)))
 }
 
-// Ensure that as many earlier states are kept as are wanted, the last one first, on a file
-// system with hard links and on one without.
+// Ensure that as many earlier states are kept as Keep asks for, the last one first. Ensure it
+// on a file system with hard links and on one without.
 func TestKeep(t *testing.T) {
 	for name, w := range map[string]writer{"links": {osfile.OS{}}, "copies": {withoutLinks(osfile.OS{})}} {
 		t.Run(name, func(t *testing.T) {
@@ -98,9 +98,8 @@ func withoutLinks(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that saves that fail push out none of the states that are kept, however often they
-// are tried, and leave nothing. The same holds for saves of a state that is in place
-// already.
+// Ensure that failed saves push out none of the states that are kept, however often they are
+// tried. They leave nothing. The same holds for saves of a state that is in place already.
 func TestKeep_failingSave(t *testing.T) {
 	for name, below := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
 		for _, fails := range []string{"rename", "syncDir"} {
@@ -158,7 +157,7 @@ func TestKeep_failingSave(t *testing.T) {
 	}
 }
 
-// Ensure that a save finishes what a crash has left of the one before. The crash may come
+// Ensure that a save finishes what a crash has left of the save before. The crash may come
 // before the file was replaced, after that, or between the renames that follow.
 func TestKeep_afterCrash(t *testing.T) {
 	img := keptImages(t, 6)
@@ -191,8 +190,8 @@ func TestKeep_afterCrash(t *testing.T) {
 	}
 }
 
-// Ensure that the new state is saved even if the old one cannot be kept, and that the error
-// tells it. A state does not get the journal of another.
+// Ensure that the new state is saved even if the old one cannot be kept, and that notKept
+// tells why. A state does not get the journal of another.
 func TestKeep_inTheWay(t *testing.T) {
 	img := keptImages(t, 3)
 	hot, _ := testfile.HotJournal(t)
@@ -284,8 +283,8 @@ func brokenOnce(t *testing.T, path string, img *memImage) osfile.FS {
 	}}
 }
 
-// Ensure that nothing is kept of a file that somebody else has changed: it stays where it
-// is.
+// Ensure that nothing is kept of a file that somebody else has changed. The file stays where
+// it is.
 func TestKeep_foreign(t *testing.T) {
 	img := keptImages(t, 3)
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -299,7 +298,7 @@ func TestKeep_foreign(t *testing.T) {
 
 // Ensure that whichever file operation of a save fails, the file is the old or the new one.
 // The last two states before it are kept, whole and in order, or the failure is told. The
-// next save keeps what it replaces.
+// next save keeps the state that it replaces.
 func TestKeep_faults(t *testing.T) {
 	img := keptImages(t, 5)
 	for name, fs := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
@@ -381,8 +380,8 @@ var keepRun = powerRun{
 			tell()
 		}
 	},
-	// Whenever the power fails, the state that was saved last and the one before it
-	// are there, and the one before that unless it is being replaced.
+	// Whenever the power fails, the state that was saved last and the one before it are
+	// there. The one before that is there too, unless it is being replaced.
 	also: func(path string, s osfiletest.PowerState, want []*memImage) error {
 		states, err := readKept(path, want)
 		if err != nil {

@@ -34,11 +34,11 @@ type loader struct {
 	poll time.Duration // between two looks
 }
 
-// loaded is what load has found.
+// loaded is the result of load.
 type loaded struct {
 	sqlitefile.Pinned              // the file, zero if there is none
 	base              imageInfo    // of the file; with its hash only if that is wanted, or there is a log
-	log               *pagelog.Log // whose pages are in what sink got; nil: none
+	log               *pagelog.Log // sink has got its pages; nil: none
 }
 
 // load reads the database file at path, which is resolved, and the log that belongs to it, into

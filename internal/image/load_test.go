@@ -23,8 +23,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// Ensure that a database of every page size is loaded byte for byte, in pieces of any size,
-// and that the ID is that of the file.
+// Ensure that a database of every page size is loaded byte for byte, in pieces of any size.
+// The ID is that of the file.
 func TestLoad_pageSizes(t *testing.T) {
 	for ps := 512; ps <= 65536; ps *= 2 {
 		t.Run(fmt.Sprint(ps), func(t *testing.T) {
@@ -268,7 +268,7 @@ func TestLoad_refused(t *testing.T) {
 	}
 }
 
-// Ensure that what follows the last page of the database is left out.
+// Ensure that a load leaves out the bytes behind the last page of the database.
 func TestLoad_longerThanDatabase(t *testing.T) {
 	path := testfile.New(t)
 	want := testfile.Read(t, path)
@@ -494,7 +494,7 @@ func TestLoad_context(t *testing.T) {
 	require.Less(t, time.Since(start), loadWait/2)
 }
 
-// Ensure that something that is no regular file is refused without being opened.
+// Ensure that a path that is no regular file is refused without being opened.
 func TestLoad_notAFile(t *testing.T) {
 	_, err := Load(context.Background(), t.TempDir(), new(memSink))
 	require.ErrorContains(t, err, "not a regular file")

@@ -31,8 +31,8 @@ func smallDisk(limit *int64, err error) osfile.FS {
 	}}
 }
 
-// Ensure that commits go on without the zeros ahead where these do not fit, and that they
-// take no room then. Any other failure of the zeros is one of the commit.
+// Ensure that commits go on without the zeros ahead where these do not fit. The zeros then
+// take no room. Any other failure of the zeros fails the commit.
 func TestLog_aheadDoesNotFit(t *testing.T) {
 	want := logStates(t, 40)
 	for _, full := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EIO} {

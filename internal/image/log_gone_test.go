@@ -18,7 +18,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// losses are what somebody may do to the log of a server.
+// losses are the changes that somebody may make to the log of a server.
 var losses = map[string]func(t testing.TB, log string){
 	"removed":    func(t testing.TB, log string) { require.NoError(t, os.Remove(log)) },
 	"moved away": func(t testing.TB, log string) { require.NoError(t, os.Rename(log, log+".old")) },
@@ -41,8 +41,9 @@ var losses = map[string]func(t testing.TB, log string){
 	},
 }
 
-// Ensure that the next flush, and Check, write a log anew that was removed or replaced,
-// whether something was committed since or not. Then all is durable that was called so.
+// Ensure that the next flush, and Check, write a log anew that was removed or replaced. It
+// does not matter whether something was committed since. Then all that was called durable is
+// durable.
 func TestLog_gone(t *testing.T) {
 	want := logStates(t, 6)
 	for name, lose := range losses {
@@ -74,8 +75,8 @@ func TestLog_gone(t *testing.T) {
 	}
 }
 
-// Ensure that nothing is called durable while a log that is gone cannot be written anew,
-// and that it is when it can.
+// Ensure that nothing is called durable while a log that is gone cannot be written anew. When
+// it can be written, commits become durable again.
 func TestLog_goneAndFull(t *testing.T) {
 	want := logStates(t, 3)
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -104,8 +105,8 @@ func TestLog_goneAndFull(t *testing.T) {
 	requireState(t, h.last(), got)
 }
 
-// Ensure that a log that Open has read, and that is removed before the first write, is
-// written anew. Without a log a save writes what was in it.
+// Ensure that a log that Open has read is written anew if it is removed before the first
+// write. Without a log a save writes the transactions that were in it.
 func TestLog_leftIsGone(t *testing.T) {
 	for _, log := range []bool{false, true} {
 		t.Run(fmt.Sprintf("log=%v", log), func(t *testing.T) {
@@ -135,8 +136,8 @@ func TestLog_leftIsGone(t *testing.T) {
 	}
 }
 
-// Ensure that commits become durable even if a new log is removed that a save could not
-// place.
+// Ensure that commits become durable even if a save could not place a new log, and somebody
+// then removes that log.
 func TestLog_newIsGone(t *testing.T) {
 	want := logStates(t, 5)
 	broken := errors.New("broken")
@@ -244,8 +245,8 @@ func TestLogPowerLoss_gone(t *testing.T) {
 	require.NotEmpty(t, errs)
 }
 
-// Ensure that whichever operation fails while a log that is gone is written anew, what is
-// called durable is durable. A later flush makes up for the failure.
+// Ensure that whichever operation fails while a log that is gone is written anew, all commits
+// that are called durable are durable. A later flush makes up for the failure.
 func TestLog_goneFaults(t *testing.T) {
 	defer SetLogAhead(smallAhead)()
 	want := logStates(t, 4)

@@ -19,9 +19,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// The tests here do for the log what those in plant_test.go do for saves. What
-// they plant is not found by the same sweeps without it, as TestPowerLoss,
-// TestPowerLoss_logAfterFault, TestLog_torn, TestLog_goesOn and TestLogCrash show.
+// The tests here do for the log what those in plant_test.go do for saves. The same sweeps
+// find nothing without the planted faults, as TestPowerLoss, TestPowerLoss_logAfterFault,
+// TestLog_torn, TestLog_goesOn and TestLogCrash show.
 
 // onNewLog sets functions of each new log.
 func onNewLog(f osfile.FS, set func(x *osfiletest.PlantedFile)) osfile.FS {
@@ -37,8 +37,8 @@ func unsyncedLog(f osfile.FS) osfile.FS {
 	return onNewLog(f, func(x *osfiletest.PlantedFile) { x.OnSyncData = osfiletest.Nothing })
 }
 
-// skipSyncDir leaves out the syncs of the directory that come right after the
-// rename to a name that ends with after; "": those that come after none.
+// skipSyncDir leaves out the syncs of the directory that come right after the rename to a
+// name that ends with after. If after is "", it leaves out those that come after no rename.
 func skipSyncDir(f osfile.FS, after string) osfile.FS {
 	renamed := ""
 	return &osfiletest.PlantedFS{FS: f,
@@ -77,8 +77,8 @@ func logBeforeBase(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that the states of a power failure show each fault of the order in which
-// a log is written, synced and changed.
+// Ensure that the states of a power failure show each fault in the order of writes, syncs and
+// renames of a log.
 func TestPlanted_logPower(t *testing.T) {
 	for name, plant := range map[string]func(f osfile.FS) osfile.FS{
 		"the log is never synced": unsyncedLog,
@@ -103,7 +103,7 @@ func TestPlanted_logPower(t *testing.T) {
 	}
 }
 
-// ignoring is a sync of x that reports no failure, and has none be tried after it.
+// ignoring is a sync of x that reports no failure. After a failure, x is not synced again.
 func ignoring(x *osfiletest.PlantedFile, sync func() error) func() error {
 	return func() error {
 		if sync() != nil {
@@ -113,12 +113,12 @@ func ignoring(x *osfiletest.PlantedFile, sync func() error) func() error {
 	}
 }
 
-// Ensure that a power failure after a failed operation shows a log that takes the failure
-// for a success, or goes on behind what it has left.
+// Ensure that a power failure after a failed operation shows two faults. In one, the log
+// takes the failure for a success. In the other, it goes on behind what the failure has left.
 func TestPlanted_logFaults(t *testing.T) {
 	const name = "x.db-memwal-new" // that under which a log is made
 	for what, tt := range map[string]struct {
-		op    string // what fails
+		op    string // the operation that fails
 		first int    // the first of them after which there is a log to show it
 		plant func(f osfile.FS) osfile.FS
 		hook  func(f *File) // unless nil
@@ -194,8 +194,8 @@ func appendBehind(t testing.TB, f *File) {
 	f.writing = l
 }
 
-// Ensure that a log which is appended to behind a torn transaction is found to
-// lose what comes after it, and one whose last transaction is whole is not: the
+// Ensure that the test finds a log that is appended to behind a torn transaction. It loses
+// the transactions that are appended. If the last transaction is whole, nothing is lost. The
 // fault is that the tail is not cut.
 func TestPlanted_logTail(t *testing.T) {
 	path, states := logged(t, 4)
@@ -206,8 +206,8 @@ func TestPlanted_logTail(t *testing.T) {
 	require.True(t, osfiletest.Finds(t, func(t testing.TB) { goesOn(t, path, states, ends[2]+2*(pagelog.FrameSize+512), after) }))
 }
 
-// wrongSums has a log read as by who does not look at the checksums of its
-// frames: they are right whatever is in it.
+// wrongSums plants a reader that ignores the checksums of frames. It makes them right,
+// whatever is in the log.
 func wrongSums(f osfile.FS) osfile.FS {
 	return &osfiletest.PlantedFS{FS: f, OnOpen: func(name string) (osfile.File, error) {
 		x, err := f.Open(name)
@@ -239,7 +239,7 @@ func wrongSums(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that frames which are taken with a wrong checksum are found to give
+// Ensure that the test finds a reader that accepts frames with a wrong checksum. It gives
 // states that never were.
 func TestPlanted_logSums(t *testing.T) {
 	path, states := logged(t, 4)

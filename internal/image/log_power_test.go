@@ -19,8 +19,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// logStates are n states of a small database, each of one commit more. What they
-// differ in is one page or two.
+// logStates are n states of a small database, each of one commit more. They differ in one
+// page or two.
 func logStates(t testing.TB, n int) (states []*memImage) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "states.db")
@@ -34,12 +34,12 @@ func logStates(t testing.TB, n int) (states []*memImage) {
 	return states
 }
 
-// smallAhead is a logAhead for logStates: enough that most of the flushes find
-// room that was written ahead, as in production.
+// smallAhead is a logAhead for logStates. With it most of the flushes find room
+// that was written ahead, as in production.
 const smallAhead = 16 * 2 * (pagelog.FrameSize + 512)
 
-// logLife is a File, the states that its database goes through, and how many of
-// them after the first were told to be durable.
+// logLife is a File and the states that its database goes through. It has the number of those
+// after the first that were called durable.
 type logLife struct {
 	f     *File
 	h     *history
@@ -62,7 +62,7 @@ func newLogLife(t testing.TB, path string, fs osfile.FS, want []*memImage, tell 
 // commit makes the next of the states.
 func (l *logLife) commit() { l.h.commit(l.want[len(l.h.states)].b) }
 
-// tellDurable tells what is durable by now, after what has ended with err.
+// tellDurable tells the commits that are durable by now. err is the error of the last step.
 func (l *logLife) tellDurable(err error) error {
 	for ; l.told < int(l.f.Durable())-1; l.told++ {
 		l.tell()
@@ -80,8 +80,8 @@ func (l *logLife) save() error {
 	return l.tellDurable(err)
 }
 
-// saveMeanwhile saves, and while it is at it a commit is flushed and another is
-// not.
+// saveMeanwhile saves. During the save it commits and flushes, and commits again without a
+// flush.
 func (l *logLife) saveMeanwhile() error {
 	var merr error
 	img := l.h.last()
@@ -97,8 +97,8 @@ func (l *logLife) saveMeanwhile() error {
 	return errors.Join(err, merr)
 }
 
-// steps are what the log goes through, with 6 commits: begun, appended to, begun
-// anew by a save with something in it, and by one with nothing.
+// steps are the life of a log, with 6 commits. The log is begun and appended to. One save
+// begins it anew with something in it, another with nothing.
 func (l *logLife) steps() []func() error {
 	return []func() error{l.commitAndFlush, l.commitAndFlush, l.saveMeanwhile, l.commitAndFlush, l.save, l.commitAndFlush}
 }
@@ -123,7 +123,7 @@ var logRun = powerRun{
 	opts:  osfiletest.PowerOptions{Samples: 6, States: 128, Contents: 64},
 }
 
-// tornLogRun is what comes after a crash that has torn a transaction.
+// tornLogRun is the life of a log after a crash that has torn a transaction.
 var tornLogRun = powerRun{
 	start: func(t *testing.T, path string) []*memImage {
 		want := logStates(t, 6)
@@ -190,7 +190,7 @@ func logFaultRun(ffs *osfiletest.FaultFS, plant func(osfile.FS) osfile.FS, hook 
 		}
 		ffs.Ops, ffs.FailAt = nil, failAt
 		for _, step := range l.steps() {
-			if len(ffs.Failures) == 0 { // what may be left until then logRun shows
+			if len(ffs.Failures) == 0 { // logRun shows the states until then
 				fs.(osfiletest.PowerFS).Rec.Pass()
 			}
 			if err := step(); err != nil {
@@ -210,8 +210,8 @@ func logFaultAt(n int, forever bool) *osfiletest.FaultFS {
 	return &osfiletest.FaultFS{FailAt: n, Forever: forever, Err: syscall.ENOSPC, Short: true}
 }
 
-// Ensure that a power failure loses no durable commit of a log of which an operation has
-// failed before. With -long, each operation fails, once and for good.
+// Ensure that a power failure loses no durable commit of a log after a failed operation. With
+// -long, each operation fails, once and for good.
 func TestPowerLoss_logAfterFault(t *testing.T) {
 	all := 0
 	for _, forever := range []bool{false, true} {

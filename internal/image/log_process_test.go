@@ -22,14 +22,14 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// The tests here crash and fail a process that logs what it commits. Rows have
-// the numbers 1, 2, 3 …, each in a transaction of its own, so what is left of
-// them is a prefix of the history when their number is the largest of them.
+// The tests here crash and fail a process that logs what it commits. Rows have the numbers 1,
+// 2, 3 …, each in a transaction of its own. So the rows that are left are a prefix of the
+// history if their number is the largest of them.
 
 func init() { crash.Register("logging server", loggingServer) }
 
-// logAhead is little, and yet enough for what one row changes to find room that
-// was written ahead.
+// logAhead is little. It is yet enough that the changes of one row find room that was written
+// ahead.
 const logAhead = 66_000
 
 func loggingServer(c *crash.Child) error {
@@ -54,10 +54,9 @@ func openLogging(path, wal string) (*sql.DB, error) {
 
 const addRow = "CREATE TABLE IF NOT EXISTS t(a INTEGER PRIMARY KEY, b TEXT); INSERT INTO t(b) VALUES(hex(randomblob(300)))"
 
-// logRows adds rows by every way that a log can take: appended, begun anew by a
-// save while which one more is added, and by a save that a new page size forces.
-// Each is acknowledged when its
-// commit has returned.
+// logRows adds rows by every way that a log can take. Rows are appended. A save begins the
+// log anew while one more row is added. A new page size forces a save. A row is acknowledged
+// when its commit has returned.
 func logRows(path string, ack func(rows int)) (err error) {
 	var db *sql.DB
 	add := func() error {
@@ -128,8 +127,8 @@ func logEndlessly(path, wal string, ack func(rows int)) error {
 	}
 }
 
-// afterLogCrash is afterCrash. It also makes sure that SQLite alone recovers as much, that
-// the rows are a prefix of the history, and that no log is left.
+// afterLogCrash is afterCrash with three more checks. SQLite alone recovers as much, the rows
+// are a prefix of the history, and no log is left.
 func afterLogCrash(t testing.TB, path string, acked, most int) (rows int) {
 	t.Helper()
 	alone := sqliteAlone(t, path)
@@ -152,9 +151,9 @@ func afterLogCrash(t testing.TB, path string, acked, most int) (rows int) {
 	return rows
 }
 
-// sqliteAlone counts the rows that SQLite finds in a copy when the log is given
-// the name of its own; -1: the crash came between the two renames of a save,
-// when only sqlite-mem knows which log is meant.
+// sqliteAlone renames the log of a copy to FILE-wal, and counts the rows that SQLite finds.
+// It returns -1 if the crash came between the two renames of a save. Only sqlite-mem knows
+// then which log is meant.
 func sqliteAlone(t testing.TB, path string) (rows int) {
 	t.Helper()
 	if _, err := os.Stat(path + "-memwal-new"); err == nil {
@@ -171,8 +170,8 @@ func sqliteAlone(t testing.TB, path string) (rows int) {
 	return rows
 }
 
-// Ensure that a server that is killed before any file operation, in flushes, saves, the
-// change of the log and the close, loses no row whose commit has returned.
+// Ensure that a server that is killed before any file operation loses no row whose commit has
+// returned. The operations are those of flushes, saves, the change of the log and the close.
 func TestLogCrash_points(t *testing.T) {
 	kills := crash.Sweep(t, crash.Run{Program: "logging server"}, t.TempDir, func(dir string, res crash.Result) {
 		acked := last(t, res, 0)
@@ -184,8 +183,8 @@ func TestLogCrash_points(t *testing.T) {
 	t.Logf("%d kills", kills)
 }
 
-// Ensure that one that gave the new log its name before the new file has its own
-// would be found, when it is killed in between, to leave what nobody can open.
+// Ensure that the test finds a server that renames the new log before the new base. If it is
+// killed in between, it leaves files that nobody can open.
 func TestLogCrash_planted(t *testing.T) {
 	for n := 1; ; n++ {
 		dir := t.TempDir()
@@ -214,7 +213,7 @@ func TestLogCrash_random(t *testing.T) {
 			rows = last(t, res, rows)
 			most := rows + 1
 			if arg == "interval" {
-				most = rows + 1_000_000 // what is not called durable yet may be
+				most = rows + 1_000_000 // commits that are not called durable yet may be
 			}
 			rows = afterLogCrash(t, path, rows, most)
 		}
@@ -223,7 +222,7 @@ func TestLogCrash_random(t *testing.T) {
 }
 
 // Ensure that after a power failure at any moment of a logging server, the next one finds
-// every row whose commit has returned, and no file that should not be there.
+// every row whose commit has returned. It finds no file that should not be there.
 func TestLogPowerLoss(t *testing.T) {
 	start, states := time.Now(), 0
 	for seed := uint64(0); seed == 0 || time.Since(start) < *image.Long; seed++ {
@@ -240,9 +239,9 @@ func TestLogPowerLoss(t *testing.T) {
 	t.Logf("%d states", states)
 }
 
-// logPowerStates calls check with the states that a power failure may leave in
-// the life of a logging server, and the rows acknowledged by then, until it
-// returns false. plant may be nil.
+// logPowerStates calls check until it returns false. It gives check each state that a power
+// failure may leave in the life of a logging server, and the rows acknowledged by then. If
+// plant is nil, no fault is planted.
 func logPowerStates(t *testing.T, seed uint64, plant func() func(), check func(path string, acked int, s osfiletest.PowerState) bool) int {
 	t.Helper()
 	defer image.SetLogAhead(8192)() // less than would be written: TestPowerLoss has that
@@ -263,7 +262,7 @@ func logPowerStates(t *testing.T, seed uint64, plant func() func(), check func(p
 	})
 }
 
-// Ensure that a server that never syncs its log would be found to lose what it has
+// Ensure that the test finds a server that never syncs its log. It loses rows that it has
 // acknowledged.
 func TestLogPowerLoss_planted(t *testing.T) {
 	found := false
@@ -275,9 +274,9 @@ func TestLogPowerLoss_planted(t *testing.T) {
 	t.Logf("found in the last of %d states", states)
 }
 
-// Ensure that whichever operation of the file system fails, once or for good, no
-// commit is called durable that is not, what may write says so while it may not,
-// and service resumes when the disk is back.
+// Ensure that whichever operation of the file system fails, once or for good, only durable
+// commits are called durable. A commit that is not durable returns an error. Service resumes
+// when the disk is back.
 func TestLogFaults(t *testing.T) {
 	defer image.SetLogAhead(logAhead)()
 	for _, forever := range []bool{false, true} {
@@ -291,8 +290,8 @@ func TestLogFaults(t *testing.T) {
 	}
 }
 
-// logFault runs a logging server whose operation number n fails. False: it had
-// fewer.
+// logFault runs a logging server whose operation number n fails. It returns false if there
+// were fewer operations.
 func logFault(t *testing.T, n int, forever bool) bool {
 	t.Helper()
 	dir := t.TempDir()
@@ -332,7 +331,7 @@ func logFault(t *testing.T, n int, forever bool) bool {
 	}
 	failed := failing.Failed()
 	failing.Cease()
-	// A crash of the machine now: what is acknowledged is there.
+	// After a crash of the machine now, the acknowledged rows are there.
 	check := func() {
 		t.Helper()
 		copied := testdb.CrashCopy(t, path)

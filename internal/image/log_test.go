@@ -85,7 +85,7 @@ func newHistory(t testing.TB, path string) (h *history, next func()) {
 	}
 }
 
-// openLogged opens path for h, which is what the file and its log hold.
+// openLogged opens path for h. h is what the file and its log hold.
 func openLogged(t testing.TB, path string, h *history) *File {
 	t.Helper()
 	return openLoggedOn(t, system, path, h)
@@ -103,7 +103,7 @@ func openLoggedOn(t testing.TB, fs osfile.FS, path string, h *history) *File {
 	return f
 }
 
-// reload is what Open makes of the file and its log.
+// reload opens the file and its log, and returns the database.
 func reload(path string) ([]byte, FileInfo, error) { return reloadOn(system, path) }
 
 func reloadOn(fs osfile.FS, path string) ([]byte, FileInfo, error) {
@@ -129,8 +129,8 @@ func logged(t testing.TB, commits int) (path string, states []*memImage) {
 	return path, h.states
 }
 
-// requireState compares a database with the state that it should have, byte for
-// byte but for the change counter, which a log does not keep.
+// requireState compares a database with the state that it should have. It compares all bytes
+// but the change counter, which a log does not keep.
 func requireState(t testing.TB, want *memImage, got []byte, msg ...any) {
 	t.Helper()
 	require.Equal(t, string(withoutCounter(want.b)), string(withoutCounter(got)), msg...)
@@ -145,8 +145,8 @@ func withoutCounter(b []byte) []byte {
 	return b
 }
 
-// Ensure that what is flushed is what the next Open reads, byte for byte, after
-// growth, shrinking, saves and flushes of several commits.
+// Ensure that the next Open reads what was flushed, byte for byte. This holds after growth,
+// shrinking, saves and flushes of several commits.
 func TestLog_roundTrip(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	h, next := newHistory(t, path)
@@ -224,9 +224,8 @@ func tornSectors(t testing.TB, fs osfile.FS, path string, states []*memImage) {
 	}
 }
 
-// goesOn cuts the log off after n bytes, opens the database, and makes sure that
-// what it flushes from then on is read by the next Open. after is called when it
-// is open.
+// goesOn cuts the log off after n bytes, opens the database, and flushes more commits. It
+// makes sure that the next Open reads these. goesOn calls after when the database is open.
 func goesOn(t testing.TB, from string, states []*memImage, n int, after func(f *File)) {
 	t.Helper()
 	path := testfile.CopySet(t, from)
@@ -253,8 +252,8 @@ func goesOn(t testing.TB, from string, states []*memImage, n int, after func(f *
 	require.NoError(t, f.Close(false))
 }
 
-// Ensure that wherever a crash has cut a log off, what is committed after the
-// next start is durable, and not behind what was torn.
+// Ensure that commits after the next start are durable, wherever a crash has cut a log off.
+// They are not written behind the torn end.
 func TestLog_goesOn(t *testing.T) {
 	path, states := logged(t, 4)
 	ends := logEnds(t, testfile.Read(t, pagelog.Name(path)))
@@ -281,9 +280,9 @@ func logEnds(t testing.TB, log []byte) (ends []int) {
 	return ends
 }
 
-// Ensure that damage before the last transaction is refused wherever it is, that
-// nothing is changed then, and that Recover writes what is before it into the
-// file and keeps both as they were.
+// Ensure that damage before the last transaction is refused wherever it is, and that nothing
+// is changed then. Recover writes what is before the damage into the file. It keeps log and
+// file as they were.
 func TestLog_damaged(t *testing.T) {
 	original, states := logged(t, 4)
 	log := testfile.Read(t, pagelog.Name(original))
@@ -388,8 +387,8 @@ func TestLog_otherBase(t *testing.T) {
 	require.Equal(t, string(states[1].b), string(got))
 }
 
-// Ensure that no commit is durable by a log whose file somebody has changed, once a save
-// has found that. When the file is back, all goes on.
+// Ensure that no commit is durable by the log after a save has found a foreign change of its
+// file. When the file is back, all goes on.
 func TestLog_foreignChange(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	h, next := newHistory(t, path)
@@ -418,8 +417,8 @@ func TestLog_foreignChange(t *testing.T) {
 	require.NoError(t, f.Close(true))
 }
 
-// Ensure that a new log which fits the file and is whole is read although the
-// header of the old one is damaged, and that one that is not whole is not.
+// Ensure that a new log that fits the file and is whole is read although the header of the
+// old log is damaged. A new log that is not whole is not read.
 func TestLog_newBesideDamaged(t *testing.T) {
 	original, states := logged(t, 3)
 	for _, whole := range []bool{true, false} {
@@ -473,7 +472,7 @@ func TestInspectLog(t *testing.T) {
 }
 
 // FuzzLog mutates a log and its base. Ensure that Open does not crash and accepts no page
-// that was never there. It gives one of the states, or an error that leaves the files as
+// that was never there. Open gives one of the states, or an error that leaves the files as
 // they were.
 func FuzzLog(f *testing.F) {
 	path, states := logged(f, 3)
@@ -510,8 +509,8 @@ func FuzzLog(f *testing.F) {
 	})
 }
 
-// Ensure that a log with transactions, and every one whose state is not known, is told to
-// be pending, and no other; and that nothing is changed by asking.
+// Ensure that LogPending reports every log with transactions, and every log whose state is
+// not known. It reports no other, and changes nothing.
 func TestLogPending(t *testing.T) {
 	full, _ := logged(t, 2)
 	empty, _ := logged(t, 0)

@@ -11,7 +11,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
-// long is how long the tests that can go on do, beyond what they do anyway.
+// long is the least time that the tests which use again run. They run their usual rounds in
+// any case.
 var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on")
 
 func TestMain(m *testing.M) {

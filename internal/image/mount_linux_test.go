@@ -25,7 +25,8 @@ func mount(t *testing.T, source, target, kind string, flags uintptr, data string
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(target, syscall.MNT_DETACH)) })
 }
 
-// Ensure that Open refuses a file that is a mount point, and not one in a directory that is.
+// Ensure that Open refuses a file that is a mount point. It accepts a file in a directory
+// that is one.
 func TestMount_bind(t *testing.T) {
 	from, states := logged(t, 2)
 	at := filepath.Join(t.TempDir(), "a file.db")

@@ -81,8 +81,8 @@ func TestOpen_wait(t *testing.T) {
 	require.NoError(t, f.Close(false))
 }
 
-// Ensure that only what lasts makes a file read-only: a failure that passes is that
-// failure.
+// Ensure that only a lasting cause makes a file read-only. A failure that passes is reported
+// as itself.
 func TestOpen_writing(t *testing.T) {
 	for cause, readOnly := range map[syscall.Errno]bool{
 		syscall.EACCES: true, syscall.EPERM: true, syscall.EROFS: true,
@@ -111,8 +111,8 @@ func (n noWriting) OpenWrite(name string) (osfile.File, error) {
 	return nil, &fs.PathError{Op: "open", Path: name, Err: n.err}
 }
 
-// Ensure that Open and FoldLog refuse a file that is itself a mount point, tell the remedy, and
-// change nothing; and that FoldLog does not mind when there is no log.
+// Ensure that Open and FoldLog refuse a file that is itself a mount point. They name the
+// remedy and change nothing. FoldLog accepts such a file when there is no log.
 func TestOpen_mountPoint(t *testing.T) {
 	path, _ := logged(t, 2)
 	dir := filepath.Dir(path)

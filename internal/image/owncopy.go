@@ -34,8 +34,8 @@ func (w writer) ownCopyIntact(side ownCopy) bool {
 	return err == nil && changed == ""
 }
 
-// putBeside gives the temporary file, which is whole and synced, a name beside the file that
-// says what it is. Its error is always a [*ForeignChangeError].
+// putBeside renames the temporary file, which is whole and synced. The new name is beside the
+// file and says what it is. The error is always a [*ForeignChangeError].
 func (p *prepared) putBeside(reason string) error {
 	ferr := &ForeignChangeError{Path: p.target, Reason: reason}
 	name, reserved := p.options.side.path, false
@@ -66,8 +66,8 @@ func (p *prepared) putBeside(reason string) error {
 	return ferr
 }
 
-// reserveName makes an empty file with a new name, which is prefix and the time. A rename is to
-// replace it, and so overwrites nothing that was there before.
+// reserveName makes an empty file with a new name, which is prefix and the time. A rename
+// then replaces this empty file, and so overwrites nothing that was there before.
 func (w writer) reserveName(prefix string) (string, error) {
 	stamp := prefix + time.Now().UTC().Format("20060102T150405Z")
 	for i := 0; ; i++ {

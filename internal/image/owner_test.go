@@ -44,9 +44,9 @@ func TestWrite_modeAndOwner(t *testing.T) {
 	}
 }
 
-// Ensure that on a file system that refuses to change permissions a save works when the
-// new file lets nobody do more than the old one, and is an error, with the old file in its
-// place, when it does; and that the change is not tried when there is nothing to change.
+// Ensure that a save works where the file system refuses to change permissions, if the new
+// file lets nobody do more than the old one. Otherwise the save is an error, and the old file
+// stays in its place. The change is not tried when there is nothing to change.
 func TestWrite_chmodRefused(t *testing.T) {
 	for name, tt := range map[string]struct {
 		old, made os.FileMode // of the old file, and of new ones

@@ -80,7 +80,7 @@ func (h *held) readBase(p []byte, off int64) (n int, err error) {
 	return n, h.read(p[:n], off)
 }
 
-// readLog replaces pages in p, which begins at off, by those that the log has.
+// readLog replaces pages in p by those in the log. p begins at off.
 func (h *held) readLog(p []byte, off int64) error {
 	if h.log == nil {
 		return nil
@@ -97,8 +97,8 @@ func (h *held) readLog(p []byte, off int64) error {
 	return nil
 }
 
-// copyTo reads the database into sink. It returns the identity of the file under the lock, and
-// its hash, if that is wanted or there is a log.
+// copyTo reads the database into sink. It returns the identity of the file under the lock. It
+// also returns the hash of the file, if that is wanted or there is a log.
 func (h *held) copyTo(ctx context.Context, sink Sink, hash bool) (sqlitefile.ID, pagelog.BaseHash, error) {
 	id, err := sqlitefile.IdentifyOpen(h.f)
 	if err != nil || h.size == 0 {

@@ -18,9 +18,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
-// The tests here plant known faults behind the seam, and require that the
-// sweeps find them: a sweep that finds nothing in a sound product proves
-// nothing by itself.
+// The tests here plant known faults behind the seam, and require that the sweeps find them. A
+// sweep that finds nothing in a sound product proves nothing by itself.
 
 // inPlace is a file system that writes a file anew instead of renaming another to it.
 func inPlace(f osfile.FS) osfile.FS {
@@ -41,8 +40,7 @@ func inPlace(f osfile.FS) osfile.FS {
 	}}
 }
 
-// Ensure that power failures show each fault in the order of operations, in the run where
-// it is to be expected.
+// Ensure that power failures show each fault in the order of operations, in the expected run.
 func TestPlanted_power(t *testing.T) {
 	tests := map[string]struct {
 		plant func(f osfile.FS) osfile.FS

@@ -22,25 +22,25 @@ import (
 
 // powerRun is work. Every state that a power failure leaves of it must be sound.
 type powerRun struct {
-	// start makes what is there before, in a directory of its own, and
-	// returns what path may hold afterwards: want[i] and later ones when i
-	// acknowledgements were made, nil for no file.
+	// start makes the files that are there before, in a directory of its own. It returns
+	// want, the databases that path may hold afterwards. After i acknowledgements these are
+	// want[i] and later ones. nil means no file.
 	start func(t *testing.T, path string) (want []*memImage)
 
 	// run does the work through fs, and calls tell for each acknowledgement.
 	run func(t *testing.T, path string, fs osfile.FS, want []*memImage, tell func())
 
-	// opens looks at what the database at path is, and is opensAs if not set.
+	// opens judges the database at path. The default is opensAs.
 	opens func(path string, want []*memImage) error
 
-	// also looks at what else has to be right, unless nil.
+	// also, unless nil, judges everything else that has to be right.
 	also func(path string, s osfiletest.PowerState, want []*memImage) error
 
 	opts osfiletest.PowerOptions
 }
 
-// bad records r on the file system that plant makes of the recorder. It returns what is
-// wrong with up to three states, and how many it has looked at.
+// bad records r on the file system that plant makes of the recorder. It returns the errors of
+// up to three states, and how many states it has looked at.
 func (r powerRun) bad(t *testing.T, plant func(osfile.FS) osfile.FS) (errs []error, states int) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -138,7 +138,8 @@ func savesFrom(t *testing.T, path string, fs osfile.FS, prev sqlitefile.ID, want
 	}
 }
 
-// starting begins with the first of images, nil for no file, and wants all in their order.
+// starting begins with the first of images, nil for no file. It wants all of them in their
+// order.
 func starting(images ...func(t *testing.T) *memImage) func(*testing.T, string) []*memImage {
 	return func(t *testing.T, path string) (want []*memImage) {
 		for _, f := range images {
@@ -171,7 +172,7 @@ func small(n int) func(t *testing.T) *memImage {
 
 func none(*testing.T) *memImage { return &memImage{} }
 
-// recovering begins with the files that a program has left in a crash, by hot.
+// recovering begins with the files that hot makes. A program has left them in a crash.
 func recovering(hot func(t *testing.T) (path string, recovered *memImage)) func(*testing.T, string) []*memImage {
 	return func(t *testing.T, path string) []*memImage {
 		from, recovered := hot(t)
@@ -308,7 +309,7 @@ var powerRuns = map[string]powerRun{
 		},
 		opens: func(path string, want []*memImage) error {
 			if info, err := os.Stat(path); err == nil && info.Size() == 0 && want[0] == nil {
-				return nil // who makes it has the name, and a crash may leave it so
+				return nil // the process that creates the file has the name; a crash may leave it so
 			}
 			return opensAs(path, want)
 		},
@@ -326,7 +327,7 @@ var powerRuns = map[string]powerRun{
 }
 
 // Ensure that after a power failure at any moment the file is the old or the new database,
-// whole, and the new one once the save was reported. This holds whatever the disk has of
+// whole. Once the save was reported, it is the new one. This holds whatever the disk has of
 // unsynced data.
 func TestPowerLoss(t *testing.T) {
 	start, all := time.Now(), 0

@@ -24,8 +24,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile/osfiletest"
 )
 
-// The tests here crash the process as a whole: driver, store, process lock,
-// load and save.
+// The tests here crash the process as a whole, with driver, store, process lock, load and
+// save.
 
 func init() { crash.Register("server", server) }
 
@@ -163,8 +163,9 @@ func hot(t *testing.T, path, suffix string, stmts ...string) (rows int) {
 	return rows
 }
 
-// Ensure that a server that is killed before any file operation, from load to close, or at
-// its end, loses nothing that it has acknowledged. The next server opens what it leaves.
+// Ensure that a server that is killed before any file operation, or at its end, loses nothing
+// that it has acknowledged. The operations are all from load to close. The next server opens
+// the files that it leaves.
 func TestCrash_points(t *testing.T) {
 	kills := 0
 	for name, begin := range before {

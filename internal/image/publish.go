@@ -17,8 +17,8 @@ import (
 //  4. The new log is renamed over the old one. The directory is synced.
 //
 // A crash before the rename of step 3 leaves the old base and the old log, which fit each
-// other. So does a power failure that undoes the rename. What is in the new log was promised
-// to nobody then, because no Flush has returned since.
+// other. So does a power failure that undoes the rename. Nobody was promised the commits in
+// the new log then, because no Flush has returned since.
 //
 // A crash after that rename leaves the new base and, under one name or the other, the new log.
 // The new log fits the new base, and the old log does not. Step 4 begins when step 3 is
@@ -90,9 +90,9 @@ func (f *File) publishLocked(ctx context.Context, p *prepared) (result, error) {
 	return res, nil
 }
 
-// sinceSaveLocked pins the state that the log of a new base has to reach, the last commit. It
-// returns nil if that is the base itself, and errOutdated if no log of the base can reach it.
-// An older state would not do, as the old log may have reached further.
+// sinceSaveLocked pins the last commit, which the log of a new base has to reach. It returns
+// nil if that is the base itself, and errOutdated if no log of the base can reach it. An
+// older state would not do, as the old log may have reached further.
 func (f *File) sinceSaveLocked(p *prepared) (Image, error) {
 	// The log that is made next makes up for one that is gone.
 	if err := f.placeLocked(); err != nil && err != pagelog.ErrGone {

@@ -12,7 +12,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
-// Recovery tells what [Recover] or [FoldLog] has done.
+// Recovery is the result of [Recover] or [FoldLog].
 type Recovery struct {
 	// Transactions is how many transactions of the log are in the file now.
 	Transactions int
@@ -20,12 +20,12 @@ type Recovery struct {
 	// Torn is the length in bytes of one more, which a crash had cut short; 0: none.
 	Torn int64
 
-	// Problem is what was wrong with the log; nil: nothing.
+	// Problem is the error of the log; nil: the log was in order.
 	Problem error
 
-	// Aside are the files that Recover has kept under another name: the log that has a
-	// Problem, and a copy of the file as it was, if something of that log was written into
-	// it. Both are unchanged.
+	// Aside are the files that Recover has kept under another name, unchanged. If there is a
+	// Problem, Aside has the log. If something of that log was written into the file, Aside
+	// also has a copy of the file as it was.
 	Aside []string
 
 	// NotKept is why the earlier state of the file is not kept, although FoldLog was asked
@@ -38,16 +38,17 @@ type Recovery struct {
 // the file exclusively, and no connection of this process has the file open (see "Locks of
 // this process").
 //
-// Errors are those of [File.Open] and [File.Save]. After an error file and log are as they
-// were, or all is in the file and a log that holds no more is still there.
+// Errors are those of [File.Open] and [File.Save]. After an error there are two cases. Either
+// file and log are as they were, or all is in the file and a log that holds no more is still
+// there.
 func FoldLog(ctx context.Context, path string, keep int) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, keep: keep}
 	return r.run(ctx, path)
 }
 
-// Recover is FoldLog, and also resolves what FoldLog and [File.Open] refuse. It moves a log aside
-// that does not belong to the file. Of a damaged log it writes what is before the damage into
-// the file. Then it deletes nothing: see [Recovery.Aside].
+// Recover is FoldLog, and also resolves what FoldLog and [File.Open] refuse. If a log does
+// not belong to the file, Recover moves it aside. If a log is damaged, Recover writes what is
+// before the damage into the file. In both cases it deletes nothing: see [Recovery.Aside].
 func Recover(ctx context.Context, path string) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, resolve: true}
 	return r.run(ctx, path)

@@ -25,14 +25,14 @@ type writeOptions struct {
 	// owned, if not nil, is File.Owned.
 	owned func() error
 
-	// side is the copy of the last ForeignChangeError for this file, zero if there was
-	// none. While the change is there, the new state replaces that copy, unless somebody
-	// has edited the copy; if the copy has this version already, nothing is written. If
-	// the copy was moved to the place of the file, the file counts as ours again.
+	// side is the copy of the last ForeignChangeError for this file, zero if there was none.
+	// While the change is there, the new state replaces that copy, unless somebody has edited
+	// the copy. If the copy has this version already, nothing is written. If the copy was
+	// moved to the place of the file, the file counts as ours again.
 	side ownCopy
 }
 
-// result is what a publish has done.
+// result is the result of a publish.
 type result struct {
 	bytes             int64 // length of the file that was written
 	sqlitefile.Pinned       // that file, for the next save; zero if it is not in place
@@ -61,10 +61,10 @@ type prepared struct {
 // saveErr is the error of a save.
 func saveErr(path string, err error) error { return &Error{Op: "save", Path: path, Err: err} }
 
-// prepare writes img to a temporary file, which is to replace the file at target. target is
-// resolved, and should be prev, zero for no file. The error is an [*Error], or a
+// prepare writes img to a temporary file, which is to replace the file at target. The path
+// target is resolved. The file there should be prev, zero for none. The error is a
 // [*ForeignChangeError] if the file is another and options.side holds this state already.
-// After an error nothing is left, unless the error says so.
+// Otherwise it is an [*Error]. After an error nothing is left, unless the error says so.
 func (w writer) prepare(ctx context.Context, path, target string, img Image, prev sqlitefile.Pinned, options writeOptions) (_ *prepared, err error) {
 	// This look only saves work; the one of admit counts.
 	reason, err := w.foreign(target, prev, options)
@@ -104,11 +104,11 @@ func (p *prepared) publish(ctx context.Context) (result, error) {
 	if err := p.admit(ctx); err != nil {
 		return result{}, err
 	}
-	// This sync has three reasons. SQLite does not sync the directory when it has removed a
-	// journal or a -wal: if a power failure undid the removal and not the rename, SQLite
-	// would apply it to the new file. A new log (see File.publishLocked) must not be lost
-	// beside its base. And a state that is kept must have its new name before it loses the
-	// old one.
+	// This sync has three reasons. First, SQLite does not sync the directory when it has
+	// removed a journal or a -wal. A power failure could undo that removal and not the
+	// rename. SQLite would then apply the old journal or -wal to the new file. Second, a new
+	// log (see File.publishLocked) must not be lost beside its base. Third, a state that is
+	// kept must have its new name before it loses the old one.
 	err := p.fs.SyncDir(filepath.Dir(p.target))
 	if err == nil {
 		err = p.fs.Rename(p.tmp, p.target)

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Saved tells what a Save has done.
+// Saved is the result of a Save.
 type Saved struct {
 	Bytes   int64  // length of the file that was written; 0 after an error
 	Version uint64 // of the state in it; 0 after an error
@@ -17,18 +17,18 @@ type Saved struct {
 }
 
 // Save replaces the file by the last commit, or creates it. The new file has the owner, group
-// and permissions of the old one, as far as this process may give them; 0600 if there was no
-// file. It does not get the access control lists, extended attributes and further hard links
-// of the old one. If Keep asks for it, the old file gets another name; where there are no
-// hard links, a copy of it with mode 0600 does. An empty database becomes a file of no bytes,
-// which SQLite takes for one. The log is replaced by one of what was committed meanwhile; if
-// no log is wanted, it is removed.
+// and permissions of the old one, as far as this process may give them. If there was no file,
+// the mode is 0600. The new file does not get the access control lists, extended attributes
+// and further hard links of the old one. If Keep asks for it, the old file gets another name.
+// Where there are no hard links, a copy of it with mode 0600 gets that name. An empty
+// database becomes a file of no bytes, which SQLite takes for one. A log of the commits made
+// meanwhile replaces the log. If no log is wanted, the log is removed.
 //
 // [Pace] is the priority of the save.
 //
-// If the file is not the one that was read or written last, or another program is using it,
-// the error is a [*ForeignChangeError], and the new state is kept beside the file. Each Save
-// looks again: when the cause has gone, the next one succeeds.
+// The error is a [*ForeignChangeError] if the file is not the one that was read or written
+// last, or if another program is using it. Then the new state is kept beside the file. Each
+// Save looks again. When the cause has gone, the next Save succeeds.
 //
 // Every other error is an [*Error]. Then the file is the old one; or the new one is in place,
 // and a power failure may bring the old one back, with its log. The error names a temporary
@@ -45,8 +45,8 @@ func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
 	return Saved{}, saveErr(f.path, errOutdated)
 }
 
-// errOutdated: something has happened during the save that no log can express. So no log can
-// lead from the state that was saved to the last commit.
+// errOutdated: something has happened during the save that no log can express. So no log
+// leads from the saved state to the last commit.
 var errOutdated = errors.New("the page size has changed meanwhile, or the database has become empty")
 
 func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {

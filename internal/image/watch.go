@@ -12,12 +12,12 @@ import (
 // written last. The next Save tells more, in a [*ForeignChangeError].
 var ErrChanged = errors.New("somebody else has changed the database file")
 
-// Check makes sure that what is durable stays so while nobody commits. It looks whether this
-// process owns the database, and whether file and log are where they were. It writes a log
-// anew that was removed or replaced. It is for every interval.
+// Check makes sure that what is durable stays so while nobody commits. It checks that this
+// process owns the database, and that file and log are where they were. It writes a log anew
+// that was removed or replaced. It is to be called every interval.
 //
-// Errors are an [*Error], which wraps ErrChanged if the file is another; or ErrNeedsSave, if
-// only a save can replace the log that is gone.
+// Errors are an [*Error] or ErrNeedsSave. The [*Error] wraps ErrChanged if the file is
+// another. ErrNeedsSave means that only a save can replace the log that is gone.
 func (f *File) Check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,7 +56,7 @@ func (f *File) ownedLocked() error {
 	return f.Owned()
 }
 
-// logGoneLocked reports whether the log by which commits are durable has lost its name, or has
+// logGoneLocked reports whether the log that makes commits durable has lost its name, or has
 // not got it yet.
 func (f *File) logGoneLocked() (bool, error) {
 	switch {

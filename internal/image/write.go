@@ -82,7 +82,7 @@ type imageCopy struct {
 	img  Image
 	size int64
 	to   osfile.File
-	sum  *xxhash.Digest // of what is written; nil: not wanted
+	sum  *xxhash.Digest // of the bytes written; nil: not wanted
 
 	off     int64 // how many bytes are written
 	flushed int64 // how many of them the kernel has been told to write
@@ -124,9 +124,9 @@ func (c *imageCopy) run(ctx context.Context, pause func() bool) error {
 	return nil
 }
 
-// verify makes sure that the file is the database that it should be, by its size, by its header,
-// and by SQLite, which reads its schema. So a mistake of this program, or of the memory, does
-// not replace a good file.
+// verify makes sure that the file is the database that it should be. It looks at the size and
+// the header, and has SQLite read the schema. So a mistake of this program, or of the memory,
+// does not replace a good file.
 func (w writer) verify(name string, size int64, pageSize int) (sqlitefile.Pinned, error) {
 	f, err := w.fs.Open(name)
 	if err != nil {

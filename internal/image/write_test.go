@@ -40,7 +40,7 @@ func TestWrite_pieces(t *testing.T) {
 	require.True(t, bytes.Equal(img.b, testfile.Read(t, path)))
 }
 
-// Ensure that a load gives what was saved, over no file and over an old one, and that the
+// Ensure that a load gives the image that was saved, over no file and over an old one. The
 // identity that a save returns is good for the next.
 func TestWrite_roundTrip(t *testing.T) {
 	for _, background := range []bool{false, true} {
@@ -88,7 +88,7 @@ func TestWrite_empty(t *testing.T) {
 	require.Zero(t, id.Size())
 }
 
-// Ensure that the operations come in the order that survives a power failure: the data are
+// Ensure that the operations come in the order that survives a power failure. The data are
 // synced before the rename, and the directory before and after it.
 func TestWrite_order(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -125,7 +125,7 @@ func TestWrite_symlink(t *testing.T) {
 	}
 }
 
-// foreignChanges is what another program may do to a file between two saves.
+// foreignChanges are the changes that another program may make to a file between two saves.
 var foreignChanges = map[string]func(t *testing.T, path string){
 	"content edited in place": func(t *testing.T, path string) {
 		db := testfile.OpenSQL(t, path)
@@ -173,8 +173,8 @@ var foreignChanges = map[string]func(t *testing.T, path string){
 	},
 }
 
-// Ensure that after each kind of foreign change the file is left alone, and the state in
-// memory is kept beside it, as the error says. There is one copy and not one for each
+// Ensure that after each kind of foreign change a save leaves the file alone. It keeps the
+// state in memory beside the file, as the error says. There is one copy and not one for each
 // attempt, and the next start finds everything.
 func TestWrite_foreignChange(t *testing.T) {
 	for name, change := range foreignChanges {
@@ -436,8 +436,8 @@ func TestRemoveLeftovers(t *testing.T) {
 	require.Error(t, err)
 }
 
-// Ensure that the name of a temporary file is not too long where that of the database is
-// not, and that two long names are not mixed up.
+// Ensure that the name of a temporary file is not too long if that of the database is not.
+// Two long names are not mixed up.
 func TestTempName_long(t *testing.T) {
 	a, b := "/d/"+strings.Repeat("n", 230)+"a", "/d/"+strings.Repeat("n", 230)+"b"
 	require.Less(t, len(filepath.Base(tempName(a))+"-journal"), 256)

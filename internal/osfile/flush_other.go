@@ -2,6 +2,6 @@
 
 package osfile
 
-// StartFlush does nothing: there is no portable call that starts writing
-// without waiting, and arm's has another form.
+// StartFlush does nothing. There is no portable call that starts writing without waiting, and
+// that of arm has another form.
 func (f osFile) StartFlush(off, n int64) error { return nil }

@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// FS is the seam: whatever changes the disk goes through it, but for what SQLite does by
-// itself. Programs use [OS]. Tests kill, fail, count and record operations here.
+// FS is the seam: every change of the disk goes through it, but those by SQLite itself.
+// Programs use [OS]. Tests kill, fail, count and record operations here.
 //
 // Errors are those of package os. After an error nothing has changed.
 type FS interface {

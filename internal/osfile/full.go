@@ -6,8 +6,8 @@ import (
 	"syscall"
 )
 
-// NoRoom reports whether a write has failed for want of room: the disk or a quota is full, or
-// the file has the largest size that it may have.
+// NoRoom reports whether a write has failed for want of room. Either the disk or a quota is
+// full, or the file has reached the largest size that it may have.
 func NoRoom(err error) bool {
 	if runtime.GOOS == "windows" {
 		const handleDiskFull, diskFull = syscall.Errno(39), syscall.Errno(112)

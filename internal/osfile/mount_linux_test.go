@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that a name in the table of mounts is read as it is.
+// Ensure that a name in the table of mounts is decoded.
 func TestMountedOn(t *testing.T) {
 	require.Equal(t, "/a b\tc\nd\\e", mountedOn(`36 35 98:0 /m /a\040b\011c\012d\134e rw,noatime master:1 - ext3 /dev/root rw`))
 	require.Empty(t, mountedOn("36 35"))
@@ -16,7 +16,7 @@ func TestMountedOn(t *testing.T) {
 	require.False(t, inMountinfo("/not/there"))
 }
 
-// Ensure that a mount point is told from what is none, and from what is not there.
+// Ensure that IsMountPoint tells a mount point from another file and from a missing one.
 func TestIsMountPoint(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))

@@ -8,11 +8,11 @@ import (
 )
 
 // CopyOwner gives f the owner, group and permissions of like, as far as this process may.
-// If the group cannot be kept, its members get no more than like gives to everybody: the
+// If the group cannot be kept, its members get no more than like gives to everybody. The
 // bits of the group were meant for others.
 //
 // Some file systems refuse any change of permissions (vfat, CIFS, some FUSE ones). That is
-// an error only if f lets somebody do what like does not.
+// an error only if f gives somebody a right that like does not.
 func CopyOwner(f File, like os.FileInfo) error {
 	perm := like.Mode().Perm()
 	now, err := f.Stat()

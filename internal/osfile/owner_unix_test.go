@@ -38,8 +38,8 @@ func (o *owned) Chown(uid, gid int) error {
 	return nil
 }
 
-// Ensure that a file gets the permissions of another; and that another group, where the group
-// cannot be kept, gets no right that was meant for the first.
+// Ensure that a file gets the permissions of another. If the group cannot be kept, the new
+// group gets no right that was meant for the old one.
 func TestCopyOwner_group(t *testing.T) {
 	like := func(mode os.FileMode) *owned { return &owned{stat: syscall.Stat_t{Gid: 5678}, mode: mode} }
 	for _, tt := range []struct {

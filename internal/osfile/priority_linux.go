@@ -14,7 +14,7 @@ const Niceness = 10
 
 // InBackground runs f on a thread of its own at a low priority, and waits for it. On Linux
 // each thread has a priority, which it can only lower without privileges. So the thread is
-// not given back: a goroutine that ends while it is locked to a thread ends the thread too.
+// not given back. A goroutine that ends while it is locked to a thread ends the thread too.
 //
 // f must not run Go code for long. The garbage collector waits for every thread that does,
 // even for one that the kernel lets starve. It does not wait for system calls and C.

@@ -26,16 +26,16 @@ func removeFile(fsx osfile.FS, name string) error {
 	return nil
 }
 
-// Name returns the name of the log of the database at path. It is not <path>-wal, which a
-// SQLite that opens the file beside us would read, checkpoint and truncate. As it is, that
+// Name returns the name of the log of the database at path. It is not <path>-wal: another
+// SQLite that opens the file would read, checkpoint and truncate that. With this name, that
 // SQLite sees the last save.
 func Name(path string) string { return path + "-memwal" }
 
 // NewName returns the name of the new log, which is to take the place of the log.
 func NewName(path string) string { return path + "-memwal-new" }
 
-// Remove removes the log and the new log, and syncs the directory. The order counts: the new
-// log may be what tells that the log is old. It is no error if there is neither.
+// Remove removes the log and then the new log, and syncs the directory. The order counts: the
+// new log may show that the log is old. It is no error if there is neither.
 func Remove(fsx osfile.FS, path string) error {
 	for _, name := range []string{Name(path), NewName(path)} {
 		if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {

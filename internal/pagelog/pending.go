@@ -47,8 +47,8 @@ func hasTransaction(fsx osfile.FS, name string) (_ bool, err error) {
 	if err != nil && err != io.EOF {
 		return true, err
 	}
-	// It has none if the header is whole, and behind it is nothing, or the zeros that are
-	// written ahead.
+	// It has none if the header is whole, and only the zeros written ahead, or nothing,
+	// follow.
 	_, ok := ParseHeader(b[:min(n, sqlitefile.WALHeaderSize)])
 	return !ok || ParseFrame(append(b[sqlitefile.WALHeaderSize:n], make([]byte, FrameSize)...)) != (Frame{}), nil
 }

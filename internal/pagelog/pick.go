@@ -15,9 +15,9 @@ var ErrDamaged = errors.New("the log is damaged")
 // restored an older one.
 var ErrBase = errors.New("the log does not belong to this database file")
 
-// Pick returns the log that belongs to the database at path, whose file has that hash; nil if
-// there is none. It completes or removes what a crash has interrupted. It tells by these
-// rules, whose reasons are in image.File.publishLocked:
+// Pick returns the log that belongs to the database at path, whose file has that hash. It
+// returns nil if there is none. It completes or removes what a crash has interrupted, by the
+// rules below. Their reasons are in image.File.publishLocked.
 //
 //	what is there                      what it means
 //	the log fits                       it is the one; a new log beside it was not finished
@@ -45,8 +45,8 @@ func Pick(fsx osfile.FS, path string, hash BaseHash) (*Log, error) {
 	case err != nil && !errors.Is(err, ErrDamaged):
 		return nil, err
 	case logErr != nil && log == nil && (err != nil || next == nil || next.Head.Base != hash || next.Commits == 0 || next.Torn > 0):
-		// The header cannot be read. Only a new log that fits and is whole has all that
-		// may be in the log.
+		// The header cannot be read. A new log has all that may be in the log only if it fits
+		// and is whole.
 		return nil, fmt.Errorf("%w; %s", logErr, logHint(path))
 	case err == nil && next != nil && next.Head.Base == hash:
 		if err := fsx.Rename(next.Name, Name(path)); err != nil {

@@ -104,9 +104,9 @@ func Read(fsx osfile.FS, name string) (_ *Log, err error) {
 	}
 }
 
-// checkTail tells a torn end from damage, by what is behind the frame at off. That frame does
-// not fit, and its header is h. A frame can be judged by itself and the one before, as its
-// checksum continues the one that is in the header before.
+// checkTail tells a torn end from damage. The frame at off does not fit, and its header is h.
+// checkTail looks at what is behind that frame. A frame can be judged by itself and the one
+// before, as its checksum continues the one that is in the header before.
 func (l *Log) checkTail(r *reader, h Frame, off int64) error {
 	ended := false // a transaction ends with the bad frame or behind it
 	for {
@@ -127,7 +127,7 @@ func (l *Log) checkTail(r *reader, h Frame, off int64) error {
 // reader reads a file from front to back, in large pieces.
 type reader struct {
 	f    osfile.File
-	off  int64 // of what next is to return
+	off  int64 // of the bytes that next is to return
 	buf  []byte
 	have []byte // the part of buf that is read and not yet returned
 }

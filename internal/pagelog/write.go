@@ -22,7 +22,7 @@ import (
 // It is a variable for tests, which need less, and is set before a Writer is in use.
 var Ahead = 1 << 20
 
-// Writer is a log that this process writes. It writes no frame twice: after a failed write or
+// Writer is a log that this process writes. It writes no frame twice. After a failed write or
 // sync nobody knows what the file holds behind the last sync. So another log takes its place
 // then (image.File.rewriteLocked). A log is thus a prefix of the transactions that were
 // appended, and after a crash perhaps a part of one more.
@@ -50,10 +50,10 @@ type Image interface {
 	Size() int64 // in bytes
 }
 
-// Create makes a new log for the base with that hash, beside the log that there may be. Its
-// first transaction has the pages of img. img may be nil if pages is empty. The file is
-// synced, its directory is not. like is the file of the base, nil if there is none: the log
-// gets its owner and permissions. After an error there is no new log.
+// Create makes a new log beside the log that there may be. The new log is for the base with
+// that hash. Its first transaction has the pages of img, which may be nil if pages is empty.
+// Create syncs the file, but not its directory. like is the file of the base, nil if there is
+// none. The log gets the owner and permissions of like. After an error there is no new log.
 func Create(fsx osfile.FS, path string, like os.FileInfo, pageSize int, base BaseHash, img Image, pages PageSet) (_ *Writer, err error) {
 	name := NewName(path)
 	if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -95,7 +95,7 @@ func (l *Writer) Append(img Image, pages PageSet) error {
 	err := l.writePages(img, pages)
 	if err == nil && l.Size > l.Room {
 		l.Room = l.Size
-		if !l.tight && l.Size-before <= int64(Ahead)/16 { // otherwise the zeros would be no small part of what is written
+		if !l.tight && l.Size-before <= int64(Ahead)/16 { // otherwise the zeros would be no small part of the bytes written
 			err = l.writeAhead()
 		}
 	}
@@ -117,7 +117,7 @@ func (l *Writer) writeAhead() error {
 
 var zeros [1 << 20]byte
 
-// Sync makes durable what was appended. An error makes the log Broken.
+// Sync makes the appended transactions durable. An error makes the log Broken.
 func (l *Writer) Sync() error {
 	err := l.File.SyncData()
 	l.Broken = err != nil
@@ -171,7 +171,7 @@ func (l *Writer) writePages(img Image, pages PageSet) error {
 // equalButCounter reports whether two versions of page 1 differ only in the change counter,
 // which is in the header twice. Every commit moves the counter, so that other processes drop
 // their caches. While a log exists, no other process has such a cache. So a flush leaves out
-// a page 1 that differs only there: it would be half of what a small commit writes. SQLite
+// a page 1 that differs only there. It would be half of what a small commit writes. SQLite
 // does not move the counter in WAL mode either.
 func equalButCounter(a, b []byte) bool {
 	return len(b) >= sqlitefile.HeaderSize && len(a) == len(b) &&

@@ -18,8 +18,8 @@ const (
 // it costs next to nothing.
 const flushYields = 4
 
-// FlusherConfig says what a [Flusher] does and when. Flush and Pending are required. The
-// functions are called one at a time, from any goroutine.
+// FlusherConfig has the functions and the interval of a [Flusher]. Flush and Pending are
+// required. The functions are called one at a time, from any goroutine.
 type FlusherConfig struct {
 	// Interval is the least time between the starts of two flushes that Soon asks for. 0:
 	// only Wait and failures ask for a flush.
@@ -44,9 +44,9 @@ type FlushEvent struct {
 }
 
 // Flusher flushes a log. With an interval it flushes the first commit after a quiet interval
-// at once (the leading edge), and the next ones when the interval is over. So
-// a crash costs at most an interval and the length of a flush, and a quiet database wakes
-// nobody. One flush serves all calls of Wait that have come while the flush before ran.
+// at once (the leading edge). It flushes the next ones when the interval is over. So a crash
+// costs at most an interval and the length of a flush, and a quiet database wakes nobody. One
+// flush serves all calls of Wait that have come while the flush before ran.
 //
 // After a failure it tries again: first after 50 ms, then after twice the wait before, at
 // most 5 s or the interval.
@@ -207,7 +207,7 @@ func (f *Flusher) run() {
 		if !ticked && !closing {
 			continue // The next flush may be due at another time now.
 		}
-		f.soon.Store(false) // What is committed from here on asks again.
+		f.soon.Store(false) // Commits from here on ask again.
 		f.turn <- struct{}{}
 		var err error
 		if f.cfg.Pending() {

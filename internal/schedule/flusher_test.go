@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that Wait is served by a flush that began after the call, and that calls that come
-// while one runs share the next.
+// Ensure that a flush that began after the call serves Wait. Calls that come while a flush
+// runs share the next one.
 func TestFlusher_groups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var flushes atomic.Int32
@@ -37,9 +37,9 @@ func TestFlusher_groups(t *testing.T) {
 	})
 }
 
-// Ensure that the first commit after a quiet interval is flushed at once, and that the next
-// ones share a flush at the end of the interval. Without a commit nothing happens, and the
-// close flushes what is left.
+// Ensure that the first commit after a quiet interval is flushed at once. The next ones share
+// a flush at the end of the interval. Without a commit nothing happens, and the close flushes
+// what is left.
 func TestFlusher_leadingEdge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -139,8 +139,8 @@ func TestFlusher_recovers(t *testing.T) {
 }
 
 // Ensure that every Wait gets the error of its flush, and that the flusher tries again with
-// growing waits. It counts as failed until a flush works, or a save has made everything
-// durable.
+// growing waits. The flusher counts as failed until a flush works, or a save has made
+// everything durable.
 func TestFlusher_fails(t *testing.T) {
 	broken := errors.New("broken")
 	synctest.Test(t, func(t *testing.T) {

@@ -13,17 +13,17 @@ const (
 	backoffMax   = time.Minute
 )
 
-// LoopConfig says what a [Loop] does and when. Save and Changed are required. The loop calls
-// the functions from its own goroutine, one at a time, and holds no lock meanwhile. They
-// must not call Sync or Close, which wait for that goroutine.
+// LoopConfig has the functions and the interval of a [Loop]. Save and Changed are required.
+// The loop calls the functions from its own goroutine, one at a time, and holds no lock
+// meanwhile. They must not call Sync or Close, which wait for that goroutine.
 type LoopConfig struct {
 	// Interval is the time between the starts of two saves. 0 or less: only Sync saves;
 	// neither the time nor Close does.
 	Interval time.Duration
 
 	// Save writes the state of the moment of the call, or a later one. It returns the
-	// bytes written. Its context never ends: a save that has begun is worth finishing.
-	// awaited: a Sync or Close waits for it, so it should be fast.
+	// bytes written. Its context never ends. A save that has begun is worth finishing.
+	// If awaited is true, a Sync or Close waits for it, so it should be fast.
 	Save func(ctx context.Context, awaited bool) (bytes int64, err error)
 
 	// Changed reports whether there is something that the last successful Save did not
@@ -133,9 +133,9 @@ func (l *Loop) Soon() {
 // returns the error of that save, which it tries once. With an interval of 0 it does not
 // save. Sync calls that wait already are served.
 //
-// At the end of ctx Close returns its error, but the save goes on: keep what Save uses until
-// another Close has returned nil or an error that is not of its ctx. Close may be called
-// again, also at the same time, and returns the same result.
+// At the end of ctx Close returns its error, but the save goes on. So keep what Save uses
+// until another Close has returned nil or an error that is not of its ctx. Close may be
+// called again, also at the same time, and returns the same result.
 func (l *Loop) Close(ctx context.Context) error {
 	l.mu.Lock()
 	l.closing = true
@@ -180,7 +180,8 @@ func (l *Loop) run() {
 		case <-l.wake:
 		}
 
-		// Before Changed and Save: what these Sync calls have to cover is committed by now.
+		// This comes before Changed and Save. The commits that these Sync calls have to cover
+		// are made by now.
 		l.mu.Lock()
 		b, closing := l.pending, l.closing
 		ticked = ticked || l.soon && failures == 0 // after a failure the backoff decides

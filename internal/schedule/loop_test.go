@@ -48,7 +48,7 @@ func (s *state) config(interval time.Duration) LoopConfig {
 
 const minute = time.Minute
 
-// pass lets time go by, and what is due then happen.
+// pass lets time go by, and everything that is due then happens.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -92,8 +92,8 @@ func TestLoop_unchanged(t *testing.T) {
 	})
 }
 
-// Ensure that failures are retried with doubling waits up to a minute, that each has its
-// event, and that the ticks then go on as before.
+// Ensure that failures are retried with doubling waits up to a minute, and that each has its
+// event. Then the ticks go on as before.
 func TestLoop_backoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{}
@@ -159,8 +159,8 @@ func TestLoop_retryEnds(t *testing.T) {
 	})
 }
 
-// Ensure that Sync covers every commit made before it. If a save runs already it joins the
-// next one, which all who wait share.
+// Ensure that Sync covers every commit made before it. If a save runs already, Sync joins the
+// next one. All waiting Sync calls share that save.
 func TestLoop_sync(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -190,8 +190,8 @@ func TestLoop_sync(t *testing.T) {
 	})
 }
 
-// Ensure that a Sync during a save waits for the next one, even if the running one happens
-// to cover it, and then costs nothing.
+// Ensure that a Sync during a save waits for the next one, even if the running save happens
+// to cover it. The next one then costs nothing.
 func TestLoop_syncAlreadyCovered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -208,8 +208,8 @@ func TestLoop_syncAlreadyCovered(t *testing.T) {
 	})
 }
 
-// Ensure that the end of a context ends the wait and not the save, and that an error
-// reaches everybody who waits.
+// Ensure that the end of a context ends the wait and not the save. An error reaches everybody
+// who waits.
 func TestLoop_syncContextAndError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		boom := errors.New("boom")
@@ -286,8 +286,8 @@ func TestLoop_eventBeforeSync(t *testing.T) {
 	})
 }
 
-// Ensure that Close waits for the save that runs, saves what has come since, serves waiting
-// Sync calls, ends the ticks, and can be called again.
+// Ensure that Close waits for the save that runs, saves what has come since, and serves
+// waiting Sync calls. It ends the ticks, and can be called again.
 func TestLoop_close(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &state{takes: func() time.Duration { return 10 * time.Second }}
@@ -339,8 +339,8 @@ func TestLoop_closeServesSync(t *testing.T) {
 	})
 }
 
-// Ensure that every Close returns the error of the last save, and that the end of a context
-// ends the wait of Close and not the save.
+// Ensure that every Close returns the error of the last save. The end of a context ends the
+// wait of Close and not the save.
 func TestLoop_closeErrorAndContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		boom := errors.New("boom")
@@ -385,8 +385,8 @@ func TestLoop_concurrent(t *testing.T) {
 	<-done
 }
 
-// Ensure that Save and OnEvent are told whether somebody waits for the save: a Sync or a
-// Close, not the interval.
+// Ensure that Save and OnEvent are told whether a Sync or a Close waits for the save.
+// The interval does not count.
 func TestLoop_awaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s state

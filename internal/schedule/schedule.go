@@ -1,6 +1,6 @@
-// Package schedule decides when a database is saved and when its log is flushed: [Loop]
-// saves every interval, on demand and on close; [Flusher] flushes for those who commit.
-// Both try again after a failure. What a save and a flush do is given to them.
+// Package schedule decides when a database is saved and when its log is flushed. [Loop] saves
+// every interval, on demand and on close. [Flusher] flushes for goroutines that commit. Both
+// try again after a failure. Their configs have the functions that save and flush.
 package schedule
 
 import (

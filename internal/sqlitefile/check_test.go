@@ -86,8 +86,8 @@ func TestCheck_values(t *testing.T) {
 	})
 	require.NoError(t, checkFile(t, path))
 
-	// And damage behind them is found all the same: in a record, which only
-	// reading the row finds, and in a page.
+	// Damage behind them is found all the same. One is in a record, and only reading the row
+	// finds it. The other is in a page.
 	b := testfile.Read(t, path)
 	i := bytes.Index(b, []byte("MARKER"))
 	require.EqualValues(t, []byte{5, 1, 25, 15, 0}, b[i-6:i-1], "the header of the record")
@@ -103,8 +103,8 @@ func TestCheck_values(t *testing.T) {
 	require.ErrorIs(t, checkFile(t, path), ErrCorrupt)
 }
 
-// Ensure that a schema that needs something unregistered is checked as far as possible, and
-// that damage elsewhere is still found.
+// Ensure that Check goes as far as possible if a schema needs something unregistered. Damage
+// elsewhere is still found.
 func TestCheck_missingParts(t *testing.T) {
 	path := testfile.New(t,
 		"CREATE TABLE f(x CHECK(x>0), y AS (x+1))", "INSERT INTO f VALUES(1)",

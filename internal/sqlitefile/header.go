@@ -24,7 +24,7 @@ const (
 	OffValidFor      = 92
 )
 
-// Header is what a load and a save need to know of a database header.
+// Header is the part of a database header that a load and a save need.
 type Header struct {
 	PageSize int
 	pages    int64 // of the database, which the file may exceed
@@ -34,9 +34,9 @@ type Header struct {
 
 func (h Header) Size() int64 { return h.pages * int64(h.PageSize) }
 
-// ParseHeader judges the first bytes of a file of size bytes, which is over 0. b holds the
-// first HeaderSize bytes, or all of them if there are fewer. An error wraps ErrNotADatabase
-// or ErrTruncated.
+// ParseHeader judges the first bytes of a file. The length of the file in bytes is
+// size, which is over 0. In b are the first HeaderSize bytes, or all of them if there are
+// fewer. An error wraps ErrNotADatabase or ErrTruncated.
 func ParseHeader(b []byte, size int64) (Header, error) {
 	var h Header
 	if n := min(len(b), len(magic)); string(b[:n]) != magic[:n] {
@@ -74,7 +74,7 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 		if n > h.pages {
 			return h, fmt.Errorf("%w: %d of %d pages", ErrTruncated, h.pages, n)
 		}
-		// SQLite ignores what follows the last page: space that was allocated ahead, or
+		// SQLite ignores what follows the last page. It is space that was allocated ahead, or
 		// that a crash has left.
 		h.pages = n
 	}

@@ -1,7 +1,7 @@
 //go:build cgo
 
-// Package testfile makes files for tests: databases of plain go-sqlite3, also as a crash
-// leaves them, and copies of directories.
+// Package testfile makes files for tests. It makes databases of plain go-sqlite3, also as a
+// crash leaves them, and copies of directories.
 package testfile
 
 import (
@@ -85,8 +85,8 @@ func CopySet(t testing.TB, path string) string {
 	return to
 }
 
-// HotWAL returns a database whose last commits are only in its -wal, and how many rows t
-// has with them.
+// HotWAL returns a database whose last commits are only in its -wal. rows is the number of
+// rows in t, with these commits.
 func HotWAL(t testing.TB) (path string, rows int) {
 	t.Helper()
 	path = New(t, "PRAGMA journal_mode=WAL")
@@ -99,7 +99,7 @@ func HotWAL(t testing.TB) (path string, rows int) {
 }
 
 // HotJournal returns a database in the middle of a transaction that has changed the file
-// already, and the content of the file before that.
+// already. It also returns the content of the file before the transaction.
 func HotJournal(t testing.TB, stmts ...string) (path string, before []byte) {
 	t.Helper()
 	if stmts == nil {

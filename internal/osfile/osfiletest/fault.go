@@ -24,8 +24,8 @@ type FaultFS struct {
 	Before  func(op string) // called before each operation, with the name of its file, unless nil
 
 	mu       sync.Mutex
-	Ops      []string // what was done, in order
-	Failures []string // what has failed
+	Ops      []string // operations done, in order
+	Failures []string // operations that have failed
 }
 
 func (f *FaultFS) hit(op, name string) error {
@@ -43,7 +43,7 @@ func (f *FaultFS) hit(op, name string) error {
 	return nil
 }
 
-// Failed returns what has failed by now.
+// Failed returns the operations that have failed by now.
 func (f *FaultFS) Failed() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

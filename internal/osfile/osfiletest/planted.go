@@ -8,7 +8,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// PlantedFS does what the functions that are set do in place of the real thing.
+// PlantedFS calls the functions that are set in place of the real ones.
 type PlantedFS struct {
 	osfile.FS
 	OnCreate    func(name string, perm os.FileMode) (osfile.File, error)

@@ -17,9 +17,9 @@ import (
 
 // # Power failures
 //
-// A PowerFS passes operations on and keeps a recording of them. From it,
-// PowerStates makes every state that a power failure may leave on the disk, at
-// each point of the recording: a directory each, for a test to open.
+// A PowerFS passes operations on and keeps a recording of them. From the recording,
+// PowerStates makes every state that a power failure may leave on the disk, at each point.
+// Each state is a directory, for a test to open.
 //
 //	rec := Record(t, dir)
 //	fs := rec.FS(osfile.OS{})
@@ -28,26 +28,24 @@ import (
 //
 // What a failure may leave:
 //
-//   - Of each file, every sector of 512 bytes as it was at any moment since the
-//     last sync of the file: so writes are lost, kept, torn anywhere, and
-//     reordered. Independently of that, its length at any of these moments. A
-//     sector within the length that was never written is zeros, or garbage.
-//   - Of each directory, any set of the creates, links, renames and removes since
-//     its last sync, as long as those of one name are there in order. Nothing ties
-//     them to the contents: a rename may be there while the data are not. A
-//     rename is there or not, for both of its names, or else has left the file
-//     under both; it never loses the file.
-//   - What was synced before the failure began is there. The sync of a file says
-//     nothing about its name.
+//   - Of each file, every sector of 512 bytes is as it was at any moment since the last sync
+//     of the file. So writes are lost, kept, torn anywhere, and reordered. Independently of
+//     that, the length is that of any of these moments. A sector within the length that was
+//     never written is zeros, or garbage.
+//   - Of each directory, any set of the creates, links, renames and removes since its last
+//     sync is there. Those of one name keep their order. Nothing ties them to the contents:
+//     a rename may be there while the data are not. A rename is there or not, for both of its
+//     names, or else has left the file under both. It never loses the file.
+//   - What was synced before the failure began is there. The sync of a file says nothing
+//     about its name.
 //
-// Where these are few, all are made; else the telling ones (all lost, all kept,
-// each write alone, all but it, torn at each sector or page, the length alone)
-// and a sample by a seed.
+// If these states are few, PowerStates makes all of them. Otherwise it makes the telling ones
+// and a sample by a seed. The telling ones are: all lost, all kept, each write alone, all but
+// it, torn at each sector or page, the length alone.
 //
-// What goes past the seam, as SQLite's recovery does, is noticed at the next
-// operation. Its data count as synced, since SQLite syncs what it needs, its
-// creates and removes do not, since SQLite does not sync a directory after it
-// has removed a journal.
+// SQLite's recovery, for one, goes past the seam. Its changes are noticed at the next
+// operation. Its data count as synced, since SQLite syncs what it needs. Its creates and
+// removes do not, since SQLite does not sync a directory after it has removed a journal.
 //
 // Owners and modes are not recorded.
 type PowerFS struct {
@@ -68,9 +66,9 @@ func (s PowerState) String() string { return fmt.Sprintf("power lost after %s", 
 // PowerOptions bound the number of states. A zero value is the default.
 type PowerOptions struct {
 	Seed     uint64
-	Contents int // of one file at one point of which all are made; default 256
-	States   int // of one point of which all are made; default 512
-	Samples  int // where there are more; default 24
+	Contents int // up to so many contents of one file at one point, all are made; default 256
+	States   int // up to so many states of one point, all are made; default 512
+	Samples  int // if there are more; default 24
 
 	// Unread tells of names whose contents nobody reads: one will do. May be nil.
 	Unread func(name string) bool

@@ -15,7 +15,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// Recording is what was done in a directory.
+// Recording is a record of the operations in a directory.
 type Recording struct {
 	root string
 
@@ -131,7 +131,7 @@ func (r *Recording) scan() (map[string][]byte, error) {
 	return contents, err
 }
 
-// look notes what has changed past the seam. The caller holds r.mu.
+// look notes the changes made past the seam. The caller holds r.mu.
 func (r *Recording) look() {
 	contents, err := r.scan()
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 const sector = 512
 
-// unstable is a file of which not everything is safe.
+// unstable is a file with changes that are not synced yet.
 type unstable struct {
 	sizes   []past[int64]    // the first is safe
 	sectors [][]past[[]byte] // of each sector; the first is safe
@@ -18,13 +18,13 @@ type unstable struct {
 	cache   []snap           // of the state as it is; nil: not made yet
 }
 
-// past is what something was after an operation.
+// past is the value of something after an operation.
 type past[T any] struct {
 	op int
 	v  T // of a sector: nil when it was not written
 }
 
-// snap is what a failure may leave of a file.
+// snap is one state of a file that a failure may leave.
 type snap struct {
 	b   []byte
 	sum [32]byte
@@ -106,8 +106,8 @@ func last[T any](h []past[T], keep func(op int) bool) int {
 	return 0
 }
 
-// snaps returns what a failure may leave of the file, different ones: first
-// that everything is lost which is not safe, then that nothing is.
+// snaps returns the states of the file that a failure may leave, without duplicates. In the
+// first state all unsynced data are lost. In the second nothing is.
 func (u *unstable) snaps(opts PowerOptions, r *rand.Rand) []snap {
 	if u.cache != nil {
 		return u.cache
@@ -179,7 +179,7 @@ func (u *unstable) snaps(opts PowerOptions, r *rand.Rand) []snap {
 	}
 	for k := range opts.Samples {
 		seed := r.Uint64()
-		// Pages of 4096 as a whole in half of them, sectors in the others.
+		// Half of the samples take pages of 4096 bytes as a whole, the others take sectors.
 		unit := 1 + k%2*7
 		size := r.IntN(len(u.sizes))
 		if k%4 < 2 {
@@ -211,8 +211,8 @@ func (u *unstable) extent(op int) (from, to int) {
 	return from, to
 }
 
-// cuts are the places between from and to at which a write is torn: all of a
-// short one, those of whole pages and the first and last of a long one.
+// cuts are the places between from and to at which a write is torn. A short write is torn at
+// every sector. A long one is torn at whole pages, and at the first and last sectors.
 func cuts(from, to int) (at []int) {
 	const page = 4096 / sector
 	for i := from + 1; i < to; i++ {

@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// medium is the disk at one point of a recording: what is safe, and what may
-// or may not be there.
+// medium is the disk at one point of a recording. It has what is safe, and what a power
+// failure may keep or lose.
 type medium struct {
 	rec   *Recording
 	opts  PowerOptions
@@ -72,7 +72,7 @@ func (m *medium) directories(yield func(map[string]int)) {
 	n := len(m.moves)
 	try := func(set, both uint64) {
 		names := cloneMap(m.dirs)
-		missed := map[string]bool{} // names of which a move is missing
+		missed := map[string]bool{} // names with a missing move
 		for i, mv := range m.moves {
 			switch {
 			case set>>i&1 == 0:
@@ -104,7 +104,7 @@ func (m *medium) directories(yield func(map[string]int)) {
 	for i := range n + 1 { // in order
 		try(1<<i-1, 0)
 	}
-	for range 16 * m.opts.Samples { // and at random, most of which no file system leaves
+	for range 16 * m.opts.Samples { // and at random; no file system leaves most of these
 		set := m.rand.Uint64() | m.rand.Uint64()
 		try(set&(1<<n-1), 0)
 		try(set&(1<<n-1), m.rand.Uint64()&m.rand.Uint64()&set&(1<<n-1))
