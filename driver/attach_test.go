@@ -72,8 +72,8 @@ func TestAttach_lock(t *testing.T) {
 	require.Equal(t, "2", testdb.Text(t, other, "SELECT count(*) FROM u"))
 	free(t, other)
 
-	// The other way round: the attached database is locked as long as the
-	// transaction lasts, and free when it is over, in whichever way.
+	// Now the other way round. The attached database is locked as long as the transaction
+	// lasts, and free after any end of it.
 	for _, end := range []string{"COMMIT", "ROLLBACK", "close"} {
 		testdb.Exec(t, conn, "BEGIN; INSERT INTO o.u VALUES(3)")
 		st, err := driver.ReadStats(other)
@@ -271,9 +271,9 @@ func TestAttach_panic(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, other, "SELECT count(*) FROM u"))
 }
 
-// Ensure that an attached database lives as long as it is attached. Closing its
-// last sql.DB saves it. What is written after that is saved too, and it can be
-// opened again at any time.
+// Ensure that an attached database lives as long as it is attached. Closing its last
+// sql.DB saves it. Later writes are saved too, and the database can be opened again at
+// any time.
 func TestAttach_life(t *testing.T) {
 	count := func(path string) string {
 		t.Helper()
@@ -386,7 +386,7 @@ func TestLock_onTheWay(t *testing.T) {
 			testdb.Exec(t, conn, "COMMIT")
 		}
 	}
-	// Through Raw nobody can translate what SQLite is told.
+	// Nothing translates the SQL that goes through Raw.
 	require.NoError(t, conn.Raw(func(c any) error {
 		_, err := c.(driver.RawConn).Raw().Exec("INSERT INTO t(n) VALUES(1)", nil)
 		require.Equal(t, sqlite3.ErrLocked, code(err))
@@ -507,8 +507,8 @@ func TestAttach_servedNotSaved(t *testing.T) {
 	}
 }
 
-// Ensure that an ATTACH of a file that cannot be opened for a reason of its own is told
-// that reason, whoever serves the name.
+// Ensure that an ATTACH of a file that cannot be opened returns the file's own error,
+// whichever process serves the name.
 func TestAttach_cannotOpen(t *testing.T) {
 	path := testdb.Path(t)
 	server := testdb.Open(t, path)

@@ -42,10 +42,10 @@ type backend interface {
 	Acquire()       // counts one more user
 	Release() error // ends that use
 
-	// The connector closes the backend once; nobody acquires it any more by then.
-	// What has to be done behind the last user is done by that one's Release. Close
-	// makes durable what is committed by now. CloseWithLast is for the backend of a
-	// single connection, whose Close returns the error of all that.
+	// The connector closes the backend once, after the last Acquire. The Release of the last
+	// user ends the backend. Close makes durable what is committed by now. CloseWithLast is
+	// for the backend of a single connection. The Close of that connection returns the error
+	// of ending the backend.
 	Close() error
 	CloseWithLast() error
 }
@@ -132,7 +132,7 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 			}
 			b = openFile(cfg, path, false)
 		}
-		// Where the file may not be written there is no use in trying again to serve it.
+		// A process that may not write the file does not try again to serve it.
 		b.SetMayServe(owned)
 		return b, nil
 	}

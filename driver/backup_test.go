@@ -22,8 +22,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a backup is what is committed, saved or not, for any program that
-// opens it. The database, its file and its log know nothing of it.
+// Ensure that a backup has every commit, saved or not, and that any program can open it.
+// The database, its file and its log do not change.
 func TestBackup(t *testing.T) {
 	for _, dsn := range []string{":memory:", "PATH?sqlite_sync_interval=0", "PATH?sqlite_wal=commit&sqlite_sync_interval=1h"} {
 		t.Run(dsn, func(t *testing.T) {
@@ -46,7 +46,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// backupStats is what a backup must not change.
+// backupStats returns the counters that a backup must not change.
 func backupStats(t *testing.T, db *sql.DB) driver.Stats {
 	st, err := driver.ReadStats(db)
 	require.NoError(t, err)
@@ -54,8 +54,8 @@ func backupStats(t *testing.T, db *sql.DB) driver.Stats {
 	return driver.Stats{Unsaved: st.Unsaved, Unlogged: st.Unlogged, LogBytes: st.LogBytes, Commits: st.Commits}
 }
 
-// Ensure that a tool backs up what the server has saved, while that serves, and without
-// one what is in the file; and that a database need not have been used before.
+// Ensure that a tool backs up the last save of a running server. Without a server it
+// backs up the file. The database need not have been used before.
 func TestBackup_tool(t *testing.T) {
 	path := testdb.Path(t)
 	server := testdb.Open(t, path)

@@ -255,10 +255,10 @@ func BenchmarkPool(b *testing.B) {
 	}
 }
 
-// BenchmarkSnapshot reports the latencies of statements while a database of 300
-// MB is saved every second, beside the same load without a save. The load is
-// that of a server that is not saturated: four goroutines that pause between
-// their statements, one in ten of which writes.
+// BenchmarkSnapshot reports the latencies of statements while a database of 300 MB is
+// saved every second, beside the same load without a save. The load is that of a
+// server that is not saturated. Four goroutines pause between their statements. One
+// statement in ten writes.
 func BenchmarkSnapshot(b *testing.B) {
 	for _, saving := range []bool{false, true} {
 		b.Run(fmt.Sprintf("saving=%v", saving), func(b *testing.B) {

@@ -23,9 +23,9 @@ import (
 var long = flag.Duration("long", 3*time.Second, "length of the concurrency and crash tests")
 
 // Ensure that 64 goroutines that read, write and alter tables, with a save
-// every few milliseconds, get no error of any kind; that money is neither made
-// nor lost; that a read-only transaction reads the same twice; and that every
-// file that was saved is sound and consistent.
+// every few milliseconds, get no error of any kind. Money is neither made nor
+// lost. A read-only transaction reads the same twice. Every saved file is sound
+// and consistent.
 func TestConcurrency_bank(t *testing.T) {
 	const accounts, start = 200, 1000
 	path := testdb.Path(t)
@@ -199,9 +199,9 @@ func TestLongReader(t *testing.T) {
 }
 
 // Ensure that a server's life leaves everything in order. 200 goroutines have a
-// context for each request, a third of which ends at a random moment. Every
-// commit that was reported was made, once. No lock, goroutine, statement or
-// connection is left, and the database is sound.
+// context for each request. A third of the contexts end at a random moment.
+// Every commit that was reported was made, once. No lock, goroutine, statement
+// or connection is left, and the database is sound.
 func TestServerLife(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t)+"?sqlite_sync_interval=200ms&_fk=1")
 	db.SetMaxOpenConns(16)

@@ -73,8 +73,8 @@ type TxLock string
 
 // The ways to begin a transaction.
 const (
-	// TxImmediate takes the write lock at the beginning. So nobody changes what the
-	// transaction reads before it writes.
+	// TxImmediate takes the write lock at the beginning. So no other connection changes
+	// the rows that the transaction reads before it writes.
 	TxImmediate TxLock = "immediate"
 	// TxDeferred takes the write lock at the first statement that writes. If
 	// another connection has written since the transaction first read, that
@@ -110,8 +110,8 @@ type Config struct {
 	// (sqlite_in_memory=no).
 	Direct bool
 
-	// SyncInterval is how often changes are written to the file
-	// (sqlite_sync_interval): at least 1ms, or Never. 0 is DefaultSyncInterval.
+	// SyncInterval is the time between two saves of the file (sqlite_sync_interval). It
+	// is at least 1ms, or Never. 0 is DefaultSyncInterval.
 	SyncInterval time.Duration
 
 	// WAL is the log, which bounds what a crash can cost (sqlite_wal).
@@ -127,7 +127,7 @@ type Config struct {
 	WAL time.Duration
 
 	// Keep is how many earlier states of the file are kept beside it (sqlite_keep), in
-	// case a mistake was saved. 0: none.
+	// case a mistake was saved. 0 means none.
 	//
 	// FILE.kept-1 is what FILE was before the last save, FILE.kept-2 before the one
 	// before that, and so on. Each is a whole database, beside the file that a symbolic
@@ -227,8 +227,8 @@ func (c *Config) hasWAL() bool { return c.WAL != 0 && c.WAL != WALOff }
 // noFile reports whether the database is only in memory.
 func (c *Config) noFile() bool { return c.Path == "" || c.Path == ":memory:" }
 
-// memoryOptions returns the options that are set but mean something only to a database in
-// memory, as a data source name has them.
+// memoryOptions returns the options that are set but apply only to a database in memory.
+// They have the form of a data source name.
 func (c *Config) memoryOptions() string {
 	var set []string
 	for _, key := range []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle"} {

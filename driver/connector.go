@@ -93,9 +93,10 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return conn, nil
 }
 
-// with calls f with the backend, which it releases afterwards if f says so. It tries again
-// while the server of the backend is closing (its last save runs) or starting (its load has
-// not begun). Reading the file instead would miss what is not saved yet.
+// with calls f with the backend, and releases it afterwards if f returns true. It tries
+// again while the server of the backend is closing (its last save runs) or starting (its
+// load has not begun). Reading the file instead would miss commits that are not saved
+// yet.
 func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
 	wait, cancel := context.WithTimeout(ctx, c.cfg.busyTimeout())
 	defer cancel()
@@ -187,10 +188,9 @@ func (c *connector) useOpened(ctx context.Context) (backend, error) {
 	return c.backend, nil
 }
 
-// Close is called by DB.Close. It lets nobody begin to use the database any more. The
-// last sql.DB of a file saves what has changed and returns the error of that.
-// Connections that are still in use go on. The last of them that is closed saves what they
-// have committed since.
+// DB.Close calls Close. After it no use of the database begins. The last sql.DB of a file
+// saves what has changed and returns the error of that save. Connections that are still
+// in use go on. The last of them that is closed saves what they have committed since.
 func (c *connector) Close() error { return c.close(backend.Close) }
 
 // close closes the connector, and its backend by how. A second close does nothing.

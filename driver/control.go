@@ -80,7 +80,8 @@ func SyncAll(ctx context.Context) error {
 // Errors are [ErrNotOurs], [ErrClosed], and those of opening and of the file system. The
 // error wraps [fs.ErrExist] in these cases:
 //
-//   - There is a file at path, or beside it one that would be taken for a part of it.
+//   - A file exists at path, or beside it one that SQLite would take for a part of
+//     it.
 //   - A process serves a database at path, saved or not.
 //   - path is the name of a file beside a database: its journal, log, lock, or a kept
 //     state.
@@ -99,9 +100,9 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 	return c.with(ctx, func(b backend) (bool, error) { return true, b.Backup(ctx, path) })
 }
 
-// notServed returns an error if a process, or this one, serves a database at path. It does
-// so too if path is the name of a file beside that database. The database file need not
-// exist yet: its first save would find the backup.
+// notServed returns an error if a process, or this one, serves a database at path. It
+// does so too if path is the name of a file beside that database. The database file need
+// not exist yet. Its first save would find the backup.
 func notServed(path string) error {
 	target, err := osfile.Resolve(path)
 	if err != nil {

@@ -62,8 +62,8 @@ func FuzzDifferential(f *testing.F) {
 	})
 }
 
-// byteSource makes random numbers whose upper bits are the bytes of a fuzzer, as
-// long as there are any: those by which IntN chooses.
+// byteSource makes random numbers. While there are bytes of a fuzzer, these are
+// the upper bits, by which IntN chooses.
 type byteSource struct {
 	rest []byte
 	n    uint64
@@ -247,8 +247,8 @@ func (p *program) several(query string, args []any) {
 		if g.IntN(3) == 0 {
 			q, a = g.name(q, a)
 		}
-		// go-sqlite3 takes the result of the nothing behind a statement, and ends a
-		// statement that it does not query with its first row.
+		// go-sqlite3 takes the result of the empty text behind a statement. It ends a
+		// statement that it does not query at its first row.
 		if !nothing(q) && !strings.Contains(q, "incremental_vacuum") {
 			queries, args = append(queries, q), append(args, a...)
 		}

@@ -1,7 +1,7 @@
 // Package driver is a database/sql driver, named "sqlite-mem", that loads a SQLite file
 // into memory. It serves a whole pool of connections from there, and writes consistent
-// snapshots back to the file: on an interval, on demand and on close. Between two
-// snapshots a log beside the file bounds what a crash can cost.
+// snapshots back to the file. It does so on an interval, on demand and on close. Between
+// two snapshots a log beside the file bounds what a crash can cost.
 //
 //	import _ "github.com/sqlite-mem/sqlite-mem/driver"
 //
@@ -14,22 +14,24 @@
 //
 // To open a database:
 //
-//   - sql.Open with [Name] and a data source name: all that most programs need.
-//   - [Config] and [NewConnector], for sql.OpenDB: the same from Go, with a logger and a
-//     callback for each save. [ParseDSN] makes a Config of a data source name, and
-//     [Config.FormatDSN] a name of a Config.
-//   - [TxLock] and [Role]: types of its fields.
-//   - [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit]: values of its fields that
-//     are no number.
+//   - sql.Open with [Name] and a data source name is all that most programs need.
+//   - [Config] and [NewConnector], for sql.OpenDB, are the same from Go, with a logger
+//     and a callback for each save. [ParseDSN] makes a Config of a data source name.
+//     [Config.FormatDSN] makes a name of a Config.
+//   - [TxLock] and [Role] are types of its fields.
+//   - [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit] are values of its fields
+//     that stand for words, not for numbers.
 //   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout], [DefaultStmtCacheSize],
-//     [DefaultLiveLimit] and [DefaultLiveIdle]: the defaults of its fields.
-//   - [Driver]: to register one with extensions or a connect hook.
-//   - [RegisterAs]: for libraries that choose their SQL by the name of the driver.
-//   - [SetRole] and [RoleEnv]: the [Role] of a whole process. [RoleLive] is told by [Stats].
+//     [DefaultLiveLimit] and [DefaultLiveIdle] are the defaults of its fields.
+//   - [Driver] is for registering a driver with extensions or a connect hook.
+//   - [RegisterAs] is for libraries that choose their SQL by the name of the driver.
+//   - [SetRole] and [RoleEnv] set the [Role] of a whole process. [Stats] reports
+//     [RoleLive].
 //
 // To work with an open one:
 //
-//   - [Sync] saves one database, and [SyncAll] makes all of a process durable: for SIGTERM.
+//   - [Sync] saves one database. [SyncAll] makes all databases of a process durable. Call
+//     it on SIGTERM.
 //   - [Backup] writes a database to a file of its own.
 //   - [ReadStats] returns the counters, [Stats], for monitoring. A [SyncEvent] tells
 //     Config.OnSync of a save.
@@ -60,15 +62,17 @@
 //
 // # sqlite_in_memory
 //
-// yes (the default) or no; also true, false, on, off, 1, 0. With no, nothing is loaded:
+// yes (the default) or no; also true, false, on, off, 1, 0. With no, nothing is loaded.
 // go-sqlite3 works on the file itself, in the role of a tool. Options of a database in
-// memory have no effect then, and Config.Logger is told once. sqlite_role=server is refused.
+// memory have no effect then, and Config.Logger is told once. sqlite_role=server is
+// refused.
 //
 // # sqlite_sync_interval
 //
-// How often changes are written to the file: at least 1ms, as Go writes durations, or with
-// days in front. Examples are 30s, 20m (the default), 1h, 1d and 1d12h. Nothing is written
-// when nothing has changed. Without a log this is the time that a crash can cost.
+// The time between two saves of the file. It is at least 1ms, and written as Go writes
+// durations, or with days in front. Examples are 30s, 20m (the default), 1h, 1d and
+// 1d12h. Nothing is written when nothing has changed. Without a log this is the time that
+// a crash can cost.
 //
 // With never, only [Sync] and [SyncAll] write the file, and Close does not. 0 is an older
 // spelling of never.
@@ -85,7 +89,7 @@
 //     same way.
 //   - With commit, a commit returns when it is durable. A crash costs nothing. Commits at
 //     the same time share one sync of the disk. Use it for data that must not go back,
-//     such as the UIDs of an IMAP server: a client that has seen UID 66 must not be given
+//     such as the UIDs of an IMAP server. A client that has seen UID 66 must not be given
 //     it again for another mail.
 //   - With off there is no log.
 //
@@ -109,10 +113,10 @@
 // FILE.lock, which the system releases when the process dies. Every other process is a
 // tool: it works on the file itself.
 //
-//   - auto (the default): the server if there is none, else a tool. A tool becomes the
-//     server with the first new connection after the server has gone.
-//   - server: the server, or an error.
-//   - tool: never the server.
+//   - auto (the default) is the server if there is none, else a tool. A tool becomes
+//     the server with the first new connection after the server has gone.
+//   - server is the server, or an error.
+//   - tool is never the server.
 //
 // A tool beside a server has a live connection: see sqlite_live. Without one it reads the
 // file as it was saved last. A write is refused with an [OwnedError] then, as the next
@@ -123,10 +127,9 @@
 // starts in the middle of one waits for its end, for at most _busy_timeout. Then it fails
 // with SQLITE_BUSY.
 //
-// A connection from the pool follows: it gives way to a new one when a server has come or
-// gone, or the file was replaced. A tool first writes what a crash has left in the log
-// into the file. A tool that may not write reads the file without the log, and
-// Config.Logger is told.
+// A connection from the pool gives way to a new one when a server has come or gone, or
+// the file was replaced. A tool first folds a log that a crash has left into the file. A
+// tool that may not write reads the file without the log, and Config.Logger is told.
 //
 // A tool takes the file out of WAL mode if it can, and never puts it in. A server could not
 // load a file that an idle tool has open in WAL mode. So _journal_mode and _locking_mode
@@ -146,12 +149,13 @@
 // with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
 // [ReadStats], [Backup] and the two SQL functions act on the server's memory.
 //
-//   - The server serves its own user, root, and the owner of the file. A tool of another
-//     user than root and the server's may not name files (ATTACH, VACUUM INTO).
-//   - While the server loads, or saves for the last time, a tool waits for it, for at most
+//   - The server serves its own user, root, and the owner of the file. Only a tool of
+//     root or of the server's user may name files (ATTACH, VACUUM INTO).
+//   - A tool waits while the server loads or saves for the last time, for at most
 //     _busy_timeout. A wrong user or version is an error.
-//   - The tool's sqlite_* options do not reach the server. Go code cannot either: a Config
-//     with Extensions or a ConnectHook uses the file, and Config.Logger is told.
+//   - The tool's sqlite_* options do not reach the server. Go code cannot either. With
+//     Extensions or a ConnectHook in the Config, the tool uses the file, and
+//     Config.Logger is told.
 //   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
 //     server's process, so their paths must be absolute.
 //   - A tool that dies loses its transaction and its lock at once. When the server goes,
@@ -160,9 +164,10 @@
 //     [ErrCommitUnknown].
 //
 // sqlite_live_limit is the number of live connections at a time, 64 by default. A tool
-// beyond that waits. sqlite_live_idle is how long a tool may leave a transaction idle while
-// others wait for its lock, 30s by default: less than the wait of a writer. Then the server
-// rolls it back. A tool that does not fetch its rows is ended after ten times as long.
+// beyond that waits. sqlite_live_idle is how long a tool may leave a transaction idle
+// while others wait for its lock. Then the server rolls it back. The default of 30s is
+// less than the default wait of a writer. A tool that does not fetch its rows is ended
+// after ten times as long.
 //
 // Live connections work on Linux, macOS and FreeBSD, whose kernels tell who is at the
 // other end. With sqlite_live=no on either side, and elsewhere, a tool reads the file as it
@@ -196,7 +201,7 @@
 // The other parameters of go-sqlite3 (_fk, _loc, _query_only, …) are passed on, and so is
 // mode of SQLite. These are exceptions:
 //
-//   - vfs and nolock are refused, as they would take away the locks.
+//   - vfs and nolock are refused. They would take away the locks.
 //   - immutable is refused for a database in memory.
 //   - _journal_mode, _locking_mode and _synchronous have no effect for a server, whose
 //     journal is in memory.
@@ -217,7 +222,8 @@
 //
 // ATTACH of any other file attaches it from the disk, locked as SQLite does it. While
 // another process serves it, it can be read, and a write is refused with an [OwnedError].
-// So is an ATTACH before the server's first save, when there is no file. While it is attached it is not loaded: the load waits for _busy_timeout, then fails with
+// So is an ATTACH before the server's first save, when there is no file. A file that is
+// attached from the disk is not loaded. The load waits for _busy_timeout, then fails with
 // SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in memory:
 // file:NAME?mode=memory&cache=shared is attached by that name.
 //
@@ -227,12 +233,12 @@
 // begins that way, unless the transaction is read-only or _txlock says otherwise.
 //
 // A transaction over several databases in memory is committed in all of them or in none.
-// On the disk each has its own file and its own log: a crash may keep the transaction in one
-// and lose it in another. It keeps all of it if COMMIT had returned and all of them have
-// sqlite_wal=commit.
+// On the disk each has its own file and its own log. A crash may keep the transaction in
+// one and lose it in another. It keeps all of it if COMMIT had returned and all of them
+// have sqlite_wal=commit.
 //
 // A transaction that a context or an error has ended takes no more statements
-// ([ErrTxOver]): nothing of it is committed by accident.
+// ([ErrTxOver]). So nothing of it is committed by accident.
 //
 // # What survives
 //
@@ -256,9 +262,10 @@
 //
 // # The command
 //
-// The command driver/cmd/sqlite-mem works on a database beside its server, as a tool: a
-// prompt for SQL (shell), single statements (query), the server's state (status), a save
-// (sync), a backup (backup). "sqlite-mem help" describes them.
+// The command driver/cmd/sqlite-mem works on a database beside its server, as a tool. It
+// has a prompt for SQL (shell) and runs single statements (query). It shows the server's
+// state (status), has it save (sync), and makes backups (backup). "sqlite-mem help"
+// describes them.
 //
 // # Links
 //

@@ -63,10 +63,9 @@ func TestDropIn_params(t *testing.T) {
 	}
 }
 
-// Ensure that every value that go-sqlite3 takes for its parameters, by each of
-// their names, does the same here, on every connection of the pool; that what it
-// refuses is refused, when the name is parsed; and that this test knows all of
-// its parameters.
+// Ensure that every value of go-sqlite3's parameters, by each of their names,
+// does the same here, on every connection of the pool. A value that it refuses
+// is refused when the name is parsed. This test knows all of its parameters.
 func TestDropIn_paramValues(t *testing.T) {
 	yesNo, some := []string{"yes", "No", "TRUE", "false", "on", "off", "1", "0"}, []string{"on", "NO"}
 	all := map[string][]string{
@@ -256,8 +255,8 @@ func TestDropIn_times(t *testing.T) {
 	require.Equal(t, 22, c.Day())
 }
 
-// Ensure that Conn.Raw gives the connection below, and that what is registered
-// on it works. Writing through it takes the write lock and gives it back.
+// Ensure that Conn.Raw gives the connection below. Registering something on it
+// works. Writing through it takes the write lock and gives it back.
 func TestDropIn_raw(t *testing.T) {
 	db := newTable(t, "")
 	conn, err := db.Conn(ctx)
@@ -409,9 +408,9 @@ func TestDropIn_register(t *testing.T) {
 	free(t, db)
 }
 
-// Ensure that ATTACH of a file on disk is that file, and of one that this
-// process has in memory is what is in memory; that a transaction over both is
-// one; and that VACUUM INTO writes where it is told to.
+// Ensure that ATTACH of a file on disk attaches that file. If this process has
+// the file in memory, ATTACH attaches the store. A transaction over both is
+// one. VACUUM INTO writes to the file that it names.
 func TestDropIn_attach(t *testing.T) {
 	db := newTable(t, "")
 	otherPath := testdb.Path(t)

@@ -168,7 +168,7 @@ var ownParams = func() map[string]*param {
 }()
 
 // paramErr returns an error that names a parameter and the reason. It shows the value
-// only if that can be no secret: an unknown key may be a misspelt one for a password.
+// only if that can be no secret. An unknown key may be a misspelt one for a password.
 func paramErr(key, value, reason string) error {
 	_, own := ownParams[canonical(key)]
 	if !own && key != "cache" && (!isSQLiteParam(key) || strings.HasPrefix(key, "_auth")) {

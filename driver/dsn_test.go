@@ -70,8 +70,8 @@ var dsnTable = []struct {
 	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", Direct: true, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
 }
 
-// Ensure that each form of name and each parameter means what the
-// documentation says, and that what is formatted is parsed to the same again.
+// Ensure that each form of name and each parameter means what the documentation says. A
+// formatted name is parsed to the same Config again.
 func TestParseDSN(t *testing.T) {
 	for _, tt := range dsnTable {
 		t.Run(tt.dsn, func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
-// Ensure that what cannot be meant is refused with an error that names the key
-// and the value, or the path.
+// Ensure that an invalid name is refused. The error names the key and the value, or the
+// path.
 func TestParseDSN_invalid(t *testing.T) {
 	for dsn, want := range map[string][]string{
 		"a.db?sqlite_sync_intervall=20m":                   {`"sqlite_sync_intervall"`, "no such parameter"},

@@ -13,42 +13,42 @@ import (
 // Errors when a database is opened. Package snapshot has those of the file itself, such
 // as snapshot.ErrNotADatabase, and those of its log, such as snapshot.ErrLogDamaged.
 var (
-	// ErrOptions: this process has the file open with other sqlite_* options.
+	// ErrOptions means that this process has the file open with other sqlite_* options.
 	ErrOptions = store.ErrOptions
 
-	// ErrLockFile: FILE.lock cannot be created or opened. Without it no process can
-	// own FILE.
+	// ErrLockFile means that FILE.lock cannot be created or opened. Without it no process
+	// can own FILE.
 	ErrLockFile = proclock.ErrUnavailable
 )
 
 // Errors in use.
 var (
-	// ErrNotOurs: the sql.DB was not opened by this driver.
+	// ErrNotOurs means that the sql.DB was not opened by this driver.
 	ErrNotOurs = errors.New("sqlite-mem: not a database of this driver")
 
-	// ErrClosed: the sql.DB is closed.
+	// ErrClosed means that the sql.DB is closed.
 	ErrClosed = errors.New("sqlite-mem: the database is closed")
 
-	// ErrNoFile: a Sync of a database that is only in memory.
+	// ErrNoFile is the error of a Sync of a database that is only in memory.
 	ErrNoFile = store.ErrNoFile
 
-	// ErrNotDurable: the log cannot be written (sqlite_wal=commit). See
+	// ErrNotDurable means that the log cannot be written (sqlite_wal=commit). See
 	// [NotDurableError].
 	ErrNotDurable = store.ErrNotDurable
 
-	// ErrLost: FILE.lock was removed or replaced, and another process has it now. Until
-	// this process has the lock again, it writes nothing to the file and refuses
+	// ErrLost means that FILE.lock was removed or replaced, and another process has it now.
+	// Until this process has the lock again, it writes nothing to the file and refuses
 	// writers. Earlier commits stay in memory.
 	ErrLost = proclock.ErrLost
 
-	// ErrCommitUnknown: the connection to the server broke after a COMMIT was sent, or a
-	// statement that commits by itself, and before the answer. It may be committed or not.
-	// The error never wraps driver.ErrBadConn: look before you try again. Only a tool
-	// with a live connection gets it.
+	// ErrCommitUnknown means that the connection to the server broke between a commit and
+	// its answer. The commit is that of a COMMIT or of a statement that commits by itself.
+	// It may have been made or not. The error never wraps driver.ErrBadConn. Look before you
+	// try again. Only a tool with a live connection gets it.
 	ErrCommitUnknown = live.ErrCommitUnknown
 
-	// ErrTxOver: the transaction is over. SQLite has rolled it back after an error or
-	// a cancellation, or COMMIT or ROLLBACK was sent as a statement. No later statement
+	// ErrTxOver means that the transaction is over. SQLite has rolled it back after an error
+	// or a cancellation, or COMMIT or ROLLBACK was sent as a statement. No later statement
 	// of it is executed; end it with Rollback.
 	ErrTxOver = connerr.ErrTxOver
 )
@@ -71,8 +71,9 @@ type ForeignChangeError = snapshot.ForeignChangeError
 // is false nothing was changed.
 type NotDurableError = store.NotDurableError
 
-// OwnedError is the error of writing to a database that another process owns, of creating
-// a file under its name, and of opening it in the role of the server. Its fields:
+// OwnedError means that another process owns the database. It is the error of writing to
+// it, of creating a file under its name, and of opening it in the role of the server. Its
+// fields:
 //
 //	Path  string    // the database file
 //	PID   int       // of the owner; 0: not known

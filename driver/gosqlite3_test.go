@@ -161,7 +161,7 @@ var theirTests = []theirTest{
 	// sqlite3_opt_serialize_test.go
 	{name: "TestSerializeDeserialize", says: "what Serialize gives, Deserialize puts into another database", check: checkSerialize},
 
-	// What is not of this build, or not of a driver.
+	// These tests are not of this build, or not of a driver.
 	{name: "TestCryptEncoders", says: "hash functions in Go for user authentication", not: "they are called by no connection, and the part of SQLite that used them is gone"},
 	{name: "TestColumnTableName", says: "rows tell the table of a column", tag: "sqlite_column_metadata"},
 	{name: "TestMathFunctions", says: "SQLite's mathematical functions", tag: "sqlite_math_functions"},
@@ -177,8 +177,8 @@ var theirTests = []theirTest{
 	{name: "TestCreateModuleEponymousOnly", says: "virtual tables in Go", tag: "sqlite_vtable"},
 }
 
-// Ensure that what go-sqlite3's own tests check is true of both drivers. Both
-// tell the same of it: values, counts, codes and texts.
+// Ensure that both drivers pass the checks of go-sqlite3's own tests. Both return
+// the same values, counts, codes and texts.
 func TestGoSQLite(t *testing.T) {
 	for _, test := range theirTests {
 		if test.check == nil {
@@ -196,9 +196,9 @@ func TestGoSQLite(t *testing.T) {
 	}
 }
 
-// Ensure that theirTests names every test that the version of go-sqlite3 in
-// go.mod has, and no other; that what needs a build tag is not of this build; and
-// that the tests of ours which it names exist.
+// Ensure that theirTests names every test of the go-sqlite3 version in go.mod,
+// and no other. The tests that need a build tag are not of this build. The tests
+// of ours that it names exist.
 func TestGoSQLite_all(t *testing.T) {
 	theirs, ours := testsIn(t, goSQLiteDir(t)), testsIn(t, ".")
 	maps.Copy(ours, testsIn(t, "../internal/memconn"))

@@ -18,24 +18,23 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// A history is what clients did to registers and what they saw, with the times
-// between which it happened. Every write of a register stores the number of its
-// transaction, which no other has, and finds the number that was there. So the
-// writes of each register are a chain, and its order is known instead of
-// guessed.
+// A history has the reads and writes of clients on registers, with the times of
+// their begin and end. Every write of a register stores the number of its
+// transaction, which is unique. It also reads the number that was there. So the
+// writes of each register are a chain in a known order.
 type history []txn
 
 // txn is a committed transaction, or one that only read.
 type txn struct {
-	id         int // of a writer, from 1 on; 0 is who filled the registers
+	id         int // of a writer, from 1 on; 0 is the client that filled the registers
 	reads      map[int]int
 	writes     map[int]int // register → the id that it found there
 	begin, end time.Duration
 }
 
-// check finds what a strictly serializable database cannot do. It returns nil
-// if there is an order in which each transaction saw what those before it had
-// left. None may come before one that had ended when it began.
+// check finds violations of strict serializability. It returns nil if there is
+// an order in which each transaction saw the state that those before it had
+// left. No transaction may come before one that had ended when it began.
 //
 // Lost updates show as two writers that found the same value. Dirty and aborted
 // reads show as a value that nobody committed. The rest are circles among the
@@ -160,8 +159,8 @@ func circle(after [][]int, name func(int) string) error {
 	return nil
 }
 
-// Ensure that the checker accepts what is in order, and finds each way in which
-// a history is not.
+// Ensure that the checker accepts a correct history, and finds each kind of
+// violation.
 func TestHistory_checker(t *testing.T) {
 	r := func(pairs ...int) map[int]int {
 		m := map[int]int{}
@@ -198,7 +197,8 @@ func TestHistory_checker(t *testing.T) {
 	}
 }
 
-// fault is what record does wrong, to show that the checker finds it.
+// fault is an error that record makes on purpose, to show that the checker
+// finds it.
 type fault int
 
 const (
@@ -327,9 +327,9 @@ func record(t *testing.T, db *sql.DB, clients int, length time.Duration, bug fau
 	return h
 }
 
-// Ensure that an order explains what the clients of a pool do and see, and that
-// it agrees with the clock: strict serializability. Saves, a small cache and
-// VACUUMs go on beside.
+// Ensure that the clients of a pool see strict serializability. An order
+// explains their reads and writes, and agrees with the clock. Saves, a small
+// cache and VACUUMs go on beside.
 func TestHistory_pool(t *testing.T) {
 	for _, params := range []string{"?sqlite_sync_interval=20ms", "?sqlite_sync_interval=20ms&_cache_size=1&_auto_vacuum=1"} {
 		t.Run(params, func(t *testing.T) {

@@ -304,9 +304,9 @@ func TestOnSync_writesWhileSavesFail(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that Sync of an sql.DB that was not used yet saves what others of the
-// process have committed to the file. That includes what a Close could not
-// save. It opens nothing, and says what it cannot do.
+// Ensure that Sync of an unused sql.DB saves the commits of the process's other
+// handles to the file. That includes commits that a Close could not save. It opens
+// nothing. If it cannot save, it returns an error that says why.
 func TestSync_unused(t *testing.T) {
 	path := testdb.Path(t)
 	used := testdb.Open(t, path)
@@ -330,9 +330,8 @@ func TestSync_unused(t *testing.T) {
 	require.NoError(t, memory.Close())
 }
 
-// Ensure that what a Close could not save is kept for every later handle, for
-// Sync and for SyncAll. A handle may have other options, or a context that
-// ends.
+// Ensure that commits which a Close could not save are kept for every later handle,
+// for Sync and for SyncAll. A handle may have other options, or a context that ends.
 func TestClose_notSaved(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "d")
 	require.NoError(t, os.Mkdir(dir, 0o700))

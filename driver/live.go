@@ -33,8 +33,8 @@ const (
 // which it interrupts.
 const liveEnd = 10 * time.Second
 
-// live reports whether a tool may use the server's memory. What is Go code of this
-// process cannot come along.
+// live reports whether a tool may use the server's memory. Go code of this process cannot
+// run in the server.
 func (c *Config) live() bool {
 	return live.Supported && !c.NoLive && len(c.Extensions) == 0 && c.ConnectHook == nil
 }
@@ -165,7 +165,8 @@ var liveOpen = struct {
 	open map[*liveBackend]bool // guarded by mu
 }{open: make(map[*liveBackend]bool)}
 
-// openLive returns the live backend for the server of path: the one so far, or a new one.
+// openLive returns the live backend for the server of path. It is the one so far, or a
+// new one.
 func openLive(cfg *Config, path string, now backend) *liveBackend {
 	if b, ok := now.(*liveBackend); ok {
 		return b
@@ -290,7 +291,7 @@ func (b *liveBackend) stats(ctx context.Context) (s Stats, err error) {
 
 func (b *liveBackend) settled() bool { return false }
 
-// Acquire does nothing: nothing is kept open for a user.
+// Acquire does nothing, as nothing is kept open for a user.
 func (b *liveBackend) Acquire() {}
 
 // Release does nothing.

@@ -24,9 +24,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a second process that opens the same name sees what was committed a moment
-// ago, that its writes are the server's, and that what it does for the whole database
-// happens in the server's memory.
+// Ensure that a second process that opens the same name works on the server's memory. It
+// sees the last commit, and the server sees its writes. Calls for the whole database act
+// on the server's memory.
 func TestLive(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
@@ -71,8 +71,8 @@ func TestLive(t *testing.T) {
 	require.Equal(t, sqlite3.ErrError, e.Code)
 }
 
-// Ensure that the writes of a tool and of the server queue with each other, and that the
-// server's counters name the tool's process as the holder of the write lock.
+// Ensure that the writes of a tool and of the server queue with each other. The server's
+// counters name the tool's process as the holder of the write lock.
 func TestLive_writers(t *testing.T) {
 	path := testdb.Path(t)
 	server := testdb.Open(t, path)
@@ -101,9 +101,9 @@ func TestLive_writers(t *testing.T) {
 	require.Equal(t, "3", testdb.Text(t, server, "SELECT count(*) FROM t"))
 }
 
-// Ensure that a tool follows its server: the end of one by a kill or a Close, the next
-// one, and its own turn when there is none. Inside a transaction a lost server is an
-// error.
+// Ensure that a tool follows its server. A server ends by a kill or a Close, and
+// another one starts. When there is none, the tool becomes the server. Inside a
+// transaction a lost server is an error.
 func TestLive_servers(t *testing.T) {
 	path := testdb.Path(t)
 	first := startChild(t)
@@ -156,9 +156,9 @@ func TestLive_close(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"), "its transaction was rolled back")
 }
 
-// Ensure that a live connection behaves like one in the server: tests of statements,
-// transactions and contexts pass over live connections as well. What looks at the roles, or
-// at the connection of go-sqlite3, is not among them.
+// Ensure that a live connection behaves like one in the server. Tests of statements,
+// transactions and contexts pass over live connections as well. Tests that look at the
+// roles, or at the connection of go-sqlite3, are left out.
 func TestLive_again(t *testing.T) {
 	cmd := exec.Command(os.Args[0], "-test.run", liveRun, "-test.skip", liveSkip, "-test.short")
 	cmd.Env = append(os.Environ(), testdb.LiveEnv+"=1")
@@ -234,8 +234,8 @@ func TestLive_noWait(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
 }
 
-// Ensure that Sync and SyncAll of a tool do not say that all is durable while the server
-// saves for the last time: that save may fail.
+// Ensure that Sync and SyncAll of a tool do not report success while the server saves
+// for the last time. That save may fail.
 func TestLive_syncWaits(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
@@ -271,8 +271,9 @@ func TestLive_cannotServe(t *testing.T) {
 	require.Equal(t, 1, strings.Count(log.String(), "tools of other processes see the file as last saved"))
 }
 
-// Ensure that sqlite_live=no on either side, Go code that cannot come along, and what is
-// in the place of the socket leave the tool with the file as last saved.
+// Ensure that a tool without a live connection reads the file as last saved. The causes
+// are sqlite_live=no on either side, Go code that cannot run in the server, and a file
+// in the place of the socket.
 func TestLive_file(t *testing.T) {
 	for name, world := range map[string]struct{ server, tool, socket string }{
 		"no at the server": {server: "?sqlite_live=no"},

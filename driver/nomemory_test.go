@@ -25,9 +25,10 @@ import (
 // noMemory is set for the process in which SQLite's memory can be made to fail.
 const noMemory = "SQLITE_MEM_TEST_NO_MEMORY"
 
-// path of statements: what runs while an allocation fails. It tells what it has
-// read, which is right or comes with an error. What it writes are three rows at
-// once, with an id over 1000, and it leaves no transaction open if all is well.
+// statementPath is a path of statements that runs while an allocation fails. It
+// returns what it has read, which is right or comes with an error. It writes
+// three rows at once, with an id over 1000. It leaves no transaction open if
+// all is well.
 type statementPath struct {
 	name string
 	run  func(db *sql.DB, c *sql.Conn) (told string, err error)

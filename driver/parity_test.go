@@ -255,8 +255,7 @@ func TestParity_errors(t *testing.T) {
 	})
 }
 
-// Ensure that what a connection is told stays with that connection and no
-// other, as with go-sqlite3.
+// Ensure that settings of a connection stay with that connection, as with go-sqlite3.
 func TestParity_connectionState(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		var b strings.Builder
@@ -281,8 +280,8 @@ func TestParity_connectionState(t *testing.T) {
 	})
 }
 
-// Ensure that every value is scanned into every kind of destination as with
-// go-sqlite3, or refused with the same words; and that what was scanned stays as it was.
+// Ensure that every value is scanned into every kind of destination as with go-sqlite3,
+// or refused with the same words. A scanned value stays as it was.
 func TestParity_destinations(t *testing.T) {
 	destinations := []func() any{
 		func() any { return new(any) }, func() any { return new(string) }, func() any { return new(int64) }, func() any { return new(int) }, func() any { return new(int8) },
@@ -432,9 +431,9 @@ func TestParity_metadata(t *testing.T) {
 	})
 }
 
-// Ensure that an error stands behind as many rows as in go-sqlite3, with its
-// codes and text. It may come first, at the edge of a batch, or far behind. A
-// reader who stops before it is not told.
+// Ensure that an error stands behind as many rows as in go-sqlite3, with its codes and
+// text. It may come first, at the edge of a batch, or far behind. A reader that stops
+// before it does not get it.
 func TestParity_errorsBehindRows(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		var b strings.Builder
@@ -466,9 +465,8 @@ func TestParity_errorsBehindRows(t *testing.T) {
 	})
 }
 
-// Ensure that an authorizer of the program is asked the same of each statement
-// as by go-sqlite3, in each way to run one. What it ignores or denies has the
-// same effect.
+// Ensure that an authorizer of the program is asked the same of each statement as by
+// go-sqlite3, in each way to run one. Ignoring and denying have the same effect.
 func TestParity_authorizer(t *testing.T) {
 	told, disk := map[bool]string{}, filepath.Join(t.TempDir(), "attached.db")
 	scratch := regexp.MustCompile(`vacuum_\w+`) // VACUUM attaches a file of a random name

@@ -16,18 +16,18 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// world is a state of affairs, made by another process, in which a process
-// opens the database. It is a row of the table in internal/DESIGN.md, section
-// 6. The file has one row when it comes to be.
+// world is a state of affairs, made by another process, in which a process opens the
+// database. It is a row of the table in internal/DESIGN.md, section 6. The file has
+// one row at first.
 type world struct {
 	name string
 	make func(t *testing.T, path string) (ends func())
 
-	// What is expected by the role that is asked for.
+	// expect has the expected result for each role asked for.
 	expect map[string]seen
 }
 
-// seen is what a process finds that opens the database.
+// seen is the result of a process that opens the database.
 type seen struct {
 	role  string // "" and failure if it cannot be opened
 	rows  string
@@ -35,16 +35,16 @@ type seen struct {
 	fails string // a part of the error of opening
 }
 
-// roles is what a process sees that asks for auto, for server, and for tool.
+// roles returns the results of processes that ask for auto, server and tool.
 // sqlite_in_memory=no is a tool like any other.
 func roles(auto, server, tool seen) map[string]seen {
 	return map[string]seen{"auto": auto, "server": server, "tool": tool, "direct": tool}
 }
 
-// allRoles is what every process sees, whatever it asks for.
+// allRoles returns the same result for every role asked for.
 func allRoles(s seen) map[string]seen { return roles(s, s, s) }
 
-// nobodyHasIt is what a process sees if no other has the database.
+// nobodyHasIt returns the results if no other process has the database.
 func nobodyHasIt(rows string) map[string]seen {
 	server := seen{role: "server", rows: rows}
 	return roles(server, server, seen{role: "tool", rows: rows})
@@ -209,13 +209,13 @@ var roleParams = map[string]string{
 	"direct": "?sqlite_in_memory=no&" + shortly,
 }
 
-// needsUser are worlds in which the permissions count, which root is above.
+// needsUser reports whether permissions decide in a world. Root is above them.
 func needsUser(w world) bool { return strings.Contains(w.name, "may not be written") }
 
-// Ensure that the table of states and roles in internal/DESIGN.md is true. It
-// says what a process is, sees and may do, by the role that it asks for and by
-// who else has the database. The process is the owner of the file, and root
-// where that makes a difference.
+// Ensure that the table of states and roles in internal/DESIGN.md is true. It lists
+// the role, the rows and the permitted writes of a process. They depend on the role
+// that it asks for and on the process that has the database. The process is the owner
+// of the file, and root where that makes a difference.
 func TestRoles_table(t *testing.T) {
 	for _, w := range worlds {
 		for asked, want := range w.expect {

@@ -96,7 +96,8 @@ func runChild(string) {
 	}
 }
 
-// childBinary and childAttr are what the children of a test run, and as whom.
+// childBinary is the program that the children of a test run, and childAttr the user
+// that they run as.
 var (
 	childBinary = os.Args[0]
 	childAttr   *syscall.SysProcAttr
@@ -157,9 +158,9 @@ func (c *child) must(line string) string {
 	return answer
 }
 
-// Ensure that the first process is the server; that a second without a live connection reads what was
-// saved last, follows each save, and is refused to write with the owner's
-// process id; and that it can be the server when the first was killed.
+// Ensure that the first process is the server. A second one without a live connection
+// reads the last save, and follows each save. Its writes are refused with the owner's
+// process id. It can be the server after the first was killed.
 func TestRoles(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)

@@ -22,8 +22,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
 
-// Ensure that load, change and save lose nothing: the dump before and after
-// differs in the change alone, whatever the schema, page size and encoding.
+// Ensure that load, change and save lose nothing. The dumps before and after
+// differ only in the change, whatever the schema, page size and encoding.
 func TestRoundTrip(t *testing.T) {
 	for _, pragma := range []string{"", "PRAGMA page_size=512", "PRAGMA page_size=65536", "PRAGMA encoding='UTF-16le'", "PRAGMA auto_vacuum=FULL", "PRAGMA journal_mode=WAL"} {
 		t.Run(pragma, func(t *testing.T) {
@@ -118,8 +118,8 @@ func TestSymlink(t *testing.T) {
 	require.Equal(t, "5", testdb.Text(t, testdb.Plain(t, file), "SELECT x FROM t"))
 }
 
-// Ensure that what is not a sound database is refused with an error that names
-// it, and is not touched.
+// Ensure that a file that is no sound database is refused and not touched. The
+// error names it.
 func TestRefused(t *testing.T) {
 	good := testdb.Path(t)
 	plain, err := sql.Open("sqlite3", good)
@@ -164,8 +164,8 @@ func TestRefused(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// Ensure that a file that somebody else has changed is left alone. What is in
-// memory is kept beside it, and the error says so and where.
+// Ensure that a file that somebody else has changed is left alone. The state in
+// memory is saved beside it, as a side copy that the error names.
 func TestForeignChange(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path)
@@ -222,8 +222,8 @@ func TestSyncInterval_zero(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that changes are written by themselves after the interval, that each
-// attempt is told to OnSync, and that nothing is written when nothing changed.
+// Ensure that changes are saved by themselves after the interval. OnSync gets
+// an event for each attempt. Nothing is written when nothing has changed.
 func TestSyncInterval(t *testing.T) {
 	path := testdb.Path(t)
 	events := make(chan driver.SyncEvent, 100)
@@ -431,9 +431,8 @@ func TestKeep(t *testing.T) {
 	testdb.Close(t, db)
 }
 
-// Ensure that a tool keeps what the file was when it writes into it what a
-// crash has left in the log. It is kept beside the file and not beside a link
-// to it.
+// Ensure that a tool that folds a log into the file keeps the state before. The
+// kept state is beside the file, not beside a link to it.
 func TestKeep_tool(t *testing.T) {
 	path := testdb.Path(t)
 	db := testdb.Open(t, path+"?sqlite_wal=commit")

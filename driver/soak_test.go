@@ -301,7 +301,7 @@ var many = flag.Bool("many", false, "the tests of limits at their full size")
 // with -many) by several connections. The schemas of all the others are out of
 // date each time. Neither the database nor the process grows with their number:
 // only the tables that are there at a time count. They are saved in the end,
-// and found by the next who opens the file.
+// and the next open of the file finds them.
 //
 // SQLite looks through the whole schema for each table that it creates or
 // drops. A million tables at a time would take hours, in go-sqlite3 as well.

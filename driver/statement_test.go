@@ -70,8 +70,8 @@ func TestStatement_readsBesideWriter(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// Ensure that a read-only transaction runs what does not write to the database,
-// whatever its words are, and temporary tables too.
+// Ensure that a read-only transaction runs every statement that does not write to
+// the database, whatever its words are. It may write to temporary tables.
 func TestStatement_readsInReadOnly(t *testing.T) {
 	db := newTable(t, "")
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
@@ -165,9 +165,9 @@ func TestStatement_readOnlyHooked(t *testing.T) {
 	}
 }
 
-// Ensure that Exec runs a statement to its end, and tells what that says: of a
-// deferred constraint behind RETURNING, of a later row; alone, prepared, in a
-// string.
+// Ensure that Exec runs a statement to its end, and returns an error that comes
+// there. The error is that of a deferred constraint behind RETURNING, or of a
+// later row. The statement runs alone, prepared, and in a string.
 func TestExec_toTheEnd(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t)+"?_foreign_keys=1")
 	testdb.Exec(t, db, "CREATE TABLE p(id INTEGER PRIMARY KEY); CREATE TABLE c(p REFERENCES p DEFERRABLE INITIALLY DEFERRED); CREATE TABLE n(x)")
@@ -208,8 +208,8 @@ func TestExec_toTheEnd(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, db, "PRAGMA freelist_count"))
 }
 
-// Ensure that what stands behind the last statement of a string, and is none,
-// changes nothing of its rows and its result.
+// Ensure that comments, semicolons and text after a NUL do not change the rows and
+// the result of the statement before them.
 func TestStatement_nothingBehind(t *testing.T) {
 	db := newTable(t, "")
 	for i, behind := range []string{"", ";", "; ", ";;\n", "; -- done", "; /* done */ ;", " -- done", "\x00nonsense"} {
@@ -347,8 +347,8 @@ func TestStatement_pragmas(t *testing.T) {
 	})
 }
 
-// Ensure that a loop which changes what it still reads, in a transaction, gets the
-// rows that go-sqlite3 gives it.
+// Ensure that a loop in a transaction that changes the rows it still reads gets
+// the same rows as with go-sqlite3.
 func TestRows_changedWhileRead(t *testing.T) {
 	both(t, "", func(db *sql.DB) string {
 		var b strings.Builder
@@ -449,8 +449,9 @@ func TestRows_values(t *testing.T) {
 	}
 }
 
-// Ensure that a column of times reads what time.Time.String and modernc.org/sqlite
-// write, and gives the zero time, as go-sqlite3 does, for what is no time.
+// Ensure that a column of times reads the texts that time.Time.String and
+// modernc.org/sqlite write. For a text that is no time it gives the zero time, as
+// go-sqlite3 does.
 func TestRows_timeFormats(t *testing.T) {
 	db := testdb.Open(t, testdb.Path(t))
 	testdb.Exec(t, db, "CREATE TABLE t(at DATETIME, d DATE, s TEXT)")

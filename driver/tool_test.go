@@ -208,8 +208,8 @@ func TestTool_noWAL(t *testing.T) {
 	require.Equal(t, 3, count(t, server))
 }
 
-// Ensure that a tool that may not write says so if there is a log that a crash
-// has left, which it cannot read. A tool that may write has what is in the log.
+// Ensure that a tool that may not write logs that it cannot read a log that a crash has
+// left. A tool that may write sees the commits in the log.
 func TestTool_logOfCrash(t *testing.T) {
 	path := testdb.Path(t)
 	server := startChild(t)
@@ -227,8 +227,8 @@ func TestTool_logOfCrash(t *testing.T) {
 	require.Equal(t, 1, count(t, testdb.Open(t, path+"?sqlite_role=tool")))
 }
 
-// Ensure that a tool's pool that stays open while servers come, crash and go never
-// reads or writes the file without what their logs have.
+// Ensure that a tool's pool may stay open while servers come, crash and go. It never
+// reads or writes the file without the commits in their logs.
 func TestTool_crashMeanwhile(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_role=tool")
@@ -307,9 +307,8 @@ func TestTool_waitsWithoutLock(t *testing.T) {
 	require.NoError(t, <-waiting)
 }
 
-// Ensure that a tool's write works, or says who has the file, or that it is to
-// be tried again. Servers may come and go faster than it can ask who has
-// refused it.
+// Ensure that a tool's write works, or is an error that names the owner of the file or
+// asks for a retry. Servers may come and go faster than the tool can read the owner.
 func TestTool_serversComeAndGo(t *testing.T) {
 	path := testdb.Path(t)
 	tool := testdb.Open(t, path+"?sqlite_role=tool")

@@ -39,8 +39,8 @@ func newTable(t testing.TB, params string) *sql.DB {
 	return db
 }
 
-// Ensure that whatever a statement does, and however it ends, the write lock is
-// held while its transaction lasts and free after.
+// Ensure that the write lock is held while a statement's transaction lasts and
+// free after, whatever the statement does and however it ends.
 func TestLock_everyWay(t *testing.T) {
 	for _, query := range []string{
 		"INSERT INTO t(n) VALUES(1)",
@@ -271,8 +271,8 @@ func TestTx_readOnly(t *testing.T) {
 	require.ErrorContains(t, err, "99")
 }
 
-// Ensure that a deferred transaction is told when it comes to write that the
-// state it has read is no longer the last. A retry cures it.
+// Ensure that a deferred transaction with a stale snapshot gets an error when
+// it comes to write. A retry cures it.
 func TestTx_deferred(t *testing.T) {
 	db := newTable(t, "?_txlock=deferred")
 	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
@@ -330,7 +330,7 @@ func TestTx_typed(t *testing.T) {
 }
 
 // Ensure that a transaction that SQLite or a statement has ended behind the
-// caller's back takes no more statements: nothing is committed by itself.
+// caller's back takes no more statements. So nothing is committed by itself.
 func TestTx_over(t *testing.T) {
 	db := newTable(t, "")
 	testdb.Exec(t, db, "INSERT INTO t(n) VALUES(1)")
@@ -480,8 +480,8 @@ func TestCancel_next(t *testing.T) {
 
 func ignore(error) error { return nil }
 
-// Ensure that a write that is stopped in a transaction ends the transaction,
-// and that what follows is refused instead of committed by itself.
+// Ensure that an interrupted write in a transaction ends the transaction. Later
+// statements are refused instead of committed by themselves.
 func TestCancel_writeInTx(t *testing.T) {
 	db := newTable(t, "")
 	tx, err := db.Begin()
@@ -582,8 +582,8 @@ func TestCancel_storm(t *testing.T) {
 }
 
 // Ensure that a panic in a function of the user's, in the middle of a
-// transaction, reaches the caller and gives the lock back. What was not
-// committed is lost, and nothing else but that connection.
+// transaction, reaches the caller and gives the lock back. Only the uncommitted
+// changes and that connection are lost.
 func TestPanic(t *testing.T) {
 	path := testdb.Path(t)
 	name := "sqlite-mem-panic"
@@ -629,9 +629,9 @@ func TestClose_openStatement(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that the write locks are free and no state is held, whatever a
-// connection was in the middle of and however it ends. Nothing of what was not
-// committed is there. The connection is as good as new or not used again.
+// Ensure that the write locks are free and no epoch is pinned after a
+// connection ends, in any state and by any end. No uncommitted change is there.
+// The connection is as good as new or not used again.
 func TestLock_everyEnd(t *testing.T) {
 	name := "sqlite-mem-ends"
 	sql.Register(name, &driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
@@ -756,9 +756,9 @@ func TestLock_everyEnd(t *testing.T) {
 	}
 }
 
-// Ensure that the database which Deserialize puts in its place through Raw is
-// that of all connections once the connection goes back. What was done to it
-// meanwhile is in it, and the connection is not used again.
+// Ensure that a database which Deserialize loads through Raw becomes that of
+// all connections once the connection goes back. It has the changes made to it
+// meanwhile. The connection is not used again.
 func TestRaw_deserialize(t *testing.T) {
 	db := newTable(t, "?sqlite_wal=off") // a save or flush is a connection too
 	db.SetMaxOpenConns(1)

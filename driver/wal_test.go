@@ -112,8 +112,8 @@ func TestWAL_commit(t *testing.T) {
 	check("after a page size")
 }
 
-// Ensure that an interval flushes by itself, what is not flushed yet is counted,
-// and a close removes the log.
+// Ensure that an interval flushes by itself. Commits that are not flushed yet are
+// counted. A close removes the log.
 func TestWAL_interval(t *testing.T) {
 	path := testdb.Path(t)
 	db, err := sql.Open(driver.Name, path+"?sqlite_wal=50ms")
@@ -366,8 +366,8 @@ func TestWAL_attached(t *testing.T) {
 	require.Equal(t, 4, count(t, testdb.Open(t, testdb.CrashCopy(t, path))))
 }
 
-// Ensure that a commit that is not durable is told by the string that commits it,
-// though it detaches the database as well.
+// Ensure that a string of statements returns the error of its commit that is not
+// durable, though it detaches the database as well.
 func TestWAL_detachFails(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	require.NoError(t, os.Mkdir(dir, 0o700))

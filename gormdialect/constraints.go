@@ -36,7 +36,7 @@ func (m Migrator) build(c schema.ConstraintInterface) string {
 }
 
 // HasConstraint reports whether a table has a table constraint or a column constraint
-// of a name. name may also be the field of a model that has the constraint.
+// with the given name. name may also be a field of the model that has the constraint.
 func (m Migrator) HasConstraint(value any, name string) (has bool) {
 	err := m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		_, name, names := m.guess(value, stmt, name)

@@ -9,9 +9,9 @@
 // The dialect builds the same statements as gorm.io/driver/sqlite, and the database
 // files are interchangeable. There are four differences:
 //
-//   - SAVEPOINT and ROLLBACK TO return their errors, so a nested transaction that
+//   - SAVEPOINT and ROLLBACK TO return their errors. So a nested transaction that
 //     did not begin, or was not undone, is an error.
-//   - gorm.Config.TranslateError also translates wrapped errors, and the errors of
+//   - gorm.Config.TranslateError also translates wrapped errors, and errors of
 //     CHECK constraints and rowids. The original error stays in the chain.
 //   - The migrator is this package's own. See "Migrations".
 //   - A pool keeps more idle connections. See "Idle connections".
@@ -23,10 +23,10 @@
 // not changed.
 //
 // The migrator uses ALTER TABLE where SQLite can make the change. Otherwise it
-// rebuilds the table: it creates a new table, copies the rows with their rowids,
-// drops the old table and renames the new one. It then creates the indexes and
-// triggers again, and restores the AUTOINCREMENT sequence and the statistics. The
-// new CREATE TABLE is the old text, except for the change.
+// rebuilds the table. It creates a new table, copies the rows with their rowids, drops
+// the old table and renames the new one. It then creates the indexes and triggers
+// again, and restores the AUTOINCREMENT sequence and the statistics. The new CREATE
+// TABLE is the old text, except for the change.
 //
 // A migration is one transaction on one connection, with foreign keys off. A method
 // either does its work or returns an error and changes nothing.
@@ -50,7 +50,7 @@
 //
 // In a column that gets another affinity, the guard expects the old value converted
 // to that affinity. An integer whose digits the new column cannot hold is a
-// difference, even if it was stored as text: an account number of 20 digits, for
+// difference, even if it was stored as text. An account number of 20 digits is an
 // example.
 //
 // The guard roughly doubles the time of a rebuild. In a table WITHOUT ROWID with a

@@ -65,9 +65,9 @@ func (d *definition) removeColumn(c *columnDef) []edit {
 	return edits
 }
 
-// removeComma returns the edit that removes one comma next to an item: the comma
-// before it, or the one after it if the item is the first. There may be none, because
-// commas between table constraints are optional.
+// removeComma returns the edit that removes the comma before an item, or the one
+// after it if the item is the first. There may be no comma, because commas between
+// table constraints are optional.
 func removeComma(before, behind int, last bool) []edit {
 	switch {
 	case before >= 0 && (behind >= 0 || last):

@@ -29,8 +29,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 }
 
-// User and Pet use every feature of a dialect: two kinds of keys, a unique index, a
-// CHECK, defaults that the database computes, a foreign key.
+// User and Pet use every feature of a dialect. They have two kinds of keys, a
+// unique index, a CHECK, defaults that the database computes, and a foreign key.
 type User struct {
 	ID      uint
 	Name    string    `gorm:"uniqueIndex;not null"`
@@ -101,8 +101,8 @@ func requireSettings(t *testing.T, db *gorm.DB, foreignKeys bool, context ...any
 	require.False(t, legacy, context...)
 }
 
-// eachPool runs a test with each size of the pool (0: no limit), and with prepared
-// statements and without, on a database of User and Pet.
+// eachPool runs a test on a database of User and Pet. It uses each size of the
+// pool (0 means no limit), with prepared statements and without.
 func eachPool(t *testing.T, sizes []int, test func(t *testing.T, db *gorm.DB, size int)) {
 	for _, prepare := range []bool{false, true} {
 		for _, size := range sizes {

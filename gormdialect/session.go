@@ -54,8 +54,8 @@ func (m Migrator) atomically(fn func(*session) error) error {
 }
 
 // dryRun calls fn with a session that prints its statements. It also prints BEGIN,
-// COMMIT and the switch of foreign keys: without that, DROP TABLE in the script would
-// act on the rows that refer to the table.
+// COMMIT and the switch of foreign keys. Without that switch, DROP TABLE in the
+// script would act on the rows that refer to the table.
 func dryRun(db *gorm.DB, fn func(*session) error) error {
 	enforced, err := setting(db, "foreign_keys")
 	if err != nil {
@@ -117,8 +117,8 @@ func (p pinned) Rollback() error {
 }
 
 // onConnection runs fn on conn in a transaction of its own. Foreign keys are off, so
-// that dropping a table does not act on the rows that refer to it. onConnection
-// restores the settings before it returns, or discards the connection.
+// that dropping a table does not act on rows that refer to it. Before it returns it
+// restores the settings, or discards the connection.
 func onConnection(db *gorm.DB, conn *sql.Conn, fn func(*session) error) error {
 	ctx, pool := db.Statement.Context, pinned{conn}
 	db = on(db, pool)

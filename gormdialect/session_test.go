@@ -158,8 +158,9 @@ func (w wrapped) BeginTx(ctx context.Context, opts *sql.TxOptions) (gorm.ConnPoo
 	return w.pool.BeginTx(ctx, opts)
 }
 
-// Ensure that a migration which fails at any statement changes nothing: neither the
-// database, nor the connection's settings, nor earlier work of the caller's transaction.
+// Ensure that a migration which fails at any statement changes nothing. The database,
+// the connection's settings and earlier work of the caller's transaction stay as they
+// are.
 func TestSession_everyStatementFails(t *testing.T) {
 	type owner struct {
 		ID   uint

@@ -9,9 +9,9 @@ import (
 	"gorm.io/gorm"
 )
 
-// A catalog describes the tables of a database: on SQLite those of main, on PostgreSQL
-// those of the current schema, on MySQL those of the current database. It rests on
-// SQLite's PRAGMAs, information_schema, and on PostgreSQL pg_constraint.
+// A catalog describes the tables of main on SQLite, of the current schema on
+// PostgreSQL, and of the current database on MySQL. It reads SQLite's PRAGMAs,
+// information_schema, and on PostgreSQL pg_constraint.
 type catalog struct {
 	tables  []*tableInfo
 	parents [][2]string // foreign keys: the table that has one, and the table it refers to
@@ -56,8 +56,9 @@ func (t *tableInfo) column(name string) (found []columnInfo) {
 	return found
 }
 
-// Queries of a catalog. columns returns table, column, type, NOT NULL, has a default,
-// generated, digits. keys returns table and column, in the order of the key.
+// catalogQueries are the queries of a catalog. The columns of columns are table,
+// column, type, NOT NULL, has a default, generated, digits. keys returns table and
+// column, in the order of the key.
 type catalogQueries struct{ tables, columns, keys, parents string }
 
 var sqliteCatalog = catalogQueries{

@@ -99,9 +99,13 @@ const (
 //
 // Copy makes three passes:
 //
-//   - The check compares the whole source with the target, and writes no row. It is an
-//     error if a value cannot be converted, breaks the package's rule, or if the target
-//     has other rows. One error reports all of them.
+//   - The check compares the whole source with the target, and writes no row. These are
+//     errors: a value that cannot be converted, a value that breaks the package's rule,
+//     and a key that is in the source twice. A row of the target with a key of the
+//     source and other content is an error without Overwrite. A row of the target whose
+//     key is not in the source is an error without Prune or Merge. If a table without a
+//     primary key has rows in the target, they must be those of the source. Copy
+//     returns all errors of the check as one.
 //   - The write writes batches, each a transaction on the target. A table comes after
 //     those that its foreign keys refer to. A table without a primary key is written in
 //     one transaction, if it is empty. PostgreSQL's sequences are set behind the highest

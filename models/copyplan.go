@@ -62,8 +62,8 @@ type planner struct {
 	excluded       map[string]bool // CopyOptions.Exclude in lower case → found in the source
 	problems       []error
 
-	// The tables of quotas. ignored is the other name in the source: such a table is empty
-	// or equal, and is not copied.
+	// The names of the tables of quotas. ignored is the other table in the source. It is
+	// empty or equal, and is not copied.
 	sourceQuotas, targetQuotas, ignored string
 }
 

@@ -48,8 +48,9 @@ func migrate(ctx context.Context, db *gorm.DB) error {
 // table or column that another process has created.
 const migrateAttempts = 20
 
-// migrateOnce does not use GORM's AutoMigrate, which also changes columns: it would
-// drop the defaults and the NOT NULL of a table that another program has created.
+// migrateOnce does not use GORM's AutoMigrate, which also changes columns.
+// AutoMigrate would drop the defaults and the NOT NULL of a table that another
+// program has created.
 func migrateOnce(ctx context.Context, db *gorm.DB) error {
 	for _, model := range all() {
 		name, err := tableName(begin(ctx, db), model)

@@ -27,7 +27,7 @@ func NewSettings(db *gorm.DB, spec TableSpec) (*Settings, error) {
 }
 
 // Lookup returns the value of a setting, and reports whether it is set. name has
-// upper-case ASCII letters, digits and underscores, and neither begins nor ends with an
+// upper-case ASCII letters, digits and underscores. It neither begins nor ends with an
 // underscore. Another name is an [InvalidError].
 func (s *Settings) Lookup(ctx context.Context, name string) (value string, ok bool, err error) {
 	key, err := settingKey(name)

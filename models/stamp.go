@@ -12,9 +12,9 @@ import (
 // A stamp reads a time from a column. The zero time stands for NULL.
 //
 // SQLite has no type for times, and drivers write them as different texts.
-// modernc.org/sqlite writes time.Time.String ("2006-01-02 15:04:05.999999999 -0700 MST",
-// and " m=+0.1" after a time of time.Now), which go-sqlite3 reads as year 1. So on
-// SQLite stampColumn selects the text, and Scan parses it.
+// modernc.org/sqlite writes time.Time.String: "2006-01-02 15:04:05.999999999 -0700 MST",
+// with " m=+0.1" after a time of time.Now. go-sqlite3 reads that as year 1. So on SQLite
+// stampColumn selects the text, and Scan parses it.
 type stamp struct{ time.Time }
 
 // Scan implements [database/sql.Scanner].
@@ -86,8 +86,8 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("cannot read %s as a time", brief(s))
 }
 
-// unixTime returns the time of a number of seconds, or of milliseconds if the number is
-// too large for seconds. go-sqlite3 draws the line at the same number.
+// unixTime returns the time of a number of seconds. A number that is too large for
+// seconds is in milliseconds. go-sqlite3 draws the line at the same number.
 func unixTime(n int64) time.Time {
 	if n > 1e12 || n < -1e12 {
 		return time.UnixMilli(n).UTC()

@@ -39,8 +39,8 @@ int cloop_point_read(cloop*, uint64_t seed, int n, int accounts);
 int cloop_point_write(cloop*, uint64_t seed, int n, int accounts);
 int cloop_deliver(cloop*, uint64_t seed, int n, int accounts, const char *zHead, int nHead);
 
-/* Each runs a query to its end, with an integer, a text or no argument. *pRows is
-** set to the number of rows, *pFirst to the first column of the first row. */
+/* Each runs a query to its end, with an integer, a text or no argument. It sets
+** *pRows to the number of rows, and *pFirst to the first column of the first row. */
 int cloop_query_int(cloop*, int which, int64_t arg, int64_t *pRows);
 int cloop_query_text(cloop*, int which, const char *z, int n, int64_t *pRows);
 int cloop_query(cloop*, int which, int64_t *pRows, int64_t *pFirst);

@@ -124,7 +124,7 @@ func (c *Contender) Open(path string) (*DB, error) {
 	return db, nil
 }
 
-// Rest finishes writes that would happen later in the background, so that the next
+// Rest finishes writes that would happen later in the background. So the next
 // contender does not pay for them. pool is any pool of the contender.
 func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {
 	if c.rest == nil {

@@ -124,8 +124,8 @@ func TestContenders_users(t *testing.T) {
 	}
 }
 
-// Ensure that a query with a wrong number of rows is an error for each kind of driver,
-// so that no driver is faster by doing less.
+// Ensure that a query with a wrong number of rows is an error for each kind of driver.
+// So no driver is faster by doing less.
 func TestContenders_usersMissing(t *testing.T) {
 	for _, name := range []string{Reference, "zombiezen-memdb", "C", "null"} {
 		t.Run(name, func(t *testing.T) {
@@ -154,8 +154,8 @@ func TestContenders_usersMissing(t *testing.T) {
 	}
 }
 
-// Ensure that a contender behind database/sql has a pool, that one that bypasses it has
-// none, and that an operation that needs a pool then fails.
+// Ensure that a contender behind database/sql has a pool, and that one that bypasses it
+// has none. Without a pool an operation that needs one fails.
 func TestContenders_bypass(t *testing.T) {
 	for _, c := range here(All()) {
 		t.Run(c.Name, func(t *testing.T) {

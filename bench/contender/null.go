@@ -9,7 +9,7 @@ import (
 )
 
 // null is database/sql over a driver that does nothing. It shows the time that remains
-// however fast a driver is. go-sqlite3 holds the data, and answers the first query of
+// however fast a driver is. go-sqlite3 holds the data. It answers the first query of
 // each text on a connection. From then on null returns that number of rows, each like
 // the first. Writes are dropped.
 func null() *Contender {

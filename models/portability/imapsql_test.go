@@ -25,8 +25,8 @@ import (
 // registered registers sqlite-mem as sqlite, by which go-imap-sql knows SQLite.
 var registered = sync.OnceValue(func() error { return driver.RegisterAs("sqlite") })
 
-// Ensure that a mail server moves: mail that go-imap-sql has stored in sqlite-mem is
-// copied, and go-imap-sql fetches it from PostgreSQL, where it can store more. A copy
+// Ensure that a mail server can move. Mail that go-imap-sql has stored in sqlite-mem
+// is copied to PostgreSQL. go-imap-sql fetches it there, and can store more. A copy
 // that is interrupted after any batch is continued.
 func TestCopy_mail(t *testing.T) {
 	dsn := server(t, "SQLITE_MEM_TEST_POSTGRES")

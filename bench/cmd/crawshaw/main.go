@@ -1,6 +1,6 @@
 // Command crawshaw is the worker that measures crawshaw.io/sqlite. It is a program of
-// its own, because its SQLite and go-sqlite3's have the same names and do not link into
-// one program. cmd/report builds it and talks to it; see package worker.
+// its own, because its SQLite and go-sqlite3's have the same symbols and do not link
+// into one program. cmd/report builds it and talks to it. See package worker.
 package main
 
 import (

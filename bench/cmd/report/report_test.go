@@ -152,8 +152,8 @@ func TestReport_failures(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// Ensure that an aim counts as reached if the figures reach it, not if they are a
-// little short, and not if it was not measured.
+// Ensure that an aim counts as reached if the figures reach it. It does not if they are a
+// little short, or if it was not measured.
 func TestAims(t *testing.T) {
 	sampled := func(work, name string, cancellable bool, goroutines int, ns float64) *cell {
 		return &cell{Workload: work, Contender: name, Cancellable: cancellable, Goroutines: goroutines, Samples: []sample{{NsPerOp: ns, Percentiles: []float64{ns, ns, ns, ns}}}}

@@ -17,13 +17,13 @@ type load struct {
 }
 
 // patience limits the time of a contender for one load over all rounds, as a multiple
-// of the load's duration. 64 goroutines that wait for a disk, or for the only
-// connection, exceed their duration by far. A contender over the limit skips the later
-// rounds, but runs at least two.
+// of the load's duration. A load of 64 goroutines that wait for a disk, or for the
+// only connection, exceeds its duration by far. A contender over the limit skips the
+// later rounds, but runs at least two.
 const patience = 30
 
-// measureLoads runs each load on each member, round by round, so that a disturbance of
-// the machine affects all alike. has reports whether a member can run a load. duration
+// measureLoads runs each load on each member, round by round. So a disturbance of the
+// machine affects all alike. has reports whether a member can run a load. duration
 // returns how long it runs.
 func measureLoads(p *progress, g *group, rounds int, loads []load, has func(name string, l load) bool, duration func(name string) time.Duration) []*cell {
 	var cells []*cell // in the order of the report

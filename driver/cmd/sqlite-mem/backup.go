@@ -138,7 +138,7 @@ func (g *growth) files() (names []string) {
 	return names
 }
 
-// line says how far the backup is; empty: that is not known.
+// line returns the progress of the backup, or "" if it is not known.
 func (g *growth) line(now time.Time) string {
 	for _, name := range g.files() {
 		if g.old[name] {

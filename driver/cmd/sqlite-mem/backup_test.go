@@ -18,8 +18,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that a backup is a database of its own with what is in the file, that its last
-// line says what it is of, and that nothing but that line is written to a pipe.
+// Ensure that a backup is a database with the rows of the file. The command's last line
+// says whether the backup is of the file or of a server's memory. A pipe gets only that
+// line.
 func TestBackup(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a); INSERT INTO t VALUES (1)")
 	to := filepath.Join(t.TempDir(), "new.db")
@@ -47,8 +48,8 @@ func TestBackup_besideServer(t *testing.T) {
 	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, to), "SELECT count(*) FROM t"))
 }
 
-// Ensure that what keeps a backup from being made is said in words that tell what to do,
-// with status 1, and that what was there is left alone.
+// Ensure that an error of backup says what to do, and that the exit status is 1. Files
+// that exist are left alone.
 func TestBackup_errors(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a)")
 	dir := t.TempDir()
@@ -82,8 +83,8 @@ func TestBackup_errors(t *testing.T) {
 	require.Len(t, entries, 1)
 }
 
-// Ensure that the progress is that of the file which grows beside the new one, with bytes,
-// total and rate, and not of one that was left there before.
+// Ensure that the progress shows bytes, total and rate of the temporary file that grows
+// beside the new one. A temporary file that was left there before does not count.
 func TestBackup_progress(t *testing.T) {
 	dir := t.TempDir()
 	to := filepath.Join(dir, "new.db")

@@ -16,8 +16,8 @@
 // Beside a server that answers tools, the first five see its memory: what was committed
 // a moment ago. Else they see the file. None of them becomes a server.
 //
-// The exit status is 0 when all went well, 1 when something failed, the claims
-// of a demo included, and 2 when the command line is wrong.
+// The exit status is 0 after success, 1 after a failure, and 2 if the command
+// line is wrong. A demo also fails if one of its claims does not hold.
 package main
 
 import (
@@ -131,7 +131,7 @@ func one(operands []string, what string) (string, error) {
 	return "", tooMany(operands[1])
 }
 
-// run is the program: it returns the exit status.
+// run is the program. It returns the exit status.
 func run(ctx context.Context, args []string, std stdio) int {
 	if len(args) == 0 {
 		usage(std.err)

@@ -27,7 +27,7 @@ func program(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	return status, out.String(), errs.String()
 }
 
-// succeed is program for what has to work.
+// succeed is program for a command that has to succeed.
 func succeed(t testing.TB, args ...string) string {
 	t.Helper()
 	status, stdout, stderr := program(t, args...)
@@ -37,7 +37,7 @@ func succeed(t testing.TB, args ...string) string {
 }
 
 // Ensure that a wrong command line ends with status 2 and a message that names
-// what is wrong, and writes nothing to standard output.
+// the mistake. Standard output stays empty.
 func TestRun_usageErrors(t *testing.T) {
 	for _, test := range []struct{ args, names string }{
 		{"", "usage:"},

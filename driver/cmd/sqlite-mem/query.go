@@ -98,8 +98,8 @@ func query(ctx context.Context, name, text string, args []string, how access, fo
 	return nil
 }
 
-// value is the value of an argument: a number if it is written as SQLite writes
-// numbers, so that nothing is lost where it is text after all.
+// value returns the value of an argument. It is a number only if it is written
+// as SQLite writes numbers. So nothing is lost if the column stores it as text.
 func value(arg string) any {
 	if n, err := strconv.ParseInt(arg, 10, 64); err == nil && strconv.FormatInt(n, 10) == arg {
 		return n

@@ -69,9 +69,8 @@ func TestQuery_manyRows(t *testing.T) {
 	}
 }
 
-// Ensure that of several statements all are run, on one connection, and the rows
-// of each are shown; that arguments go to them in order; and that what they
-// changed is in the file.
+// Ensure that query runs several statements on one connection, and shows the rows of
+// each. Arguments go to them in order. Their changes are in the file.
 func TestQuery_statements(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a, b)")
 	out := succeed(t, "query", "-csv", path, `
@@ -83,8 +82,8 @@ func TestQuery_statements(t *testing.T) {
 	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that what fails ends with status 1, a message that says why, and no
-// file where there was none.
+// Ensure that a failure ends with status 1 and a message that says why. A missing file
+// is not created.
 func TestQuery_errors(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a)")
 	missing := filepath.Join(t.TempDir(), "missing.db")
@@ -130,9 +129,9 @@ func live(t testing.TB, path string) bool {
 	return v.live
 }
 
-// Ensure that query sees the memory of a server that answers tools, and otherwise, or
-// with -saved, what was saved last, and that it says so; and that nothing is written to
-// the file beside a server.
+// Ensure that query sees the memory of a server that answers tools. Otherwise, or with
+// -saved, it sees the file as saved last. It says which one it sees. Beside a server it
+// writes nothing to the file.
 func TestQuery_besideServer(t *testing.T) {
 	path := testdb.Path(t)
 	server := testdb.Open(t, path+"?sqlite_wal=off") // it saves when it is told to

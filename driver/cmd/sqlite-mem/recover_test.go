@@ -35,8 +35,8 @@ func rowsOf(t *testing.T, path string) (n int) {
 	return n
 }
 
-// Ensure that recover writes a log into the file, says so, and has nothing to do
-// after that; and that status tells of the log before.
+// Ensure that recover folds a log into the file, says so, and has nothing to do
+// after that. Before, the status command reports the log.
 func TestRecover(t *testing.T) {
 	path := crashed(t)
 	require.Contains(t, succeed(t, "status", path), "log       2 transactions beyond the file")
@@ -48,9 +48,9 @@ func TestRecover(t *testing.T) {
 	require.NotContains(t, succeed(t, "status", path), "memwal")
 }
 
-// Ensure that a log of another file is moved aside, and one that is damaged as
-// well, after what is before the damage was written to the file; and that status
-// tells of both.
+// Ensure that recover moves a log of another file aside. Of a damaged log it
+// writes the commits before the damage to the file, then moves the log aside.
+// The status command reports both logs.
 func TestRecover_problems(t *testing.T) {
 	path := crashed(t)
 	plain := testdb.Plain(t, path)

@@ -81,9 +81,9 @@ type shell struct {
 	timer bool
 	reads int // .read commands that run, one in the other
 
-	// conn is the connection of the open transaction; nil: none is open. Outside of a
-	// transaction the pool has the connection, and replaces it when a save has replaced
-	// the file, or a server has come or gone.
+	// conn is the connection of the open transaction, or nil if none is open. Outside
+	// of a transaction the pool has the connection. The pool replaces it when a save
+	// has replaced the file, or a server has come or gone.
 	conn  *sql.Conn
 	view  view  // of the last connection
 	dials int64 // connections that were opened up to then

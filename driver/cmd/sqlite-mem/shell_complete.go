@@ -16,7 +16,7 @@ import (
 // keyboard.
 const completeTime = 2 * time.Second
 
-// completion is what Tab may put in the place of line[from:pos].
+// completion has the words that may replace line[from:pos] at Tab.
 type completion struct {
 	from  int
 	words []string // sorted, each different
@@ -82,9 +82,10 @@ func wordStart(text string) int {
 	return from
 }
 
-// names are those of tables, views and columns that begin with prefix, in any case, as
-// they are written in SQL. before is what stands before the prefix: behind the name of a
-// table and a dot only its columns are meant.
+// names returns the names of tables, views and columns that begin with prefix, in upper
+// or lower case. Each is quoted if SQL needs it. before is the text before the prefix.
+// If it ends with the name of a table and a dot, names returns the columns of that
+// table.
 func (s *shell) names(before, prefix string) []string {
 	quoted := strings.HasPrefix(prefix, `"`)
 	pattern := likePrefix(strings.TrimPrefix(prefix, `"`))
@@ -112,8 +113,8 @@ func (s *shell) names(before, prefix string) []string {
 		return eachSchema(ctx, conn, func(schema string) error {
 			catalog := quote(schema) + ".sqlite_schema"
 			_ = eachText(ctx, conn, "SELECT name FROM "+catalog+` WHERE type IN ('table', 'view') AND name LIKE ? ESCAPE '!'`, add, pattern)
-			// The columns of views and virtual tables may need what is not there, and
-			// would take those of all others with them.
+			// The columns of a view or virtual table may need a missing table or module. Then
+			// the whole query would fail.
 			return eachText(ctx, conn, "SELECT c.name FROM "+catalog+` t JOIN pragma_table_xinfo(t.name, ?1) c
 				WHERE t.type = 'table' AND t.sql NOT LIKE 'CREATE VIRTUAL%' AND c.name LIKE ?2 ESCAPE '!'`, add, schema, pattern)
 		})
@@ -122,12 +123,14 @@ func (s *shell) names(before, prefix string) []string {
 	return slices.Compact(list)
 }
 
-// likePrefix is a pattern of LIKE, with ! as its escape, for what begins with prefix.
+// likePrefix returns a pattern of LIKE, with ! as its escape, for texts that begin
+// with prefix.
 func likePrefix(prefix string) string {
 	return strings.NewReplacer("!", "!!", "%", "!%", "_", "!_").Replace(prefix) + "%"
 }
 
-// commonPrefix is what all words begin with, in any case, as the first one writes it.
+// commonPrefix returns the longest prefix of all words, in upper or lower case, as the
+// first word has it.
 func commonPrefix(words []string) string {
 	prefix := words[0]
 	for _, word := range words[1:] {

@@ -48,7 +48,7 @@ func (h *history) failed(err error) {
 	}
 }
 
-// stateDir is where programs keep what is theirs between two runs.
+// stateDir returns the directory in which programs keep their state between two runs.
 func stateDir() (string, error) {
 	var dir string
 	var err error
@@ -117,7 +117,7 @@ func (h *history) Len() int { return len(h.lines) }
 // At returns a line; 0 is the last one.
 func (h *history) At(i int) string { return h.lines[len(h.lines)-1-i] }
 
-// close shortens the file if it is too long: it has also what other shells have added.
+// close shortens the file if it is too long. Other shells may have added lines to it.
 func (h *history) close() error {
 	if h.path == "" {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// tty is the other end of the terminal of a child: what people see and type.
+// tty is the user's end of the terminal of a child.
 type tty struct {
 	t      testing.TB
 	master *os.File
@@ -109,8 +109,8 @@ func exists(path string) bool {
 // endless is a statement that does not end by itself.
 const endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n"
 
-// Ensure that the prompt tells how the database is seen, of a statement that goes on and
-// of a transaction; that an error ends nothing; and that Ctrl-D rolls back the open
+// Ensure that the prompt shows how the database is seen, an unfinished statement, and an
+// open transaction. An error does not end the shell. Ctrl-D rolls back the open
 // transaction, says so, and is no failure.
 func TestShellTerminal_prompt(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
@@ -140,8 +140,9 @@ func TestShellTerminal_prompt(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that Ctrl-C stops the statement that runs and not the shell, tells what became
-// of the transaction, and clears the line, and the statement of which it is a part.
+// Ensure that Ctrl-C stops the running statement and not the shell, and that the error
+// says what became of the transaction. At the prompt it clears the line, and the
+// statement that the line continues.
 func TestShellTerminal_interrupt(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := file(t, "CREATE TABLE t (a)")
@@ -170,8 +171,8 @@ func TestShellTerminal_interrupt(t *testing.T) {
 	require.Equal(t, exitOK, status)
 }
 
-// Ensure that Ctrl-C ends the wait for a lock that another program has, that the statement
-// runs once the lock is free, and that PRAGMA busy_timeout decides otherwise.
+// Ensure that Ctrl-C ends the wait for a lock of another program. The statement runs once
+// the lock is free. PRAGMA busy_timeout limits the wait.
 func TestShellTerminal_locked(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := file(t, "CREATE TABLE t (a)")
@@ -199,8 +200,8 @@ func TestShellTerminal_locked(t *testing.T) {
 	y.end()
 }
 
-// Ensure that Tab completes what is certain, lists what is not, and that a pasted Tab is
-// none.
+// Ensure that Tab completes a unique name and lists several. A pasted Tab does not
+// complete.
 func TestShellTerminal_completion(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := file(t, `CREATE TABLE accounts (account_name, quota); INSERT INTO accounts VALUES ('ann', 5);
@@ -228,8 +229,8 @@ func TestShellTerminal_completion(t *testing.T) {
 	require.Equal(t, exitOK, status)
 }
 
-// Ensure that what was typed is there in the next shell, but not without a history, and
-// that .read, .timer and a long line behave at the prompt.
+// Ensure that the next shell has the lines typed before, and a shell without a history
+// has none. .timer works at the prompt, and a line that is too long is an error.
 func TestShellTerminal_history(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := file(t, "CREATE TABLE t (a)")
@@ -348,8 +349,8 @@ func TestShellTerminal_terminated(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
 }
 
-// Ensure that beside a server the prompt says what is seen, that a row which the server
-// has committed is seen live, and that -saved shows the file as saved last.
+// Ensure that beside a server the prompt says what the shell sees. Live it sees a row
+// that the server has committed. With -saved it sees the file as saved last.
 func TestShellTerminal_besideServer(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := testdb.Path(t)

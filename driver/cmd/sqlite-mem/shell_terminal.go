@@ -16,7 +16,8 @@ import (
 	"golang.org/x/term"
 )
 
-// terminalWidth is the width of a terminal in columns; 0: it is not known, or w is none.
+// terminalWidth returns the width of a terminal in columns. It is 0 if it is not known,
+// or if w is no terminal.
 func terminalWidth(w any) int {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -73,7 +74,7 @@ func (r *contextReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// pipe reads lines of any length from what is no terminal.
+// pipe reads lines of any length from a file or pipe that is no terminal.
 type pipe struct{ from *bufio.Reader }
 
 func newPipe(ctx context.Context, from io.Reader) pipe {

@@ -123,8 +123,8 @@ func TestShell_modes(t *testing.T) {
 	}
 }
 
-// Ensure that .tables and .schema show what there is, of attached databases too, by a
-// pattern if one is given.
+// Ensure that .tables and .schema show all objects, also those of attached databases. A
+// pattern selects among them.
 func TestShell_tablesAndSchema(t *testing.T) {
 	path := file(t, `CREATE TABLE one (a UNIQUE); CREATE TABLE two (b); CREATE VIEW eye AS SELECT 1;
 		CREATE INDEX two_b ON two (b); CREATE TABLE "odd
@@ -151,8 +151,8 @@ func TestShell_timer(t *testing.T) {
 	require.Regexp(t, `^time: [0-9.]+ (ns|µs|ms|s)\n$`, stderr)
 }
 
-// Ensure that .read runs a file, that its errors have their place in it, that .quit in it
-// ends the shell, and that a file which reads itself ends.
+// Ensure that .read runs a file, and that an error names its place in the file. A .quit
+// in the file ends the shell. A file that reads itself comes to an end.
 func TestShell_read(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a)")
 	write := func(name, content string) string {
@@ -271,8 +271,8 @@ func (c badConn) QueryContext(ctx context.Context, query string, args []sqldrive
 	return c.wholeConn.QueryContext(ctx, query, args)
 }
 
-// Ensure that a statement begins anew when its connection turns out to be bad, outside of
-// a transaction, and that a transaction then is over and told of.
+// Ensure that a statement outside of a transaction begins anew when its connection is
+// bad. A transaction on a bad connection is over, and the error says so.
 func TestShell_badConnection(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a)")
 	db, err := openTarget(path, access{})
@@ -304,8 +304,8 @@ func TestShell_badConnection(t *testing.T) {
 	require.Equal(t, "5\n0\n", out.String())
 }
 
-// Ensure that a statement waits for a lock that another program has, in a transaction and
-// outside of one, until the lock is free or the context ends.
+// Ensure that a statement waits for a lock of another program, in a transaction and
+// outside of one. The wait ends when the lock is free or the context ends.
 func TestShell_locked(t *testing.T) {
 	defer func(wait time.Duration) { lockWait = wait }(lockWait)
 	lockWait = time.Millisecond
@@ -373,8 +373,9 @@ func TestShell_otherPrograms(t *testing.T) {
 	}
 }
 
-// Ensure that a completion offers the names that begin as the word does, quoted where SQL
-// wants it, of the table before a dot first, and the commands and their values.
+// Ensure that a completion offers the names that begin with the word, quoted where SQL
+// needs it. After a table and a dot it offers the columns of that table. It also offers
+// the commands and their values.
 func TestShell_complete(t *testing.T) {
 	path := file(t, `CREATE TABLE lost (x); CREATE TABLE users (user_id, "e-mail" TEXT, Quota); CREATE TABLE used_storage (bytes);
 		CREATE VIEW broken AS SELECT * FROM gone; CREATE TABLE "sp ace" (user_x); CREATE TABLE "1st" (y);
@@ -420,8 +421,9 @@ func TestShell_complete(t *testing.T) {
 	require.Equal(t, "ä", commonPrefix([]string{"äö", "äü"}))
 }
 
-// Ensure that the history lasts from one shell to the next, for the user alone, without
-// repetitions and what begins with a space, and is bounded.
+// Ensure that the history lasts from one shell to the next, and that only the user may
+// read it. It has no repetitions and no line that begins with a space. Its length is
+// bounded.
 func TestHistory(t *testing.T) {
 	t.Setenv("XDG_STATE_HOME", t.TempDir())
 	path := filepath.Join(os.Getenv("XDG_STATE_HOME"), "sqlite-mem", "history")

@@ -8,8 +8,9 @@ import (
 )
 
 // splitter cuts SQL into statements as it arrives, line by line. A statement ends with a
-// semicolon that SQLite's sqlite3_complete would accept: not in a string, a quoted name or
-// a comment, and in a CREATE TRIGGER only behind "; END". Each byte is looked at once.
+// semicolon that SQLite's sqlite3_complete would accept. A semicolon in a string, a
+// quoted name or a comment does not count. In a CREATE TRIGGER only one behind "; END"
+// does. Each byte is looked at once.
 type splitter struct {
 	text  strings.Builder // of the statement so far, space and comments before it left out
 	place place
@@ -152,8 +153,8 @@ func readsOnly(statement string) bool {
 	return first == "select" || first == "values" || first == "with" && verbs == ""
 }
 
-// parameters is the number of values that a statement wants: ? and each new name take the
-// next number, ?NNN takes NNN (https://sqlite.org/lang_expr.html#varparam).
+// parameters returns the number of values that a statement wants. A ? and each new name
+// take the next number. ?NNN takes NNN (https://sqlite.org/lang_expr.html#varparam).
 func parameters(statement string) (n int) {
 	names := make(map[string]bool)
 	for i := 0; i < len(statement); {
@@ -186,8 +187,8 @@ const (
 	tokenOther // a quoted text or name, an operator
 )
 
-// token is the kind and the length of what s begins with. A quote or comment
-// that is not closed goes to the end; SQLite will complain of it.
+// token returns the kind and the length of the token at the beginning of s. An unclosed
+// quote or comment goes to the end of s. SQLite returns the error.
 func token(s string) (tokenKind, int) {
 	switch c := s[0]; {
 	case strings.IndexByte(" \t\n\r\f", c) >= 0:
@@ -214,8 +215,8 @@ func token(s string) (tokenKind, int) {
 	return tokenOther, 1
 }
 
-// variable is the length of a named parameter. Its name may have the parts "::" and, at
-// the end, "(…)", for Tcl's sake. 1: it has no name.
+// variable returns the length of a named parameter, or 1 if it has no name. For Tcl's
+// sake the name may have parts "::", and "(…)" at its end.
 func variable(s string) int {
 	n := 1
 	for {
@@ -243,8 +244,9 @@ func through(s string, from int, end string) int {
 	return from + i + len(end)
 }
 
-// unclosed returns what would end a token that is not closed. open is that if the token
-// began in an earlier line, and word is its continuation.
+// unclosed returns the text that would close word, or "" if word is closed. If the
+// token began in an earlier line, open is the text that closes it, and word continues
+// it.
 func unclosed(word, open string) string {
 	body := word
 	if open == "" {

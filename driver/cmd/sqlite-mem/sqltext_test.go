@@ -53,9 +53,10 @@ func randomSQL(random *rand.Rand) string {
 	return b.String()
 }
 
-// Ensure that a text is complete for the splitter when it is for sqlite3_complete, and
-// that it is the same whether it comes as a whole or line by line. (Python's sqlite3 has
-// that function; nothing is complete for us that holds no statement.)
+// Ensure that a text is complete for the splitter when it is complete for
+// sqlite3_complete. The result is the same whether the text comes as a whole or line by
+// line. Python's sqlite3 has that function. A text without a statement is never complete
+// for the splitter.
 func TestSplitter_complete(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var texts []string

@@ -63,9 +63,9 @@ func writeRows(rows *sql.Rows, columns []string, w rowWriter) error {
 	return w.end()
 }
 
-// converted reports whether go-sqlite3 makes times or booleans of some column,
-// by what it is declared as, instead of returning what is stored: a text that
-// it does not take for a time would become the year 1.
+// converted reports whether go-sqlite3 converts a column to times or booleans,
+// because of the column's declared type. A text that it does not take for a
+// time would become the year 1.
 func converted(types []*sql.ColumnType) bool {
 	for _, t := range types {
 		switch strings.ToLower(t.DatabaseTypeName()) {

@@ -57,7 +57,7 @@ read as SQLite's read-only mode allows.
 	},
 }
 
-// status is what a tool can know of a database.
+// status has the facts that a tool can know of a database.
 type status struct {
 	Path       string        `json:"path"`         // absolute, symbolic links resolved
 	Owner      *owner        `json:"owner"`        // null: nobody

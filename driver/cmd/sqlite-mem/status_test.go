@@ -17,8 +17,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that status tells who has the database, before it was saved and after, which way
-// it looked, and the counters of a server that answers tools.
+// Ensure that status names the process that has the database, before its first save and
+// after. It says whether it looked at the memory or at the file. If the server answers
+// tools, it has the server's counters.
 func TestStatus_besideServer(t *testing.T) {
 	path := testdb.Path(t)
 	server := testdb.Open(t, path+"?sqlite_wal=off") // it saves when it is told to
@@ -69,7 +70,7 @@ func TestStatus_besideServer(t *testing.T) {
 	require.Contains(t, out, "looked    at the file")
 }
 
-// Ensure that status tells what a file holds and what stands beside it, and
+// Ensure that status describes the contents of a file and the files beside it. It
 // changes nothing.
 func TestStatus(t *testing.T) {
 	path := file(t, `PRAGMA page_size = 8192; PRAGMA journal_mode = WAL; PRAGMA user_version = 3; CREATE TABLE a (x UNIQUE);
@@ -111,8 +112,9 @@ func TestStatus(t *testing.T) {
 	require.Len(t, entries, 1+len(left))
 }
 
-// Ensure that status of a file that is not there, or no database, fails and names
-// it, and that one whose schema is damaged is told as such.
+// Ensure that status fails and names the file if the file is missing or is no
+// database. Of a database with a damaged schema it says that the schema cannot be
+// read.
 func TestStatus_errors(t *testing.T) {
 	path := testdb.Path(t)
 	require.NoError(t, os.WriteFile(path, []byte("text"), 0o600))
@@ -129,8 +131,8 @@ func TestStatus_errors(t *testing.T) {
 	require.Contains(t, succeed(t, "status", damaged), "cannot be read: ")
 }
 
-// Ensure that the counters of a server are told in lines that fit the screen, what is
-// wrong among them.
+// Ensure that the counters of a server are shown in lines that fit the screen. Failures
+// are among them.
 func TestStatus_counters(t *testing.T) {
 	at := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
 	s := status{Path: "/x.db", Looked: "live", Owner: &owner{PID: 7, Since: at}, Server: &driver.Stats{WAL: "1s"}}

@@ -14,9 +14,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// Ensure that sync says that the file holds all if there is no server, and writes a log
-// that a crash has left into it; that it fails beside a server that does not answer
-// tools, with its process id; and that one that does has saved.
+// Ensure that sync without a server says that the file has every commit, and folds a
+// log that a crash has left. Beside a server that does not answer tools it fails, and
+// names its process id. A server that answers tools saves.
 func TestSync(t *testing.T) {
 	path := crashed(t)
 	require.Equal(t, 3, rowsOf(t, path))

@@ -132,7 +132,8 @@ func (t *target) look() (view, driver.Stats, error) {
 	return view{live: st.Role == driver.RoleLive, owner: ownerOf(t.path)}, st, err
 }
 
-// ownerOf returns the server that has the database at path in memory; nil: none is known.
+// ownerOf returns the server that has the database at path in memory, or nil if none is
+// known.
 func ownerOf(path string) *proclock.Owner {
 	owner, owned, err := proclock.OwnerOf(path)
 	if err != nil || !owned || owner.Role == proclock.Recovery {

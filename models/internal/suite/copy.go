@@ -26,8 +26,8 @@ type content struct {
 	Passwords []models.TableEntry
 }
 
-// fill writes rows of every kind: all hostile inputs that the rule accepts as keys and
-// values, a server default, a reservation, and n plain quotas.
+// fill writes rows of every kind. It uses all hostile inputs that the rule accepts, as
+// keys and as values. It adds a server default, a reservation, and n plain quotas.
 func fill(t *testing.T, db *gorm.DB, n int) {
 	t.Helper()
 	require.NoError(t, models.Migrate(ctx(t), db))

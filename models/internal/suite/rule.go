@@ -12,8 +12,8 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// inputs are texts of hostile or careless clients. bad is the reason for which the text
-// is refused as a key, or "" if it is stored as given.
+// inputs are texts of hostile or careless clients. bad is the reason why the text is
+// refused as a key, or "" if it is accepted and stored as given.
 var inputs = []struct {
 	name, input, bad string
 }{

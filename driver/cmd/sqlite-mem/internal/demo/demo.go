@@ -115,7 +115,7 @@ func Run(ctx context.Context, o Options, stdout io.Writer) (err error) {
 	return nil
 }
 
-// folder makes the folder to work in, and returns what removes it.
+// folder makes the folder to work in, and returns a function that removes it.
 func (d *demonstration) folder() (remove func() error, err error) {
 	if d.Keep != "" {
 		if err := os.MkdirAll(d.Keep, 0o700); err != nil {

@@ -64,8 +64,8 @@ func number(t testing.TB, s string) int64 {
 	return n
 }
 
-// Ensure that what the demo's report says of the file is what plain SQLite finds
-// in it, whatever role the environment asks for.
+// Ensure that plain SQLite finds in the file what the demo's report says of it.
+// The role in the environment does not matter.
 func TestDemo_mail(t *testing.T) {
 	t.Setenv(driver.RoleEnv, "tool")
 	dir := t.TempDir()
@@ -187,9 +187,9 @@ const anySchema = `
 	INSERT INTO boxes VALUES (1, 0, 1), (2, 3, 4);
 `
 
-// Ensure that the demo on a database of any schema leaves the original and its
-// -wal byte for byte as they are, uses what is in the -wal, and saves a copy that
-// holds the same.
+// Ensure that the demo accepts a database of any schema. The original and its
+// -wal stay byte for byte as they are. The copy that it saves has the same rows,
+// those in the -wal included.
 func TestDemo_copy(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "some file?.db")
@@ -242,7 +242,7 @@ func TestDemo_copyOfNothing(t *testing.T) {
 	require.Contains(t, report, "all 0 rows of 0 tables are")
 }
 
-// Ensure that the demo on what is no database fails and names the file.
+// Ensure that the demo fails on a file that is no database, and names it.
 func TestDemo_notADatabase(t *testing.T) {
 	path := testdb.Path(t)
 	require.NoError(t, os.WriteFile(path, bytes.Repeat([]byte("no database "), 1000), 0o600))
@@ -299,7 +299,7 @@ func TestFacts_differences(t *testing.T) {
 	}
 }
 
-// Ensure that the demo finds out when what was committed is not in the file.
+// Ensure that the demo notices a commit that is not in the file.
 func TestMail_verify(t *testing.T) {
 	ctx := t.Context()
 	path := testdb.Path(t)

@@ -19,15 +19,16 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
-// facts are what a database holds, to tell whether another holds the same.
+// facts describe the contents of a database, to tell whether another has the
+// same.
 type facts struct {
 	settings string   // user_version and its like
 	schema   []string // one entry for each object, sorted
 	tables   []tableFacts
 }
 
-// tableFacts are what a table holds: a virtual table's own tables are among
-// them, but not the virtual one, whose module may not be there.
+// tableFacts describe the contents of a table. A virtual table is left out, as
+// its module may be missing. Its shadow tables are included.
 type tableFacts struct {
 	name string
 	rows int64

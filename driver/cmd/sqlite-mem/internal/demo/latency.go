@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// latencies counts how long operations took, in buckets that are at most 1/32
-// wide, relative to the time: a percentile is right to 3 %. The greatest is
-// exact. It is used by one goroutine at a time.
+// latencies counts how long operations took, in buckets. The width of a bucket
+// is at most 1/32 of the time, so a percentile is right to 3 %. The greatest
+// is exact. It is used by one goroutine at a time.
 type latencies struct {
 	buckets [(maxExponent + 1) << subBits]uint32
 	n       int64

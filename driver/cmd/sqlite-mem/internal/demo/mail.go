@@ -19,9 +19,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/models"
 )
 
-// mail is a mail server's database, served through package models: quotas,
-// contacts, and three key-value tables: the passwords, how much each account
-// stores, and the server's own counters.
+// mail is a mail server's database, served through package models. It has
+// quotas, contacts and three key-value tables. These hold the passwords, the
+// bytes that each account stores, and the server's own counters.
 type mail struct {
 	accounts int
 	contacts int // every tenth account has one
@@ -60,8 +60,8 @@ func (m *mail) transactions() string { return "deliveries" }
 func account(i int) string { return "u" + strconv.Itoa(100_000+i) + "@chat.example" }
 func slug(i int) string    { return "c" + strconv.Itoa(100_000+i) }
 
-// credential makes up the stored form of the version-th password of an account: it
-// has to look like one, and to be known again.
+// credential makes up the stored form of the version-th password of an account. It
+// looks like a real one, and is the same each time.
 func credential(account, version int) string {
 	const alphabet = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	random := rand.New(rand.NewPCG(uint64(account), uint64(version)))
@@ -169,9 +169,9 @@ func (m *mail) prepare(_ context.Context, db *sql.DB, n int) error {
 
 func (m *mail) worker(i int) worker { return m.workers[i] }
 
-// mailWorker is one of n goroutines of the server. Passwords and limits it
-// changes only for accounts of its own, so that it knows what they are now;
-// mail it delivers to all.
+// mailWorker is one of n goroutines of the server. It changes passwords and limits
+// only for accounts of its own, so it knows their values. It delivers mail to all
+// accounts.
 type mailWorker struct {
 	*mail
 	i, n   int
@@ -189,7 +189,7 @@ func (w *mailWorker) own() int {
 	return w.random.IntN((w.accounts-w.i+w.n-1)/w.n)*w.n + w.i
 }
 
-// read is what a login, a delivery from outside and a shared link ask.
+// read runs the queries of a login, a delivery from outside or a shared link.
 func (w *mailWorker) read(ctx context.Context) error {
 	i := w.random.IntN(w.accounts)
 	switch w.random.IntN(3) {

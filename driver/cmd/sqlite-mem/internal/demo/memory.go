@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// resident is the memory of this process in bytes: now, and at most since
-// resetPeak. 0: the system does not tell (it is read from Linux' /proc).
+// resident returns the memory of this process in bytes, now and at the peak
+// since resetPeak. It reads Linux's /proc. 0 means that the system does not
+// tell.
 func resident() (now, peak int64) {
 	return procField("/proc/self/status", "VmRSS"), procField("/proc/self/status", "VmHWM")
 }
@@ -21,8 +22,8 @@ func resetPeak() bool {
 	return os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) == nil
 }
 
-// available is the memory in bytes that the system can give away, 0 when it
-// does not tell.
+// available returns the memory in bytes that the system can give away. 0 means
+// that it does not tell.
 func available() int64 { return procField("/proc/meminfo", "MemAvailable") }
 
 // procField reads "Name:   123 kB".

@@ -29,8 +29,8 @@ func openPlain(path, params string) (*sql.DB, error) {
 	return db, nil
 }
 
-// integrity runs SQLite's own check, and returns what it complains of, "" when
-// all is well.
+// integrity runs SQLite's own check, and returns the problems that it finds,
+// or "".
 func integrity(ctx context.Context, db *sql.DB) (problems string, err error) {
 	rows, err := db.QueryContext(ctx, "PRAGMA integrity_check(10)")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
-// report is what a demo has measured. Nothing in it is guessed.
+// report has the measurements of a demo. Nothing in it is guessed.
 type report struct {
 	what string // the database
 

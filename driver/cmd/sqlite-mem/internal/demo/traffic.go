@@ -15,7 +15,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 )
 
-// workload is a database and what servers do with it.
+// workload is a database and the work of a server on it.
 type workload interface {
 	// prepare makes ready for n workers on the open database.
 	prepare(ctx context.Context, db *sql.DB, n int) error
@@ -23,17 +23,17 @@ type workload interface {
 	// worker returns the work of worker i, which one goroutine does at a time.
 	worker(i int) worker
 
-	// verify looks in the saved file, opened with the plain driver, for what
-	// the workers have been told was committed, and for what must not have
+	// verify checks the saved file, opened with the plain driver. It looks for the
+	// commits that were reported to the workers, and for data that must not have
 	// changed.
 	verify(ctx context.Context, file *sql.DB, progress func(what string)) ([]finding, error)
 
-	// transactions is what its transactions are called: "deliveries".
+	// transactions returns the name of its transactions, such as "deliveries".
 	transactions() string
 }
 
-// worker is what one goroutine of a server does. A nil error means that it was
-// committed.
+// worker has the operations of one goroutine of a server. A nil error means
+// that the operation was committed.
 type worker interface {
 	read(context.Context) error
 	write(context.Context) error
@@ -89,11 +89,11 @@ const (
 	loads
 )
 
-// times tell how long operations took, by load and kind, and those during which
-// a snapshot was running (1) apart from the others (0).
+// times has the latencies of operations by load and kind. The second index is 1
+// for operations during a snapshot, and 0 for the others.
 type times [loads][2][kinds]latencies
 
-// recorder is a worker and what came of its work.
+// recorder is a worker and the results of its work.
 type recorder struct {
 	worker
 	random *rand.Rand
@@ -187,7 +187,7 @@ func newTraffic(w workload, n int, saves *saves) *traffic {
 
 func newRandom(i int) *rand.Rand { return rand.New(rand.NewPCG(20, uint64(i))) }
 
-// phase is a time of serving, and what came of it.
+// phase is a time of serving, and its results.
 type phase struct {
 	load      load
 	rate      float64 // operations a second wanted; 0: as many as possible
@@ -206,9 +206,9 @@ func (p phase) perSecond() float64 {
 	return float64(p.operations) / p.took.Seconds()
 }
 
-// serve lets the workers work for a time, or until ctx ends, and fills in p:
-// operations that have begun are finished, so that it is known of each whether
-// it was committed.
+// serve runs the workers for the time d, or until ctx ends, and fills in p.
+// Operations that have begun are finished, so that it is known whether each was
+// committed.
 func (t *traffic) serve(ctx context.Context, d time.Duration, p *phase) error {
 	over, end := context.WithTimeout(ctx, d)
 	defer end()
@@ -251,8 +251,8 @@ func (t *traffic) forget() {
 }
 
 // run works until over ends. requests is the parent of the contexts of the
-// operations. rest is the time from the beginning of one operation to that of
-// the next: who is late does not rest until it has caught up.
+// operations. rest is the time between the starts of two operations. A worker
+// that is late does not rest until it has caught up.
 func (r *recorder) run(over, requests context.Context, snapshots *atomic.Int64, load load, rest time.Duration) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
