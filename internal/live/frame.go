@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // A frame begins with one byte for the kind of its message. The next four bytes
@@ -125,6 +126,12 @@ func (w *wire) take() { w.buf = nil }
 // write sends a message that consists of parts. begun reports whether anything of
 // it may have left, after an error.
 func (w *wire) write(kind byte, parts ...[]byte) (begun bool, err error) {
+	return w.writeWithin(0, kind, parts...)
+}
+
+// writeWithin is write with a limit for each frame, so that a large message may take long
+// as long as the other side reads. 0 leaves the deadline of the connection as it is.
+func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (begun bool, err error) {
 	w.wmu.Lock()
 	defer w.wmu.Unlock()
 	left := 0
@@ -150,6 +157,11 @@ func (w *wire) write(kind byte, parts ...[]byte) (begun bool, err error) {
 		}
 		if w.out = out; cap(out) > 4<<10 {
 			w.out = nil // most messages are small
+		}
+		if limit > 0 {
+			if err := w.c.SetWriteDeadline(time.Now().Add(limit)); err != nil {
+				return begun, err
+			}
 		}
 		sent, err := w.c.Write(out)
 		begun = begun || sent > 0

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -21,6 +22,8 @@ import (
 )
 
 var ctx = context.Background()
+
+var huge = flag.Bool("huge", false, "test a value of 1 GB, which takes 5 GB of memory")
 
 // Every value of database/sql arrives as it was sent, in both directions.
 func TestValues(t *testing.T) {
@@ -217,7 +220,7 @@ func TestLarge(t *testing.T) {
 	var x any
 	require.EqualError(t, db.QueryRowContext(ctx, "odd").Scan(&x), "sqlite-mem: a value of type struct {} cannot be sent over a live connection")
 
-	if testing.Short() {
+	if !*huge {
 		return
 	}
 	// SQLite's largest value passes; more is refused before any of it is sent.
@@ -231,6 +234,27 @@ func TestLarge(t *testing.T) {
 	require.ErrorContains(t, err, "the arguments are larger than")
 	require.NoError(t, db.PingContext(ctx))
 	require.Equal(t, 1, f.get(&f.conns), "the connection is still the first")
+}
+
+// Ensure that the limit of a write is one for each frame: a large message to a slow reader
+// may take longer, and a reader that stops ends it.
+func TestWire_writeWithin(t *testing.T) {
+	for pause, want := range map[time.Duration]error{20 * time.Second: nil, 40 * time.Second: os.ErrDeadlineExceeded} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := net.Pipe()
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				for err := error(nil); err == nil; time.Sleep(pause) {
+					_, err = io.ReadFull(b, make([]byte, headSize+frameLimit))
+				}
+			}()
+			_, err := newWire(a).writeWithin(30*time.Second, kindRequest, make([]byte, 10*frameLimit))
+			require.ErrorIs(t, err, want)
+			require.NoError(t, a.Close())
+			<-ended
+		})
+	}
 }
 
 // A cancelled context stops the statement that it is for, with its own error, and no

@@ -339,11 +339,10 @@ func (s *session) guard(f func() error) (err error) {
 	return f()
 }
 
-// send sends a message. For each message, a tool that does not read gets the time
-// of an idle transaction, as it may hold locks meanwhile.
+// send sends a message. For each frame, a tool that does not read gets the time of an
+// idle transaction, as it may hold locks meanwhile.
 func (s *session) send(kind byte, parts ...[]byte) error {
-	_ = s.wire.c.SetWriteDeadline(time.Now().Add(s.srv.cfg.Idle))
-	_, err := s.wire.write(kind, parts...)
+	_, err := s.wire.writeWithin(s.srv.cfg.Idle, kind, parts...)
 	return err
 }
 
