@@ -47,32 +47,6 @@ func TestSocket_owner(t *testing.T) {
 	}
 }
 
-// A file that somebody puts in the place of the socket keeps its mode and owner, also
-// when root makes the socket.
-func TestSocket_swapped(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("the system has no descriptor of a socket's name")
-	}
-	for name, swap := range map[string]func(old, name string) error{
-		"a link":               os.Symlink,
-		"another name of it":   os.Link,
-		"a file":               os.Rename,
-		"a socket with a name": func(old, name string) error { return os.Link(leave(old+".other"), name) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "app.db")
-			precious := filepath.Join(t.TempDir(), "precious")
-			require.NoError(t, os.WriteFile(precious, nil, 0o644))
-			require.NoError(t, os.Chmod(precious, 0o644))
-			require.NoError(t, swap(precious, SocketName(path)))
-			require.Error(t, restrict(path, SocketName(path)))
-			info, err := os.Stat(SocketName(path))
-			require.NoError(t, err)
-			require.NotEqual(t, os.FileMode(0o600), info.Mode())
-		})
-	}
-}
-
 // A socket that a crash has left is replaced; nothing else is.
 func TestSocket_place(t *testing.T) {
 	for name, make := range map[string]func(name string) error{
