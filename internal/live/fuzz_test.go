@@ -98,21 +98,27 @@ func allocated() uint64 {
 	return m.TotalAlloc
 }
 
+// hears returns a connection whose server sends these bytes and then ends.
+func hears(sent []byte) *Conn {
+	a, b := net.Pipe()
+	go func() {
+		_, _ = b.Write(sent)
+		_ = b.Close()
+	}()
+	go func() { _, _ = io.Copy(io.Discard, b) }()
+	return &Conn{dialer: &Dialer{Location: time.UTC, DecodeError: decodeFake}, net: a, wire: newWire(a), quiet: func() bool { return true }}
+}
+
 // Whatever bytes come from a server, a tool gets values or an error.
 func FuzzClient(f *testing.F) {
 	f.Add(conversation(framed(kindAnswer, append(encode(&answer{N: 1, ID: 1, Rows: 1, Done: true, Columns: []column{{Name: "n", Type: "INT", Scan: 3}}}), 1))))
 	f.Add(conversation(framed(kindAnswer, encode(&answer{N: 1, Err: &wireError{Kind: errCoded, Text: "x", Data: []byte("fake")}}))))
 	f.Add(conversation(framed(kindAnswer, append(encode(&answer{N: 1, ID: 1, Rows: 1, Columns: []column{{Name: "n"}}}), itemNull)), framed(kindBye, encode(bye{Reason: "x", Last: 1}))))
+	f.Add(conversation(framed(kindAnswer, encode(&answer{N: 1, ID: 1, Rows: math.MaxInt, Done: true}))))
 	f.Add(conversation(framed(kindBye, encode(bye{Reason: "x"}))))
 	f.Add(conversation(framed(kindData, []byte("x"))))
 	f.Fuzz(func(t *testing.T, sent []byte) {
-		a, b := net.Pipe()
-		c := &Conn{dialer: &Dialer{Location: time.UTC, DecodeError: decodeFake}, net: a, wire: newWire(a), quiet: func() bool { return true }}
-		go func() {
-			_, _ = b.Write(sent)
-			_ = b.Close()
-		}()
-		go func() { _, _ = io.Copy(io.Discard, b) }()
+		c := hears(sent)
 		rows, err := c.QueryContext(ctx, "select", nil)
 		if err == nil {
 			row := make([]driver.Value, len(rows.Columns()))

@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"database/sql/driver"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
@@ -35,6 +36,10 @@ var (
 
 // take takes a batch. Its values are part of the message from now on.
 func (r *rows) take(ans *answer, values []byte) {
+	if !isBatch(ans, len(r.columns), len(values)) {
+		r.fail(fmt.Errorf("%w: a batch of %d rows of %d columns in %d bytes", errProtocol, ans.Rows, len(r.columns), len(values)))
+		return
+	}
 	r.c.wire.take()
 	r.values, r.left = values, ans.Rows
 	if ans.Done {
@@ -47,6 +52,16 @@ func (r *rows) take(ans *answer, values []byte) {
 	}
 }
 
+// isBatch reports whether a server may send such a batch. A batch without rows is the
+// last one, and a value takes at least one byte. Otherwise Next could return rows that
+// were never sent, or an early end.
+func isBatch(ans *answer, columns, size int) bool {
+	if ans.Rows == 0 {
+		return ans.Done && size == 0
+	}
+	return ans.Rows > 0 && ans.Rows <= batchRows && columns > 0 && ans.Rows*columns <= size
+}
+
 // end notes that the server has no more of the rows.
 func (r *rows) end(err error) {
 	if !r.done {
@@ -54,6 +69,13 @@ func (r *rows) end(err error) {
 		r.c.open--
 	}
 	r.err = err
+}
+
+// fail ends the rows and their connection because of bytes that no server sends.
+func (r *rows) fail(why error) {
+	r.c.fail(why)
+	r.left = 0
+	r.end(r.c.lost(r.outcome))
 }
 
 // Next sets dest to the next row.
@@ -81,15 +103,17 @@ func (r *rows) Next(dest []driver.Value) error {
 	for i := range r.columns {
 		v, rest, err := readValue(r.values)
 		if err != nil {
-			r.c.fail(err)
-			r.left = 0
-			r.end(r.c.lost(r.outcome))
+			r.fail(err)
 			return r.err
 		}
 		r.values = rest
 		if i < len(dest) {
 			dest[i] = v
 		}
+	}
+	if r.left == 0 && len(r.values) > 0 {
+		r.fail(fmt.Errorf("%w: %d bytes behind the last row of a batch", errProtocol, len(r.values)))
+		return r.err
 	}
 	if loc := r.c.dialer.Location; loc != nil {
 		for i, v := range dest {
