@@ -247,6 +247,7 @@ func namedMemory(dsn string) (store.Options, bool) {
 
 // storeStats are the counters of a database in memory.
 func storeStats(s *store.Store) Stats {
+	kept := int(s.Kept.Load()) // before mem: a connection is opened before it is kept
 	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
 	st := Stats{
 		Role: RoleServer,
@@ -283,7 +284,8 @@ func storeStats(s *store.Store) Stats {
 		HeldBytes:    mem.Held,
 		FreeBytes:    mem.Free,
 		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
-		Connections:  mem.Files,
+		Connections:  max(mem.Files-kept, 0), // one may have been closed meanwhile
+		Kept:         kept,
 	}
 	if saves.LastError != nil {
 		st.LastError = saves.LastError.Error()

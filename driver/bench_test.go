@@ -227,32 +227,70 @@ func BenchmarkPool(b *testing.B) {
 				defer db.Close()
 				db.SetMaxIdleConns(goroutines)
 				benchTable(b, db, 20)
-				var left atomic.Int64
-				left.Store(int64(b.N))
-				var wg sync.WaitGroup
 				b.ResetTimer()
-				for g := range goroutines {
-					rnd := rand.New(rand.NewPCG(1, uint64(g)))
-					wg.Go(func() {
-						var s string
-						for left.Add(-1) >= 0 {
-							id, err := rnd.IntN(benchRows)+1, error(nil)
-							if rnd.IntN(100) < writes {
-								_, err = db.Exec("UPDATE t SET n=n+1 WHERE id=?", id)
-							} else {
-								err = db.QueryRow("SELECT name FROM t WHERE id=?", id).Scan(&s)
-							}
-							if err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
+				benchStatements(b, db, goroutines, writes, b.N)
 			})
 		}
 	}
+}
+
+// BenchmarkIdleConns runs statements on a pool with database/sql's default of 2 idle
+// connections, and on one that keeps all, by turns. "of-all" is the median
+// of the ratios of their times: 1.1 is 10 % longer with the default.
+func BenchmarkIdleConns(b *testing.B) {
+	for _, writes := range []int{0, 10, 100} {
+		for _, goroutines := range []int{16, 64} {
+			b.Run(fmt.Sprintf("writes=%d%%/goroutines=%d", writes, goroutines), func(b *testing.B) {
+				few, err := sql.Open(driver.Name, testdb.Path(b))
+				require.NoError(b, err)
+				defer few.Close()
+				all, err := sql.Open(driver.Name, testdb.Path(b))
+				require.NoError(b, err)
+				defer all.Close()
+				all.SetMaxIdleConns(goroutines)
+				benchTable(b, few, 20)
+				benchTable(b, all, 20)
+				var ratios []float64
+				b.ResetTimer()
+				for range max(b.N, 1) {
+					var took [2]time.Duration
+					for i, db := range []*sql.DB{few, all} {
+						start := time.Now()
+						benchStatements(b, db, goroutines, writes, 5000)
+						took[i] = time.Since(start)
+					}
+					ratios = append(ratios, float64(took[0])/float64(took[1]))
+				}
+				b.ReportMetric(median(ratios), "of-all")
+			})
+		}
+	}
+}
+
+// benchStatements runs n statements from many goroutines. So many percent of them write.
+func benchStatements(b *testing.B, db *sql.DB, goroutines, writes, n int) {
+	var left atomic.Int64
+	left.Store(int64(n))
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		rnd := rand.New(rand.NewPCG(1, uint64(g)))
+		wg.Go(func() {
+			var s string
+			for left.Add(-1) >= 0 {
+				id, err := rnd.IntN(benchRows)+1, error(nil)
+				if rnd.IntN(100) < writes {
+					_, err = db.Exec("UPDATE t SET n=n+1 WHERE id=?", id)
+				} else {
+					err = db.QueryRow("SELECT name FROM t WHERE id=?", id).Scan(&s)
+				}
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // BenchmarkSnapshot reports the latencies of statements while a database of 300 MB is

@@ -98,8 +98,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 // load has not begun). Reading the file instead would miss commits that are not saved
 // yet.
 func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
-	wait, cancel := context.WithTimeout(ctx, c.cfg.busyTimeout())
-	defer cancel()
+	start := time.Now()
 	for {
 		b, err := c.use(ctx)
 		if err != nil {
@@ -112,13 +111,13 @@ func (c *connector) with(ctx context.Context, f func(backend) (release bool, err
 		if !errors.Is(err, live.ErrNoServer) {
 			return err
 		}
-		if wait.Err() != nil {
+		if ctx.Err() != nil || time.Since(start) > c.cfg.busyTimeout() {
 			return connerr.Waited(c.cfg.Path, err, ctx.Err())
 		}
 		timer := time.NewTimer(liveRetry)
 		select {
 		case <-timer.C:
-		case <-wait.Done():
+		case <-ctx.Done():
 			timer.Stop()
 		}
 	}
@@ -131,6 +130,9 @@ const liveRetry = 5 * time.Millisecond
 // first time, and again when the role may have changed. After the beginning of Close it
 // returns ErrClosed.
 func (c *connector) use(ctx context.Context) (backend, error) {
+	if b := c.useSettled(ctx); b != nil {
+		return b, nil
+	}
 	// A load can take long, and Close need not wait for it.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -161,6 +163,22 @@ func (c *connector) use(ctx context.Context) (backend, error) {
 	c.backend = b
 	b.Acquire()
 	return b, nil
+}
+
+// useSettled is use if that needs neither wait nor look again. Else it returns nil. A pool
+// that keeps few idle connections calls it all the time.
+func (c *connector) useSettled(ctx context.Context) backend {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	default:
+		return nil
+	}
+	if c.closed || c.backend == nil || !c.backend.settled() || ctx.Err() != nil {
+		return nil
+	}
+	c.backend.Acquire()
+	return c.backend
 }
 
 // ended returns ErrClosed for the error of a context that Close has ended.

@@ -72,6 +72,13 @@ type conn struct {
 	// broken is true when the connection cannot be used any more.
 	broken bool
 
+	// opened is when SQLite opened the connection.
+	opened time.Time
+
+	// renewable is true if the database may keep the connection after its Close. idle is
+	// true while it does. The lock of kept is held when the connection changes hands.
+	renewable, idle bool
+
 	// durable is the last commit of this connection that was waited for
 	// (sqlite_wal=commit).
 	durable uint64
@@ -114,11 +121,20 @@ func (c *conn) InTransaction() bool {
 	return !c.broken && (c.tx != txNone || c.link.InTransaction())
 }
 
-// Close closes the connection. An open transaction is rolled back.
+// Close closes the connection. An open transaction is rolled back. The database may keep
+// the connection for a moment: see kept.
 func (c *conn) Close() error {
-	if c.link == nil {
+	if c.link == nil || c.idle {
 		return nil
 	}
+	if c.keep() {
+		return nil
+	}
+	return c.shut()
+}
+
+// shut closes the connection in SQLite.
+func (c *conn) shut() error {
 	if c.inner != nil && c.raw && c.stuck() {
 		c.abandon()
 	}

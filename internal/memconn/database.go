@@ -55,6 +55,7 @@ type Database struct {
 	loc   *time.Location // of _loc; nil: times stay as they are
 	uri   string         // by which go-sqlite3 opens it
 	plain string         // uri without auto_vacuum
+	kept  kept
 }
 
 // SetUp is run on each new connection, behind go-sqlite3's own pragmas.
@@ -136,6 +137,20 @@ func (d *Database) Sync(ctx context.Context) error {
 // Backup writes the last commit to a new file.
 func (d *Database) Backup(ctx context.Context, path string) error { return d.store.Backup(ctx, path) }
 
+// Close ends the connector's use: see refCount.Close. Kept connections are closed before, so
+// that they delay no last save.
+func (d *Database) Close() error {
+	d.kept.end()
+	return d.refCount.Close()
+}
+
+// CloseWithLast is Close for a database of a single connection, whose Close returns the
+// error of the last save. That connection is not kept.
+func (d *Database) CloseWithLast() error {
+	d.kept.end()
+	return d.refCount.CloseWithLast()
+}
+
 // Connect opens a connection. It takes over the use that its caller has acquired, and
 // the connection's Close releases it. After an error the caller still has the use.
 func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
@@ -147,12 +162,10 @@ func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 func (d *Database) connect(ctx context.Context) (*conn, error) {
-	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc}
-
 	// A new connection does not wait for a writer because its auto_vacuum would
 	// take the write lock for nothing. Where it does write, go-sqlite3 sets it
 	// before the connection is linked and can take the lock for itself.
-	uri := d.uri
+	uri, lock := d.uri, false
 	if want, set := wantedAutoVacuum(d.opts.Params); set {
 		same, writes, err := d.autoVacuumOnOpen(want)
 		switch {
@@ -160,10 +173,21 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 			return nil, err
 		case same:
 			uri = d.plain
-		case writes:
-			if err := c.lock(ctx, "open a connection"); err != nil {
-				return nil, err
-			}
+		default:
+			lock = writes
+		}
+	}
+	if uri == d.plain {
+		if c := d.kept.take(); c != nil {
+			c.link.Renew()
+			return c, d.Release() // it has a use of its own
+		}
+	}
+	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, opened: time.Now()}
+	c.renewable = uri == d.plain && d.opts.Guest == 0 && d.opts.ConnectHook == nil && len(d.opts.Extensions) == 0
+	if lock {
+		if err := c.lock(ctx, "open a connection"); err != nil {
+			return nil, err
 		}
 	}
 	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
@@ -220,6 +244,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	}
 	if c.opts.ConnectHook != nil {
 		return c.opts.ConnectHook(inner)
+	}
+	if c.renewable {
+		return link.Renewable()
 	}
 	return nil
 }

@@ -161,7 +161,7 @@ static void giveUp(MemFile *f, int rc){
 ** The link of the connection's main database; NULL: it has none. It is not freed
 ** before the caller returns, as the caller is inside of a call of the connection.
 */
-static memvfs_conn *mainLink(sqlite3 *db){
+memvfs_conn *memvfsMainLink(sqlite3 *db){
   sqlite3_mutex *mutex = memvfsNamesMutex();
   memvfs_conn *p;
   sqlite3_mutex_enter(mutex);
@@ -171,7 +171,7 @@ static memvfs_conn *mainLink(sqlite3 *db){
 }
 
 uintptr_t memvfs_conn_handle(sqlite3 *db){
-  memvfs_conn *p = mainLink(db);
+  memvfs_conn *p = memvfsMainLink(db);
   return p ? p->handle : 0;
 }
 
@@ -183,7 +183,7 @@ uintptr_t memvfs_conn_handle(sqlite3 *db){
 ** SQLITE_IOERR, and the ATTACH fails.
 */
 void memvfsConnAttach(MemFile *f){
-  memvfs_conn *pMain = mainLink(f->db), *p;
+  memvfs_conn *pMain = memvfsMainLink(f->db), *p;
   int rc = SQLITE_IOERR_NOMEM;
   if( pMain==0 || f->pConn ) return;
   p = memvfsMalloc(sizeof(*p));

@@ -10,6 +10,7 @@
 **   disk.c      the VFS for database files that are no store
 **   conn.c      the link between a Go connection and its file
 **   stmt.c      statements, for Go; nothing of the engine's structure
+**   renew.c     a used connection as good as new; nothing of the engine's structure
 **
 ** How it works. A database is a table of slots, one for each page. A slot is the
 ** head of a chain of versions of that page, newest first. Each version has the
@@ -316,5 +317,7 @@ void memvfsConnDetached(uintptr_t handle);
 
 /* stmt.c */
 int memvfsAuthorize(void*, int, const char*, const char*, const char*, const char*);
+memvfs_conn *memvfsMainLink(sqlite3*);
+int64_t memvfsChanges(memvfs_conn*);
 
 #endif

@@ -17,6 +17,7 @@ typedef uint64_t sqlite3_uint64;
 typedef struct sqlite3 sqlite3;
 typedef struct sqlite3_stmt sqlite3_stmt;
 typedef struct sqlite3_value sqlite3_value;
+typedef struct sqlite3_context sqlite3_context;
 typedef struct sqlite3_mutex sqlite3_mutex;
 typedef struct sqlite3_file sqlite3_file;
 typedef struct sqlite3_vfs sqlite3_vfs;
@@ -149,6 +150,9 @@ struct sqlite3_vfs {
 /* https://sqlite.org/c3ref/c_any.html */
 #define SQLITE_UTF8  1
 
+/* https://sqlite.org/c3ref/c_deterministic.html */
+#define SQLITE_INNOCUOUS  0x000200000
+
 /* https://sqlite.org/c3ref/c_prepare_dont_log.html */
 #define SQLITE_PREPARE_PERSISTENT  0x01
 
@@ -227,11 +231,17 @@ void sqlite3_progress_handler(sqlite3*, int, int(*)(void*), void*);
 int sqlite3_get_autocommit(sqlite3*);
 int sqlite3_txn_state(sqlite3*, const char *zSchema);
 sqlite3_int64 sqlite3_last_insert_rowid(sqlite3*);
+void sqlite3_set_last_insert_rowid(sqlite3*, sqlite3_int64);
 sqlite3_int64 sqlite3_changes64(sqlite3*);
+sqlite3_int64 sqlite3_total_changes64(sqlite3*);
 int sqlite3_busy_handler(sqlite3*, int(*)(void*, int), void*);
 int sqlite3_busy_timeout(sqlite3*, int ms);
 int sqlite3_set_authorizer(sqlite3*, int (*xAuth)(void*, int, const char*, const char*, const char*, const char*), void*);
 int sqlite3_limit(sqlite3*, int id, int newVal);
+
+int sqlite3_create_function_v2(sqlite3*, const char *zName, int nArg, int flags, void *pArg, void (*xFunc)(sqlite3_context*, int, sqlite3_value**), void (*xStep)(sqlite3_context*, int, sqlite3_value**), void (*xFinal)(sqlite3_context*), void (*xDestroy)(void*));
+sqlite3 *sqlite3_context_db_handle(sqlite3_context*);
+void sqlite3_result_int64(sqlite3_context*, sqlite3_int64);
 
 sqlite3_mutex *sqlite3_db_mutex(sqlite3*);
 sqlite3_stmt *sqlite3_next_stmt(sqlite3*, sqlite3_stmt*);

@@ -78,6 +78,8 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
         facts |= writes(zSchema) | MEMVFS_NAMES;
       }
   }
+  /* What a new connection would not have. */
+  if( facts & (MEMVFS_PRAGMA|MEMVFS_WRITES_TEMP) || op==SQLITE_ATTACH || op==SQLITE_DETACH ) p->altered = 1;
   if( p->pFacts ) *p->pFacts |= facts;
   return SQLITE_OK;
 }
@@ -303,6 +305,6 @@ int memvfs_exec(memvfs_stmt *s){
   rc = memvfs_reset(s);
   s->nReprepare = sqlite3_stmt_status(s->p, SQLITE_STMTSTATUS_REPREPARE, 0);
   s->rowid = sqlite3_last_insert_rowid(s->pConn->db);
-  s->changes = sqlite3_changes64(s->pConn->db);
+  s->changes = memvfsChanges(s->pConn);
   return rc;
 }

@@ -247,5 +247,5 @@ func (s Stmt) Reset() int { return int(C.reset(s.number())) }
 // LastInsertRowID is the last rowid of the connection after the last Exec.
 func (s Stmt) LastInsertRowID() int64 { return int64(s.c.rowid) }
 
-// Changes is the number of changes of the last Exec (sqlite3_changes64).
+// Changes is the number of changes after the last Exec: SQL's changes().
 func (s Stmt) Changes() int64 { return int64(s.c.changes) }

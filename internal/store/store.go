@@ -84,6 +84,10 @@ type Store struct {
 	// lock and right before the unlock.
 	writer atomic.Pointer[Owner]
 
+	// Kept is the number of connections that are open and belong to nobody: the driver
+	// keeps them for the next user.
+	Kept atomic.Int64
+
 	opts   Options
 	entry  *entry
 	lock   *proclock.Lock // nil without a file
