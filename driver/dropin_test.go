@@ -5,11 +5,13 @@ package driver_test
 import (
 	"database/sql"
 	sqldriver "database/sql/driver"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -406,6 +409,82 @@ func TestDropIn_register(t *testing.T) {
 	require.ErrorContains(t, driver.RegisterAs("sqlite3"), "sqlite3")
 	db = testdb.OpenWith(t, "sqlite-mem-alias", ":memory:")
 	free(t, db)
+}
+
+// Ensure that a hook that fails leaves nothing, whatever it has begun: a statement that
+// is not closed, a transaction, an attached store.
+func TestDropIn_hookLeavesBehind(t *testing.T) {
+	attached := testdb.Path(t)
+	other := testdb.Open(t, attached)
+	testdb.Exec(t, other, "CREATE TABLE t(x)")
+	var kept []sqldriver.Rows // or a finalizer would close them
+	fails := fmt.Errorf("no")
+	for _, begun := range []string{"SELECT 1", "BEGIN IMMEDIATE", "ATTACH '" + attached + "' AS a", "ATTACH '" + attached + "' AS a; BEGIN IMMEDIATE"} {
+		for _, open := range []bool{false, true} {
+			cfg, err := driver.ParseDSN(testdb.Path(t) + "?_busy_timeout=2000")
+			require.NoError(t, err)
+			hooked := false
+			cfg.ConnectHook = func(c *sqlite3.SQLiteConn) error {
+				if hooked {
+					return nil
+				}
+				hooked = true
+				_, err := c.Exec(begun, nil)
+				if err == nil && open {
+					var rows sqldriver.Rows
+					rows, err = c.Query("SELECT count(*) FROM sqlite_schema UNION ALL SELECT 2", nil)
+					kept = append(kept, rows)
+				}
+				return errors.Join(err, fails)
+			}
+			connector, err := driver.NewConnector(cfg)
+			require.NoError(t, err)
+			db := sql.OpenDB(connector)
+			require.EqualError(t, db.Ping(), fails.Error(), begun)
+			free(t, db)
+			free(t, other)
+			require.NoError(t, db.Close(), begun)
+		}
+	}
+	testdb.Close(t, other)
+	require.Zero(t, store.Count())
+	runtime.KeepAlive(kept)
+}
+
+// Ensure that a store that the SQL function behind ATTACH has found ends with its
+// connection, though nothing was attached.
+func TestDropIn_attachFunction(t *testing.T) {
+	const call = "SELECT sqlite_mem_attach('file:found?mode=memory&cache=shared')"
+	for _, use := range []func(*sql.Conn) error{
+		func(c *sql.Conn) error {
+			return c.Raw(func(c any) error {
+				_, err := c.(driver.RawConn).Raw().Exec(call, nil)
+				return err
+			})
+		},
+		func(c *sql.Conn) error {
+			_, err := c.ExecContext(ctx, call+" FROM (VALUES(1), (2), (3))")
+			return err
+		},
+		func(c *sql.Conn) error {
+			rows, err := c.QueryContext(ctx, call+" FROM (VALUES(1), (2), (3))")
+			if err != nil {
+				return err
+			}
+			for rows.Next() {
+			}
+			return errors.Join(rows.Err(), rows.Close())
+		},
+	} {
+		db, err := sql.Open(driver.Name, ":memory:")
+		require.NoError(t, err)
+		conn, err := db.Conn(ctx)
+		require.NoError(t, err)
+		require.NoError(t, use(conn))
+		require.NoError(t, conn.Close())
+		require.NoError(t, db.Close())
+		require.Zero(t, store.Count())
+	}
 }
 
 // Ensure that ATTACH of a file on disk attaches that file. If this process has

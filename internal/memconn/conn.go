@@ -146,14 +146,7 @@ func (c *conn) shut() error {
 		c.finalizeAll()
 		err = c.inner.Close()
 		c.inner = nil
-		if c.link.HasFile() {
-			// A statement made through Raw is not closed, so SQLite keeps the
-			// connection. The store does not wait for it.
-			c.link.Abandon()
-			c.endAttached()
-		} else {
-			c.link.Close()
-		}
+		c.unlink()
 	}
 	c.link = nil
 	c.broken = true
@@ -161,6 +154,19 @@ func (c *conn) shut() error {
 		c.unlock()
 	}
 	return connerr.Join(err, c.db.Release())
+}
+
+// unlink ends the link of a connection that go-sqlite3 has closed.
+func (c *conn) unlink() {
+	if c.link.HasFile() {
+		// A statement of the user's (Raw, ConnectHook) is not closed, so SQLite keeps the
+		// connection. The store does not wait for it.
+		c.link.Abandon()
+		c.endAttached()
+		return
+	}
+	c.endAttaching() // of a call of the SQL function that no statement of this package made
+	c.link.Close()
 }
 
 // stuck reports whether a statement made through Raw is still running. If its rows are

@@ -202,11 +202,12 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 	_, err := sd.Open(uri)
 	panicked = false
 	if err != nil {
+		if c.link != nil {
+			c.unlink()
+			c.link = nil
+		}
 		if c.locked {
 			c.unlock()
-		}
-		if c.link != nil {
-			c.link.Close()
 		}
 		return nil, err
 	}
