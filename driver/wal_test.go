@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
@@ -386,6 +387,23 @@ func TestWAL_detachFails(t *testing.T) {
 	testdb.Exec(t, conn, "CREATE TABLE m(x)") // told once
 	require.NoError(t, conn.Close())
 	require.NoError(t, driver.Sync(ctx, db))
+}
+
+// Ensure that a string of statements returns the error of its commit that is not
+// durable, and that of its later statement.
+func TestWAL_laterFails(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	require.NoError(t, os.Mkdir(dir, 0o700))
+	db := testdb.Open(t, filepath.Join(dir, "app.db")+"?sqlite_wal=commit")
+	testdb.Exec(t, db, "CREATE TABLE t(x)")
+	require.NoError(t, driver.Sync(ctx, db))
+	require.NoError(t, os.Rename(dir, dir+"-away"))
+	_, err := db.Exec("INSERT INTO t VALUES(1); SELECT nonsense")
+	require.ErrorIs(t, err, driver.ErrNotDurable)
+	require.Equal(t, sqlite3.ErrError, code(err))
+	require.NoError(t, os.Rename(dir+"-away", dir))
+	require.NoError(t, driver.Sync(ctx, db))
+	require.Equal(t, 1, count(t, db))
 }
 
 // Ensure that a commit in OnSync, which waits for the log, does not wait for

@@ -86,9 +86,8 @@ func (c *conn) settle(err error) error {
 		}
 	}
 	c.unlockEnded()
-	if durable := c.awaitDurable(); err == nil {
-		err = durable
-	}
+	// A string of statements may have committed before its error.
+	err = connerr.Join(err, c.awaitDurable())
 	// A transaction with its lock is open. Without the lock it has not begun to write,
 	// or it is over.
 	if (c.tx == txOpen || c.tx == txReadOnly) && !c.link.Writing() && !c.link.InTransaction() {
