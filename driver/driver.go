@@ -63,3 +63,17 @@ func RegisterAs(name string) error {
 	sql.Register(name, &Driver{})
 	return nil
 }
+
+// RawConn is implemented by the connections that Conn.Raw of database/sql gives. Raw
+// returns the connection of go-sqlite3 below, for functions, collations, hooks and backups.
+//
+//	err := sqlConn.Raw(func(c any) error {
+//		return c.(driver.RawConn).Raw().RegisterFunc("twice", twice, true)
+//	})
+//
+// Writing through it takes the write lock like any other write. A wait for the lock that
+// times out is SQLITE_LOCKED there. The connection must not be closed, and not be used
+// after the function has returned.
+type RawConn interface {
+	Raw() *sqlite3.SQLiteConn
+}

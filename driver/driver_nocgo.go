@@ -27,6 +27,9 @@ func Sync(context.Context, *sql.DB) error { return errNoCgo }
 // SyncAll makes commits durable; without cgo it returns an error that says so.
 func SyncAll(context.Context) error { return errNoCgo }
 
+// Backup writes a database to a new file; without cgo it returns an error that says so.
+func Backup(context.Context, *sql.DB, string) error { return errNoCgo }
+
 // ReadStats returns the counters; without cgo it returns an error that says so.
 func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }
 
