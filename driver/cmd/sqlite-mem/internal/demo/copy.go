@@ -92,7 +92,7 @@ func (d *demonstration) copyFile(ctx context.Context) error {
 		return err
 	}
 	a := &anyDatabase{}
-	a.original, err = gather(ctx, file, "", samples)
+	a.original, err = gather(ctx, file, samples)
 	if err = errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("%s: %w", d.File, err)
 	}
@@ -326,7 +326,7 @@ func (a *anyDatabase) verify(ctx context.Context, file *sql.DB, progress func(st
 	if _, err := file.ExecContext(ctx, "DROP TABLE main."+a.table); err != nil {
 		return nil, err
 	}
-	now, err := gather(ctx, file, "", 0)
+	now, err := gather(ctx, file, 0)
 	if err != nil {
 		return nil, err
 	}

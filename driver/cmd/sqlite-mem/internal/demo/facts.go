@@ -43,9 +43,8 @@ type tableFacts struct {
 	keys  [][]any
 }
 
-// gather reads all of a database but the table except. It keeps keys of up to
-// sample rows of each table.
-func gather(ctx context.Context, db *sql.DB, except string, sample int) (*facts, error) {
+// gather reads all of a database. It keeps keys of up to sample rows of each table.
+func gather(ctx context.Context, db *sql.DB, sample int) (*facts, error) {
 	f := new(facts)
 	for _, pragma := range []string{"application_id", "user_version", "encoding", "page_size", "auto_vacuum"} {
 		var value string
@@ -54,7 +53,7 @@ func gather(ctx context.Context, db *sql.DB, except string, sample int) (*facts,
 		}
 		f.settings += pragma + "=" + value + " "
 	}
-	objects, err := query(ctx, db, "SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || coalesce(sql, '') FROM sqlite_schema WHERE tbl_name <> ?", except)
+	objects, err := query(ctx, db, "SELECT type || ' ' || name || ' on ' || tbl_name || ': ' || coalesce(sql, '') FROM sqlite_schema")
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +63,7 @@ func gather(ctx context.Context, db *sql.DB, except string, sample int) (*facts,
 	slices.Sort(f.schema)
 
 	tables, err := query(ctx, db, `SELECT name, wr FROM pragma_table_list
-		WHERE schema = 'main' AND type IN ('table', 'shadow') AND name NOT IN ('sqlite_schema', ?) ORDER BY name`, except)
+		WHERE schema = 'main' AND type IN ('table', 'shadow') AND name <> 'sqlite_schema' ORDER BY name`)
 	if err != nil {
 		return nil, err
 	}

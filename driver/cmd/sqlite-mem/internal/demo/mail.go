@@ -23,8 +23,7 @@ import (
 // quotas, contacts and three key-value tables. These hold the passwords, the
 // bytes that each account stores, and the server's own counters.
 type mail struct {
-	accounts int
-	contacts int // every tenth account has one
+	accounts int // every tenth has a contact
 	stores
 	workers []*mailWorker
 }
@@ -52,7 +51,7 @@ func newStores(db *gorm.DB) (s stores, err error) {
 }
 
 func newMail(accounts int) *mail {
-	return &mail{accounts: accounts, contacts: (accounts + 9) / 10}
+	return &mail{accounts: accounts}
 }
 
 func (m *mail) transactions() string { return "deliveries" }

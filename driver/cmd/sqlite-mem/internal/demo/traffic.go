@@ -196,7 +196,6 @@ type phase struct {
 	operations int64
 	took       time.Duration
 	snapshots  int
-	bytes      int64
 }
 
 func (p phase) perSecond() float64 {
@@ -237,8 +236,8 @@ func (t *traffic) serve(ctx context.Context, d time.Duration, p *phase) error {
 	p.operations = t.done() - doneBefore
 	saver.Wait()
 	toldErr := t.saves.told(t.db)
-	countAfter, bytesAfter := t.saves.sums()
-	p.snapshots, p.bytes = countAfter-countBefore, bytesAfter-bytesBefore
+	countAfter, _ := t.saves.sums()
+	p.snapshots = countAfter - countBefore
 
 	return errors.Join(t.firstError(), saveErr, toldErr)
 }
