@@ -5,11 +5,9 @@ package proclock
 // The tests of a lock file that is removed or replaced. Windows removes no open file.
 
 import (
-	"context"
 	"errors"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -145,17 +143,4 @@ func TestLock_checkNotALock(t *testing.T) {
 	require.NotErrorIs(t, err, ErrLost)
 	require.NoError(t, os.Remove(lockName(path)))
 	require.NoError(t, l.Check())
-}
-
-// Ensure that Check takes a shared lock again, and reports it lost beside an owner.
-func TestLock_checkShared(t *testing.T) {
-	path := newPath(t)
-	l := mustShare(t, path)
-	require.NoError(t, os.Remove(lockName(path)))
-	require.NoError(t, l.Check())
-	_, err := Acquire(within(t, time.Millisecond), path, Server)
-	requireBusy(t, err, path, Owner{}, context.DeadlineExceeded)
-	require.NoError(t, os.Remove(lockName(path)))
-	mustAcquire(t, path)
-	require.ErrorIs(t, l.Check(), ErrLost)
 }

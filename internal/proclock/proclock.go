@@ -326,14 +326,15 @@ func (l *Lock) NotLive() {
 // so left its record. A recovery in between keeps the record.
 func (l *Lock) Previous() (Owner, bool) { return l.before, l.before.PID != 0 }
 
-// Check makes sure that the locked file still has the lock file's name. If the lock file
-// was removed or replaced, Check makes it again, or takes the new one, and locks it.
+// Check is for an owner. It makes sure that the locked file still has the lock file's
+// name. If the lock file was removed or replaced, Check makes it again, or takes the new
+// one, and locks it.
 //
 // After an error the owner of the database is not known. Write neither to it nor to
 // anything beside it until a later Check returns nil. The error wraps [ErrLost] if another
 // process has locked the new file, or was a server with it and ended uncleanly. It also
 // wraps an [*OwnedError] if that process is known. Every other error wraps
-// [ErrUnavailable].
+// [ErrUnavailable], but that of a lock that is released.
 func (l *Lock) Check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -343,12 +344,8 @@ func (l *Lock) Check() error {
 	if there, err := l.file.hasName(); there || err != nil {
 		return err
 	}
-	how := exclusive
-	if l.role == "" {
-		how = shared
-	}
 	for start := time.Now(); ; {
-		file, by, err := lockOnce(l.path, how)
+		file, by, err := lockOnce(l.path, exclusive)
 		switch {
 		case err != nil:
 			return err
@@ -366,19 +363,20 @@ func (l *Lock) Check() error {
 // replace puts another locked lock file in the place of the first.
 func (l *Lock) replace(file *lockFile) error {
 	step("locked again")
-	if l.role != "" {
-		// A server that left its record there has served the database meanwhile. It may
-		// have left a log that this process has not read.
-		r, err := file.read()
-		if err == nil && r.owner != l.self && r.owner.Role == Server {
-			err = l.lost(ownedError(l.path, r.owner))
-		}
-		if err != nil {
-			return errors.Join(err, file.close())
-		}
-		l.write(file)
-		step("recorded again")
+	// A server that left its record there has served the database meanwhile. It may have
+	// left a log that this process has not read.
+	r, err := file.read()
+	switch {
+	case err != nil:
+		err = unavailable(file.name, err)
+	case r.owner != l.self && r.owner.Role == Server:
+		err = l.lost(ownedError(l.path, r.owner))
 	}
+	if err != nil {
+		return errors.Join(err, file.close())
+	}
+	l.write(file)
+	step("recorded again")
 	old := l.file
 	l.file = file
 	// The old file has no name, so no other process can lock it.
