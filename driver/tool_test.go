@@ -261,6 +261,23 @@ func TestOwnedError_nextSave(t *testing.T) {
 	}
 }
 
+// Ensure that the error of an open tells what a tool finds: the server's memory if that
+// serves tools, else what was saved last.
+func TestOwnedError_asTool(t *testing.T) {
+	for params, says := range map[string]string{"": "to work on it there", "?sqlite_live=no": "to read what was saved last"} {
+		path := testdb.Path(t)
+		server := startChild(t)
+		server.must("open " + path + params)
+		other, err := sql.Open(driver.Name, path+"?sqlite_role=server")
+		require.NoError(t, err)
+		err = other.Ping()
+		var owned *driver.OwnedError
+		require.ErrorAs(t, err, &owned)
+		require.ErrorContains(t, err, says)
+		require.NoError(t, other.Close())
+	}
+}
+
 // Ensure that auto becomes the server though transactions were in the way when the
 // server went: the connections that were opened then give way, too.
 func TestRoles_becomesServerLater(t *testing.T) {

@@ -40,6 +40,8 @@ func (e *OwnedError) Error() string {
 	switch {
 	case e.Err == nil && owner.Role == proclock.Recovery:
 		return s + "; try again when that has ended"
+	case e.Err == nil && owner.Live:
+		return s + ", which serves it from memory; open it in the role of a tool to work on it there"
 	case e.Err == nil:
 		return s + ", which serves it from memory; open it in the role of a tool to read what was saved last"
 	case e.creates:
