@@ -3,6 +3,7 @@
 package driver
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"encoding/json"
@@ -74,7 +75,11 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		return now, nil
 	}
 	if cfg.noFile() {
-		return openMemory(ctx, cfg, cfg.memoryStore())
+		b, err := openMemory(ctx, cfg, cfg.memoryStore())
+		if err != nil {
+			return nil, connerr.Open(cmp.Or(cfg.MemoryName, ":memory:"), err)
+		}
+		return b, nil
 	}
 	path, err := osfile.Resolve(cfg.Path)
 	if err != nil {

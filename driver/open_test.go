@@ -79,6 +79,19 @@ func TestOpen_errorCodes(t *testing.T) {
 	}
 }
 
+// Ensure that the error of opening a database that is only in memory names it, as that of
+// a file does.
+func TestOpen_memoryNamed(t *testing.T) {
+	const name = "file:named-error?mode=memory&cache=shared"
+	require.NoError(t, testdb.Open(t, name).Ping())
+	other, err := sql.Open(driver.Name, name+"&sqlite_max_memory=1MiB")
+	require.NoError(t, err)
+	err = other.Ping()
+	require.ErrorIs(t, err, driver.ErrOptions)
+	require.ErrorContains(t, err, "sqlite-mem: open named-error: ")
+	require.NoError(t, other.Close())
+}
+
 // use opens a database and writes to it, and returns what goes wrong with that.
 func use(t *testing.T, name, dsn string) error {
 	db, err := sql.Open(name, dsn)
