@@ -73,6 +73,18 @@ func openCode(err error) sqlite3.ErrNo {
 	return 0
 }
 
+// Waited returns the error of a wait for the server of the database at path: SQLITE_BUSY,
+// unless the caller's own context has ended.
+func Waited(path string, err, ctx error) error {
+	switch {
+	case ctx != nil && errors.Is(err, ctx):
+		return fmt.Errorf("sqlite-mem: open %s: %w", path, err)
+	case ctx != nil:
+		return fmt.Errorf("sqlite-mem: open %s: %w: %w", path, err, ctx)
+	}
+	return fmt.Errorf("sqlite-mem: open %s: %w: %w", path, err, Busy)
+}
+
 // IsBusy reports whether others used the file for longer than an open waited.
 func IsBusy(err error) bool {
 	_, busy := errors.AsType[*proclock.BusyError](err)

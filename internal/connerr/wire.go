@@ -115,15 +115,3 @@ type wrapped struct {
 
 func (e *wrapped) Error() string   { return e.text }
 func (e *wrapped) Unwrap() []error { return e.parts }
-
-// Waited returns the error of a wait for the server of the database at path: SQLITE_BUSY,
-// unless the caller's own context has ended.
-func Waited(path string, err, ctx error) error {
-	switch {
-	case ctx != nil && errors.Is(err, ctx):
-		return fmt.Errorf("sqlite-mem: open %s: %w", path, err)
-	case ctx != nil:
-		return fmt.Errorf("sqlite-mem: open %s: %w: %w", path, err, ctx)
-	}
-	return fmt.Errorf("sqlite-mem: open %s: %w: %w", path, err, Busy)
-}
