@@ -240,6 +240,7 @@ func lookBeside(path string, owned bool) ([]beside, error) {
 	base := filepath.Base(path)
 	meanings := map[string]string{
 		base + ".lock":       "empty, or names the owner; never removed",
+		base + ".sock":       "a server's socket for tools, or left by one that was killed",
 		base + "-journal":    "SQLite's rollback journal, of a transaction that did not end",
 		base + "-wal":        "SQLite's write-ahead log: newer than the file, or left behind",
 		base + "-shm":        "SQLite's index of the -wal",

@@ -78,6 +78,7 @@ func TestStatus(t *testing.T) {
 	base := filepath.Base(path)
 	left := map[string]string{
 		base + "-journal": "",
+		base + ".sock":    "",
 		"." + base + ".sqlite-mem-0123456789abcdef.tmp": "old",
 		base + ".sqlite-mem-20260101T000000Z":           "aside",
 		base + ".kept-1":                                "earlier",
@@ -93,7 +94,7 @@ func TestStatus(t *testing.T) {
 	narrow(t, out)
 	for _, want := range []string{
 		path, "owner     nobody", "of 8,192 bytes, in WAL mode", "2 tables, 2 indexes, 1 view, 1 trigger", "user_version 3",
-		base + "-journal\n            0 bytes", "0123456789abcdef.tmp\n            3 bytes", "20260101T000000Z\n            5 bytes", base + ".kept-1\n            7 bytes",
+		base + "-journal\n            0 bytes", base + ".sock\n            0 bytes", "0123456789abcdef.tmp\n            3 bytes", "20260101T000000Z\n            5 bytes", base + ".kept-1\n            7 bytes",
 	} {
 		require.Contains(t, out, want)
 	}
@@ -104,7 +105,7 @@ func TestStatus(t *testing.T) {
 	require.Nil(t, s.Owner)
 	require.Equal(t, 8192, s.File.PageSize)
 	require.Equal(t, s.File.Size, s.File.Pages*8192)
-	require.Len(t, s.Beside, 4)
+	require.Len(t, s.Beside, 5)
 	require.Equal(t, &schema{Tables: 2, Indexes: 2, Views: 1, Triggers: 1, UserVersion: 3}, s.Schema)
 
 	entries, err := os.ReadDir(filepath.Dir(path))
