@@ -23,7 +23,7 @@ type wire struct {
 	SQLite *sqliteError `json:",omitempty"`
 	Bare   bool         `json:",omitempty"` // it is the sqlite3.Error itself
 
-	NotDurable *notDurable `json:",omitempty"` // it is a *store.NotDurableError
+	NotDurable *notDurable `json:",omitempty"` // it is or wraps a *store.NotDurableError
 	Sentinels  []int       `json:",omitempty"` // places in sentinels
 }
 
@@ -52,7 +52,7 @@ func Encode(err error) []byte {
 		w.SQLite = &sqliteError{Code: int(e.Code), Extended: int(e.ExtendedCode), Errno: int(e.SystemErrno), Text: []byte(text.String())}
 		_, w.Bare = err.(sqlite3.Error)
 	}
-	if n, ok := err.(*store.NotDurableError); ok {
+	if n, ok := errors.AsType[*store.NotDurableError](err); ok {
 		w.NotDurable = &notDurable{Path: n.Path, Committed: n.Committed, Err: fmt.Sprint(n.Err)}
 	}
 	for i, s := range sentinels {
@@ -89,7 +89,11 @@ func Decode(b []byte) error {
 		parts = append(parts, e)
 	}
 	if n := w.NotDurable; n != nil {
-		return &store.NotDurableError{Path: n.Path, Committed: n.Committed, Err: errors.New(n.Err)}
+		e := &store.NotDurableError{Path: n.Path, Committed: n.Committed, Err: errors.New(n.Err)}
+		if e.Error() == w.Text {
+			return e
+		}
+		parts = append(parts, e)
 	}
 	for _, i := range w.Sentinels {
 		if i < 0 || i >= len(sentinels) {

@@ -32,6 +32,15 @@ func TestWire(t *testing.T) {
 	lost := &store.NotDurableError{Path: "a.db", Committed: true, Err: errors.New("disk full")}
 	require.Equal(t, lost, Decode(Encode(lost)))
 	require.ErrorIs(t, Decode(Encode(lost)), store.ErrNotDurable)
+	// As of a string of statements that has committed and then failed.
+	both := errors.Join(real, lost)
+	got = Decode(Encode(both))
+	require.EqualError(t, got, both.Error())
+	require.True(t, errors.As(got, &e))
+	require.Equal(t, real, e)
+	var kept *store.NotDurableError
+	require.True(t, errors.As(got, &kept))
+	require.Equal(t, lost, kept)
 	require.Nil(t, Encode(errors.New("other")))
 	require.Nil(t, Decode([]byte("no JSON")))
 	require.Nil(t, Decode([]byte(`{"Sentinels":[-1,99]}`)))
