@@ -424,7 +424,7 @@ func (s *Store) stop() error {
 	loop, flusher := s.loop, s.flusher.Load()
 	s.mu.Unlock()
 	if loop == nil {
-		return nil
+		return ended
 	}
 	err := loop.Close(context.Background())
 	if ended != nil {
