@@ -266,7 +266,6 @@ void memvfsReaderBegin(memvfs_store*, Reader*);
 void memvfsReaderEnd(memvfs_store*, Reader*);
 void memvfsReadAt(Reader*, uint64_t epoch, unsigned char*, size_t n, uint64_t iOfst);
 void memvfsListInit(List*);
-void memvfsListAppend(List*, Version*);       /* [m] */
 void memvfsListMove(List*, List *pFrom);      /* [m] */
 void memvfsRetire(List*, Version*, uint64_t end);        /* [m] */
 void memvfsUnlink(Table*, Version*);          /* [m] To limbo; the caller ends with memvfsEra */

@@ -36,7 +36,7 @@ void memvfsListInit(List *p){
   p->n = 0;
 }
 
-void memvfsListAppend(List *p, Version *v){
+static void listAppend(List *p, Version *v){
   v->pNext = 0;
   *p->ppTail = v;
   p->ppTail = &v->pNext;
@@ -307,7 +307,7 @@ void memvfsReadAt(Reader *r, uint64_t epoch, unsigned char *a, size_t n, uint64_
 /* The commit of epoch end has superseded v, or cut it off. */
 void memvfsRetire(List *p, Version *v, uint64_t end){
   v->end = end;
-  memvfsListAppend(p, v);
+  listAppend(p, v);
 }
 
 /* Unlinks v from its chain and puts it into limbo, as walks may still be on it. */
@@ -320,7 +320,7 @@ void memvfsUnlink(Table *t, Version *v){
   }
   if( pOlder ) pOlder->pNewer = v->pNewer;
   v->end = atomic_load(&t->pStore->era) + 1;
-  memvfsListAppend(&t->limbo, v);
+  listAppend(&t->limbo, v);
 }
 
 /* Begins the era with which memvfsUnlink marks the versions in limbo. */
@@ -355,7 +355,7 @@ static int hold(Table *t, Version *v, uint64_t pin){
     b->pNext = t->pBucket;
     t->pBucket = b;
   }
-  memvfsListAppend(&b->list, v);
+  listAppend(&b->list, v);
   t->nHeld++;
   return 1;
 }
@@ -387,7 +387,7 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
       memvfsUnlink(t, v);
       (*pnUnlinked)++;
     }else if( !hold(t, v, pin) ){
-      memvfsListAppend(&t->retired, v);
+      listAppend(&t->retired, v);
       return 0;
     }
   }

@@ -146,12 +146,11 @@ static Version *pending(MemFile *f, uint32_t pgno, int keep, int *pRc){
   if( v && v->birth==epoch ) return v;
   v = 0;
   memvfsEnter(s);
-  pHead = atomic_load(pSlot);
   if( mxByte && !mayHave(f, t->nBlock, mxByte) ){
     *pRc = SQLITE_FULL;     /* Readers hold as much as the database may have */
     goto done;
   }
-  pHead = atomic_load(pSlot);   /* A version that was cut off may have been freed */
+  pHead = atomic_load(pSlot);   /* Not before mayHave, which may free a version that was cut off */
   if( (v = memvfsPageAlloc(t))==0 ){
     *pRc = SQLITE_IOERR_NOMEM;
     goto done;
