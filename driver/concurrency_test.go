@@ -128,7 +128,7 @@ func TestConcurrency_bank(t *testing.T) {
 		if got := testdb.Text(t, file, "PRAGMA integrity_check"); got != "ok" {
 			t.Errorf("a saved file: %s", got)
 		}
-		if got := testdb.Text(t, file, "SELECT sum(money) FROM bank"); got != "0" && got != fmt.Sprint(accounts*start) && got != "" {
+		if got := testdb.Text(t, file, "SELECT sum(money) FROM bank"); got != fmt.Sprint(accounts*start) {
 			var n int
 			require.NoError(t, file.QueryRow("SELECT count(*) FROM bank").Scan(&n))
 			if n == accounts {

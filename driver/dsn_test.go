@@ -4,7 +4,9 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +192,9 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", StmtCacheSize: -1},
 		{Path: "a.db", BusyTimeout: -1},
 		{Path: "a.db", SyncInterval: -1},
+		{Path: "a.db", LiveLimit: -1},
+		{Path: "a.db", LiveIdle: -1},
+		{LiveIdle: time.Minute},
 		{Path: "a.db", SyncInterval: -time.Minute},
 		{Path: "a.db", Params: map[string]string{"_txlock": "deferred"}},
 		{Path: "a.db", Params: map[string]string{"_timeout": "1"}},
@@ -227,18 +232,25 @@ func TestConfig_wrongConstant(t *testing.T) {
 // same value in every field.
 func TestConfig_FormatDSN(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	valid := 0
+	valid, set := 0, make(map[string]bool)
 	for range 20000 {
 		c := randomConfig(rnd)
 		if c.validate() != nil {
 			continue
 		}
 		valid++
+		for field, value := range reflect.ValueOf(*c).Fields() {
+			set[field.Name] = set[field.Name] || !value.IsZero()
+		}
 		again, err := ParseDSN(c.FormatDSN())
 		require.NoError(t, err, "%+v", c)
 		require.Equal(t, c, again, c.FormatDSN())
 	}
 	require.Greater(t, valid, 2000)
+	for name, was := range set {
+		noName := slices.Contains([]string{"Logger", "OnSync", "Extensions", "ConnectHook"}, name)
+		require.Equal(t, !noName, was, name)
+	}
 }
 
 // randomConfig returns a Config with some fields set, which need not be valid together.
@@ -260,6 +272,9 @@ func randomConfig(rnd *rand.Rand) *Config {
 	some(func() { c.WAL = duration() })
 	some(func() { c.Keep = pick(rnd, 0, 1, math.MaxInt32, rnd.Int()) })
 	some(func() { c.Role = pick(rnd, RoleAuto, RoleServer, RoleTool) })
+	some(func() { c.NoLive = true })
+	some(func() { c.LiveLimit = pick(rnd, 0, 1, maxLiveLimit, rnd.Int()) })
+	some(func() { c.LiveIdle = duration() })
 	some(func() { c.MaxMemory = pick(rnd, 0, 1, 1023, 1<<20, 3<<30, 1<<62, rnd.Int64()) })
 	some(func() { c.BusyTimeout = duration() })
 	some(func() { c.TxLock = pick(rnd, TxDeferred, TxImmediate, TxExclusive) })

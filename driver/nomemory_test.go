@@ -277,22 +277,24 @@ func TestNoMemory(t *testing.T) {
 		name string
 		fail func(n int64, forever bool) int64
 	}{{"SQLite", memvfs.FailSQLite}, {"engine", memvfs.FailAlloc}} {
+		failed := 0
 		for _, encoding := range []string{"UTF-8", "UTF-16"} {
 			for _, path := range statementPaths {
 				for _, forever := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s/%s/%s/forever=%v", whose.name, encoding, path.name, forever), func(t *testing.T) {
-						sweepMemory(t, encoding, path, forever, whose.fail)
+						failed += sweepMemory(t, encoding, path, forever, whose.fail)
 					})
 				}
 			}
 		}
+		require.Positive(t, failed, whose.name)
 	}
 }
 
 // sweepMemory runs a path with the n-th allocation failing, on a new connection
 // and on one that has run it before. It tries each n with -long 1m, and some
-// without.
-func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool, fail func(n int64, forever bool) int64) {
+// without. It returns the number of errors.
+func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool, fail func(n int64, forever bool) int64) (failed int) {
 	defer fail(0, false)
 	step := func(n int64) int64 {
 		if *long >= time.Minute {
@@ -300,7 +302,7 @@ func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool
 		}
 		return 1 + n/16
 	}
-	failed, reached := 0, int64(0)
+	reached := int64(0)
 	open := func() (db *sql.DB, want string) {
 		db, err := sql.Open(driver.Name, ":memory:?_stmt_cache_size=4")
 		require.NoError(t, err)
@@ -371,4 +373,5 @@ func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool
 	require.Equal(t, liveSQLite, memvfs.LiveSQLite(), "blocks of SQLite are lost")
 	require.Equal(t, live, memvfs.Live(), "blocks of the engine are lost")
 	t.Logf("%d allocations, %d errors", reached-1, failed)
+	return failed
 }
