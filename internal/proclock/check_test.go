@@ -7,9 +7,12 @@ package proclock
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
 // Ensure that Check makes a removed or replaced lock file again and locks it, and that
@@ -143,4 +146,32 @@ func TestLock_checkNotALock(t *testing.T) {
 	require.NotErrorIs(t, err, ErrLost)
 	require.NoError(t, os.Remove(lockName(path)))
 	require.NoError(t, l.Check())
+}
+
+func init() {
+	// Loses its lock file and makes it again.
+	crash.Register("check", func(c *crash.Child) error {
+		step = c.Point
+		path := filepath.Join(c.Dir, "app.db")
+		l, err := Acquire(bg, path, Server)
+		if err != nil {
+			return err
+		}
+		if err := os.Remove(lockName(path)); err != nil {
+			return err
+		}
+		if err := l.Check(); err != nil {
+			return err
+		}
+		return l.Release()
+	})
+}
+
+// Ensure that the next process acquires at once after a kill between any two steps of a
+// Check that makes the lock file again.
+func TestCrash_check(t *testing.T) {
+	kills := crash.Sweep(t, crash.Run{Program: "check"}, t.TempDir, func(dir string, res crash.Result) {
+		free(t, filepath.Join(dir, "app.db"))
+	})
+	require.Equal(t, 10, kills)
 }

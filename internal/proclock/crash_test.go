@@ -74,11 +74,12 @@ func TestCrash_mark(t *testing.T) {
 		putRecord(t, filepath.Join(dir, "app.db"), someRecord)
 		return dir
 	}
-	crash.Sweep(t, crash.Run{Program: "recover"}, dir, func(dir string, res crash.Result) {
+	kills := crash.Sweep(t, crash.Run{Program: "recover"}, dir, func(dir string, res crash.Result) {
 		before, unclean := mustAcquire(t, filepath.Join(dir, "app.db")).Previous()
 		require.True(t, unclean)
 		require.Equal(t, 1234, before.PID)
 	})
+	require.Equal(t, 7, kills)
 }
 
 // Ensure that after a kill at a random time, while OwnerOf is called without a pause, the
