@@ -79,7 +79,7 @@ func backup(ctx context.Context, name, to string, how access, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	screen.Line("%s: %s in %s, from %s", to, show.Size(info.Size()), show.Duration(took), v.sentence())
+	screen.Line("%s: %s in %s, from %s", escapeLines(to), show.Size(info.Size()), show.Duration(took), v.sentence())
 	return nil
 }
 

@@ -165,7 +165,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &wrong):
-		fmt.Fprintf(std.err, "sqlite-mem %s: %v\nusage: %s\n", name, err, cmd.line())
+		fmt.Fprintf(std.err, "sqlite-mem %s: %s\nusage: %s\n", name, message(err), cmd.line())
 		return exitUsage
 	}
 	fmt.Fprintln(std.err, "sqlite-mem:", message(err))

@@ -5,8 +5,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -100,6 +102,29 @@ func TestRun_help(t *testing.T) {
 		}
 		require.Less(t, strings.Count(help, "\n"), 24, test.args)
 		narrow(t, help)
+	}
+}
+
+// Ensure that no command writes a control character of a file's name, or of an error that
+// has it.
+func TestRun_controlCharacters(t *testing.T) {
+	path := filepath.Join(filepath.Dir(file(t, "CREATE TABLE t (a)")), "\x1b[31m.db")
+	require.NoError(t, os.Rename(filepath.Join(filepath.Dir(path), "app.db"), path))
+	require.NoError(t, os.WriteFile(path+".kept-1\x1b[32m", nil, 0o600))
+	for _, args := range [][]string{
+		{"status", path}, {"sync", path}, {"recover", path}, {"backup", path, path + "-copy.db"}, {"backup", path, path + "-copy.db"},
+		{"query", path, "SELECT missing"}, {"query", path + ".missing", "SELECT 1"}, {"query", "-readonly", path, "DELETE FROM t"}, {"status", path, "\x1b[33m"},
+	} {
+		_, stdout, stderr := program(t, args...)
+		require.NotEmpty(t, stdout+stderr, args)
+		require.NotContains(t, stdout+stderr, "\x1b", args)
+	}
+	server := testdb.Open(t, "file:"+url.PathEscape(path)+"?sqlite_live=no")
+	testdb.Exec(t, server, "INSERT INTO t VALUES (1)")
+	for _, args := range [][]string{{"status", path}, {"sync", path}, {"recover", path}, {"query", path, "SELECT 1"}, {"shell", path}} {
+		_, stdout, stderr := program(t, args...)
+		require.NotEmpty(t, stdout+stderr, args)
+		require.NotContains(t, stdout+stderr, "\x1b", args)
 	}
 }
 

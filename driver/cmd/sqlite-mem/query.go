@@ -67,7 +67,9 @@ func query(ctx context.Context, name, text string, args []string, how access, fo
 		return err
 	}
 	if v.word() != "file" {
-		fmt.Fprintf(std.err, "sqlite-mem: %s: %s\n", db.path, v.sentence())
+		if err := say(std.err, "sqlite-mem: %s: %s\n", db.path, v.sentence()); err != nil {
+			return err
+		}
 	}
 	conn, err := db.Conn(ctx) // one, so that BEGIN and COMMIT work
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
@@ -49,22 +50,23 @@ func recoverLog(ctx context.Context, name string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var b strings.Builder
 	if rec.Problem != nil {
-		fmt.Fprintln(stdout, rec.Problem)
+		fmt.Fprintln(&b, rec.Problem)
 	}
 	switch {
 	case rec.Transactions > 0:
-		fmt.Fprintf(stdout, "%s of the log are in %s now.\n", show.Plural(rec.Transactions, "transaction"), path)
+		fmt.Fprintf(&b, "%s of the log are in %s now.\n", show.Plural(rec.Transactions, "transaction"), path)
 	case rec.Problem == nil:
-		fmt.Fprintf(stdout, "There is nothing to recover beside %s.\n", path)
+		fmt.Fprintf(&b, "There is nothing to recover beside %s.\n", path)
 	default:
-		fmt.Fprintf(stdout, "%s was left as it is.\n", path)
+		fmt.Fprintf(&b, "%s was left as it is.\n", path)
 	}
 	if rec.Torn > 0 {
-		fmt.Fprintf(stdout, "%s of one more were cut short by the crash.\n", show.Size(rec.Torn))
+		fmt.Fprintf(&b, "%s of one more were cut short by the crash.\n", show.Size(rec.Torn))
 	}
 	for _, name := range rec.Aside {
-		fmt.Fprintf(stdout, "kept aside: %s\n", name)
+		fmt.Fprintf(&b, "kept aside: %s\n", name)
 	}
-	return nil
+	return say(stdout, "%s", b.String())
 }

@@ -438,7 +438,7 @@ const continued = "...> "
 
 // note shows a message that is no result.
 func (s *shell) note(format string, args ...any) {
-	fmt.Fprintln(s.std.err, escapeLines(fmt.Sprintf(format, args...)))
+	_ = say(s.std.err, format+"\n", args...) // there is nobody else to tell
 }
 
 func (s *shell) complain(err error) { s.note("error: %s", message(plain(err))) }

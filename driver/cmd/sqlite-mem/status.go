@@ -396,8 +396,7 @@ func (s *status) write(w io.Writer, now time.Time) error {
 		line("", "  %s, last changed %s", show.Size(f.Size), when(f.Modified))
 		line("", "  %s", f.Meaning)
 	}
-	_, err := io.WriteString(w, b.String())
-	return err
+	return say(w, "%s", b.String())
 }
 
 // counters tells what a server counts, in lines.

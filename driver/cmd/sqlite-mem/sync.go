@@ -63,8 +63,7 @@ func syncServer(ctx context.Context, name string, stdout io.Writer) (err error) 
 		if log.pending() {
 			return fmt.Errorf("%s: a crash has left commits in its log that the file does not have; run sqlite-mem recover as a user who may write to it", db.path)
 		}
-		_, err = fmt.Fprintf(stdout, "No server has %s in memory: the file holds every commit.\n", db.path)
-		return err
+		return say(stdout, "No server has %s in memory: the file holds every commit.\n", db.path)
 	}
 	if err := driver.Sync(ctx, db.DB); err != nil {
 		return err
@@ -73,8 +72,7 @@ func syncServer(ctx context.Context, name string, stdout io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(stdout, synced(db.path, before, after))
-	return err
+	return say(stdout, "%s", synced(db.path, before, after))
 }
 
 // synced reports a save, by the server's counters before and after it.

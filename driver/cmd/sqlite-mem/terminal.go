@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -25,6 +26,12 @@ func escape(s string) string { return escapeAll(s, unprintable) }
 // escapeLines is escape, but keeps line ends and tabs.
 func escapeLines(s string) string {
 	return escapeAll(s, func(r rune) bool { return r != '\n' && r != '\t' && unprintable(r) })
+}
+
+// say writes text for people, with paths and errors in it.
+func say(w io.Writer, format string, args ...any) error {
+	_, err := io.WriteString(w, escapeLines(fmt.Sprintf(format, args...)))
+	return err
 }
 
 // unprintable holds for control characters, for those that change the direction of text,
