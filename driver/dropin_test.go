@@ -419,7 +419,10 @@ func TestDropIn_hookLeavesBehind(t *testing.T) {
 	testdb.Exec(t, other, "CREATE TABLE t(x)")
 	var kept []sqldriver.Rows // or a finalizer would close them
 	fails := fmt.Errorf("no")
-	for _, begun := range []string{"SELECT 1", "BEGIN IMMEDIATE", "ATTACH '" + attached + "' AS a", "ATTACH '" + attached + "' AS a; BEGIN IMMEDIATE"} {
+	const replaced = "CREATE TABLE h(x); "
+	for _, begun := range []string{
+		"SELECT 1", "BEGIN IMMEDIATE", "ATTACH '" + attached + "' AS a", "ATTACH '" + attached + "' AS a; BEGIN IMMEDIATE", replaced + "ATTACH '" + attached + "' AS a",
+	} {
 		for _, open := range []bool{false, true} {
 			cfg, err := driver.ParseDSN(testdb.Path(t) + "?_busy_timeout=2000")
 			require.NoError(t, err)
@@ -430,6 +433,12 @@ func TestDropIn_hookLeavesBehind(t *testing.T) {
 				}
 				hooked = true
 				_, err := c.Exec(begun, nil)
+				if err == nil && strings.HasPrefix(begun, replaced) {
+					var b []byte
+					if b, err = c.Serialize("main"); err == nil {
+						err = c.Deserialize(b, "main")
+					}
+				}
 				if err == nil && open {
 					var rows sqldriver.Rows
 					rows, err = c.Query("SELECT count(*) FROM sqlite_schema UNION ALL SELECT 2", nil)

@@ -156,17 +156,15 @@ func (c *conn) shut() error {
 	return connerr.Join(err, c.db.Release())
 }
 
-// unlink ends the link of a connection that go-sqlite3 has closed.
+// unlink ends the links of a connection that go-sqlite3 has closed. SQLite keeps it if a
+// statement of the user's (Raw, ConnectHook) is not closed. The stores do not wait for that.
 func (c *conn) unlink() {
 	if c.link.HasFile() {
-		// A statement of the user's (Raw, ConnectHook) is not closed, so SQLite keeps the
-		// connection. The store does not wait for it.
 		c.link.Abandon()
-		c.endAttached()
-		return
+	} else {
+		c.link.Close()
 	}
-	c.endAttaching() // of a call of the SQL function that no statement of this package made
-	c.link.Close()
+	c.endAttached()
 }
 
 // stuck reports whether a statement made through Raw is still running. If its rows are
