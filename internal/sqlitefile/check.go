@@ -15,7 +15,7 @@ import (
 func Check(conn *sqlite3.SQLiteConn) error { return (&Conn{conn}).Check() }
 
 // Check checks the structure of the database. The error wraps ErrCorrupt if it is damaged.
-func (d *Conn) Check() error {
+func (d *Conn) Check() (err error) {
 	// CHECK constraints are about values, may call functions that are not registered, and
 	// cost time.
 	ignored, err := d.QueryInt("PRAGMA ignore_check_constraints")
@@ -26,7 +26,7 @@ func (d *Conn) Check() error {
 		if err := d.Exec("PRAGMA ignore_check_constraints=ON"); err != nil {
 			return err
 		}
-		defer d.Exec("PRAGMA ignore_check_constraints=OFF")
+		defer func() { err = errors.Join(err, d.Exec("PRAGMA ignore_check_constraints=OFF")) }()
 	}
 	err = quickCheck(d, "")
 	if !isSQLError(err) {

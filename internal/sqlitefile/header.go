@@ -32,6 +32,7 @@ type Header struct {
 	WAL      bool // the header says WAL mode
 }
 
+// Size returns the size of the database in bytes.
 func (h Header) Size() int64 { return h.pages * int64(h.PageSize) }
 
 // ParseHeader judges the first bytes of a file. The length of the file in bytes is
@@ -81,4 +82,5 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 	return h, nil
 }
 
+// ValidPageSize reports whether a database may have pages of n bytes.
 func ValidPageSize(n int) bool { return n >= 512 && n <= 65536 && n&(n-1) == 0 }

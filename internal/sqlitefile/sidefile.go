@@ -6,29 +6,28 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// Journal is the rollback Journal, FILE-journal
+// Journal is the rollback journal, FILE-journal
 // (https://sqlite.org/fileformat2.html#the_rollback_journal).
 type Journal struct {
-	present bool
-
 	// Live: the first byte is not zero. This is SQLite's own test: it rolls back, or at
 	// least deletes, such a journal. The journal modes TRUNCATE and PERSIST leave an empty
-	// Journal, or one whose header is zeros.
+	// journal, or one whose header is zeros.
 	Live bool
 
-	// Valid: it begins like a Journal, so a rollback may change the database.
+	// Valid: it begins like a journal, so a rollback may change the database.
 	Valid bool
 
 	// Pages is how many pages the database had before the transaction.
 	Pages uint32
 }
 
+// JournalMagic begins a journal.
 const JournalMagic = "\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 
 // ReadJournal looks at the journal of the database at path.
 func ReadJournal(fsx osfile.FS, path string) (Journal, error) {
-	b, n, err := osfile.ReadStart(fsx, path+"-journal", 28)
-	j := Journal{present: n >= 0, Live: len(b) > 0 && b[0] != 0}
+	b, _, err := osfile.ReadStart(fsx, path+"-journal", 28)
+	j := Journal{Live: len(b) > 0 && b[0] != 0}
 	if len(b) == 28 && string(b[:8]) == JournalMagic {
 		j.Valid = true
 		j.Pages = binary.BigEndian.Uint32(b[16:])
