@@ -86,9 +86,10 @@ func SyncAll(ctx context.Context) error {
 //   - path is the name of a file beside a database: its journal, log, lock, or a kept
 //     state.
 //
-// After an error there is no file at path, with one exception. The error then says that
-// the file is in place, but its name may not survive a power failure. Of several backups
-// to one path at once, one succeeds. The end of ctx ends the backup.
+// After an error there is no file at path, with two exceptions. Either the error says that
+// the file is in place, and also if a power failure may take it away. Or it names an empty
+// file at path that could not be removed. Of several backups to one path at once, one
+// succeeds. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, err := connectorOf(db)
 	if err == nil {

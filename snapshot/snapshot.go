@@ -95,10 +95,10 @@ func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 // at path; there is a -journal, -wal or -memwal beside it; or path is the name of a part of
 // another database that is there. Of several backups to one path at once, one is made.
 //
-// Errors are an [*Error]. Then there is no file at path, with one exception. In that case the
-// error says that the file is in place and that a power failure may take it away. The error
-// names a temporary file that could not be removed. The end of ctx ends a backup until the
-// file gets its name.
+// Errors are an [*Error]. Then there is no file at path, with two exceptions. Either the error
+// says that the file is in place, and also if a power failure may take it away. Or the error
+// names an empty file at path, or a temporary file, that could not be removed. The end of ctx
+// ends a backup until the file gets its name.
 func BackupFrom(ctx context.Context, path string, fill func(name string) error) error {
 	return image.BackupFrom(ctx, path, fill)
 }

@@ -22,11 +22,12 @@ import (
 // another database that is there (see [DatabaseOf]). Of several backups to one path at once,
 // one is made.
 //
-// Errors are an [*Error]. Then there is no file at path, with one exception. In that case the
-// error says that the file is in place and that a power failure may take it away. The error
-// names a temporary file that could not be removed. A crash can leave one too. Where there is
-// neither a rename that replaces nothing nor a hard link, a crash can also leave an empty
-// file at path. The end of ctx ends the backup, until the file gets its name.
+// Errors are an [*Error]. Then there is no file at path, with two exceptions. Either the error
+// says that the file is in place, and also if a power failure may take it away. Or the error
+// names an empty file at path, or a temporary file, that could not be removed. A crash can
+// leave a temporary file too. Where there is neither a rename that replaces nothing nor a hard
+// link, a crash can also leave an empty file at path. The end of ctx ends the backup, until
+// the file gets its name.
 func Backup(ctx context.Context, path string, img Image) (err error) {
 	osfile.InBackground(func() {
 		err = writer{system}.backup(ctx, path, ofImage(ctx, img))
@@ -89,11 +90,12 @@ func (w writer) backup(ctx context.Context, path string, from content) error {
 	if err != nil {
 		return fail(errors.Join(err, w.discard(tmp)))
 	}
-	if err := w.discard(tmp); err != nil {
-		return fail(fmt.Errorf("the backup is in place, %w", err))
+	err = w.discard(tmp)
+	if serr := w.fs.SyncDir(filepath.Dir(target)); serr != nil {
+		return fail(fmt.Errorf("the backup is in place, but a power failure may take it away: %w", errors.Join(serr, err)))
 	}
-	if err := w.fs.SyncDir(filepath.Dir(target)); err != nil {
-		return fail(fmt.Errorf("the backup is in place, but a power failure may take it away: %w", err))
+	if err != nil {
+		return fail(fmt.Errorf("the backup is in place, %w", err))
 	}
 	return nil
 }

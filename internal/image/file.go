@@ -236,7 +236,10 @@ func (f *File) Close(saved bool) error {
 	f.setOwnCopy(ownCopy{})
 	// A log that stays fits the file, or belongs to another process.
 	if !saved || !f.present || f.ownedLocked() != nil {
-		return f.replaceLocked(nil)
+		if err := f.replaceLocked(nil); err != nil {
+			return &Error{Op: "log", Path: f.path, Err: err}
+		}
+		return nil
 	}
 	if err := f.removeLogLocked(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return &Error{Op: "log", Path: f.path, Err: fmt.Errorf("everything is saved, but the log is still there: %w", err)}

@@ -65,7 +65,7 @@ func (f *File) logGoneLocked() (bool, error) {
 	case f.writing != nil:
 		there, err := f.writing.There(pagelog.Name(f.target))
 		return !there, err
-	case f.writing == nil && f.left > 0:
+	case f.left > 0:
 		// The log that Open has read is not open, so it is told by its length.
 		info, err := f.fs.Lstat(pagelog.Name(f.target))
 		if errors.Is(err, fs.ErrNotExist) {
