@@ -75,7 +75,8 @@ func SyncAll(ctx context.Context) error {
 // Backup writes the last commit to a new file at path, a database like any other. The
 // file is durable when Backup returns. Statements run on meanwhile, and have the
 // processors first. The database may be only in memory. It is opened if it was not used
-// before. In the role of a tool the backup is what was saved last, compacted (VACUUM INTO).
+// before. In the role of a tool the backup is what was saved last, compacted (VACUUM INTO);
+// with live connections it is the server's last commit.
 //
 // Errors are [ErrNotOurs], [ErrClosed], and those of opening and of the file system. The
 // error wraps [fs.ErrExist] in these cases:

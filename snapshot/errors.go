@@ -9,7 +9,8 @@ import (
 )
 
 // Errors of opening a database, of [Check] and of [Recover]. They are wrapped in an
-// [*Error]. The file has not been written to.
+// [*Error]. The file has not been written to, except that SQLite may have recovered it from a
+// journal or -wal of its own.
 var (
 	// ErrNotADatabase: the file does not begin like a SQLite database, or its format is
 	// later than this library knows.
@@ -58,10 +59,12 @@ var (
 //	Path string // as the caller gave it; empty for a check
 //	Err  error  // the cause, which Unwrap returns
 //
-// After an error of "load", "check" or "inspect the log" nothing has been written. After one
-// of "save" the file is the old one; or the new one is in place, and a power failure may
-// still undo that. The text says so. After one of "log", "watch" or "remove leftovers" the
-// file is as it was. For the others see [Recover] and [BackupFrom].
+// After an error of "check" or "inspect the log" nothing has been written. After one of "load"
+// SQLite may have recovered the file, and a change of file and log that a crash had
+// interrupted may be complete. After one of "save" the file is the old one; or the new one is
+// in place, and a power failure may still undo that. The text says so. After one of "log",
+// "watch" or "remove leftovers" the file is as it was. For the others see [Recover] and
+// [BackupFrom].
 type Error = image.Error
 
 // ForeignChangeError is the error of a save after a foreign change. Either the file is not

@@ -54,7 +54,8 @@ func InspectLog(ctx context.Context, path string) (*LogInfo, error) {
 //	NotKept      error    // always nil here
 //
 // Aside names the log if there is a Problem with it. If something of that log was written
-// into the file, Aside also names a copy of the file as it was.
+// into the file, Aside also names a copy of the file as it was. After an error it names the
+// files that were kept before.
 type Recovery = image.Recovery
 
 // Recover writes the log that a crash has left beside the file at path into the file, and
@@ -69,7 +70,8 @@ type Recovery = image.Recovery
 //
 // Other errors are an [*Error] or a [*ForeignChangeError]. After one of them, there are two
 // cases. Either file and log are as they were, or all is in the file and a log that holds no
-// more is still there. The end of ctx ends a recovery, until the new file gets its name.
+// more is still there. In both cases Recovery.Aside may name files: a copy of the file, or the
+// log itself. The end of ctx ends a recovery, until the new file gets its name.
 func Recover(ctx context.Context, path string) (_ Recovery, err error) {
 	target, err := osfile.Resolve(path)
 	if err != nil {

@@ -25,7 +25,8 @@ type Recovery struct {
 
 	// Aside are the files that Recover has kept under another name, unchanged. If there is a
 	// Problem, Aside has the log. If something of that log was written into the file, Aside
-	// also has a copy of the file as it was.
+	// also has a copy of the file as it was. After an error it has the files that were kept
+	// before.
 	Aside []string
 
 	// NotKept is why the earlier state of the file is not kept, although FoldLog was asked
@@ -49,6 +50,7 @@ func FoldLog(ctx context.Context, path string, keep int) (Recovery, error) {
 // Recover is FoldLog, and also resolves what FoldLog and [File.Open] refuse. If a log does
 // not belong to the file, Recover moves it aside. If a log is damaged, Recover writes what is
 // before the damage into the file. In both cases it deletes nothing: see [Recovery.Aside].
+// After an error the log may be aside already.
 func Recover(ctx context.Context, path string) (Recovery, error) {
 	r := recoverer{loader: loader{fs: system, wait: loadWait, poll: loadPoll}, resolve: true}
 	return r.run(ctx, path)
@@ -80,7 +82,7 @@ func (r recoverer) run(ctx context.Context, path string) (Recovery, error) {
 		if !errors.As(err, &own) && !errors.As(err, &foreign) {
 			err = &Error{Op: "recover", Path: path, Err: err}
 		}
-		return Recovery{NotKept: rec.NotKept}, err
+		return Recovery{Aside: rec.Aside, NotKept: rec.NotKept}, err
 	}
 	return rec, nil
 }
@@ -126,10 +128,12 @@ func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err e
 		rec.Transactions, rec.Torn = log.Commits, log.Torn
 		if rec.Problem != nil {
 			kept, err := r.keepCopy(ctx, target)
+			if kept != "" {
+				rec.Aside = append(rec.Aside, kept)
+			}
 			if err != nil {
 				return rec, err
 			}
-			rec.Aside = append(rec.Aside, kept)
 		}
 		h.shared = true // Save closes it, or Close does
 		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, current: sqlitefile.Pinned{ID: id, File: h.f}, present: rec.Problem == nil}
@@ -197,7 +201,8 @@ func (r recoverer) moveAside(target string) (names []string, err error) {
 	return names, r.fs.SyncDir(filepath.Dir(target))
 }
 
-// keepCopy copies the file to a new name.
+// keepCopy copies the file to a new name. It returns the name also if only the sync of the
+// directory fails.
 func (r recoverer) keepCopy(ctx context.Context, target string) (string, error) {
 	tmp := tempName(target)
 	err := r.copyNamed(ctx, tmp, target)

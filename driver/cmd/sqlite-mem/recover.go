@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -47,26 +48,31 @@ func recoverLog(ctx context.Context, name string, stdout io.Writer) error {
 		return err
 	}
 	rec, err := snapshot.Recover(ctx, path)
-	if err != nil {
-		return err
-	}
 	var b strings.Builder
-	if rec.Problem != nil {
-		fmt.Fprintln(&b, rec.Problem)
+	if err == nil {
+		tell(&b, path, rec)
 	}
-	switch {
-	case rec.Transactions > 0:
-		fmt.Fprintf(&b, "%s of the log are in %s now.\n", show.Plural(rec.Transactions, "transaction"), path)
-	case rec.Problem == nil:
-		fmt.Fprintf(&b, "There is nothing to recover beside %s.\n", path)
-	default:
-		fmt.Fprintf(&b, "%s was left as it is.\n", path)
-	}
-	if rec.Torn > 0 {
-		fmt.Fprintf(&b, "%s of one more were cut short by the crash.\n", show.Size(rec.Torn))
-	}
+	// These are there after an error, too.
 	for _, name := range rec.Aside {
 		fmt.Fprintf(&b, "kept aside: %s\n", name)
 	}
-	return say(stdout, "%s", b.String())
+	return errors.Join(err, say(stdout, "%s", b.String()))
+}
+
+// tell says what was recovered.
+func tell(b *strings.Builder, path string, rec snapshot.Recovery) {
+	if rec.Problem != nil {
+		fmt.Fprintln(b, rec.Problem)
+	}
+	switch {
+	case rec.Transactions > 0:
+		fmt.Fprintf(b, "%s of the log are in %s now.\n", show.Plural(rec.Transactions, "transaction"), path)
+	case rec.Problem == nil:
+		fmt.Fprintf(b, "There is nothing to recover beside %s.\n", path)
+	default:
+		fmt.Fprintf(b, "%s was left as it is.\n", path)
+	}
+	if rec.Torn > 0 {
+		fmt.Fprintf(b, "%s of one more were cut short by the crash.\n", show.Size(rec.Torn))
+	}
 }
