@@ -5,7 +5,8 @@ import (
 	"os"
 )
 
-// FS is the seam: every change of the disk goes through it, but those by SQLite itself.
+// FS is the seam: every change of the files of a database goes through it, but those by SQLite
+// itself and of the process lock.
 // Programs use [OS]. Tests kill, fail, count and record operations here.
 //
 // Errors are those of package os. After an error nothing has changed.

@@ -19,6 +19,7 @@ func There(fsx osfile.FS, path string) (bool, error) {
 	return false, nil
 }
 
+// removeFile removes a file, which need not be there.
 func removeFile(fsx osfile.FS, name string) error {
 	if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -38,7 +39,7 @@ func NewName(path string) string { return path + "-memwal-new" }
 // new log may show that the log is old. It is no error if there is neither.
 func Remove(fsx osfile.FS, path string) error {
 	for _, name := range []string{Name(path), NewName(path)} {
-		if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := removeFile(fsx, name); err != nil {
 			return err
 		}
 	}

@@ -56,7 +56,7 @@ type Image interface {
 // none. The log gets the owner and permissions of like. After an error there is no new log.
 func Create(fsx osfile.FS, path string, like os.FileInfo, pageSize int, base BaseHash, img Image, pages PageSet) (_ *Writer, err error) {
 	name := NewName(path)
-	if err := fsx.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := removeFile(fsx, name); err != nil {
 		return nil, err
 	}
 	l := &Writer{FS: fsx, Path: path, Head: Header{PageSize: pageSize, Base: base}}

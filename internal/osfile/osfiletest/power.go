@@ -56,9 +56,8 @@ type PowerFS struct {
 // PowerState is one state that a power failure may leave.
 type PowerState struct {
 	Dir  string // holds it, until the end of the call
-	at   int    // operations that had been done
-	Told int    // acknowledgements among them
-	how  string // what became of the rest
+	Told int    // acknowledgements before it
+	how  string // the operations before it, and what became of those that were not synced
 }
 
 func (s PowerState) String() string { return fmt.Sprintf("power lost after %s", s.how) }
@@ -87,7 +86,7 @@ func (r *Recording) PowerStates(t testing.TB, opts PowerOptions, check func(Powe
 			*v = def
 		}
 	}
-	m := &medium{rec: r, opts: opts, rand: rand.New(rand.NewPCG(opts.Seed, 0)),
+	m := &medium{opts: opts, rand: rand.New(rand.NewPCG(opts.Seed, 0)),
 		dirs: cloneMap(r.first), files: make([]*unstable, len(r.files))}
 	for i, b := range r.kept {
 		m.files[i] = newUnstable(b)
@@ -105,7 +104,7 @@ func (r *Recording) PowerStates(t testing.TB, opts PowerOptions, check func(Powe
 				return
 			}
 			seen[key] = true
-			s := PowerState{at: at, Told: told, Dir: filepath.Join(base, fmt.Sprint(n)), how: r.describe(at, names)}
+			s := PowerState{Told: told, Dir: filepath.Join(base, fmt.Sprint(n)), how: r.describe(at, names)}
 			n++
 			materialise(t, s.Dir, names)
 			on = check(s)

@@ -9,7 +9,6 @@ import (
 // medium is the disk at one point of a recording. It has what is safe, and what a power
 // failure may keep or lose.
 type medium struct {
-	rec   *Recording
 	opts  PowerOptions
 	rand  *rand.Rand
 	dirs  map[string]int // names that are safe
