@@ -194,7 +194,7 @@ func (c *copier) write(ctx context.Context) error {
 		}
 		if !t.report.Missing {
 			if err := run(ctx, c.to, t.setSequences); err != nil {
-				return err
+				return fmt.Errorf("target table %s: %w", t.name, err)
 			}
 		}
 	}
@@ -244,8 +244,9 @@ func (c *copier) writeBatch(ctx context.Context, t *copyTable, rows []copyRow) e
 					}
 					done.Replaced++
 				default: // another program has written the row since the check
-					conflict.Differ++
-					conflict.Keys = append(conflict.Keys, t.keyOf(row))
+					if conflict.Differ++; conflict.Differ <= namedConflicts {
+						conflict.Keys = append(conflict.Keys, t.keyOf(row))
+					}
 				}
 			}
 			if conflict.Differ > 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -295,7 +294,11 @@ func (t *copyTable) replace(tx *gorm.DB, row copyRow) error {
 		}
 	}
 	condition, key := t.to().keys(tx, []copyRow{row})
-	return tx.Exec("UPDATE "+quoted(tx, t.name)+" SET "+strings.Join(sets, ", ")+" WHERE "+condition, append(vars, key...)...).Error
+	err := tx.Exec("UPDATE "+quoted(tx, t.name)+" SET "+strings.Join(sets, ", ")+" WHERE "+condition, append(vars, key...)...).Error
+	if err != nil {
+		return fmt.Errorf("target table %s, row %s: %w", t.name, brief(t.keyOf(row)), err)
+	}
+	return nil
 }
 
 func (t *copyTable) inKey(column int) bool {
@@ -334,7 +337,7 @@ func (t *copyTable) setSequences(tx *gorm.DB) error {
 		err := tx.Exec("SELECT setval(CAST(? AS regclass), GREATEST(?, COALESCE(pg_sequence_last_value(CAST(? AS regclass)), 0)))",
 			sequence.String, highest.Int64, sequence.String).Error
 		if err != nil {
-			return errors.Join(fmt.Errorf("sequence %s", sequence.String), err)
+			return fmt.Errorf("sequence %s: %w", sequence.String, err)
 		}
 	}
 	return nil

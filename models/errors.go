@@ -33,10 +33,11 @@ var (
 )
 
 // InvalidError means that an input breaks a rule of this package. The database has not
-// seen the input. The error is the same on every database.
+// seen the input. The error is the same on every database. From [Copy] it means that the
+// source or the target has something that cannot be copied.
 type InvalidError struct {
-	// Field names the input: a column (username, max_storage, slug, url, name, key,
-	// value, created_at) or a parameter (table, key column, …).
+	// Field names the input: a column (username, max_storage, slug, url, …) or a parameter
+	// (table, key column, limit, …).
 	Field string
 
 	// Reason continues the sentence that Field begins: "contains a NUL byte".
