@@ -314,6 +314,39 @@ func TestSession_cancelledAnywhere(t *testing.T) {
 	}
 }
 
+// Ensure that a dropped column whose context ends after any statement is gone, or that
+// nothing has changed and the error is that of the context.
+func TestSession_cancelledDrop(t *testing.T) {
+	for point := 1; ; point++ {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		setup(t, db, "CREATE TABLE owners (id integer PRIMARY KEY, name text, note text)", "INSERT INTO owners VALUES (1, 'a', 'b')", "CREATE VIEW v AS SELECT name FROM owners")
+		before := take(t, db)
+		ctx, cancel := context.WithCancel(t.Context())
+		n := 0
+		hook := func(*gorm.DB) {
+			if n++; n == point {
+				cancel()
+			}
+		}
+		require.NoError(t, db.Callback().Raw().After("gorm:raw").Register("cancel", hook))
+		require.NoError(t, db.Callback().Row().After("gorm:row").Register("cancel", hook))
+		err := db.WithContext(ctx).Table("owners").Migrator().DropColumn("owners", "note")
+		reached := n
+		cancel()
+		after := take(t, db)
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled, "statement %d", point)
+			require.Equal(t, before, after, "statement %d", point)
+			continue
+		}
+		require.NotEqual(t, before.facts, after.facts, "statement %d", point)
+		if reached < point {
+			require.Greater(t, point, 15)
+			return
+		}
+	}
+}
+
 // Ensure that repeated rebuilds of a table lose no write of other connections.
 func TestSession_concurrent(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())

@@ -108,8 +108,11 @@ func (s *session) notNamed(t *table, name string, objects []object) error {
 		}
 		return errAsked
 	})
-	if errors.Is(asked, errNotUndone) || s.db.Statement.Context.Err() != nil {
+	if errors.Is(asked, errNotUndone) {
 		return asked
+	}
+	if err := s.db.Statement.Context.Err(); err != nil {
+		return err
 	}
 	if asked != errAsked || legacy {
 		// SQLite did not rename the column everywhere. Every occurrence of its name is
