@@ -124,6 +124,14 @@ func (c *Contender) Open(path string) (*DB, error) {
 	return db, nil
 }
 
+// pinged returns a database that can be reached. Otherwise it closes it.
+func pinged(db *DB) (*DB, error) {
+	if err := db.Pool.Ping(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
 // Rest finishes writes that would happen later in the background. So the next
 // contender does not pay for them. pool is any pool of the contender.
 func (c *Contender) Rest(ctx context.Context, pool *sql.DB) error {

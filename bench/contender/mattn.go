@@ -34,7 +34,7 @@ func openMattn(c *Contender, path string, conns int) (*DB, error) {
 	}
 	pool.SetMaxOpenConns(conns)
 	pool.SetMaxIdleConns(maxIdle)
-	return &DB{Pool: pool, busy: mattnBusy}, pool.Ping()
+	return pinged(&DB{Pool: pool, busy: mattnBusy})
 }
 
 // syncAll writes the system's dirty pages to the disk.
@@ -176,7 +176,7 @@ func mattnDiskMmap() *Contender {
 				return err
 			}}})
 			pool.SetMaxIdleConns(maxIdle)
-			return &DB{Pool: pool, busy: mattnBusy}, pool.Ping()
+			return pinged(&DB{Pool: pool, busy: mattnBusy})
 		},
 	}
 }

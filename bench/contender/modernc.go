@@ -18,7 +18,7 @@ func moderncMemory() *Contender {
 				return nil, err
 			}
 			pool.SetMaxOpenConns(1)
-			return &DB{Pool: pool, prepare: true}, pool.Ping()
+			return pinged(&DB{Pool: pool, prepare: true})
 		},
 	}
 }

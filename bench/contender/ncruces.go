@@ -23,10 +23,10 @@ func openNcruces(c *Contender, path string, remove func(string)) (*DB, error) {
 		return nil, err
 	}
 	pool.SetMaxIdleConns(maxIdle)
-	return &DB{Pool: pool, busy: ncrucesBusy, prepare: true, close: func() error {
+	return pinged(&DB{Pool: pool, busy: ncrucesBusy, prepare: true, close: func() error {
 		remove(name)
 		return nil
-	}}, pool.Ping()
+	}})
 }
 
 func ncrucesMemdb() *Contender {

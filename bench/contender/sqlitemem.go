@@ -53,7 +53,7 @@ func openSqliteMem(c *Contender, path string) (*DB, error) {
 		return nil, err
 	}
 	pool.SetMaxIdleConns(maxIdle)
-	return &DB{Pool: pool, save: func(ctx context.Context, _ string) error {
+	return pinged(&DB{Pool: pool, save: func(ctx context.Context, _ string) error {
 		return driver.Sync(ctx, pool)
-	}}, pool.Ping()
+	}})
 }

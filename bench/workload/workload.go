@@ -53,15 +53,10 @@ func Fill(ctx context.Context, db Execer, accounts, filler int) error {
 	if err := execAll(ctx, db, schema...); err != nil {
 		return err
 	}
-	return Grow(ctx, db, 0, accounts, filler)
-}
-
-// Grow adds the accounts from+1 to to.
-func Grow(ctx context.Context, db Execer, from, to, filler int) error {
 	// Transactions of some MB keep journals and caches as small as in normal use.
 	step := max(1000, 16<<20/(filler+60))
-	for ; from < to; from += step {
-		end := min(from+step, to)
+	for from := 0; from < accounts; from += step {
+		end := min(from+step, accounts)
 		if err := execAll(ctx, db, fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)
 			INSERT INTO accounts SELECT i, 'account'||i||'@example.org', 0, 1000000+i%%1000, randomblob(%d) FROM c`, from+1, end, filler),
 			fmt.Sprintf(`WITH RECURSIVE c(i) AS (SELECT %d UNION ALL SELECT i+1 FROM c WHERE i<%d)

@@ -57,7 +57,7 @@ func TestReport(t *testing.T) {
 		require.False(t, c.Cancellable && known.Bypass != "", "%s takes no context", c.Contender)
 	}
 	for _, name := range []string{contender.Reference, "madmail", "zombiezen-memdb", "crawshaw-memory-shared", "C", "null"} {
-		require.NotNil(t, r.find("PointRead", name, false, 8), name)
+		require.NotNil(t, find(r.Cells, "PointRead", name, false, 8), name)
 		for _, l := range []loadAt{{"UsersInsert", 1}, {"UsersScan", 2}, {"UsersScan", 4}, {"UsersScan", 8}, {"BlogInsert", 1}, {"BulkJoin", 1}, {"Query1000", 1}} {
 			require.NotNil(t, find(r.Users, l.work, name, false, l.goroutines), "%s of %s", l.work, name)
 		}

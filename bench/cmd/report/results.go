@@ -61,10 +61,6 @@ func (c *cell) failed() string {
 	return ""
 }
 
-func (r *results) find(workload, contender string, cancellable bool, goroutines int) *cell {
-	return find(r.Cells, workload, contender, cancellable, goroutines)
-}
-
 // snapshotRun is one round of a contender: a paced load without a save, then with one.
 type snapshotRun struct {
 	Contender string
