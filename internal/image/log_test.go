@@ -25,7 +25,7 @@ type history struct {
 	states  []*memImage // of version i+1
 	changed pagelog.PageSet
 	all     bool
-	track   bool
+	track   bool // Track was called, as PinChanges needs
 }
 
 func (h *history) last() *memImage { return h.states[len(h.states)-1] }
@@ -39,6 +39,9 @@ func (h *history) Pin() (Image, error) { return historyImage{h.last()}, nil }
 func (h *history) Track() { h.track = true }
 
 func (h *history) PinChanges(pages []uint64) (Image, []uint64, bool, error) {
+	if !h.track {
+		panic("PinChanges before Track")
+	}
 	set := pagelog.PageSet(pages)
 	set.AddAll(h.changed)
 	all := h.all
