@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// Niceness is the nice value of a thread in the background. Its weight is a tenth of that
-// of an ordinary thread (sched(7)). At the lowest priority, 19, the weight would be a
-// sixtieth. On busy processors a save would then take so long that pages which are
+// Niceness is how much is added to the nice value of a thread in the background. Its weight is
+// then a tenth of that of the other threads (sched(7)). At the lowest priority, 19, the weight
+// would be a sixtieth. On busy processors a save would then take so long that pages which are
 // rewritten meanwhile pile up. Threads that wait for a lock that it holds in the kernel
 // would wait as long.
 const Niceness = 10
@@ -23,8 +23,11 @@ func InBackground(f func()) {
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		// Nothing depends on the priority, so f runs after an error too.
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, syscall.Gettid(), Niceness)
+		// Nothing depends on the priority, so f runs after an error too. The system call
+		// gives 20 minus the nice value.
+		if p, err := syscall.Getpriority(syscall.PRIO_PROCESS, 0); err == nil {
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, 0, min(20-p+Niceness, 19))
+		}
 		f()
 	}()
 	<-done
