@@ -43,9 +43,6 @@ func (id ID) ModTime() time.Time {
 // or there is none.
 func (id ID) ChangeCounter() uint32 { return id.counter }
 
-// Same reports whether both are one state of one file, or both mean "no file".
-func (id ID) Same(other ID) bool { return id.Difference(other) == "" }
-
 // Difference says in words how the file has changed from id to now; "" if it has not.
 func (id ID) Difference(now ID) string {
 	switch {
