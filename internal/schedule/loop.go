@@ -22,9 +22,9 @@ type LoopConfig struct {
 	Interval time.Duration
 
 	// Save writes the state of the moment of the call, or a later one. It returns the
-	// bytes written. Its context never ends. A save that has begun is worth finishing.
+	// bytes written. It gets no context, because a save that has begun is worth finishing.
 	// If awaited is true, a Sync or Close waits for it, so it should be fast.
-	Save func(ctx context.Context, awaited bool) (bytes int64, err error)
+	Save func(awaited bool) (bytes int64, err error)
 
 	// Changed reports whether there is something that the last successful Save did not
 	// write. If not, the loop does not save.
@@ -223,7 +223,7 @@ func (l *Loop) run() {
 // attempt saves once, and calls OnEvent.
 func (l *Loop) attempt(failures *int, awaited bool) (int64, error) {
 	e := Event{Start: time.Now(), Awaited: awaited}
-	e.Bytes, e.Err = l.cfg.Save(context.Background(), awaited)
+	e.Bytes, e.Err = l.cfg.Save(awaited)
 	e.Duration = time.Since(e.Start)
 	if e.Err == nil {
 		*failures = 0

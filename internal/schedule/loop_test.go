@@ -27,7 +27,7 @@ func (s *state) config(interval time.Duration) LoopConfig {
 	return LoopConfig{
 		Interval: interval,
 		Changed:  func() bool { return s.commits.Load() != s.saved.Load() },
-		Save: func(ctx context.Context, _ bool) (int64, error) {
+		Save: func(bool) (int64, error) {
 			s.saves.Add(1)
 			s.times = append(s.times, time.Since(s.began))
 			n := s.commits.Load() // pinned at the start
@@ -393,9 +393,9 @@ func TestLoop_awaited(t *testing.T) {
 		cfg := s.config(minute)
 		var told []bool
 		save := cfg.Save
-		cfg.Save = func(ctx context.Context, awaited bool) (int64, error) {
+		cfg.Save = func(awaited bool) (int64, error) {
 			told = append(told, awaited)
-			return save(ctx, awaited)
+			return save(awaited)
 		}
 		l := NewLoop(cfg)
 		s.commits.Add(1)

@@ -473,13 +473,13 @@ var beforeSave = func(*Store) {}
 
 // save writes the last commit to the file. It takes no lock of the database, so readers
 // and writers go on.
-func (s *Store) save(ctx context.Context, awaited bool) (int64, error) {
+func (s *Store) save(awaited bool) (int64, error) {
 	beforeSave(s)
 	pace := image.Pace{Background: !awaited}
 	if s.opts.SyncInterval > 0 {
 		pace.Overdue = time.Now().Add(s.opts.SyncInterval)
 	}
-	saved, err := s.file.Save(ctx, pace)
+	saved, err := s.file.Save(context.Background(), pace)
 	if err == nil {
 		s.saved.Store(saved.Version)
 		if flusher := s.flusher.Load(); flusher != nil {
