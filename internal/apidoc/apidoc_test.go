@@ -1,5 +1,5 @@
-// Package apidoc holds the test that everything that users can call is
-// documented.
+// Package apidoc holds the tests of the documentation: everything that users can call has a
+// comment, and what the documents name exists.
 package apidoc
 
 import (

@@ -25,12 +25,36 @@ func TestDesign_map(t *testing.T) {
 		require.FileExists(t, filepath.Join("..", "..", path))
 	}
 	// A path is followed by two blanks and what to look for there.
+	names := 0
 	for _, m := range regexp.MustCompile(`([\w/]+/[\w/-]+\.(?:go|c))  (\w+(?:, \w+)*)`).FindAllStringSubmatch(text, -1) {
 		code, err := os.ReadFile(filepath.Join("..", "..", m[1]))
 		require.NoError(t, err)
 		for name := range strings.SplitSeq(m[2], ", ") {
 			require.Regexp(t, `\b`+name+`\(`, string(code), m[1])
+			names++
 		}
+	}
+	require.Greater(t, names, 25)
+}
+
+// Ensure that the tests exist which TESTING names, in full or by their beginning.
+func TestTesting_names(t *testing.T) {
+	text, err := os.ReadFile("../TESTING.md")
+	require.NoError(t, err)
+	var tests strings.Builder
+	err = filepath.WalkDir("../..", func(path string, _ os.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		tests.Write(b)
+		return err
+	})
+	require.NoError(t, err)
+	names := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z]\w*`).FindAllString(string(text), -1)
+	require.Greater(t, len(names), 50)
+	for _, name := range names {
+		require.True(t, strings.Contains(tests.String(), "\nfunc "+name), name)
 	}
 }
 
