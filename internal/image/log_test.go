@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile/osfiletest"
 	"github.com/sqlite-mem/sqlite-mem/internal/pagelog"
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
@@ -329,6 +330,31 @@ func TestLog_damaged(t *testing.T) {
 		require.NoError(t, err)
 		requireState(t, states[whole], got)
 	}
+}
+
+// Ensure that Recover names each file that it has kept aside, whichever file operation of it
+// fails.
+func TestLog_recoverFaults(t *testing.T) {
+	original, _ := logged(t, 4)
+	log := testfile.Read(t, pagelog.Name(original))
+	log[logEnds(t, log)[1]+pagelog.FrameSize] ^= 1
+	sweep(t, func(t *testing.T, ffs *osfiletest.FaultFS) {
+		path := testfile.CopySet(t, original)
+		testfile.Write(t, pagelog.Name(path), log)
+		rec, err := recoverer{loader: loader{fs: ffs}, resolve: true}.run(bg, path)
+		switch {
+		case len(ffs.Failures) == 0:
+			require.NoError(t, err)
+			require.Len(t, rec.Aside, 2, "the file and the log")
+		case err != nil:
+			require.ErrorIs(t, err, ffs.Err, ffs)
+		}
+		for name := range testfile.Contents(t, filepath.Dir(path)) {
+			if strings.Contains(name, asidePrefix) && !ffs.HasFailed("remove") {
+				require.Contains(t, rec.Aside, filepath.Join(filepath.Dir(path), name), ffs)
+			}
+		}
+	})
 }
 
 // Ensure that a log is folded into the file by FoldLog and by Save without a log,
