@@ -97,6 +97,8 @@ func Close(t testing.TB, db *sql.DB) {
 	defer cancel()
 	if err := db.PingContext(ping); err != nil {
 		require.NotErrorIs(t, err, context.DeadlineExceeded, "all connections are in use")
+		_, closed := driver.ReadStats(db)
+		require.Error(t, closed, "the database is open, but cannot be used: %v", err)
 		closeBoth(t, db)
 		return
 	}
