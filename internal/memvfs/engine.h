@@ -204,7 +204,6 @@ struct MemFile {
   /* Used by the writer, while it has RESERVED */
   Version *pPending;         /* Versions that it has made, linked by pNext */
   Table *pNewTable;          /* Table that its commit will publish, or NULL */
-  int prepared;              /* Its commit has all the memory it needs */
   int64_t nWritten;          /* Versions superseded or dropped by it, not counted by memvfsHelp yet */
 };
 

@@ -56,7 +56,6 @@ static void unlinkPending(MemFile *f, Table *t){
 
 /* Drops what the writer has made and not committed. */
 static void discard(MemFile *f){
-  f->prepared = 0;
   if( f->pNewTable ){
     memvfsTableFree(f->pNewTable);   /* No other thread has seen it */
     f->pNewTable = 0;
@@ -211,7 +210,6 @@ int memvfsWriteAt(MemFile *f, const unsigned char *a, size_t n, uint64_t iOfst){
   uint64_t iEnd = iOfst+n, nSize = (uint64_t)r->nSector*SECTOR;
   int rc = SQLITE_OK;
 
-  f->prepared = 0;
   if( iEnd%SECTOR ) return SQLITE_IOERR_WRITE;   /* Not from SQLite, which writes whole pages */
   if( nSize==0 && n!=t->nBlock && (n & (n-1))==0 && n>=512 && n<=65536 ){
     if( (rc = reblock(f, (uint32_t)n))!=SQLITE_OK ) return rc;
@@ -412,7 +410,8 @@ static void supersede(MemFile *f, uint32_t nOld, List *p){
 ** first phase of all files, and rolls all back if one fails. Then it runs the second
 ** phase of each. A failure there would leave the files before it committed and the
 ** others not. The second phase of a store needs no memory: memvfsTruncate, the end of
-** the journal (journal.c), and memvfsCommit after this function.
+** the journal (journal.c), and memvfsCommit. A second call, in memvfsCommit, finds all
+** that the first has made.
 */
 int memvfsPrepare(MemFile *f){
   Reader *r = &f->reader;
@@ -421,15 +420,14 @@ int memvfsPrepare(MemFile *f){
   ** leaves an empty file. */
   if( pending(f, 1, 1, &rc)==0 ) return rc;
   if( f->pNewTable==0 && !mayNote(f->pStore, blocks(r->pTable, r->nSector)) ) return SQLITE_IOERR_NOMEM;
-  f->prepared = 1;
   return SQLITE_OK;
 }
 
 /*
 ** Publishes the changes of the writer as one commit. Called at
 ** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change of a
-** commit and never in a rollback. It fails only if memvfsPrepare was not called and
-** fails here; then nothing is published.
+** commit and never in a rollback. It fails only if memvfsPrepare was not called after
+** the last write, and fails here; then nothing is published.
 */
 int memvfsCommit(MemFile *f){
   memvfs_store *s = f->pStore;
@@ -444,8 +442,7 @@ int memvfsCommit(MemFile *f){
   nOld = r->pFirst ? r->pFirst->nSector : 0;
   if( f->pPending==0 && f->pNewTable==0 && nOld==r->nSector ) return SQLITE_OK;
 
-  if( !f->prepared && (rc = memvfsPrepare(f))!=SQLITE_OK ) return rc;
-  f->prepared = 0;
+  if( (rc = memvfsPrepare(f))!=SQLITE_OK ) return rc;
   p1 = memvfsFind(r, r->pTable, 1, epoch);
   nBlock = memvfsHeaderPageSize(p1->aData);
   if( nBlock && nBlock!=r->pTable->nBlock && (uint64_t)r->nSector*SECTOR%nBlock==0 ){
