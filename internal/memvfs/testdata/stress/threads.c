@@ -257,13 +257,17 @@ static uint32_t get4(const unsigned char *a){
   return (uint32_t)a[0]<<24 | (uint32_t)a[1]<<16 | (uint32_t)a[2]<<8 | a[3];
 }
 
-/* Snapshots: their image is a sound database, and stays what it is. */
+/*
+** Snapshots: their image is a sound database, and stays what it is. Each commit has
+** added one to the change counter.
+*/
 static void *pinning(void *pArg){
   Thread *p = pArg;
+  uint32_t base = 0;      /* The change counter less the epoch */
   while( nRunning ){
     memvfs_snapshot *s = memvfs_snapshot_open(store);
     uint64_t n = memvfs_snapshot_size(s), i;
-    uint32_t ps = memvfs_snapshot_page_size(s);
+    uint32_t ps = memvfs_snapshot_page_size(s), epoch = (uint32_t)memvfs_snapshot_epoch(s);
     unsigned char *a = sqlite3_malloc64(n), *b = malloc(n);
     sqlite3 *db;
     for(i=0; i<n; i+=50000){
@@ -273,6 +277,8 @@ static void *pinning(void *pArg){
     CHECK( (a[16]<<8 | a[17])==(int)(ps==65536 ? 1 : ps) );
     CHECK( n%ps==0 && get4(a+28)==n/ps );
     CHECK( get4(a+24)==get4(a+92) );
+    if( base==0 ) base = get4(a+24)-epoch;
+    CHECK( get4(a+24)-epoch==base );
     usleep(below(&p->rng, 5000));
     memvfs_snapshot_read(s, b, n, 0);
     CHECK( memcmp(a, b, n)==0 );
