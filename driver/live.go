@@ -62,7 +62,7 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error
 		Waits: func(dc driver.Conn) bool {
 			return dc.(interface{ KeepsWaiting() bool }).KeepsWaiting()
 		},
-		Connect: func(ctx context.Context, peer live.Peer, params map[string]string) (driver.Conn, error) {
+		Connect: func(ctx context.Context, peer live.Peer, params map[string]string, _ func(string)) (driver.Conn, error) {
 			cfg, err := guestConfig(params)
 			if err == nil {
 				err = wait(ctx)

@@ -217,7 +217,7 @@ func TestLive_waits(t *testing.T) {
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, tool.PingContext(short), context.DeadlineExceeded)
-	lock.NotLive()
+	lock.SetLive(false)
 	require.NoError(t, tool.Ping(), "a server that serves no tools after all")
 	require.NoError(t, lock.Release())
 }

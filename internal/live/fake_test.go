@@ -50,6 +50,7 @@ type fake struct {
 	steps     int // of rows
 	reset     int
 	lastOpts  driver.TxOptions
+	end       func(reason string) // of the last connection
 }
 
 func newFake() *fake {
@@ -74,8 +75,11 @@ func (f *fake) commits(key string) int {
 	return f.committed[key]
 }
 
-func (f *fake) connect(context.Context, Peer, map[string]string) (driver.Conn, error) {
+func (f *fake) connect(_ context.Context, _ Peer, _ map[string]string, end func(string)) (driver.Conn, error) {
 	f.count(&f.conns, 1)
+	f.mu.Lock()
+	f.end = end
+	f.mu.Unlock()
 	return &fakeConn{f: f}, nil
 }
 

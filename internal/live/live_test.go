@@ -443,6 +443,47 @@ func TestEnds_server(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
+// The server may end a single connection. Its statement is interrupted, its transaction is
+// rolled back, and the tool learns the reason. The others go on.
+func TestEnds_one(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	end := func() {
+		f.mu.Lock()
+		end := f.end
+		f.mu.Unlock()
+		end("it is in the way")
+	}
+	other := one(t, s.cfg.Path)
+	require.NoError(t, other.Ping(ctx))
+
+	blocked := one(t, s.cfg.Path)
+	interrupted := make(chan error, 1)
+	go func() {
+		_, err := blocked.ExecContext(ctx, "block", nil)
+		interrupted <- err
+	}()
+	<-f.blocked
+	end()
+	err := <-interrupted
+	require.ErrorIs(t, err, ErrLost)
+	require.ErrorContains(t, err, "it is in the way; the statement was interrupted")
+
+	idle := one(t, s.cfg.Path)
+	tx, err := idle.BeginTx(ctx, driver.TxOptions{})
+	require.NoError(t, err)
+	_, err = idle.ExecContext(ctx, "insert x", nil)
+	require.NoError(t, err)
+	end()
+	eventually(t, func() bool { return f.get(&f.conns) == 1 }, "the end of the idle connection")
+	err = tx.Commit()
+	require.ErrorIs(t, err, ErrLost)
+	require.ErrorContains(t, err, "it is in the way")
+	require.Zero(t, f.commits("x"))
+	require.NoError(t, other.Ping(ctx))
+	require.NoError(t, run(open(t, s.cfg.Path), "insert x"), "its lock is free")
+}
+
 // With the next server, database/sql goes on by itself outside of transactions.
 func TestEnds_nextServer(t *testing.T) {
 	f := newFake()
@@ -490,7 +531,9 @@ func TestPanics(t *testing.T) {
 	}
 	f := newFake()
 	s := serve(t, f, func(cfg *ServerConfig) {
-		cfg.Connect = func(context.Context, Peer, map[string]string) (driver.Conn, error) { panic("while connecting") }
+		cfg.Connect = func(context.Context, Peer, map[string]string, func(string)) (driver.Conn, error) {
+			panic("while connecting")
+		}
 	})
 	_, err := (&Dialer{Path: s.cfg.Path}).Connect(ctx)
 	require.EqualError(t, err, errPanic.Error())
@@ -501,7 +544,7 @@ func TestConnect_error(t *testing.T) {
 	f := newFake()
 	params := map[string]string{"_loc": "auto"}
 	s := serve(t, f, func(cfg *ServerConfig) {
-		cfg.Connect = func(_ context.Context, p Peer, got map[string]string) (driver.Conn, error) {
+		cfg.Connect = func(_ context.Context, p Peer, got map[string]string, _ func(string)) (driver.Conn, error) {
 			require.Equal(t, params, got)
 			require.Equal(t, Peer{UID: uint32(os.Geteuid()), PID: os.Getpid(), Trusted: true}, p)
 			return nil, errFake
@@ -519,10 +562,10 @@ func TestConnect_waits(t *testing.T) {
 	loaded := make(chan struct{})
 	gaveUp := make(chan struct{}, 1)
 	s := serve(t, f, func(cfg *ServerConfig) {
-		cfg.Connect = func(ctx context.Context, p Peer, params map[string]string) (driver.Conn, error) {
+		cfg.Connect = func(ctx context.Context, p Peer, params map[string]string, end func(string)) (driver.Conn, error) {
 			select {
 			case <-loaded:
-				return f.connect(ctx, p, params)
+				return f.connect(ctx, p, params, end)
 			case <-ctx.Done():
 				gaveUp <- struct{}{}
 				return nil, ctx.Err()

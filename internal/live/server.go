@@ -59,11 +59,14 @@ type ServerConfig struct {
 	// context methods of database/sql/driver (ExecerContext, QueryerContext,
 	// ConnPrepareContext, ConnBeginTx), and its statements theirs.
 	//
+	// end ends the connection soon, as Close does, and tells the tool the reason. Any
+	// goroutine may call it at any time.
+	//
 	// Two methods are optional. InTransaction() bool of the connection reports whether
 	// a transaction is open that a statement began. ReadAhead() bool of its rows
 	// reports whether they may be fetched before they are asked for. Rows without this
 	// method may.
-	Connect func(ctx context.Context, peer Peer, params map[string]string) (driver.Conn, error)
+	Connect func(ctx context.Context, peer Peer, params map[string]string, end func(reason string)) (driver.Conn, error)
 
 	// Control runs requests that are not SQL. The bytes written to w reach the tool as
 	// a stream, before the result. If Control is nil, there are no such requests.
@@ -84,8 +87,7 @@ type ServerConfig struct {
 
 // Server serves a database to the tools of this machine.
 type Server struct {
-	cfg    ServerConfig
-	socket *socket
+	cfg ServerConfig
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -103,6 +105,7 @@ type Server struct {
 	wg sync.WaitGroup // the goroutines
 
 	mu      sync.Mutex // guards the fields below
+	socket  *socket
 	wires   map[net.Conn]struct{}
 	refused map[uint32]bool // the users that the log was told of
 	closed  bool
@@ -116,8 +119,32 @@ func Listen(cfg ServerConfig) (*Server, error) {
 	}
 	s := newServer(cfg)
 	s.socket = socket
-	s.wg.Go(s.accept)
+	s.wg.Go(func() { s.accept(socket) })
 	return s, nil
+}
+
+// Check makes sure that tools find the socket. If somebody has removed or replaced it,
+// Check makes it again. The connections so far go on. After an error tools find no socket,
+// and Check may be called again. The function owned makes sure that the caller has the
+// process lock. If not, the socket there is another process's.
+func (s *Server) Check(owned func() error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.socket.hasName() {
+		return nil
+	}
+	if err := owned(); err != nil {
+		return err
+	}
+	socket, err := bind(s.cfg.Path)
+	if err != nil {
+		return err
+	}
+	old := s.socket
+	s.socket = socket
+	s.wg.Go(func() { s.accept(socket) }) // Close waits for it, because closed is false
+	_ = old.Close()                      // ends its accept; nobody can find it any more
+	return nil
 }
 
 func newServer(cfg ServerConfig) *Server {
@@ -148,12 +175,12 @@ func newServer(cfg ServerConfig) *Server {
 // call ends.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
-	first := !s.closed
+	first, socket := !s.closed, s.socket
 	s.closed = true
 	s.mu.Unlock()
 	var err error
 	if first {
-		err = s.socket.close()
+		err = socket.close()
 		s.cancel()
 	}
 	done := make(chan struct{})
@@ -185,8 +212,8 @@ func (s *Server) cut() int {
 	return len(s.wires)
 }
 
-// accept accepts connections until Close.
-func (s *Server) accept() {
+// accept accepts connections until the socket is closed.
+func (s *Server) accept(socket *socket) {
 	pause := time.Millisecond
 	for {
 		select {
@@ -194,7 +221,7 @@ func (s *Server) accept() {
 		case <-s.ctx.Done():
 			return
 		}
-		c, err := s.socket.AcceptUnix()
+		c, err := socket.AcceptUnix()
 		if err == nil && !s.add(c) {
 			err = errors.Join(net.ErrClosed, c.Close())
 		}

@@ -18,8 +18,8 @@ type session struct {
 	wire *wire
 	peer Peer
 
-	ctx    context.Context // ends with the tool, or the server
-	cancel context.CancelFunc
+	ctx    context.Context // ends with the tool or the server, or by end
+	cancel context.CancelCauseFunc
 
 	// requests has room for one, as a tool sends no other before the answer.
 	requests chan *request
@@ -62,14 +62,35 @@ func newSession(srv *Server, w *wire, peer Peer) *session {
 		stmts:    make(map[uint64]driver.Stmt),
 		rows:     make(map[uint64]*openRows),
 	}
-	s.ctx, s.cancel = context.WithCancel(srv.ctx)
+	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
 	return s
+}
+
+// endError is the cause of a context that endBy has ended: the reason for the tool.
+type endError string
+
+func (e endError) Error() string { return string(e) }
+
+// endBy is the end of ServerConfig.Connect. The worker ends the session, as it makes all
+// calls of the connection.
+func (s *session) endBy(reason string) { s.cancel(endError(reason)) }
+
+// ending returns the reason why the session must end. It is empty if the session need
+// not end.
+func (s *session) ending() string {
+	if s.ctx.Err() == nil {
+		return ""
+	}
+	if e, ok := context.Cause(s.ctx).(endError); ok {
+		return string(e)
+	}
+	return "the server is closing"
 }
 
 // read is the reader. It ends when the tool has gone, has broken the protocol, or
 // the worker has closed the connection.
 func (s *session) read() {
-	defer s.cancel()
+	defer s.cancel(nil)
 	// The slot for large messages is held until the message is decoded, not until its
 	// statement has run. The statement may wait for a tool that waits for the slot.
 	bulk := false
@@ -175,7 +196,7 @@ func (s *session) answered() {
 // work is the worker. It makes all calls of the connection.
 func (s *session) work(h hello) {
 	defer func() { _ = s.wire.c.Close() }() // ends the reader
-	defer s.cancel()
+	defer s.cancel(nil)
 	select {
 	case s.srv.slots <- struct{}{}:
 	default:
@@ -206,8 +227,7 @@ func (s *session) work(h hello) {
 			tick = timer.C
 			idle += pause
 		}
-		if s.ctx.Err() != nil {
-			s.reason = "the server is closing"
+		if s.reason = s.ending(); s.reason != "" {
 			return // not by chance another request
 		}
 		select {
@@ -256,7 +276,7 @@ func (s *session) open(h hello) (ok bool) {
 	reply := welcome{Version: Version}
 	if !h.Control {
 		err := s.guard(func() (err error) {
-			s.conn, err = s.srv.cfg.Connect(s.ctx, s.peer, h.Params)
+			s.conn, err = s.srv.cfg.Connect(s.ctx, s.peer, h.Params, s.endBy)
 			return err
 		})
 		if err == nil {
@@ -355,8 +375,8 @@ func (s *session) answer(req *request) bool {
 	if err != nil {
 		*ans = answer{N: req.N, Err: encodeError(err, s.srv.cfg.EncodeError)}
 		s.out = s.out[:0]
-		if err == context.Canceled && s.srv.ctx.Err() != nil {
-			ans.Err = &wireError{Kind: errClosing, Text: "the server is closing; the statement was interrupted"}
+		if reason := s.ending(); err == context.Canceled && reason != "" {
+			ans.Err = &wireError{Kind: errClosing, Text: reason + "; the statement was interrupted"}
 		}
 	}
 	ans.InTx = s.inTx()

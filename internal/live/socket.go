@@ -118,6 +118,13 @@ func (s *socket) close() error {
 	return errors.Join(removeSocket(s.name, s.info), s.Close())
 }
 
+// hasName reports whether the name is still this socket's. The system gives its inode to
+// no other file while it is open.
+func (s *socket) hasName() bool {
+	info, err := os.Lstat(s.name)
+	return err == nil && os.SameFile(info, s.info)
+}
+
 // removeSocket removes a socket, if like is not nil only that very one. Nothing but
 // a socket is ever removed.
 func removeSocket(name string, like fs.FileInfo) error {

@@ -23,6 +23,7 @@ type socket struct{ *net.UnixListener }
 
 func bind(string) (*socket, error) { return nil, errUnsupported }
 func (*socket) close() error       { return nil }
+func (*socket) hasName() bool      { return true }
 
 func dial(context.Context, string) (*net.UnixConn, error) { return nil, errUnsupported }
 func isNobody(error) bool                                 { return false }

@@ -105,6 +105,46 @@ func TestSocket_replaced(t *testing.T) {
 	require.NoFileExists(t, SocketName(cfg.Path))
 }
 
+// Check makes a socket again that somebody has removed or replaced, as long as the server
+// is not closed. The connections so far go on. Nothing but a socket is replaced.
+func TestSocket_again(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	name := SocketName(s.cfg.Path)
+	before := one(t, s.cfg.Path)
+	require.NoError(t, before.Ping(ctx))
+	was, err := os.Lstat(name)
+	require.NoError(t, err)
+	owned := func() error { return nil }
+	require.NoError(t, s.Check(owned))
+	now, err := os.Lstat(name)
+	require.NoError(t, err)
+	require.True(t, os.SameFile(was, now), "a socket that is there stays")
+
+	require.NoError(t, os.Remove(name))
+	require.ErrorIs(t, s.Check(func() error { return errFake }), errFake)
+	require.NoFileExists(t, name, "it may be another process's")
+	require.NoError(t, s.Check(owned))
+	require.NoError(t, one(t, s.cfg.Path).Ping(ctx))
+	require.NoError(t, os.Rename(name, name+"-away"))
+	leave(name)
+	require.NoError(t, s.Check(owned))
+	require.NoError(t, one(t, s.cfg.Path).Ping(ctx))
+	require.NoError(t, os.Remove(name+"-away"))
+
+	require.NoError(t, os.Remove(name))
+	require.NoError(t, os.WriteFile(name, nil, 0o600))
+	require.ErrorContains(t, s.Check(owned), "it is no socket and was left alone")
+	require.NoError(t, os.Remove(name))
+	require.NoError(t, s.Check(owned))
+	require.NoError(t, one(t, s.cfg.Path).Ping(ctx))
+	require.NoError(t, before.Ping(ctx))
+
+	stop(t, s)
+	require.NoError(t, s.Check(owned))
+	require.NoFileExists(t, name)
+}
+
 // On Linux a path that is too long for an address works, and so does such a name.
 // The working directory is not changed. On other systems the error says that it is
 // too long.

@@ -84,7 +84,7 @@ func each(t *testing.T, f func(t *testing.T, tools, server *sql.DB)) {
 			s, err := live.Listen(live.ServerConfig{
 				Path:        path,
 				EncodeError: codes,
-				Connect: func(ctx context.Context, _ live.Peer, _ map[string]string) (sqldriver.Conn, error) {
+				Connect: func(ctx context.Context, _ live.Peer, _ map[string]string, _ func(string)) (sqldriver.Conn, error) {
 					return c.Connect(ctx)
 				},
 			})

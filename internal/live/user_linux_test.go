@@ -29,9 +29,9 @@ func TestUsers(t *testing.T) {
 	s := serve(t, f, func(cfg *ServerConfig) {
 		cfg.Logger = slog.New(counting{slog.DiscardHandler, &warnings})
 		connect := cfg.Connect
-		cfg.Connect = func(ctx context.Context, p Peer, params map[string]string) (driver.Conn, error) {
+		cfg.Connect = func(ctx context.Context, p Peer, params map[string]string, end func(string)) (driver.Conn, error) {
 			peer.Store(p)
-			return connect(ctx, p, params)
+			return connect(ctx, p, params, end)
 		}
 	})
 	path := s.cfg.Path

@@ -141,7 +141,7 @@ func Acquire(ctx context.Context, path string, role Role) (*Lock, error) {
 
 // AcquireLive is [Acquire] for a server that is about to serve tools. Its record says so
 // from the first moment, so no tool takes the file for all there is. If it cannot serve
-// them, it calls [Lock.NotLive].
+// them, it calls [Lock.SetLive].
 func AcquireLive(ctx context.Context, path string) (*Lock, error) {
 	return acquire(ctx, path, Server, true)
 }
@@ -312,11 +312,11 @@ func OwnerOf(path string) (Owner, bool, error) {
 	}
 }
 
-// NotLive records that the server does not serve tools after all.
-func (l *Lock) NotLive() {
+// SetLive records whether the server serves tools.
+func (l *Lock) SetLive(live bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.self.Live = false
+	l.self.Live = live
 	if l.file != nil {
 		l.write(l.file)
 	}

@@ -142,10 +142,12 @@ func TestAcquire_live(t *testing.T) {
 	var refused *OwnedError
 	require.ErrorAs(t, err, &refused)
 	require.True(t, refused.Live)
-	lock.NotLive()
-	owner, _, err = OwnerOf(path)
-	require.NoError(t, err)
-	require.False(t, owner.Live)
+	for _, live := range []bool{false, true} {
+		lock.SetLive(live)
+		owner, _, err = OwnerOf(path)
+		require.NoError(t, err)
+		require.Equal(t, live, owner.Live)
+	}
 	require.NoError(t, lock.Release())
 	_, owned, err = OwnerOf(path)
 	require.NoError(t, err)

@@ -248,7 +248,7 @@ func (s *Store) tryServe() (err error) {
 	}
 	if s.serving, err = s.opts.Serve(s, s.loaded); err != nil {
 		s.notLive = true
-		s.lock.NotLive()
+		s.lock.SetLive(false)
 	}
 	return err
 }
