@@ -222,6 +222,8 @@ func (c *Config) fileStore(path string, wait time.Duration) store.Options {
 		LockTimeout:  wait,
 		Logger:       c.logger(),
 		OnSync:       c.OnSync,
+		LiveLimit:    c.liveLimit(),
+		LiveIdle:     c.liveIdle(),
 	}
 	if live.Supported && !c.NoLive {
 		opts.Serve = c.serve

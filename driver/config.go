@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -294,6 +295,9 @@ func (c *Config) stmtCacheSize() int {
 	}
 	return c.StmtCacheSize
 }
+
+func (c *Config) liveLimit() int          { return cmp.Or(c.LiveLimit, DefaultLiveLimit) }
+func (c *Config) liveIdle() time.Duration { return cmp.Or(c.LiveIdle, DefaultLiveIdle) }
 
 // cannotWrite reports whether the connections are read-only by request.
 func (c *Config) cannotWrite() bool { return c.Params["mode"] == "ro" || c.queryOnly() }

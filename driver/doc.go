@@ -158,6 +158,8 @@
 //     Config.Logger is told.
 //   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
 //     server's process, so their paths must be absolute.
+//   - A tool keeps no file of the server open, whether it uses or attaches it. The last
+//     Close in the server ends the tool's connection.
 //   - A tool that dies loses its transaction and its lock at once. When the server goes,
 //     database/sql opens a new connection, in the role that is right then. Inside a
 //     transaction that is an error. If the answer to a commit is lost, it is

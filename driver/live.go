@@ -29,10 +29,6 @@ const (
 	controlBackup  = "backup"  // Backup, as a stream
 )
 
-// liveEnd is how long the last Close of a server waits for the statements of tools,
-// which it interrupts.
-const liveEnd = 10 * time.Second
-
 // live reports whether a tool may use the server's memory. Go code of this process cannot
 // run in the server.
 func (c *Config) live() bool {
@@ -44,7 +40,7 @@ func (c *Config) live() bool {
 const liveAnswer = time.Second
 
 // serve is store.Options.Serve.
-func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error, err error) {
+func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, error) {
 	wait := func(ctx context.Context) error {
 		select {
 		case <-loaded:
@@ -56,13 +52,13 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error
 	server, err := live.Listen(live.ServerConfig{
 		Path:        s.Path(),
 		EncodeError: connerr.Encode,
-		Limit:       c.LiveLimit,
-		Idle:        c.LiveIdle,
+		Limit:       c.liveLimit(),
+		Idle:        c.liveIdle(),
 		Logger:      c.logger(),
 		Waits: func(dc driver.Conn) bool {
 			return dc.(interface{ KeepsWaiting() bool }).KeepsWaiting()
 		},
-		Connect: func(ctx context.Context, peer live.Peer, params map[string]string, _ func(string)) (driver.Conn, error) {
+		Connect: func(ctx context.Context, peer live.Peer, params map[string]string, end func(string)) (driver.Conn, error) {
 			cfg, err := guestConfig(params)
 			if err == nil {
 				err = wait(ctx)
@@ -71,7 +67,7 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error
 				return nil, err
 			}
 			opts := memoryConnections(cfg, store.Options{})
-			opts.Guest, opts.NoFiles = peer.PID, !peer.Trusted
+			opts.Guest, opts.NoFiles, opts.End = peer.PID, !peer.Trusted, end
 			if opts.Guest == 0 {
 				opts.Guest = memconn.GuestUnknown
 			}
@@ -106,13 +102,9 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (end func() error
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, err // not a *live.Server that is nil
 	}
-	return func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), liveEnd)
-		defer cancel()
-		return server.Close(ctx)
-	}, nil
+	return server, nil
 }
 
 // guestConfig is the Config of a tool's connections, of the parameters that it has sent.

@@ -15,16 +15,17 @@ import (
 )
 
 // attachment is a store that is attached to a connection (ATTACH). It keeps the store
-// open. Writing to it takes the write lock of that store, as its own connections do.
+// open, but not for a guest: see conn.Attach. Writing to it takes the write lock of that
+// store, as its own connections do.
 type attachment struct {
 	c      *conn
 	store  *store.Store
 	link   *memvfs.Conn
 	locked bool // as conn.locked, for this store
 
-	counted   bool   // as a user of the store
-	committed uint64 // last commit, as of the last UnlockWrite
-	durable   uint64 // as conn.durable, for this store
+	detach    func() error // of store.Attach
+	committed uint64       // last commit, as of the last UnlockWrite
+	durable   uint64       // as conn.durable, for this store
 }
 
 var _ memvfs.Hooks = (*attachment)(nil)
@@ -32,13 +33,21 @@ var _ memvfs.Hooks = (*attachment)(nil)
 // Attach implements memvfs.Hooks.
 func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
 	s, ok := owner.(*store.Store)
-	// A guest does not keep the store open that serves it, under whatever name. The guest
-	// ends as a part of that store's end. As the last user it would wait for itself.
-	counted := c.opts.Guest == 0 || s != c.store
-	if !ok || counted && !s.Attach() {
+	if !ok {
 		return nil
 	}
-	a := &attachment{c: c, store: s, link: link, counted: counted}
+	// A guest keeps no file open, neither that of the store that serves it nor another. The
+	// program decides when a file is saved for the last time. A database without a file
+	// lives as long as it is attached, for a guest as well.
+	var end func()
+	if c.opts.Guest != 0 && s.Path() != "" {
+		end = func() { c.opts.End("the server is closing " + s.Path()) }
+	}
+	detach, ok := s.Attach(end)
+	if !ok {
+		return nil
+	}
+	a := &attachment{c: c, store: s, link: link, detach: detach}
 	c.attached = append(c.attached, a)
 	return a
 }
@@ -122,10 +131,7 @@ func (a *attachment) end() {
 	if err := awaitCommit(a.store, a.committed, &a.durable); err != nil {
 		c.detachErr = connerr.Join(c.detachErr, err)
 	}
-	if !a.counted {
-		return
-	}
-	if err := a.store.Detach(); err != nil {
+	if err := a.detach(); err != nil {
 		// SQLite cannot be told any more.
 		c.store.Logger().Error("sqlite-mem: close", "path", a.store.Path(), "error", err)
 	}

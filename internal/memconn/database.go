@@ -38,9 +38,11 @@ type Options struct {
 
 	// Guest is the process that the connections are for. It is 0 for this process, and
 	// GuestUnknown if the system does not tell. The write lock's holder names it. NoFiles keeps
-	// SQL from naming files.
+	// SQL from naming files. End ends the only connection of a guest soon, and may be called
+	// from any goroutine.
 	Guest   int
 	NoFiles bool
+	End     func(reason string)
 
 	// StatsJSON is the SQL function sqlite_mem_stats.
 	StatsJSON func(*store.Store) (string, error)

@@ -12,9 +12,11 @@
 //  4. the turn of the schedule.Flusher, across a flush and a save that it
 //     needs; then the mutex of the image.File, across I/O, which a save takes
 //     without the turn
-//  5. Store.mu       the fields below it; never held across I/O or SQL
-//  6. waits          the waits of LockWriter; held for a walk along them
-//  7. the locks of the engine, in C: see internal/memvfs/engine.h
+//  5. serving.mu     how tools are served; held across making a socket, and across the
+//     lock of the live.Server
+//  6. Store.mu       the fields below it; never held across I/O or SQL
+//  7. waits          the waits of LockWriter; held for a walk along them
+//  8. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and released after its last
 // save.

@@ -150,10 +150,14 @@ func (s *Store) flush() error {
 	if err == image.ErrNeedsSave {
 		return s.flushBySave(loop)
 	}
-	if err == nil && s.file.LogSize() > max(logMin, s.Engine.Stats().Size) {
+	if err != nil {
+		return err
+	}
+	s.serve()
+	if s.file.LogSize() > max(logMin, s.Engine.Stats().Size) {
 		loop.Soon()
 	}
-	return err
+	return nil
 }
 
 // flushBySave saves, to make durable the commits that a log cannot express.

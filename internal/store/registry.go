@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 )
@@ -28,19 +29,21 @@ type entry struct {
 	err   error
 
 	// Guarded by registry.mu.
-	refs     int           // users: Open, Find and Attach without their Release or Detach
-	attached int           // users by Attach
-	settled  int           // users that have called Settle
-	closing  bool          // true while the last user saves; others of the same file wait for gone
-	gone     chan struct{} // closed when the entry has left the registry, or stays after all
-	waiting  int           // calls of Attach that wait for gone
+	refs     int                 // users: Open, Find and Attach without their Release or detach
+	attached int                 // users by Attach
+	settled  int                 // users that have called Settle
+	closing  bool                // true while the last user saves; others of the same file wait for gone
+	gone     chan struct{}       // closed when the entry has left the registry, or stays after all
+	waiting  int                 // calls of Attach that wait for gone
+	guests   map[*guest]struct{} // attachments that are not users; nil: there were none
 }
 
 // Open returns the store of opts.Path, and loads it if this process does not have it yet.
 // Each Open needs one Release. The end of ctx ends the load, and the wait for another load.
 //
-// A store whose last save failed is still in memory, without users. Open returns it. If the
-// options differ, Open saves it first and loads it again.
+// A store whose last save failed is still in memory, without users. It saves by the interval
+// and serves tools. Open returns it. If the options differ, Open saves it first and loads it
+// again.
 //
 // The error is a *proclock.OwnedError when another process has the file, and
 // proclock.ErrUnavailable when the lock cannot be made. It is ErrOptions when the
@@ -222,8 +225,10 @@ func (e *entry) leave(key string) {
 // Release ends one Open or Find. The last Release stops the loop and saves what has changed
 // since the last save, unless the interval is 0. Then it frees the memory and releases the
 // process lock. If that save fails, Release returns its error and the store stays in
-// memory; the next Open in this process finds it and saves it. The other Releases make
-// durable what was committed: see Settle.
+// memory; the next Open in this process finds it and saves it. The last Release first ends
+// the connections of tools. Its error has theirs too, and then the store is freed all the
+// same, unless one of them still runs. The other Releases make durable what was committed:
+// see Settle.
 func (s *Store) Release() error {
 	return s.release(func() error { return s.settle(1) }, func(*entry) {})
 }
@@ -255,15 +260,15 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	e.closing = true
 	registry.mu.Unlock()
 
-	s.start() // a cancelled Open has not called it
+	s.start()             // a cancelled Open has not called it
+	ended := s.endTools() // what tools have committed is saved
 	err := s.stop()
 	saved := s.Unsaved() == 0
 	if err == nil {
-		// It fails if a connection is attaching the store. That connection has the file
-		// open and waits in Attach.
-		err = s.Engine.Close()
+		err = s.closeEngine(ended == nil)
 	}
 	if err != nil {
+		s.start() // the store goes on
 		registry.mu.Lock()
 		e.closing = false
 		close(e.gone) // waiters look again and find the store
@@ -272,24 +277,66 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 		registry.mu.Unlock()
 		s.events.wait()
 		if attached {
-			return nil
+			err = nil
 		}
-		return err
+		return join(ended, err)
 	}
 	err = s.free(saved)
 	e.leave(s.opts.key())
 	s.events.wait()
-	return err
+	return join(ended, err)
+}
+
+// join also joins err with ended. A single error is returned unwrapped.
+func join(ended, err error) error {
+	if ended == nil {
+		return err
+	}
+	return errors.Join(ended, err)
+}
+
+// attachTime is how long closeEngine waits for a connection that is about to call Attach. It
+// is in the middle of a call of SQLite's that takes microseconds. It is a variable for the
+// tests.
+var attachTime = time.Second
+
+// closeEngine closes the engine. It fails if a connection is attaching the store. That
+// connection has the file open and waits in Attach, or is about to call it. A guest is
+// refused there, and closes the file. If idle is false, a connection of a tool has not
+// ended. It is not waited for again.
+func (s *Store) closeEngine(idle bool) error {
+	for start := time.Now(); ; {
+		err := s.Engine.Close()
+		if err == nil || !idle || s.entry.attaching() || time.Since(start) > attachTime {
+			return err
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
+}
+
+func (e *entry) attaching() bool {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	return e.waiting > 0
 }
 
 // Attach is Open for a connection that has already opened the store's file in the engine
-// (ATTACH). Each Attach needs a Detach. It returns false if the store is not loaded.
-func (s *Store) Attach() bool {
+// (ATTACH). Each Attach needs a call of detach, which is Release for it. Only the last user
+// saves. The commits of the attachment are as durable as any other. Attach returns false if
+// the store is not loaded.
+//
+// With end, the attachment is that of a guest. It is no user, and does not keep the store
+// open. The last Release calls end, which must end the connection soon, from any goroutine,
+// and then waits for detach. While the store is closing Attach returns false.
+func (s *Store) Attach(end func()) (detach func() error, ok bool) {
 	e := s.entry
 	select {
 	case <-e.ready:
 	default:
-		return false
+		return nil, false
+	}
+	if end != nil {
+		return e.attachGuest(end)
 	}
 	registry.mu.Lock()
 	e.waiting++
@@ -304,13 +351,31 @@ func (s *Store) Attach() bool {
 	e.attached++
 	registry.mu.Unlock()
 	s.start()
-	return true
+	return func() error {
+		return s.release(func() error { return nil }, func(e *entry) { e.attached-- })
+	}, true
 }
 
-// Detach is Release for an Attach. Only the last user saves. The commits of the attachment
-// are as durable as any other.
-func (s *Store) Detach() error {
-	return s.release(func() error { return nil }, func(e *entry) { e.attached-- })
+// attachGuest is Attach with end. It need not start the store. A store whose last save has
+// failed goes on.
+func (e *entry) attachGuest(end func()) (detach func() error, ok bool) {
+	registry.mu.Lock()
+	defer registry.mu.Unlock()
+	if e.closing {
+		return nil, false
+	}
+	g := &guest{end: end, gone: make(chan struct{})}
+	if e.guests == nil {
+		e.guests = make(map[*guest]struct{})
+	}
+	e.guests[g] = struct{}{}
+	return func() error {
+		registry.mu.Lock()
+		delete(e.guests, g)
+		registry.mu.Unlock()
+		close(g.gone)
+		return nil
+	}, true
 }
 
 // Count is the number of stores of this process, for tests.

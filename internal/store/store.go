@@ -27,7 +27,7 @@ import (
 )
 
 // Options describe a store. Two opens of one file in a process must agree on SyncInterval,
-// WAL, Keep and MaxMemory.
+// WAL, Keep, MaxMemory, LiveLimit and LiveIdle, and on whether there is a Serve.
 type Options struct {
 	Path string // of the file, as osfile.Resolve gives it; empty: no file
 	Name string // of a database without a file: all opens of one name share it
@@ -41,10 +41,11 @@ type Options struct {
 	Logger *slog.Logger         // not nil
 	OnSync func(schedule.Event) // may be nil; called for every attempt to save, see events
 
-	// Serve begins to serve tools. It is called after the process lock is taken and before
-	// the load. loaded is closed after the load. The function that it returns ends the
-	// serving, and is called before the last save. nil: no tool is served.
-	Serve func(s *Store, loaded <-chan struct{}) (end func() error, err error)
+	// Serve begins to serve tools: see serve.go. It is called after the process lock is
+	// taken and before the load. loaded is closed after the load. nil: no tool is served.
+	Serve     func(s *Store, loaded <-chan struct{}) (Serving, error)
+	LiveLimit int           // of the connections that Serve serves
+	LiveIdle  time.Duration // of their transactions
 }
 
 func (o Options) key() string {
@@ -67,6 +68,12 @@ func (o Options) conflict(other Options) error {
 		return differ("sqlite_keep", o.Keep, other.Keep)
 	case o.MaxMemory != other.MaxMemory:
 		return differ("sqlite_max_memory", o.MaxMemory, other.MaxMemory)
+	case (o.Serve == nil) != (other.Serve == nil):
+		return differ("sqlite_live", liveName(o), liveName(other))
+	case o.LiveLimit != other.LiveLimit:
+		return differ("sqlite_live_limit", o.LiveLimit, other.LiveLimit)
+	case o.LiveIdle != other.LiveIdle:
+		return differ("sqlite_live_idle", o.LiveIdle, other.LiveIdle)
 	}
 	return nil
 }
@@ -113,9 +120,9 @@ type Store struct {
 	// for it.
 	loaded chan struct{}
 
+	serving serving // see serve.go
+
 	mu      sync.Mutex
-	serving func() error   // guarded by mu; ends what Serve has begun, nil if nothing
-	notLive bool           // guarded by mu; Serve has failed, and the record says so
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
 	saves   SaveStats      // guarded by mu
 	flushes FlushStats     // guarded by mu
@@ -154,7 +161,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync), loaded: make(chan struct{})}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.endServing())
+			err = errors.Join(err, s.endTools())
 			if s.Engine != nil {
 				err = errors.Join(err, s.Engine.Close())
 			}
@@ -226,43 +233,6 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.start()
 	close(s.loaded)
 	return s, nil
-}
-
-// serve begins to serve tools, if they are to be served and are not. If that cannot be
-// done, they use the file. It is tried once, because the record says so from then on.
-func (s *Store) serve() {
-	if err := s.tryServe(); err != nil {
-		// Not under mu: a logger may ask for the counters.
-		s.opts.Logger.Warn("sqlite-mem: tools of other processes see the file as last saved: "+err.Error(), "path", s.opts.Path)
-	}
-}
-
-func (s *Store) tryServe() (err error) {
-	if s.opts.Serve == nil || s.lock == nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.serving != nil || s.notLive {
-		return nil
-	}
-	if s.serving, err = s.opts.Serve(s, s.loaded); err != nil {
-		s.notLive = true
-		s.lock.SetLive(false)
-	}
-	return err
-}
-
-// endServing ends the connections of tools. Their transactions are rolled back.
-func (s *Store) endServing() error {
-	s.mu.Lock()
-	end := s.serving
-	s.serving = nil
-	s.mu.Unlock()
-	if end == nil {
-		return nil
-	}
-	return end()
 }
 
 // acquire makes this process the owner of the file. Until end is called, no connection of
@@ -385,6 +355,7 @@ func (s *Store) watch() {
 	case err.Error() != told:
 		s.opts.Logger.Error("sqlite-mem: the file or what is beside it was changed", "path", s.opts.Path, "error", err)
 	}
+	s.serve()
 }
 
 // start starts the loop, the flusher and the serving of tools, if the store has a file and
@@ -393,7 +364,11 @@ func (s *Store) start() {
 	if s.opts.Path == "" {
 		return
 	}
-	s.serve()
+	s.startLoops()
+	s.serveAgain() // after them, as a tool may commit at once
+}
+
+func (s *Store) startLoops() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.loop != nil {
@@ -419,17 +394,13 @@ func (s *Store) start() {
 // stop stops the loop after a last save, and the flusher after a last flush. After an error
 // start can be called again.
 func (s *Store) stop() error {
-	ended := s.endServing() // what tools have committed is saved
 	s.mu.Lock()
 	loop, flusher := s.loop, s.flusher.Load()
 	s.mu.Unlock()
 	if loop == nil {
-		return ended
+		return nil
 	}
 	err := loop.Close(context.Background())
-	if ended != nil {
-		err = errors.Join(ended, err)
-	}
 	if flusher != nil {
 		err = errors.Join(err, flusher.Close())
 	}
@@ -485,6 +456,7 @@ func (s *Store) save(awaited bool) (int64, error) {
 		if flusher := s.flusher.Load(); flusher != nil {
 			flusher.Recovered()
 		}
+		s.serve()
 	}
 	if saved.NotKept != nil {
 		s.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)",

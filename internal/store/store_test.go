@@ -142,6 +142,9 @@ func TestOpen_options(t *testing.T) {
 		"sqlite_sync_interval": func(o *Options) { o.SyncInterval = time.Minute },
 		"sqlite_keep":          func(o *Options) { o.Keep = 1 },
 		"sqlite_max_memory":    func(o *Options) { o.MaxMemory = 1 },
+		"sqlite_live is no":    func(o *Options) { o.Serve = (&fakeServing{}).serve },
+		"sqlite_live_limit":    func(o *Options) { o.LiveLimit = 1 },
+		"sqlite_live_idle":     func(o *Options) { o.LiveIdle = time.Second },
 	} {
 		other := opts
 		change(&other)
@@ -212,7 +215,8 @@ func TestMemory(t *testing.T) {
 // DETACH. A store that is not loaded cannot be attached.
 func TestAttach(t *testing.T) {
 	opts := options(t)
-	require.False(t, (&Store{entry: &entry{ready: make(chan struct{})}}).Attach())
+	_, ok := (&Store{entry: &entry{ready: make(chan struct{})}}).Attach(nil)
+	require.False(t, ok)
 
 	saving, save := make(chan struct{}), make(chan struct{})
 	holdSaves(t, func() { saving <- struct{}{}; <-save })
@@ -223,8 +227,14 @@ func TestAttach(t *testing.T) {
 	<-saving
 	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(nil)) // as ATTACH does, before it asks
 	require.NoError(t, err)
-	attached := make(chan bool)
-	go func() { attached <- s.Attach() }()
+	attached := make(chan func() error)
+	go func() {
+		detach, ok := s.Attach(nil)
+		if !ok {
+			t.Error("it is refused")
+		}
+		attached <- detach
+	}()
 	require.Eventually(t, func() bool {
 		registry.mu.Lock()
 		defer registry.mu.Unlock()
@@ -232,14 +242,14 @@ func TestAttach(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	close(save)
 	require.NoError(t, <-released)
-	require.True(t, <-attached)
+	detach := <-attached
 	require.Equal(t, 1, Count())
 
 	go func() { <-saving }()
 	_, err = c.(*sqlite3.SQLiteConn).Exec("CREATE TABLE u(x)", nil)
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
-	require.NoError(t, s.Detach())
+	require.NoError(t, detach())
 	require.Zero(t, Count())
 	go func() { <-saving }()
 	s = mustOpen(t, opts)
@@ -454,6 +464,9 @@ func TestSyncAll(t *testing.T) {
 // Ensure that the last Release keeps a store that another connection has open, and that the
 // next one frees it.
 func TestRelease_inUse(t *testing.T) {
+	was := attachTime
+	attachTime = 0
+	t.Cleanup(func() { attachTime = was })
 	opts := options(t)
 	s := mustOpen(t, opts)
 	exec(t, s, "CREATE TABLE t(x)")
