@@ -202,7 +202,16 @@ type Config struct {
 	OnSync func(SyncEvent)
 
 	// Extensions are loaded into each new connection, and ConnectHook is then called
-	// with it, as by [sqlite3.SQLiteDriver]. They cannot be set in a data source name.
+	// with it, as by [sqlite3.SQLiteDriver]. They cannot be set in a data source name. The
+	// end of the connection's context interrupts the statements of ConnectHook.
+	//
+	// A server does so for the connections of its tools too, in its own process. So a tool
+	// sees the same functions and collations, and databases that ConnectHook attaches. If
+	// several sql.DBs share a file, those of the first one count. ConnectHook may name
+	// files for a tool that may not. A tool of another user is turned away if ConnectHook
+	// sets an authorizer, because that replaces the one that keeps the tool from files.
+	//
+	// A tool with Extensions or a ConnectHook of its own uses the file.
 	Extensions  []string
 	ConnectHook func(*sqlite3.SQLiteConn) error
 }

@@ -154,8 +154,8 @@
 //   - A tool waits while the server loads or saves for the last time, for at most
 //     _busy_timeout. A wrong user or version is an error.
 //   - The tool's sqlite_* options do not reach the server. Go code cannot either. With
-//     Extensions or a ConnectHook in the Config, the tool uses the file, and
-//     Config.Logger is told.
+//     Extensions or a ConnectHook in its Config, the tool uses the file, and
+//     Config.Logger is told. Those of the server run for the tool's connections too.
 //   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
 //     server's process, so their paths must be absolute.
 //   - A tool keeps no file of the server open, whether it uses or attaches it. The last

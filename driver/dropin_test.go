@@ -143,9 +143,9 @@ func TestDropIn_paramValues(t *testing.T) {
 	}
 }
 
-// Ensure that extensions are loaded into every connection, and that one which
-// is not there fails the connection.
-func TestDropIn_extensions(t *testing.T) {
+// buildExtension builds an extension of SQLite's with a function seven, and returns its name.
+func buildExtension(t *testing.T) string {
+	t.Helper()
 	cc, err := exec.Command("go", "env", "CC").Output() // which has built this test
 	require.NoError(t, err)
 	dir := t.TempDir()
@@ -162,6 +162,13 @@ int sqlite3_seven_init(sqlite3 *db, char **pz, const sqlite3_api_routines *p){
 	command := append(strings.Fields(string(cc)), "-shared", "-fPIC", "-I", goSQLiteDir(t), "-o", lib, source)
 	out, err := exec.Command(command[0], command[1:]...).CombinedOutput()
 	require.NoError(t, err, "%s", out)
+	return lib
+}
+
+// Ensure that extensions are loaded into every connection, and that one which
+// is not there fails the connection.
+func TestDropIn_extensions(t *testing.T) {
+	lib := buildExtension(t)
 	open := func(extension string) *sql.DB {
 		c, err := driver.ParseDSN(testdb.Path(t))
 		require.NoError(t, err)
@@ -178,7 +185,7 @@ int sqlite3_seven_init(sqlite3 *db, char **pz, const sqlite3_api_routines *p){
 	require.Equal(t, "7", testdb.Text(t, db, "SELECT seven()"), "on another connection")
 	require.NoError(t, one.Close())
 
-	missing := open(filepath.Join(dir, "missing"))
+	missing := open(filepath.Join(t.TempDir(), "missing"))
 	require.ErrorContains(t, missing.Ping(), "missing")
 	require.NoError(t, missing.Close())
 }

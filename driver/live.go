@@ -66,6 +66,7 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 			if err != nil {
 				return nil, err
 			}
+			cfg.Extensions, cfg.ConnectHook = c.Extensions, c.ConnectHook
 			opts := memoryConnections(cfg, store.Options{})
 			opts.Guest, opts.NoFiles, opts.End = peer.PID, !peer.Trusted, end
 			if opts.Guest == 0 {

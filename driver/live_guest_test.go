@@ -3,13 +3,19 @@
 package driver_test
 
 import (
+	"context"
 	"database/sql"
+	"errors"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
@@ -128,6 +134,124 @@ func TestLiveGuest_memory(t *testing.T) {
 	tool.must("exec INSERT INTO m.t VALUES(1)")
 	require.NoError(t, a.Close())
 	require.Zero(t, store.Count())
+}
+
+// hooked opens path with a connect hook and extensions in this process, which serves it.
+func hooked(t *testing.T, path string, hook func(*sqlite3.SQLiteConn) error, extensions ...string) *sql.DB {
+	t.Helper()
+	c, err := driver.NewConnector(&driver.Config{Path: path, Extensions: extensions, ConnectHook: hook, Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	db := sql.OpenDB(c)
+	require.NoError(t, db.Ping())
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+// Ensure that a tool sees what the server's ConnectHook gives to a connection: functions,
+// collations, hooks, attached databases and extensions. The hook of the sql.DB that opened the file
+// counts, and its error is the tool's.
+func TestLiveGuest_hook(t *testing.T) {
+	_, attached := served(t, "")
+	path := testdb.Path(t)
+	var commits atomic.Int32
+	var fails atomic.Bool
+	server := hooked(t, path, func(c *sqlite3.SQLiteConn) error {
+		if fails.Load() {
+			return errors.New("the hook fails")
+		}
+		c.RegisterCommitHook(func() int { commits.Add(1); return 0 })
+		_, err := c.Exec("ATTACH '"+attached+"' AS o", nil)
+		return errors.Join(err,
+			c.RegisterFunc("twice", func(n int64) int64 { return 2 * n }, true),
+			c.RegisterCollation("backwards", func(a, b string) int { return strings.Compare(b, a) }))
+	}, buildExtension(t))
+	second, err := driver.NewConnector(&driver.Config{Path: path, ConnectHook: func(*sqlite3.SQLiteConn) error {
+		return errors.New("not called for tools")
+	}})
+	require.NoError(t, err)
+	other := sql.OpenDB(second)
+	require.ErrorContains(t, other.Ping(), "not called for tools")
+	require.NoError(t, other.Close())
+	testdb.Exec(t, server, "CREATE TABLE t(n, s TEXT COLLATE backwards CHECK(twice(n) < 10)); CREATE INDEX i ON t(s)")
+	tool := startChild(t)
+	tool.must("open " + path)
+	require.Equal(t, "live", tool.must("role"))
+	before := commits.Load()
+	tool.must("exec INSERT INTO t VALUES(1, 'a'), (2, 'b')")
+	require.Equal(t, before+1, commits.Load())
+	require.Equal(t, "b,a", tool.must("text SELECT group_concat(s) FROM (SELECT s FROM t ORDER BY s)"))
+	require.Equal(t, "6", tool.must("text SELECT twice(3)"))
+	require.Equal(t, "7", tool.must("text SELECT seven()"))
+	require.Equal(t, "0", tool.must("text SELECT count(*) FROM o.t"))
+	_, err = tool.ask("exec INSERT INTO t VALUES(5, 'c')")
+	require.ErrorContains(t, err, "CHECK constraint failed")
+
+	fails.Store(true)
+	_, err = startChild(t).ask("open " + path)
+	require.ErrorContains(t, err, "the hook fails")
+}
+
+// Ensure that the end of a connection's context interrupts the ConnectHook.
+func TestConnectHook_context(t *testing.T) {
+	path := testdb.Path(t)
+	began := make(chan struct{})
+	var slow atomic.Bool
+	db := hooked(t, path, func(c *sqlite3.SQLiteConn) error {
+		if !slow.Load() {
+			return nil
+		}
+		close(began)
+		_, err := c.Exec("WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM r) SELECT count(*) FROM r", nil)
+		return err
+	})
+	held, err := db.Conn(ctx)
+	require.NoError(t, err)
+	slow.Store(true)
+	short, cancel := context.WithCancel(ctx)
+	go func() { <-began; cancel() }()
+	_, err = db.Conn(short)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, held.Close())
+}
+
+// Ensure that a tool of another user may use what the server's ConnectHook has made, files
+// included, and may not name files itself. If the hook takes the means to keep it from that,
+// it is turned away, and a tool of root is not.
+func TestLiveGuest_hookUntrusted(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	path := rolePath(t, "nobody")
+	other := filepath.Join(t.TempDir(), "other.db")
+	server := hooked(t, path, func(c *sqlite3.SQLiteConn) error {
+		_, err := c.Exec("ATTACH '"+other+"' AS o; CREATE TABLE IF NOT EXISTS o.t(n)", nil)
+		return errors.Join(err, c.RegisterFunc("twice", func(n int64) int64 { return 2 * n }, true))
+	})
+	asUser(t, "nobody", func() {
+		tool := startChild(t)
+		tool.must("open " + path)
+		require.Equal(t, "live", tool.must("role"))
+		require.Equal(t, "6", tool.must("text SELECT twice(3)"))
+		require.Equal(t, "0", tool.must("text SELECT count(*) FROM o.t"))
+		for _, query := range []string{"ATTACH '" + other + "' AS p", "VACUUM INTO '" + other + "2'", "SELECT load_extension('" + other + "')"} {
+			_, err := tool.ask("exec " + query)
+			require.ErrorContains(t, err, "auth", query)
+		}
+		tool.kill()
+	})
+	require.NoError(t, server.Close())
+
+	hooked(t, path, func(c *sqlite3.SQLiteConn) error {
+		c.RegisterAuthorizer(func(int, string, string, string) int { return sqlite3.SQLITE_OK })
+		return nil
+	})
+	asUser(t, "nobody", func() {
+		_, err := startChild(t).ask("open " + path)
+		require.ErrorContains(t, err, "sets an authorizer")
+	})
+	tool := startChild(t)
+	tool.must("open " + path)
+	require.Equal(t, "live", tool.must("role"))
 }
 
 // Ensure that two opens in one process whose options of live connections differ are an

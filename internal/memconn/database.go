@@ -6,12 +6,14 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -192,7 +194,9 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 			return nil, err
 		}
 	}
-	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: c.connected}
+	sd := &sqlite3.SQLiteDriver{Extensions: d.opts.Extensions, ConnectHook: func(inner *sqlite3.SQLiteConn) error {
+		return c.connected(ctx, inner)
+	}}
 	panicked := true
 	defer func() {
 		if panicked { // in the user's ConnectHook
@@ -217,7 +221,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 }
 
 // connected is the ConnectHook.
-func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
+func (c *conn) connected(ctx context.Context, inner *sqlite3.SQLiteConn) error {
 	if c.locked {
 		c.unlock()
 	}
@@ -227,9 +231,6 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		return err
 	}
 	c.link = link
-	if c.opts.NoFiles {
-		link.RefuseFiles()
-	}
 	link.SetBusyTimeout(int(c.opts.BusyTimeout.Milliseconds()))
 	if _, err := inner.ExecContext(background, SetUp, nil); err != nil {
 		return err
@@ -246,10 +247,50 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		c.userCode, c.authorizerLost = true, true
 	}
 	if c.opts.ConnectHook != nil {
-		return c.opts.ConnectHook(inner)
+		if err := c.hook(ctx); err != nil {
+			return err
+		}
+	}
+	if c.opts.NoFiles {
+		return c.refuseFiles()
 	}
 	if c.renewable {
 		return link.Renewable()
+	}
+	return nil
+}
+
+// hook calls the user's ConnectHook. The end of ctx interrupts its statements, and their
+// waits for a write lock.
+func (c *conn) hook(ctx context.Context) error {
+	if ctx.Done() != nil {
+		c.ctx = ctx
+		c.link.SetCancellable(true)
+		defer func() {
+			c.ctx = nil
+			c.link.SetCancellable(false)
+		}()
+	}
+	err := c.opts.ConnectHook(c.inner)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", ctx.Err(), err)
+	}
+	return err
+}
+
+// refuseFiles keeps SQL from naming files from now on. It comes after the ConnectHook, whose
+// statements are the program's. A hook that has set an authorizer has removed the one that
+// refuses.
+func (c *conn) refuseFiles() error {
+	c.link.RefuseFiles()
+	s, _, err := c.link.Prepare("SELECT 1", false)
+	if err != nil {
+		return err
+	}
+	asked := s.Facts()&memvfs.Asked != 0
+	s.Finalize()
+	if !asked {
+		return errors.New("sqlite-mem: the server's ConnectHook sets an authorizer, so it serves no tool of another user: run the tool as the server's user or root, or open the file with sqlite_live=no")
 	}
 	return nil
 }
