@@ -876,3 +876,28 @@ func TestOutcome(t *testing.T) {
 		require.Equal(t, want, mayEnd(query), query)
 	}
 }
+
+// Ensure that Close waits for no peer that has connected and not sent its first message, or
+// a part of it. The clock of the test does not move meanwhile.
+func TestServer_silent(t *testing.T) {
+	for _, sent := range [][]byte{nil, {kindHello, 0}, {kindHello, 0, 0, 1, 0, 'x'}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newServer(ServerConfig{})
+			a, b := net.Pipe()
+			require.True(t, s.add(b))
+			s.pending <- struct{}{}
+			s.wg.Go(func() {
+				defer s.drop(b)
+				s.talk(b, newWire(b), Peer{})
+			})
+			_, err := a.Write(sent)
+			require.NoError(t, err)
+			synctest.Wait()
+			start := time.Now()
+			s.cancel() // as Close does
+			s.wg.Wait()
+			require.Zero(t, time.Since(start))
+			require.NoError(t, a.Close())
+		})
+	}
+}

@@ -288,7 +288,12 @@ func (s *Server) serve(c *net.UnixConn) {
 // talk is serve with a peer who may connect.
 func (s *Server) talk(c net.Conn, w *wire, peer Peer) {
 	_ = c.SetReadDeadline(time.Now().Add(handshakeTime))
+	// A peer that says nothing must not delay Close.
+	stop := context.AfterFunc(s.ctx, func() { _ = c.SetReadDeadline(time.Now()) })
 	h, err := readHello(w)
+	if !stop() {
+		return // the tool finds no server, and looks again
+	}
 	if err != nil {
 		s.turnAway(w, err.Error())
 		return
