@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
 	"strconv"
@@ -85,21 +86,26 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 	if err != nil {
 		return nil, connerr.Open(cfg.Path, err)
 	}
-	if mode := cfg.Params["mode"]; mode == "ro" || mode == "rw" {
-		if _, err := os.Stat(path); err != nil {
-			return nil, connerr.Open(cfg.Path, fileconn.NotThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
-		}
-	}
 	role, err := roleOf(cfg)
 	if err != nil {
 		return nil, err
+	}
+	if mode := cfg.Params["mode"]; mode == "ro" || mode == "rw" {
+		if _, err := os.Stat(path); err != nil {
+			// A server that has not saved yet has the database all the same.
+			if by, owned, ownerErr := proclock.OwnerOf(path); ownerErr == nil && owned && by.MayBeLive() &&
+				errors.Is(err, fs.ErrNotExist) && role != RoleServer && !cfg.Direct && cfg.live() {
+				return openLive(cfg, path, now), nil
+			}
+			return nil, connerr.Open(cfg.Path, fileconn.NotThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
+		}
 	}
 	if role == RoleTool || cfg.Direct {
 		if options := cfg.memoryOptions(); cfg.Direct && len(options) > 0 {
 			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 		}
 		if !cfg.Direct && cfg.live() {
-			if by, owned, err := proclock.OwnerOf(path); err == nil && owned && by.Live {
+			if by, owned, err := proclock.OwnerOf(path); err == nil && owned && by.MayBeLive() {
 				return openLive(cfg, path, now), nil
 			}
 			if b, ok := now.(*fileBackend); ok {
@@ -117,6 +123,9 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		// The log is renamed while it is open, which Windows refuses.
 		return nil, connerr.Open(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
 	}
+	if b, ok := now.(*liveBackend); ok && noRecord(path) {
+		return b, nil // to ask for the lock would take a second
+	}
 	wait := cfg.busyTimeout()
 	if now != nil {
 		wait = 0 // a tool can do its work meanwhile, and the next connection tries again
@@ -127,7 +136,7 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 	}
 	if role == RoleAuto && mayOnlyRead(path, err) {
 		by, owned := errors.AsType[*proclock.OwnedError](err)
-		if owned && by.Live && cfg.live() {
+		if owned && by.MayBeLive() && cfg.live() {
 			return openLive(cfg, path, now), nil
 		}
 		b, ok := now.(*fileBackend)
@@ -141,10 +150,20 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		b.SetMayServe(owned)
 		return b, nil
 	}
+	if role == RoleAuto && cfg.live() && connerr.IsBusy(err) && ctx.Err() == nil && noRecord(path) {
+		return openLive(cfg, path, now), nil
+	}
 	if now != nil && connerr.IsBusy(err) && ctx.Err() == nil {
 		return now, nil
 	}
 	return nil, connerr.Open(cfg.Path, err)
+}
+
+// noRecord reports whether the database has an owner whose record is missing, as its disk
+// is full. It may be a server that answers.
+func noRecord(path string) bool {
+	by, owned, err := proclock.OwnerOf(path)
+	return err == nil && owned && by.PID == 0
 }
 
 // notLive tells the logger that a server serves tools, but not this one.
@@ -201,6 +220,7 @@ func openFile(cfg *Config, path string, last bool) *fileBackend {
 		TxLock:        string(cfg.txLock()),
 		BusyTimeout:   cfg.busyTimeout(),
 		StmtCacheSize: cfg.stmtCacheSize(),
+		Live:          !cfg.Direct && cfg.live(),
 		Keep:          cfg.Keep,
 		Extensions:    cfg.Extensions,
 		ConnectHook:   cfg.ConnectHook,

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
+	"github.com/sqlite-mem/sqlite-mem/internal/fileconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/live"
 )
 
@@ -95,11 +96,11 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 // with calls f with the backend, and releases it afterwards if f returns true. It tries
 // again while the server of the backend is closing (its last save runs) or starting (its
-// load has not begun). Reading the file instead would miss commits that are not saved
-// yet.
+// load has not begun), and if a server has come to a file. Reading the file instead would
+// miss commits that are not saved yet.
 func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
 	start := time.Now()
-	for {
+	for first := true; ; first = false {
 		b, err := c.use(ctx)
 		if err != nil {
 			return err
@@ -108,8 +109,12 @@ func (c *connector) with(ctx context.Context, f func(backend) (release bool, err
 		if release {
 			err = connerr.Join(err, b.Release())
 		}
-		if !errors.Is(err, live.ErrNoServer) {
+		served := errors.Is(err, fileconn.ErrServed)
+		if !served && !errors.Is(err, live.ErrNoServer) {
 			return err
+		}
+		if served && first {
+			continue // no wait, and _busy_timeout=0 allows none
 		}
 		if ctx.Err() != nil || time.Since(start) > c.cfg.busyTimeout() {
 			return connerr.Waited(c.cfg.Path, err, ctx.Err())

@@ -152,7 +152,8 @@
 //   - The server serves its own user, root, and the owner of the file. Only a tool of
 //     root or of the server's user may name files (ATTACH, VACUUM INTO).
 //   - A tool waits while the server loads or saves for the last time, for at most
-//     _busy_timeout. A wrong user or version is an error.
+//     _busy_timeout. It waits too for an owner that could not tell what it is, as its
+//     disk is full. A wrong user or version is an error.
 //   - The tool's sqlite_* options do not reach the server. Go code cannot either. With
 //     Extensions or a ConnectHook in its Config, the tool uses the file, and
 //     Config.Logger is told. Those of the server run for the tool's connections too.

@@ -198,6 +198,59 @@ func TestLive_untrusted(t *testing.T) {
 	server.must("exec VACUUM INTO '" + filepath.Join(t.TempDir(), "own.db") + "'")
 }
 
+// Ensure that mode=ro and mode=rw ask for a file or a server. A server that has not saved
+// yet has no file, and has the database all the same.
+func TestLive_modes(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path + "?sqlite_wal=off")
+	server.must("exec CREATE TABLE t(n)")
+	require.NoFileExists(t, path)
+	for _, role := range []string{"", "&sqlite_role=tool"} {
+		rw := testdb.Open(t, path+"?mode=rw"+role)
+		testdb.Exec(t, rw, "INSERT INTO t VALUES(1)")
+		ro := testdb.Open(t, path+"?mode=ro"+role)
+		require.Equal(t, server.must("text SELECT count(*) FROM t"), testdb.Text(t, ro, "SELECT count(*) FROM t"))
+		_, err := ro.Exec("INSERT INTO t VALUES(2)")
+		require.Equal(t, sqlite3.ErrReadonly, code(err))
+	}
+	server.must("exec DROP TABLE t")
+	server.kill()
+	for _, mode := range []string{"?mode=rw", "?mode=ro"} {
+		db, err := sql.Open(driver.Name, path+mode)
+		require.NoError(t, err)
+		require.ErrorIs(t, db.Ping(), os.ErrNotExist, "no server, no file")
+		require.NoError(t, db.Close())
+	}
+	require.NoFileExists(t, path)
+}
+
+// Ensure that a tool does not take the file for all there is if the owner of the database
+// could not write its record, as on a full disk. It uses a server that answers, and waits
+// for any other owner.
+func TestLive_noRecord(t *testing.T) {
+	for _, roles := range []string{"", "&sqlite_role=tool"} {
+		path := testdb.Path(t)
+		testdb.Exec(t, testdb.Plain(t, path), "CREATE TABLE t(n)")
+		server := startChild(t)
+		server.must("open " + path + "?sqlite_wal=off")
+		server.must("exec INSERT INTO t VALUES(1)")
+		require.NoError(t, os.Truncate(path+".lock", 0))
+		tool := testdb.Open(t, path+"?_busy_timeout=50"+roles)
+		require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+		require.Equal(t, driver.RoleLive, role(t, tool))
+		server.must("close")
+
+		lock, err := proclock.Acquire(ctx, path, proclock.Server) // nobody knows what it does
+		require.NoError(t, err)
+		require.NoError(t, os.Truncate(path+".lock", 0))
+		_, err = tool.Exec("SELECT count(*) FROM t")
+		require.Equal(t, sqlite3.ErrBusy, code(err))
+		require.NoError(t, lock.Release())
+		require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	}
+}
+
 // Ensure that a tool waits for a server that is loading, and is told when it waits in vain;
 // it does not take the file for all there is.
 func TestLive_waits(t *testing.T) {

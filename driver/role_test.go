@@ -168,7 +168,7 @@ func TestRoles(t *testing.T) {
 	server.must("exec CREATE TABLE t(n); INSERT INTO t VALUES(1)")
 
 	// Before the first save there is no file.
-	for _, params := range []string{"?sqlite_live=no", "?mode=rw", "?sqlite_role=tool&sqlite_live=no"} {
+	for _, params := range []string{"?sqlite_live=no", "?sqlite_live=no&mode=rw", "?sqlite_in_memory=no&mode=ro", "?sqlite_role=tool&sqlite_live=no"} {
 		db, err := sql.Open(driver.Name, path+params)
 		require.NoError(t, err)
 		err = db.Ping()

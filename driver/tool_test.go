@@ -116,7 +116,7 @@ func TestTool_besideServer(t *testing.T) {
 // file. The error names the server. After the server has saved or closed, the tool has the
 // file.
 func TestTool_serverComesBeforeFile(t *testing.T) {
-	for _, params := range []string{"?sqlite_role=tool", "?sqlite_in_memory=no"} {
+	for _, params := range []string{"?sqlite_role=tool&sqlite_live=no", "?sqlite_in_memory=no"} {
 		for _, then := range []string{"", "saves", "closes"} {
 			path := testdb.Path(t)
 			tool := testdb.Open(t, path+params)
@@ -140,6 +140,30 @@ func TestTool_serverComesBeforeFile(t *testing.T) {
 				continue
 			}
 			require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM u"))
+		}
+	}
+}
+
+// Ensure that a tool does not open the file if a server comes before that which serves
+// tools. It uses that server, whether or not there is a file and however long it may wait.
+func TestTool_serverComesToServe(t *testing.T) {
+	for _, params := range []string{"", "&_busy_timeout=0"} {
+		for _, exists := range []bool{false, true} {
+			path := testdb.Path(t)
+			if exists {
+				testdb.Exec(t, testdb.Plain(t, path), "CREATE TABLE u(x)")
+			}
+			tool := testdb.Open(t, path+"?sqlite_role=tool"+params)
+			server := testdb.Open(t, path)
+			var once sync.Once
+			fileconn.Inspected = func() {
+				once.Do(func() { testdb.Exec(t, server, "CREATE TABLE IF NOT EXISTS u(x); INSERT INTO u VALUES(1)") })
+			}
+			fileconn.Inspecting = fileconn.Inspected
+			got := testdb.Text(t, tool, "SELECT count(*) FROM u")
+			fileconn.Inspected, fileconn.Inspecting = func() {}, func() {}
+			require.Equal(t, "1", got)
+			require.Equal(t, driver.RoleLive, role(t, tool))
 		}
 	}
 }

@@ -43,9 +43,11 @@ func (e *OwnedError) Error() string {
 	case e.Err == nil && owner.Live:
 		return s + ", which serves it from memory; open it in the role of a tool to work on it there"
 	case e.Err == nil:
-		return s + ", which serves it from memory; open it in the role of a tool to read what was saved last"
+		return s + ", which serves it from memory, but no tools; open it in the role of a tool to read what was saved last"
 	case e.creates:
 		return s + ", so nobody else creates that file or one beside it: " + e.Err.Error() + "; try again when it is saved, or use another name"
+	case owner.Role == proclock.Server && owner.Live:
+		return s + ", whose next save would undo this change, so it is not made; a live connection (sqlite_live) can make it: " + e.Err.Error()
 	case owner.Role == proclock.Server:
 		return s + ", whose next save would undo this change, so it is not made: " + e.Err.Error()
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive
 	BusyTimeout   time.Duration     // longest wait for others that use the file; 0: none
 	StmtCacheSize int               // statements that each connection keeps; 0: none
+	Live          bool              // beside a server that serves tools, Connect returns ErrServed
 	Keep          int               // states of the file that are kept when a log is written into it
 
 	// Extensions and ConnectHook are those of sqlite3.SQLiteDriver.
@@ -44,6 +45,10 @@ type Options struct {
 	Logger    *slog.Logger           // not nil
 	StatsJSON func() (string, error) // the SQL function sqlite_mem_stats
 }
+
+// ErrServed is returned by Connect if a server that serves tools has come. The file lacks
+// what it has committed since its last save.
+var ErrServed = errors.New("a server has the database and serves tools")
 
 // Database is a file to which connections can be opened.
 //
@@ -121,6 +126,8 @@ func (d *Database) inspect(ctx context.Context) (fileState, error) {
 	switch {
 	case err != nil && !proclock.ReadOnly(err):
 		return f, err
+	case owned && d.opts.Live && owner.MayBeLive():
+		return f, ErrServed
 	case owned && owner.Role != proclock.Recovery:
 		f.owner = ownedBy(d.opts.Path, owner)
 		f.readOnly = true
@@ -135,6 +142,8 @@ func (d *Database) inspect(ctx context.Context) (fileState, error) {
 		}
 		var owned *proclock.OwnedError
 		switch {
+		case errors.As(err, &owned) && d.opts.Live && owned.MayBeLive():
+			return f, ErrServed
 		case errors.As(err, &owned):
 			f.owner, f.readOnly = owned, true // a server has come meanwhile
 		case errors.Is(err, proclock.ErrUnavailable) && proclock.ReadOnly(err):
@@ -247,6 +256,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 		return nil, connerr.Open(d.opts.Name, err)
 	}
 	for again := false; ; again = true {
+		Inspecting()
 		f, err := d.inspect(ctx)
 		if err != nil {
 			return nil, connerr.Open(d.opts.Name, err)
@@ -268,13 +278,13 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 	}
 }
 
-// Inspected is called between a look at the state of the file and its opening. Tests
-// replace it, to let something happen there.
-var Inspected = func() {}
+// Inspecting is called before a look at the state of the file, and Inspected between that
+// and its opening. Tests replace them, to let something happen there.
+var Inspecting, Inspected = func() {}, func() {}
 
 // ownedBy returns the error for a database that by owns.
 func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {
-	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role}
+	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role, Live: by.Live}
 }
 
 // NotThere returns the error of a missing file. If a server has the database, it adds that

@@ -67,7 +67,12 @@ func (e *OwnedError) Error() string {
 	return e.Path + " " + e.owner().doing()
 }
 
-func (e *OwnedError) owner() Owner { return Owner{PID: e.PID, Since: e.Since, Role: e.Role} }
+// MayBeLive is [Owner.MayBeLive].
+func (e *OwnedError) MayBeLive() bool { return e.owner().MayBeLive() }
+
+func (e *OwnedError) owner() Owner {
+	return Owner{PID: e.PID, Since: e.Since, Role: e.Role, Live: e.Live}
+}
 
 // BusyError is the error of an [Acquire] whose wait ended without the lock.
 type BusyError struct {

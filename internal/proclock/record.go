@@ -25,6 +25,10 @@ type Owner struct {
 	Live  bool // a server: it serves tools through its socket, or is about to
 }
 
+// MayBeLive reports whether the owner serves tools, or may do so: the record of an owner is
+// missing while its disk is full.
+func (o Owner) MayBeLive() bool { return o.Live || o.PID == 0 }
+
 // doing returns a phrase that follows the database's name: what the owner does with it.
 func (o Owner) doing() string {
 	switch {
