@@ -229,5 +229,5 @@ func (c *connector) close(how func(backend) error) error {
 	if b == nil {
 		return nil
 	}
-	return how(b)
+	return connerr.Join(how(b), endLive(c.cfg))
 }

@@ -20,7 +20,9 @@ import (
 // durable in the file, whichever sql.DB of this process made it. It writes nothing if
 // nothing has changed, and opens nothing that this process does not have open. Syncs at
 // the same time share one save. The end of ctx ends the wait, not the save. A tool
-// with a live connection has the server save. On the file itself it does nothing.
+// with a live connection has the server save. On the file itself it does nothing. If a
+// server has ended meanwhile, Sync waits for its last save. If that was not a success, or
+// the server was killed, the error is [ErrUnsaved].
 //
 // Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or that of
 // the file system. After an error the file is as it was before.
@@ -34,9 +36,19 @@ func Sync(ctx context.Context, db *sql.DB) error {
 		return err
 	}
 	if b == nil {
-		return c.syncOthers(ctx)
+		err = c.syncOthers(ctx)
+	} else {
+		err = connerr.Join(b.Sync(ctx), b.Release())
 	}
-	return connerr.Join(b.Sync(ctx), b.Release())
+	if _, live := b.(*liveBackend); live || c.cfg.noFile() {
+		return err
+	}
+	// A live connection of this process may have committed to a server that was there.
+	path, perr := osfile.Resolve(c.cfg.Path)
+	if perr != nil {
+		return connerr.Join(err, connerr.Open(c.cfg.Path, perr))
+	}
+	return connerr.Join(err, syncLive(ctx, path, controlSync))
 }
 
 // syncOthers saves the commits of other sql.DBs of this process. The connector itself
@@ -64,12 +76,13 @@ func (c *connector) syncOthers(ctx context.Context) error {
 // SyncAll makes every commit of this process durable, for a program that is told to end:
 // see the package documentation. It goes over all files and all sql.DBs, also one that is
 // closed and could not save. Where there is a log (sqlite_wal) it flushes that. Elsewhere it
-// saves, also with sqlite_sync_interval=never.
+// saves, also with sqlite_sync_interval=never. For live connections the server does that, and
+// [ErrUnsaved] is as for Sync.
 //
 // It returns all errors, joined. After an error the files are whole, and the commits stay
 // in memory. The end of ctx ends the wait, not the flushes and saves.
 func SyncAll(ctx context.Context) error {
-	return connerr.Join(store.SyncAll(ctx), syncLive(ctx))
+	return connerr.Join(store.SyncAll(ctx), syncLive(ctx, "", controlDurable))
 }
 
 // Backup writes the last commit to a new file at path, a database like any other. The

@@ -165,6 +165,8 @@
 //     database/sql opens a new connection, in the role that is right then. Inside a
 //     transaction that is an error. If the answer to a commit is lost, it is
 //     [ErrCommitUnknown].
+//   - [Sync], [SyncAll] and DB.Close of a tool return [ErrUnsaved] if its server ended and
+//     may not have saved what the tool had committed.
 //
 // sqlite_live_limit is the number of live connections at a time, 64 by default. A tool
 // beyond that waits. sqlite_live_idle is how long a tool may leave a transaction idle

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -49,8 +48,13 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 			return ctx.Err()
 		}
 	}
+	info, err := json.Marshal(liveServer{Owner: s.Owner(), Logged: s.WAL() == store.WALCommit})
+	if err != nil {
+		return nil, err
+	}
 	server, err := live.Listen(live.ServerConfig{
 		Path:        s.Path(),
+		Info:        string(info),
 		EncodeError: connerr.Encode,
 		Limit:       c.liveLimit(),
 		Idle:        c.liveIdle(),
@@ -152,12 +156,6 @@ type liveBackend struct {
 
 var _ backend = (*liveBackend)(nil)
 
-// liveOpen holds the live backends of this process, for SyncAll.
-var liveOpen = struct {
-	mu   sync.Mutex
-	open map[*liveBackend]bool // guarded by mu
-}{open: make(map[*liveBackend]bool)}
-
 // openLive returns the live backend for the server of path. It is the one so far, or a
 // new one.
 func openLive(cfg *Config, path string, now backend) *liveBackend {
@@ -167,11 +165,7 @@ func openLive(cfg *Config, path string, now backend) *liveBackend {
 	if options := cfg.memoryOptions(); len(options) > 0 {
 		cfg.logger().Info("sqlite-mem: "+path+": options without effect, because another process serves the database", "path", path, "options", options)
 	}
-	b := &liveBackend{cfg: cfg, path: path}
-	liveOpen.mu.Lock()
-	liveOpen.open[b] = true
-	liveOpen.mu.Unlock()
-	return b
+	return &liveBackend{cfg: cfg, path: path}
 }
 
 // Connect connects to the server. It waits for one that is loading as long as
@@ -181,6 +175,7 @@ func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err // not a *live.Conn that is nil
 	}
+	liveCommits.settle(b.path, c.Info())
 	return c, nil
 }
 
@@ -193,6 +188,7 @@ func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error
 		Control:     control,
 		Location:    memconn.Location(b.cfg.Params),
 		DecodeError: connerr.Decode,
+		Committed:   func(info string) { liveCommits.add(b, info) },
 	}
 	c, err := d.Connect(wait)
 	if err != nil && wait.Err() != nil {
@@ -201,30 +197,35 @@ func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error
 	return c, err
 }
 
-// control runs a control on a connection of its own.
-func (b *liveBackend) control(ctx context.Context, name string, w io.Writer) ([]byte, error) {
+// control runs a control on a connection of its own. info is that of the server that did it.
+func (b *liveBackend) control(ctx context.Context, name string, w io.Writer) (data []byte, info string, err error) {
 	c, err := b.dial(ctx, true)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	data, err := c.Control(ctx, name, nil, w)
+	data, err = c.Control(ctx, name, nil, w)
 	if errors.Is(err, driver.ErrBadConn) {
 		err = live.ErrNoServer // it went before it began
 	}
-	return data, connerr.Join(err, c.Close())
+	return data, c.Info(), connerr.Join(err, c.Close())
 }
 
 // Sync saves the database in the server.
 func (b *liveBackend) Sync(ctx context.Context) error { return b.durable(ctx, controlSync) }
 
 // durable runs a control that makes commits durable. While the server is on its way out it
-// waits: the last save is not done yet, and may fail. Without a server there is nothing
-// left to do.
+// waits: the last save is not done yet, and may fail. Then it judges what became of the
+// commits of this process in servers that have ended.
 func (b *liveBackend) durable(ctx context.Context, name string) error {
 	wait, cancel := context.WithTimeout(ctx, b.cfg.busyTimeout())
 	defer cancel()
+	n := liveCommits.count()
 	for {
-		_, err := b.control(ctx, name, nil)
+		_, info, err := b.control(ctx, name, nil)
+		if err == nil {
+			liveCommits.saved(b.path, info, n)
+			return liveCommits.judge(b.path, info, n)
+		}
 		if !errors.Is(err, live.ErrNoServer) {
 			return err
 		}
@@ -232,8 +233,8 @@ func (b *liveBackend) durable(ctx context.Context, name string) error {
 		switch {
 		case ownerErr != nil:
 			return connerr.Join(err, ownerErr)
-		case !owned || !by.Live:
-			return nil // it has ended
+		case !owned || !by.MayBeLive():
+			return liveCommits.judge(b.path, "", n)
 		case wait.Err() != nil:
 			return connerr.Waited(b.cfg.Path, err, ctx.Err())
 		}
@@ -246,22 +247,6 @@ func (b *liveBackend) durable(ctx context.Context, name string) error {
 	}
 }
 
-// syncLive makes durable, in their servers, the commits of the live connections of this
-// process.
-func syncLive(ctx context.Context) error {
-	liveOpen.mu.Lock()
-	var all []*liveBackend
-	for b := range liveOpen.open {
-		all = append(all, b)
-	}
-	liveOpen.mu.Unlock()
-	var errs error
-	for _, b := range all {
-		errs = connerr.Join(errs, b.durable(ctx, controlDurable))
-	}
-	return errs
-}
-
 // Backup has the server send its last commit, and writes it to a new file.
 func (b *liveBackend) Backup(ctx context.Context, path string) error {
 	return image.BackupFrom(ctx, path, func(name string) error {
@@ -269,13 +254,13 @@ func (b *liveBackend) Backup(ctx context.Context, path string) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.control(ctx, controlBackup, f)
+		_, _, err = b.control(ctx, controlBackup, f)
 		return connerr.Join(err, f.Close())
 	})
 }
 
 func (b *liveBackend) stats(ctx context.Context) (s Stats, err error) {
-	data, err := b.control(ctx, controlStats, nil)
+	data, _, err := b.control(ctx, controlStats, nil)
 	if err == nil {
 		err = json.Unmarshal(data, &s)
 	}
@@ -290,11 +275,9 @@ func (b *liveBackend) Acquire() {}
 // Release does nothing.
 func (b *liveBackend) Release() error { return nil }
 
-// Close ends its part in SyncAll.
+// Close looks what became of the commits, as the role of this process has changed.
 func (b *liveBackend) Close() error {
-	liveOpen.mu.Lock()
-	delete(liveOpen.open, b)
-	liveOpen.mu.Unlock()
+	liveCommits.settle(b.path, "")
 	return nil
 }
 

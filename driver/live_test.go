@@ -8,6 +8,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -214,8 +215,7 @@ func TestLive_modes(t *testing.T) {
 		_, err := ro.Exec("INSERT INTO t VALUES(2)")
 		require.Equal(t, sqlite3.ErrReadonly, code(err))
 	}
-	server.must("exec DROP TABLE t")
-	server.kill()
+	path = testdb.Path(t)
 	for _, mode := range []string{"?mode=rw", "?mode=ro"} {
 		db, err := sql.Open(driver.Name, path+mode)
 		require.NoError(t, err)
@@ -297,15 +297,167 @@ func TestLive_syncWaits(t *testing.T) {
 	tool, err := sql.Open(driver.Name, path+"?_busy_timeout=50")
 	require.NoError(t, err)
 	defer tool.Close()
-	require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+	testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
 	server.must("close")
 	lock, err := proclock.AcquireLive(ctx, path) // a server that has removed its socket
 	require.NoError(t, err)
 	require.Equal(t, sqlite3.ErrBusy, code(driver.Sync(ctx, tool)))
 	require.Equal(t, sqlite3.ErrBusy, code(driver.SyncAll(ctx)))
 	require.NoError(t, lock.Release())
-	require.NoError(t, driver.Sync(ctx, tool), "it has ended")
+	require.NoError(t, driver.Sync(ctx, tool), "it has ended, and had saved")
 	require.NoError(t, driver.SyncAll(ctx))
+}
+
+// Ensure that Sync and SyncAll of a tool return nil only if what it committed is known to be
+// saved. They say so if its server was killed, or ended without a save, whatever has come
+// since: nobody, another server, or this process as the server.
+func TestLive_syncLost(t *testing.T) {
+	for name, world := range map[string]struct {
+		params string
+		end    func(*child)
+	}{
+		"killed":         {"", (*child).kill},
+		"killed, no log": {"?sqlite_wal=off", (*child).kill},
+		"never saves":    {"?sqlite_sync_interval=never", func(c *child) { c.must("close") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := testdb.Path(t)
+			server := startChild(t)
+			server.must("open " + path + world.params)
+			server.must("exec CREATE TABLE t(n)")
+			server.must("sync")
+			tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool&_busy_timeout=100")
+			require.NoError(t, err)
+			defer tool.Close()
+			reader, err := sql.Open(driver.Name, path)
+			require.NoError(t, err)
+			defer reader.Close()
+			require.Equal(t, "0", testdb.Text(t, reader, "SELECT count(*) FROM t"))
+			testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+			lost := func(what string) {
+				t.Helper()
+				for _, err := range []error{driver.Sync(ctx, tool), driver.Sync(ctx, reader), driver.SyncAll(ctx)} {
+					require.ErrorIs(t, err, driver.ErrUnsaved, what)
+					require.ErrorContains(t, err, path)
+					require.ErrorContains(t, err, fmt.Sprintf("process %d", server.cmd.Process.Pid))
+					require.ErrorContains(t, err, "may be lost")
+				}
+			}
+			world.end(server)
+			lost("nobody serves it")
+			second := startChild(t)
+			second.must("open " + path)
+			lost("the server after it has nothing of it")
+			testdb.Exec(t, tool, "CREATE TABLE IF NOT EXISTS u(n)")
+			lost("and another commit was saved")
+			second.must("close")
+			require.NoError(t, reader.Ping())
+			require.Equal(t, driver.RoleServer, role(t, reader))
+			lost("this process serves it")
+			require.NoError(t, reader.Close())
+			require.ErrorIs(t, tool.Close(), driver.ErrUnsaved)
+			require.NoError(t, driver.SyncAll(ctx), "it was reported to the last that knew")
+		})
+	}
+}
+
+// Ensure that Sync and SyncAll of a tool succeed if its server had saved what the tool had
+// committed, whatever end it takes, and if the tool has committed nothing.
+func TestLive_syncSaved(t *testing.T) {
+	for _, how := range []string{"closed", "closed, and another was killed", "closed, and others too", "closed, and this process serves it", "saved and killed", "not written"} {
+		t.Run(how, func(t *testing.T) {
+			path := testdb.Path(t)
+			server := startChild(t)
+			server.must("open " + path + "?sqlite_wal=off")
+			server.must("exec CREATE TABLE t(n)")
+			tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool")
+			require.NoError(t, err)
+			defer tool.Close()
+			require.Equal(t, "0", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+			if how == "not written" {
+				server.kill()
+			} else {
+				testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+			}
+			switch how {
+			case "saved and killed":
+				require.NoError(t, driver.Sync(ctx, tool))
+				server.kill()
+			case "closed":
+				server.must("close")
+			case "closed, and another was killed":
+				server.must("close")
+				server.must("open " + path)
+				require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+				server.kill()
+			case "closed, and others too":
+				for range 2 {
+					server.must("close")
+					server.must("open " + path)
+					require.Equal(t, "1", testdb.Text(t, tool, "SELECT count(*) FROM t"))
+				}
+			case "closed, and this process serves it":
+				server.must("close")
+				testdb.Exec(t, tool, "INSERT INTO t VALUES(2)") // into the file
+				db := testdb.Open(t, path)
+				testdb.Exec(t, db, "INSERT INTO t VALUES(2)")
+				testdb.Close(t, db)
+			}
+			require.NoError(t, driver.Sync(ctx, tool))
+			require.NoError(t, driver.SyncAll(ctx))
+		})
+	}
+}
+
+// Ensure that Close of a tool's sql.DB makes its commits durable, as that of any other
+// handle does, and returns an error if they may be lost.
+func TestLive_closeDurable(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path + "?sqlite_wal=1h")
+	server.must("exec CREATE TABLE t(n)")
+	server.must("sync")
+	server.must("exec INSERT INTO t VALUES(0)") // the first is flushed at once
+	for _, killed := range []bool{false, true} {
+		tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool")
+		require.NoError(t, err)
+		testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+		if killed {
+			server.kill()
+			require.ErrorIs(t, tool.Close(), driver.ErrUnsaved)
+			continue
+		}
+		require.NoError(t, tool.Close())
+		copied := testdb.CrashCopy(t, path)
+		require.Equal(t, "2", testdb.Text(t, testdb.Open(t, copied+"?sqlite_wal=off"), "SELECT count(*) FROM t"))
+	}
+	require.NoError(t, driver.SyncAll(ctx))
+}
+
+// Ensure that after the kill of a server with sqlite_wal=commit Sync and SyncAll of a tool
+// say that everything is in the log, until it is written into the file.
+func TestLive_syncLogged(t *testing.T) {
+	for _, then := range []string{"?sqlite_role=tool", ""} {
+		path := testdb.Path(t)
+		server := startChild(t)
+		server.must("open " + path + "?sqlite_wal=commit")
+		server.must("exec CREATE TABLE t(n)")
+		server.must("sync")
+		tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool")
+		require.NoError(t, err)
+		testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+		server.kill()
+		require.ErrorContains(t, driver.Sync(ctx, tool), "all that it had acknowledged is in the log")
+		err = driver.SyncAll(ctx)
+		require.ErrorIs(t, err, driver.ErrUnsaved)
+		require.ErrorContains(t, err, "sqlite-mem recover")
+		db := testdb.Open(t, path+then)
+		require.Equal(t, "1", testdb.Text(t, db, "SELECT count(*) FROM t"))
+		require.NoError(t, driver.Sync(ctx, db))
+		require.NoError(t, driver.SyncAll(ctx))
+		require.NoError(t, tool.Close())
+		require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t"))
+	}
 }
 
 // Ensure that a server that cannot serve tools says so once, however often it is opened.

@@ -52,6 +52,10 @@ type Dialer struct {
 
 	// DecodeError returns the error that EncodeError has encoded, nil if it cannot.
 	DecodeError func([]byte) error
+
+	// Committed, if not nil, is called with the server's Info after each request that may
+	// have committed something, before its result is returned.
+	Committed func(info string)
 }
 
 // Connect connects to the server. It waits until ctx ends for a server that does not
@@ -145,6 +149,7 @@ func (c *Conn) greet() (why string, err error) {
 		if reply.Version != Version {
 			return why, fmt.Errorf("%w: the server answered with version %d to %d", errProtocol, reply.Version, Version)
 		}
+		c.info = reply.Info
 		return why, nil
 	}
 }
@@ -158,6 +163,7 @@ type Conn struct {
 	net    net.Conn
 	wire   *wire
 	server Peer
+	info   string
 	quiet  func() bool // nothing is to be read, and the server has not ended
 
 	n      uint64 // the last request
@@ -181,6 +187,9 @@ var (
 
 // Server is the process at the other end.
 func (c *Conn) Server() Peer { return c.server }
+
+// Info is the ServerConfig.Info of the server.
+func (c *Conn) Info() string { return c.info }
 
 // InTransaction reports whether a transaction was open after the last request.
 func (c *Conn) InTransaction() bool { return c.inTx }
@@ -230,6 +239,9 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 		return nil, nil, c.notBegun(o)
 	}
 	ans, values, err = c.await(req.N, stream)
+	if f := c.dialer.Committed; f != nil && err != errNotBegun && (o == committed || o == halfCommitted) {
+		f(c.info)
+	}
 	switch {
 	case err == errNotBegun:
 		return nil, nil, c.notBegun(o)

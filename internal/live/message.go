@@ -29,6 +29,7 @@ type hello struct {
 type welcome struct {
 	Err     *wireError `cbor:"1,keyasint,omitempty"`
 	Version int        `cbor:"2,keyasint"`
+	Info    string     `cbor:"3,keyasint,omitempty"` // ServerConfig.Info
 }
 
 // op is the kind of a request.

@@ -53,6 +53,7 @@ const (
 // ServerConfig says how to serve a database.
 type ServerConfig struct {
 	Path string // the database file, absolute and resolved; the socket is SocketName(Path)
+	Info string // for Conn.Info of the tools: of this server, and no other one
 
 	// Connect opens the connection of a tool. It may take as long as a load: ctx ends
 	// when the tool gives up or the server closes. The connection must have the

@@ -273,7 +273,7 @@ func (s *session) overdue(idle time.Duration) string {
 
 // open opens the connection and answers hello.
 func (s *session) open(h hello) (ok bool) {
-	reply := welcome{Version: Version}
+	reply := welcome{Version: Version, Info: s.srv.cfg.Info}
 	if !h.Control {
 		err := s.guard(func() (err error) {
 			s.conn, err = s.srv.cfg.Connect(s.ctx, s.peer, h.Params, s.endBy)

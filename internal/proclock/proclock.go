@@ -58,7 +58,7 @@ func ReadOnly(err error) bool {
 type OwnedError struct {
 	Path  string    // the database, as given
 	PID   int       // of the owner; 0: not known, see Acquire
-	Since time.Time // UTC, in whole seconds; zero when PID is 0
+	Since time.Time // UTC; zero when PID is 0
 	Role  Role      // empty when PID is 0
 	Live  bool      // see Owner
 }
@@ -119,6 +119,7 @@ type Lock struct {
 	path   string // the database, as given
 	role   Role   // empty: shared
 	before Owner  // the server before, if it ended uncleanly; zero: none
+	saved  Owner  // the last live server that ended with everything saved; zero: none
 
 	mu   sync.Mutex // guards the fields below it
 	file *lockFile  // nil once released
@@ -235,21 +236,21 @@ func newLock(path string, role Role, live bool, file *lockFile) *Lock {
 	l := &Lock{path: path, role: role, file: file, self: newOwner(role)}
 	l.self.Live = live
 	r, _ := file.read() // lockOnce has read it
-	l.before = r.uncleanEnd()
+	l.before, l.saved = r.uncleanEnd(), r.saved
 	l.write(file)
 	step("recorded")
 	return l
 }
 
 func newOwner(role Role) Owner {
-	return Owner{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Second), Role: role}
+	return Owner{PID: os.Getpid(), Since: time.Now().UTC().Truncate(time.Microsecond), Role: role}
 }
 
 // write records the owner. An error is ignored, because the kernel lock decides. Others
 // are refused, but their errors do not name the owner. A full disk must not keep a server
 // from starting.
 func (l *Lock) write(file *lockFile) {
-	r := record{owner: l.self}
+	r := record{owner: l.self, saved: l.saved}
 	if l.role == Recovery {
 		r.unclean = l.before
 	}
@@ -398,6 +399,44 @@ func (l *Lock) lost(to error) error {
 // released even if that fails. Calls after the first do nothing and return nil.
 func (l *Lock) Release() error { return l.release(l.role == Recovery) }
 
+// ReleaseSaved is Release for a server whose file has every commit. If the server was live,
+// the record says so to its tools: see [SavedLast].
+func (l *Lock) ReleaseSaved() error {
+	l.mu.Lock()
+	if l.self.Live {
+		l.saved = l.self
+	}
+	l.mu.Unlock()
+	return l.Release()
+}
+
+// SavedLast returns the last server of the database at path that served tools and ended
+// with everything saved; false: none is known. Nothing is created. An error wraps
+// [ErrUnavailable].
+func SavedLast(path string) (Owner, bool, error) {
+	name := lockName(path)
+	file, _, err := openLock(path, name, probe)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Owner{}, false, nil
+	}
+	if err != nil {
+		return Owner{}, false, unavailable(name, err)
+	}
+	// No lock is needed: a writer replaces a record in one piece.
+	r, err := (&lockFile{name: name, file: file}).read()
+	if err = errors.Join(err, file.Close()); err != nil {
+		return Owner{}, false, unavailable(name, err)
+	}
+	return r.saved, r.saved.PID != 0, nil
+}
+
+// Owner is this process as the owner of the database, as in the record.
+func (l *Lock) Owner() Owner {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.self
+}
+
 // Abandon is Release for a server that could not load the database. It keeps the record of
 // a server before that ended uncleanly.
 func (l *Lock) Abandon() error { return l.release(true) }
@@ -412,7 +451,7 @@ func (l *Lock) release(keep bool) error {
 	if l.role != "" {
 		// This comes before the lock is released. After that the record is the next
 		// owner's.
-		r := record{}
+		r := record{saved: l.saved}
 		if keep {
 			r.unclean = l.before
 		}

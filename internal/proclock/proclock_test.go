@@ -99,7 +99,7 @@ func TestAcquire_record(t *testing.T) {
 	}
 	content, err := os.ReadFile(path + ".lock")
 	require.NoError(t, err)
-	require.Equal(t, fmt.Sprintf(" %d %s server\n", owner.PID, owner.Since.Format("2006-01-02T15:04:05Z")), string(content))
+	require.Equal(t, fmt.Sprintf(" %d %s server\n", owner.PID, owner.Since.Format(time.RFC3339Nano)), string(content))
 	info, err := os.Stat(path + ".lock")
 	require.NoError(t, err)
 	require.Equal(t, fs.FileMode(0o600), info.Mode())
@@ -126,6 +126,49 @@ func TestAcquire_recordNotWritable(t *testing.T) {
 	file.file = writable
 	require.NoError(t, l.Release())
 	requireOwner(t, path, 0)
+}
+
+// Ensure that the record names the last live server that ended with everything saved.
+// Later owners keep it, whatever their end is, until the next one that does.
+func TestReleaseSaved(t *testing.T) {
+	path := newPath(t)
+	requireSaved := func(want Owner) {
+		t.Helper()
+		got, ok, err := SavedLast(path)
+		require.NoError(t, err)
+		require.Equal(t, want.PID != 0, ok)
+		require.True(t, want.Same(got), "%v, not %v", got, want)
+	}
+	live := func() *Lock {
+		l, err := AcquireLive(bg, path)
+		require.NoError(t, err)
+		return l
+	}
+	requireSaved(Owner{})
+	l := live()
+	require.NoError(t, l.Release()) // as a server that never saves
+	requireSaved(Owner{})
+	l = live()
+	first := l.Owner()
+	require.NoError(t, l.ReleaseSaved())
+	requireSaved(first)
+	for _, end := range []func(*Lock) error{(*Lock).Release, (*Lock).Abandon} {
+		l = live()
+		require.False(t, l.Owner().Same(first))
+		requireSaved(first)
+		require.NoError(t, end(l))
+		requireSaved(first)
+	}
+	l = mustAcquire(t, path) // it serves no tools
+	require.NoError(t, l.ReleaseSaved())
+	requireSaved(first)
+	l, err := Acquire(bg, path, Recovery)
+	require.NoError(t, err)
+	requireSaved(first)
+	require.NoError(t, l.Release())
+	requireSaved(first)
+	_, unclean := mustAcquire(t, path).Previous()
+	require.False(t, unclean, "the line is no sign of an unclean end")
 }
 
 // Ensure that the record of a server that serves tools says so from its first moment, until

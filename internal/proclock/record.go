@@ -20,10 +20,13 @@ const (
 // Owner is the owner of a database. The zero value means that it is not known.
 type Owner struct {
 	PID   int       // process id
-	Since time.Time // when it became the owner: UTC, in whole seconds
+	Since time.Time // when it became the owner: UTC, in microseconds
 	Role  Role
 	Live  bool // a server: it serves tools through its socket, or is about to
 }
+
+// Same reports whether o and p are one owner. Live does not count, as it may change.
+func (o Owner) Same(p Owner) bool { return o.PID == p.PID && o.Since.Equal(p.Since) }
 
 // MayBeLive reports whether the owner serves tools, or may do so: the record of an owner is
 // missing while its disk is full.
@@ -40,19 +43,23 @@ func (o Owner) doing() string {
 	return fmt.Sprintf("is owned by process %d since %s", o.PID, o.Since.Format(time.RFC3339))
 }
 
-// record is the content of a lock file: a line for the owner, and a line for a server that
-// ended uncleanly. Each may be missing.
+// record is the content of a lock file: a line for the owner, one for a server that ended
+// uncleanly, and one for the last live server that ended with everything saved. Each may be
+// missing.
 //
-//	1234 2026-11-23T21:00:00Z recovery
-//	1234 2026-11-23T21:00:00Z server live
-//	unclean 1200 2026-11-23T09:30:00Z
+//	1234 2026-11-23T21:00:00.000001Z recovery
+//	1234 2026-11-23T21:00:00.000001Z server live
+//	unclean 1200 2026-11-23T09:30:00.000001Z
+//	saved 1100 2026-11-23T08:00:00.000001Z
 //
 // One byte comes before it, see recordOffset. A server clears its line at its end. So the
 // line in a file that is not locked is that of a server that was killed. A recovery keeps
-// that line, marked with a word so that it is never taken for an owner's.
+// that line, marked with a word so that it is never taken for an owner's. The line of the
+// server that has saved stays until the next one that does: see SavedLast.
 type record struct {
 	owner   Owner
 	unclean Owner
+	saved   Owner
 }
 
 const (
@@ -64,6 +71,7 @@ const (
 	maxRecord = 256
 
 	uncleanWord = "unclean "
+	savedWord   = "saved "
 	liveWord    = "live"
 )
 
@@ -79,14 +87,19 @@ func (r record) uncleanEnd() Owner {
 func (r record) String() string {
 	var b strings.Builder
 	if o := r.owner; o.PID != 0 {
-		fmt.Fprintf(&b, "%d %s %s", o.PID, o.Since.UTC().Format(time.RFC3339), o.Role)
+		fmt.Fprintf(&b, "%d %s %s", o.PID, o.Since.UTC().Format(time.RFC3339Nano), o.Role)
 		if o.Live {
 			b.WriteString(" " + liveWord)
 		}
 		b.WriteByte('\n')
 	}
-	if o := r.unclean; o.PID != 0 {
-		fmt.Fprintf(&b, uncleanWord+"%d %s\n", o.PID, o.Since.UTC().Format(time.RFC3339))
+	for _, ended := range []struct {
+		word string
+		Owner
+	}{{uncleanWord, r.unclean}, {savedWord, r.saved}} {
+		if ended.PID != 0 {
+			fmt.Fprintf(&b, "%s%d %s\n", ended.word, ended.PID, ended.Since.UTC().Format(time.RFC3339Nano))
+		}
 	}
 	return b.String()
 }
@@ -113,17 +126,20 @@ func parseRecord(b []byte) (r record, ok bool) {
 		if line == "" {
 			continue
 		}
-		text, unclean := strings.CutPrefix(line, uncleanWord)
-		o, ok := parseOwner(text)
-		switch {
-		case !ok || r.unclean.PID != 0 || !unclean && r.owner.PID != 0:
-			return record{}, false
-		case unclean:
-			o.Role = Server
-			r.unclean = o
-		default:
-			r.owner = o
+		text, at := line, &r.owner
+		if rest, ok := strings.CutPrefix(line, uncleanWord); ok {
+			text, at = rest, &r.unclean
+		} else if rest, ok := strings.CutPrefix(line, savedWord); ok {
+			text, at = rest, &r.saved
 		}
+		o, ok := parseOwner(text)
+		if !ok || at.PID != 0 {
+			return record{}, false
+		}
+		if at != &r.owner {
+			o.Role = Server
+		}
+		*at = o
 	}
 	return r, true
 }
@@ -157,9 +173,11 @@ func parseOwner(line string) (Owner, bool) {
 // isTorn reports whether line may be the beginning of a line of a record.
 func isTorn(line string) bool {
 	line = strings.TrimLeft(line, " ")
-	if strings.HasPrefix(uncleanWord, line) {
-		return true
+	for _, word := range []string{uncleanWord, savedWord} {
+		if strings.HasPrefix(word, line) {
+			return true
+		}
+		line = strings.TrimPrefix(line, word)
 	}
-	line = strings.TrimPrefix(line, uncleanWord)
-	return len(line) < 64 && line[0] >= '1' && line[0] <= '9' && strings.Trim(line, "0123456789-:TZ abcdefghijklmnopqrstuvwxyz") == ""
+	return len(line) < 64 && line[0] >= '1' && line[0] <= '9' && strings.Trim(line, "0123456789-:.TZ abcdefghijklmnopqrstuvwxyz") == ""
 }

@@ -421,7 +421,11 @@ func (s *Store) free(saved bool) error {
 	if s.memory != 0 {
 		memoryNames.give(s.memory)
 	}
-	if s.lock != nil {
+	switch {
+	case s.lock == nil:
+	case saved:
+		errs = append(errs, s.lock.ReleaseSaved())
+	default:
 		errs = append(errs, s.lock.Release())
 	}
 	return errors.Join(errs...)
@@ -576,6 +580,9 @@ func (s *Store) FlushStats() FlushStats {
 
 // Path is the file of the store, empty without a file.
 func (s *Store) Path() string { return s.opts.Path }
+
+// Owner is this process as the owner of the file. The store must have one.
+func (s *Store) Owner() proclock.Owner { return s.lock.Owner() }
 
 // Logger is where the store and its connections log.
 func (s *Store) Logger() *slog.Logger { return s.opts.Logger }
