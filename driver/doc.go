@@ -158,7 +158,7 @@
 //     Extensions or a ConnectHook in its Config, the tool uses the file, and
 //     Config.Logger is told. Those of the server run for the tool's connections too.
 //   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
-//     server's process, so their paths must be absolute.
+//     server's process. A relative path is an error.
 //   - A tool keeps no file of the server open, whether it uses or attaches it. The last
 //     Close in the server ends the tool's connection.
 //   - A tool that dies loses its transaction and its lock at once. When the server goes,

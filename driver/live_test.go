@@ -174,6 +174,64 @@ const (
 	liveSkip = "^Test(Statement_(names|authorizer|readOnlyHooked)|Rows_(changedWhileRead|functionCalled)|Parity_authorizer)"
 )
 
+// Ensure that a tool's ATTACH and VACUUM INTO refuse a relative path, in whatever form it
+// comes. The error names the path and the remedy, and nothing is created in the server's
+// directory. Absolute paths, and names in memory, work as in the server.
+func TestLive_relativePaths(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec CREATE TABLE t(n); INSERT INTO t VALUES(1)")
+	tool := testdb.Open(t, path)
+	tool.SetMaxOpenConns(1)
+	here, err := os.Getwd()
+	require.NoError(t, err)
+	for query, arg := range map[string]any{
+		"ATTACH 'rel.db' AS o":                               nil,
+		"ATTACH rel AS o":                                    nil,
+		"ATTACH DATABASE \"rel.db\" AS o":                    nil,
+		"ATTACH [rel.db] AS o":                               nil,
+		"ATTACH 'r' || 'el.db' AS o":                         nil,
+		"/* c */ attach ? as o":                              "rel.db",
+		"ATTACH ?1 AS o":                                     "./rel.db",
+		"ATTACH 'file:rel.db' AS o":                          nil,
+		"ATTACH 'file:rel.db?mode=rwc' AS o":                 nil,
+		"ATTACH 'file:%72el.db#x?mode=memory' AS o":          nil,
+		"SELECT 1; ATTACH '../rel.db' AS o":                  nil,
+		"VACUUM INTO 'rel.db'":                               nil,
+		"VACUUM main INTO 'rel.db'":                          nil,
+		"vacuum \"main\" -- c\n into 'rel.db' /* c */; -- c": nil,
+		"VACUUM INTO ?":                                      "rel.db",
+		"VACUUM INTO 'file:rel.db'":                          nil,
+	} {
+		args := []any{arg}
+		if arg == nil {
+			args = nil
+		}
+		_, err := tool.Exec(query, args...)
+		require.ErrorContains(t, err, "rel", query)
+		require.ErrorContains(t, err, "give an absolute path", query)
+		for _, dir := range []string{here, filepath.Dir(here), filepath.Dir(path)} {
+			left, err := filepath.Glob(filepath.Join(dir, "rel*"))
+			require.NoError(t, err)
+			require.Empty(t, left)
+		}
+	}
+	other := filepath.Join(t.TempDir(), "other.db")
+	for _, query := range []string{
+		"VACUUM", "VACUUM INTO '" + other + "' -- c", "VACUUM main INTO '" + other + "2'; SELECT 1", "ATTACH '" + other + "' AS o", "ATTACH 'file:" + other + "?mode=ro' AS o", "ATTACH 'file://" + other + "' AS o",
+		"ATTACH '' AS o", "ATTACH NULL AS o", "ATTACH ':memory:' AS o", "ATTACH \":memory:\" AS o", "ATTACH 'file::memory:' AS o", "ATTACH 'file:name?mode=memory&cache=shared' AS o -- c",
+	} {
+		_, err := tool.Exec(query)
+		require.NoError(t, err, query)
+		if strings.HasPrefix(query, "ATTACH") {
+			testdb.Exec(t, tool, "DETACH o")
+		}
+	}
+	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, other), "SELECT count(*) FROM t"))
+	require.FileExists(t, other+"2")
+}
+
 // Ensure that the owner of the file may use a server of root, but not have it open files.
 func TestLive_untrusted(t *testing.T) {
 	if os.Getuid() != 0 {

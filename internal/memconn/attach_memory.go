@@ -20,6 +20,11 @@ const attachFunction = "sqlite_mem_attach"
 // database in memory, and any other value as it is. As with SQLite, a database that nobody
 // has open is created, and lives as long as it is attached.
 func (c *conn) attachMemory(name any) (any, error) {
+	if c.opts.Guest != 0 {
+		if err := refuseRelative(name); err != nil {
+			return nil, err
+		}
+	}
 	s, ok := name.(string)
 	if !ok || !strings.HasPrefix(s, "file:") {
 		return name, nil
@@ -52,8 +57,8 @@ func (c *conn) endAttaching() {
 }
 
 // rewriteAttach puts the function around the file's expression of an ATTACH, if that may
-// be the name of a database in memory. Other statements stay as they are.
-func rewriteAttach(text string) string {
+// be the name of a database in memory, or always. Other statements stay as they are.
+func rewriteAttach(text string, always bool) string {
 	rest := skipBlank(text)
 	word, rest := cutWord(rest)
 	if !strings.EqualFold(word, "ATTACH") {
@@ -65,64 +70,74 @@ func rewriteAttach(text string) string {
 			rest = skipBlank(after)
 		}
 	}
-	start := len(text) - len(rest)
-	end := start + untilAS(rest)
-	expr := strings.TrimSpace(text[start:end])
-	switch {
-	case end == start || end == len(text):
-		return text
-	case expr[0] == '"' || expr[0] == '`' || expr[0] == '[' || isIdentifier(expr):
-		// SQLite takes an identifier here for a string.
-		if !strings.Contains(strings.ToLower(expr), ":memory:") && !strings.Contains(strings.ToLower(expr), "mode=memory") {
-			return text
-		}
-		quote := expr[:1]
-		expr = "'" + strings.ReplaceAll(strings.ReplaceAll(expr[1:len(expr)-1], quote+quote, quote), "'", "''") + "'"
-	case expr[0] == '\'' && !strings.Contains(strings.ToLower(expr), "memory"):
+	_, n, found := findWord(rest, "AS")
+	if !found || n == 0 {
 		return text
 	}
-	return text[:start] + attachFunction + "(" + expr + ") " + text[end:]
+	start := len(text) - len(rest)
+	end := start + n
+	expr := text[start:end]
+	if !always && (isName(expr) || expr[0] == '\'') && !strings.Contains(strings.ToLower(expr), "memory") {
+		return text
+	}
+	if isName(expr) {
+		expr = "'" + strings.ReplaceAll(nameText(expr), "'", "''") + "'" // SQLite takes a name here for a string
+	}
+	return text[:start] + attachFunction + "(" + expr + ")" + text[end:]
 }
 
-// untilAS returns the offset of the first keyword AS outside of quotes, comments and
-// parentheses. Without one it returns the length of s.
-func untilAS(s string) int {
+// findWord finds a keyword outside of quotes, comments and parentheses. at is the offset of
+// it, or the end of the statement. end is the end of the last token before at.
+func findWord(s, keyword string) (at, end int, found bool) {
 	depth := 0
-	for i := 0; i < len(s); {
-		if rest := skipBlank(s[i:]); len(rest) < len(s)-i && s[i] != ';' {
-			i = len(s) - len(rest)
+	for at < len(s) {
+		if rest := skipBlank(s[at:]); len(rest) < len(s)-at && s[at] != ';' {
+			at = len(s) - len(rest)
 			continue
 		}
-		word, _ := cutWord(s[i:])
-		switch c := s[i]; {
+		word, _ := cutWord(s[at:])
+		switch c := s[at]; {
 		case word != "":
-			if depth == 0 && strings.EqualFold(word, "AS") {
-				return i
+			if depth == 0 && strings.EqualFold(word, keyword) {
+				return at, end, true
 			}
-			i += len(word)
-			continue
+			at += len(word) - 1
 		case c == '(':
 			depth++
 		case c == ')':
 			depth--
 		case c == ';' && depth == 0:
-			return len(s)
-		case c == '\'' || c == '"' || c == '`':
-			n := strings.IndexByte(s[i+1:], c)
-			if n < 0 {
-				return len(s)
+			return at, end, false
+		case c == '\'' || c == '"' || c == '`' || c == '[':
+			if c == '[' {
+				c = ']'
 			}
-			i += n + 1 // a doubled quote begins the next
-		case c == '[':
-			n := strings.IndexByte(s[i:], ']')
+			n := strings.IndexByte(s[at+1:], c)
 			if n < 0 {
-				return len(s)
+				return len(s), len(s), false
 			}
-			i += n
+			at += n + 1 // a doubled quote begins the next
 		}
-		i++
+		at++
+		end = at
 	}
-	return len(s)
+	return at, end, false
+}
+
+// isName reports whether an expression is an identifier: a word, or one in quotes.
+func isName(expr string) bool {
+	return expr[0] == '"' || expr[0] == '`' || expr[0] == '[' || isIdentifier(expr) && !strings.EqualFold(expr, "NULL")
+}
+
+// nameText is the text of an identifier.
+func nameText(expr string) string {
+	switch quote := expr[:1]; quote {
+	case "[":
+		return expr[1 : len(expr)-1]
+	case `"`, "`":
+		return strings.ReplaceAll(expr[1:len(expr)-1], quote+quote, quote)
+	}
+	return expr
 }
 
 // cutWord cuts an identifier without quotes, or a keyword, off the beginning of s.

@@ -296,11 +296,12 @@ func (c *conn) refuseFiles() error {
 }
 
 // registerFunctions gives the connection the SQL functions of this driver. Two are
-// for programs that have nothing but a connection. The third is that of
-// attach_memory.go.
+// for programs that have nothing but a connection. The others are those of
+// attach_memory.go and guest_paths.go.
 func (c *conn) registerFunctions() error {
 	return errors.Join(
 		c.inner.RegisterFunc(attachFunction, c.attachMemory, false),
+		c.inner.RegisterFunc(absoluteFunction, absolute, false),
 		c.inner.RegisterFunc("sqlite_mem_sync", func() (int64, error) {
 			return c.store.Sync(c.statementContext())
 		}, false),

@@ -108,7 +108,12 @@ func (c *conn) statement(text string) (s *statement, tail string, err error) {
 // prepare prepares the first statement of text. The caller keeps it.
 func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 	text, _, _ = strings.Cut(text, "\x00") // SQLite reads no further
-	text = rewriteAttach(text)
+	guest := c.opts.Guest != 0
+	text = rewriteAttach(text, guest)
+	vacuum := false
+	if guest {
+		text, vacuum = rewriteVacuum(text)
+	}
 	locks := c.link.Locks()
 	inner, n, err := c.link.Prepare(text, c.opts.StmtCacheSize > 0)
 	if c.link.Locks() != locks && c.link.Attaches() {
@@ -129,6 +134,9 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 		c.authorizerLost = false
 	case c.authorizerLost:
 		s.assumed = memvfs.Anything
+	}
+	if vacuum {
+		s.assumed |= memvfs.Names // not cached, as SQLite says nothing of VACUUM
 	}
 	if err := s.readColumns(); err != nil {
 		inner.Finalize()
