@@ -9,11 +9,10 @@
 // # The protocol
 //
 // Both sides ask the kernel for the user of the other before they read a byte. Then
-// they exchange messages. A message is one or more frames of at most 64 KiB, so a
-// large value needs no large frame. Each frame begins with its kind and length. A
-// message is a CBOR map and, behind it, a sequence of CBOR values: arguments, or
-// rows. The first message has the version of the protocol. A server refuses any
-// other version with a text; nothing falls back.
+// they exchange messages. A message begins with its kind and length. It is a CBOR map
+// and, behind it, a sequence of CBOR values: arguments, or rows. The first message has
+// the version of the protocol. A server refuses any other version with a text; nothing
+// falls back.
 //
 // The tool sends one request at a time, with a number, and reads one answer with
 // the same number. Only a cancellation may follow a request before its answer. It
@@ -33,6 +32,20 @@
 // driver.ErrBadConn, and only outside a transaction. At this error database/sql
 // tries again. An answer that is lost after the whole request was sent is
 // [ErrCommitUnknown] if the request may have committed, else [ErrLost].
+//
+// # Memory of the server
+//
+// A tool that may connect, and means ill, makes the server hold no more than this:
+//
+//   - For each connection 4 MiB for its buffers, a small request and a small batch of
+//     rows, and 16 MiB for the texts of prepared statements.
+//   - For all connections together two rooms of 2 GiB and 34 MiB each, for requests of
+//     more than 64 KiB: see room. Each holds one request of the largest size, decoded. A
+//     request that finds no room waits, unread. One room is for tools in a transaction.
+//
+// SQLite's memory, and the row that it has returned, are those of any connection in the
+// server. A large row is sent from where it lies, without a copy. A tool that does not
+// read it is ended after ServerConfig.Idle.
 //
 // # Goroutines and locks of the server
 //

@@ -11,27 +11,22 @@ import (
 	"time"
 )
 
-// A frame begins with one byte for the kind of its message. The next four bytes
-// have the length of the payload, and whether another frame of the message follows.
-// The payload comes last.
+// A message begins with one byte for its kind, and four for the length of the rest.
 const (
 	headSize = 5
-	moreFlag = 1 << 31
 
-	// frameLimit bounds the payload of a frame. So it bounds the memory that is
-	// allocated for a length that was only announced.
-	frameLimit = 64 << 10
+	// pieceSize is how much of a message is read or written at a time.
+	pieceSize = 64 << 10
 
-	// smallMessage is the size up to which a message needs no slot for large messages:
-	// see Server.bulk.
-	smallMessage = 1 << 20
+	// smallMessage is the size up to which a request needs no room: see room.
+	smallMessage = 64 << 10
 
 	// messageLimit bounds a message: a row, or the arguments of a statement. SQLite
 	// itself allows 1,000,000,000 bytes for a value or a row.
 	messageLimit = 1<<30 + 1<<20
 
 	// helloLimit bounds the first message, and the others of the handshake.
-	helloLimit = frameLimit
+	helloLimit = 64 << 10
 )
 
 // The kinds of messages.
@@ -55,7 +50,7 @@ type wire struct {
 
 	buf []byte // of the last message; the next read overwrites it
 
-	// wmu guards the fields below. It is held for a whole message, so that its frames
+	// wmu guards the fields below. It is held for a whole message, so that its pieces
 	// stand together. A cancellation comes from a goroutine of its own.
 	wmu sync.Mutex
 	out []byte
@@ -65,59 +60,54 @@ func newWire(c net.Conn) *wire {
 	return &wire{c: c, r: bufio.NewReaderSize(c, 16<<10)}
 }
 
-// read reads a message of at most limit bytes. The bytes are valid until the next
-// call. large, if not nil, is called once when the message turns out to be larger
-// than smallMessage, and may refuse it.
-func (w *wire) read(limit int, large func() error) (kind byte, message []byte, err error) {
+// read reads a message of at most limit bytes. The bytes are valid until the next call.
+// enter, if not nil, is called for a message that is larger than smallMessage before
+// anything of it is read, and may refuse it.
+func (w *wire) read(limit int, enter func(kind byte, n int) error) (kind byte, message []byte, err error) {
 	w.buf = w.buf[:0]
-	if cap(w.buf) > frameLimit {
+	if cap(w.buf) > smallMessage {
 		w.buf = nil // a large message is no reason to keep its memory
 	}
-	for first := true; ; first = false {
-		var head [headSize]byte
-		if _, err := io.ReadFull(w.r, head[:]); err != nil {
-			return 0, nil, torn(err, first)
-		}
-		n := binary.BigEndian.Uint32(head[1:])
-		more := n&moreFlag != 0
-		n &^= moreFlag
-		if !first && head[0] != kind || n > frameLimit || more && n == 0 {
-			return 0, nil, fmt.Errorf("%w: a frame of kind %q with %d bytes", errProtocol, head[0], n)
-		}
-		kind = head[0]
-		before := len(w.buf)
-		if before+int(n) > limit {
-			return 0, nil, fmt.Errorf("%w: a message of more than %d bytes", errProtocol, limit)
-		}
-		if before <= smallMessage && before+int(n) > smallMessage && large != nil {
-			if err := large(); err != nil {
-				return 0, nil, err
-			}
-		}
-		w.buf = grow(w.buf, int(n))
-		if _, err := io.ReadFull(w.r, w.buf[before:]); err != nil {
-			return 0, nil, torn(err, false)
-		}
-		if !more {
-			return kind, w.buf, nil
+	var head [headSize]byte
+	if _, err := io.ReadFull(w.r, head[:]); err != nil {
+		return 0, nil, err
+	}
+	kind = head[0]
+	length := binary.BigEndian.Uint32(head[1:])
+	if uint64(length) > uint64(limit) {
+		return 0, nil, fmt.Errorf("%w: a message of kind %q with %d bytes", errProtocol, kind, length)
+	}
+	n := int(length)
+	if n > smallMessage && enter != nil {
+		if err := enter(kind, n); err != nil {
+			return 0, nil, err
 		}
 	}
+	// The memory grows with what has come, not with what was announced.
+	for len(w.buf) < n {
+		at := len(w.buf)
+		w.buf = grow(w.buf, min(n-at, pieceSize), n)
+		if _, err := io.ReadFull(w.r, w.buf[at:]); err != nil {
+			return 0, nil, torn(err)
+		}
+	}
+	return kind, w.buf, nil
 }
 
 // torn makes of an end within a message an unexpected one.
-func torn(err error, clean bool) error {
-	if err == io.EOF && !clean {
+func torn(err error) error {
+	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// grow makes b n bytes longer.
-func grow(b []byte, n int) []byte {
-	if len(b)+n <= cap(b) {
-		return b[:len(b)+n]
+// grow makes b n bytes longer. It will have most bytes in the end.
+func grow(b []byte, n, most int) []byte {
+	if len(b)+n > cap(b) {
+		b = append(make([]byte, 0, min(most, max(2*cap(b), len(b)+n))), b...)
 	}
-	return append(b, make([]byte, n)...)
+	return b[:len(b)+n]
 }
 
 // take keeps the next read from overwriting the last message.
@@ -129,8 +119,9 @@ func (w *wire) write(kind byte, parts ...[]byte) (begun bool, err error) {
 	return w.writeWithin(0, kind, parts...)
 }
 
-// writeWithin is write with a limit for each frame, so that a large message may take long
-// as long as the other side reads. 0 leaves the deadline of the connection as it is.
+// writeWithin is write with a limit for each piece, so that a large message may take long
+// as long as the other side reads. 0 leaves the deadline of the connection as it is. The
+// parts are not copied as a whole.
 func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (begun bool, err error) {
 	w.wmu.Lock()
 	defer w.wmu.Unlock()
@@ -138,15 +129,10 @@ func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (beg
 	for _, p := range parts {
 		left += len(p)
 	}
+	out := binary.BigEndian.AppendUint32(append(w.out[:0], kind), uint32(left))
 	for {
-		n := min(left, frameLimit)
+		n := min(left, pieceSize)
 		left -= n
-		length := uint32(n)
-		if left > 0 {
-			length |= moreFlag
-		}
-		out := append(w.out[:0], kind)
-		out = binary.BigEndian.AppendUint32(out, length)
 		for n > 0 {
 			k := min(n, len(parts[0]))
 			out = append(out, parts[0][:k]...)
@@ -155,9 +141,6 @@ func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (beg
 				parts = parts[1:]
 			}
 		}
-		if w.out = out; cap(out) > 4<<10 {
-			w.out = nil // most messages are small
-		}
 		if limit > 0 {
 			if err := w.c.SetWriteDeadline(time.Now().Add(limit)); err != nil {
 				return begun, err
@@ -165,11 +148,15 @@ func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (beg
 		}
 		sent, err := w.c.Write(out)
 		begun = begun || sent > 0
+		if w.out = out; cap(out) > 4<<10 {
+			w.out = nil // most messages are small
+		}
 		if err != nil {
 			return begun, err
 		}
 		if left == 0 {
 			return true, nil
 		}
+		out = out[:0]
 	}
 }

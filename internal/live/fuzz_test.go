@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// conversation joins the frames that a tool sends.
+// conversation joins the messages that a tool sends.
 func conversation(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 
 func ask(n uint64, o op, change func(*request), args ...driver.NamedValue) []byte {
@@ -88,7 +88,8 @@ func FuzzServer(f *testing.F) {
 		require.Zero(t, fake.get(&fake.stmts))
 		require.Empty(t, fake.lock)
 		require.Empty(t, s.slots)
-		require.Empty(t, s.bulk)
+		require.EqualValues(t, roomSize, s.alone.free)
+		require.EqualValues(t, roomSize, s.inTx.free)
 	})
 }
 

@@ -201,7 +201,7 @@ func TestRows_interleaved(t *testing.T) {
 	require.NoError(t, errors.Join(a.Close(), b.Close()))
 }
 
-// A value of many frames arrives in both directions. A value that cannot be sent is
+// A value of many pieces arrives in both directions. A value that cannot be sent is
 // an error, and the connection goes on.
 func TestLarge(t *testing.T) {
 	f := newFake()
@@ -236,7 +236,7 @@ func TestLarge(t *testing.T) {
 	require.Equal(t, 1, f.get(&f.conns), "the connection is still the first")
 }
 
-// Ensure that the limit of a write is one for each frame: a large message to a slow reader
+// Ensure that the limit of a write is one for each piece: a large message to a slow reader
 // may take longer, and a reader that stops ends it.
 func TestWire_writeWithin(t *testing.T) {
 	for pause, want := range map[time.Duration]error{20 * time.Second: nil, 40 * time.Second: os.ErrDeadlineExceeded} {
@@ -246,10 +246,10 @@ func TestWire_writeWithin(t *testing.T) {
 			go func() {
 				defer close(ended)
 				for err := error(nil); err == nil; time.Sleep(pause) {
-					_, err = io.ReadFull(b, make([]byte, headSize+frameLimit))
+					_, err = io.ReadFull(b, make([]byte, headSize+pieceSize))
 				}
 			}()
-			_, err := newWire(a).writeWithin(30*time.Second, kindRequest, make([]byte, 10*frameLimit))
+			_, err := newWire(a).writeWithin(30*time.Second, kindRequest, make([]byte, 10*pieceSize))
 			require.ErrorIs(t, err, want)
 			require.NoError(t, a.Close())
 			<-ended
@@ -328,12 +328,12 @@ func TestCancel_number(t *testing.T) {
 	require.Zero(t, cancelled)
 	s.cancelRequest(5)
 	require.Equal(t, 1, cancelled)
-	s.answered()
+	s.answered(false)
 	s.cancelRequest(5)
 	require.True(t, s.begin(6))
 	s.register(cancel)
 	require.Equal(t, 1, cancelled)
-	s.answered()
+	s.answered(false)
 	require.True(t, s.begin(7))
 	s.cancelRequest(7)
 	s.register(cancel)
@@ -834,14 +834,14 @@ func TestVersion_server(t *testing.T) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, sock.close()) }()
 	for want, reply := range map[string][]byte{
-		"not the protocol":           []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
-		"answered with version 7":    framed(kindHello, encode(welcome{Version: 7})),
-		"a message of kind 'a'":      framed(kindAnswer, encode(answer{})),
-		"use the same version":       framed(kindHello, encode(welcome{Version: 7, Err: &wireError{Text: "use the same version"}})),
-		"no server answers":          nil,
-		"a message of kind 'r'":      framed(kindRequest, nil),
-		"connection: unexpected EOF": framed(kindHello, []byte{0xa1, 0x01}),
-		"a frame of kind 'h' with 6": {kindHello, 0, 1, 0, 1},
+		"not the protocol":             []byte("HTTP/1.1 400 Bad Request\r\n\r\n"),
+		"answered with version 7":      framed(kindHello, encode(welcome{Version: 7})),
+		"a message of kind 'a'":        framed(kindAnswer, encode(answer{})),
+		"use the same version":         framed(kindHello, encode(welcome{Version: 7, Err: &wireError{Text: "use the same version"}})),
+		"no server answers":            nil,
+		"a message of kind 'r'":        framed(kindRequest, nil),
+		"connection: unexpected EOF":   framed(kindHello, []byte{0xa1, 0x01}),
+		"a message of kind 'h' with 6": {kindHello, 0, 1, 0, 1},
 	} {
 		go func() {
 			c, err := sock.AcceptUnix()
@@ -856,7 +856,7 @@ func TestVersion_server(t *testing.T) {
 	}
 }
 
-// framed is a message of one frame.
+// framed is a message.
 func framed(kind byte, b []byte) []byte {
 	return append([]byte{kind, 0, 0, byte(len(b) >> 8), byte(len(b))}, b...)
 }

@@ -45,9 +45,10 @@ const (
 	// tool that does not read then is cut off.
 	closeGrace = 2 * time.Second
 
-	// maxPrepared and maxOpenRows bound the memory that a session takes.
-	maxPrepared = 10_000
-	maxOpenRows = 1_000
+	// These bound the memory that a session takes.
+	maxPrepared     = 10_000
+	maxPreparedText = 16 << 20 // bytes of all of them together
+	maxOpenRows     = 1_000
 )
 
 // ServerConfig says how to serve a database.
@@ -99,9 +100,10 @@ type Server struct {
 
 	slots chan struct{} // has room for Limit sessions
 
-	// bulk has room for one: the session that is sending a large message. So such
-	// messages take the memory of one, however many tools there are.
-	bulk chan struct{}
+	// The rooms bound the memory of requests, however many tools there are. A request
+	// outside of a transaction may have room, and wait for the lock of a transaction whose
+	// next request needs room. So transactions have one of their own.
+	alone, inTx room
 
 	wg sync.WaitGroup // the goroutines
 
@@ -162,7 +164,8 @@ func newServer(cfg ServerConfig) *Server {
 		cfg:     cfg,
 		pending: make(chan struct{}, 4*cfg.Limit),
 		slots:   make(chan struct{}, cfg.Limit),
-		bulk:    make(chan struct{}, 1),
+		alone:   room{free: roomSize},
+		inTx:    room{free: roomSize},
 		wires:   make(map[net.Conn]struct{}),
 		refused: make(map[uint32]bool),
 	}
@@ -307,7 +310,8 @@ func (s *Server) talk(c net.Conn, w *wire, peer Peer) {
 		session.work(h)
 	})
 	session.read()
-	<-worker // it may still have a last word
+	<-worker       // it may still have a last word
+	session.give() // of a request that did not begin
 }
 
 // readHello reads the first message.

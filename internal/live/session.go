@@ -27,16 +27,22 @@ type session struct {
 	mu      sync.Mutex // guards what follows
 	running running
 	came    uint64 // the last request that has come
+	inTxNow bool   // a transaction was open after the last answer
+	room    *room  // where held was taken
+	held    int64  // the room of the request that comes or runs; 0: it needs none
 
 	// The fields below belong to the worker.
 	conn   driver.Conn // nil: it answers controls only
 	tx     driver.Tx   // begun by opBegin; nil: none
 	stmts  map[uint64]driver.Stmt
+	texts  map[uint64]int // length of the text of each of stmts
+	text   int            // sum of texts
 	rows   map[uint64]*openRows
 	lastID uint64 // of stmts and rows
 	last   uint64 // the last request that was begun
 	reason string // why the session ends
-	out    []byte // values of the answer
+	dest   []driver.Value
+	out    values // of the answer
 }
 
 // running is the request that is running.
@@ -49,10 +55,10 @@ type running struct {
 // openRows are rows of which the tool has not had all.
 type openRows struct {
 	driver.Rows
-	ahead  func() bool // nil: yes
-	cancel context.CancelFunc
-	dest   []driver.Value
-	taken  bool // a batch of it
+	ahead   func() bool // nil: yes
+	cancel  context.CancelFunc
+	columns int
+	taken   bool // a batch of it
 }
 
 func newSession(srv *Server, w *wire, peer Peer) *session {
@@ -60,6 +66,7 @@ func newSession(srv *Server, w *wire, peer Peer) *session {
 		srv: srv, wire: w, peer: peer,
 		requests: make(chan *request, 1),
 		stmts:    make(map[uint64]driver.Stmt),
+		texts:    make(map[uint64]int),
 		rows:     make(map[uint64]*openRows),
 	}
 	s.ctx, s.cancel = context.WithCancelCause(srv.ctx)
@@ -91,32 +98,54 @@ func (s *session) ending() string {
 // the worker has closed the connection.
 func (s *session) read() {
 	defer s.cancel(nil)
-	// The slot for large messages is held until the message is decoded, not until its
-	// statement has run. The statement may wait for a tool that waits for the slot.
-	bulk := false
-	enter := func() error {
-		select {
-		case s.srv.bulk <- struct{}{}:
-			bulk = true
-			return s.wire.c.SetReadDeadline(time.Now().Add(s.srv.cfg.Idle))
-		case <-s.ctx.Done():
-			return s.ctx.Err()
+	large := false
+	enter := func(kind byte, n int) error {
+		large = true
+		if err := s.enter(kind, n); err != nil {
+			return err
 		}
+		return s.wire.c.SetReadDeadline(time.Now().Add(s.srv.cfg.Idle))
 	}
-	leave := func() {
-		if bulk {
-			bulk = false
-			<-s.srv.bulk
-			_ = s.wire.c.SetReadDeadline(time.Time{}) // if that fails the next read does
-		}
-	}
-	defer leave()
 	for {
 		kind, b, err := s.wire.read(messageLimit, enter)
 		if err != nil || !s.receive(kind, b) {
 			return
 		}
-		leave()
+		if large {
+			large = false
+			_ = s.wire.c.SetReadDeadline(time.Time{}) // if that fails the next read does
+		}
+	}
+}
+
+// enter takes room for a message of n bytes, which must be the next request.
+func (s *session) enter(kind byte, n int) error {
+	s.mu.Lock()
+	r := &s.srv.alone
+	if s.inTxNow {
+		r = &s.srv.inTx
+	}
+	busy := s.running.n != 0
+	s.mu.Unlock()
+	if kind != kindRequest || busy {
+		return errProtocol
+	}
+	if err := r.take(s.ctx, weight(n)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room, s.held = r, weight(n)
+	return nil
+}
+
+// give gives the room of a request back.
+func (s *session) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held > 0 {
+		s.room.give(s.held)
+		s.held = 0
 	}
 }
 
@@ -187,10 +216,10 @@ func (s *session) register(cancel context.CancelFunc) {
 }
 
 // answered ends the running request. No cancellation reaches it any more.
-func (s *session) answered() {
+func (s *session) answered(inTx bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running = running{}
+	s.running, s.inTxNow = running{}, inTx
 }
 
 // work is the worker. It makes all calls of the connection.
@@ -359,7 +388,7 @@ func (s *session) guard(f func() error) (err error) {
 	return f()
 }
 
-// send sends a message. For each frame, a tool that does not read gets the time of an
+// send sends a message. For each piece, a tool that does not read gets the time of an
 // idle transaction, as it may hold locks meanwhile.
 func (s *session) send(kind byte, parts ...[]byte) error {
 	_, err := s.wire.writeWithin(s.srv.cfg.Idle, kind, parts...)
@@ -370,21 +399,27 @@ func (s *session) send(kind byte, parts ...[]byte) error {
 func (s *session) answer(req *request) bool {
 	s.last = req.N
 	ans := &answer{N: req.N}
-	s.out = s.out[:0]
+	s.out.reset()
 	err := s.guard(func() error { return s.run(req, ans) })
+	*req = request{N: req.N} // its arguments take the room that it gives back
+	s.give()
 	if err != nil {
 		*ans = answer{N: req.N, Err: encodeError(err, s.srv.cfg.EncodeError)}
-		s.out = s.out[:0]
+		s.out.reset()
 		if reason := s.ending(); err == context.Canceled && reason != "" {
 			ans.Err = &wireError{Kind: errClosing, Text: reason + "; the statement was interrupted"}
 		}
 	}
 	ans.InTx = s.inTx()
-	s.answered()
-	failed := s.send(kindAnswer, encode(ans), s.out)
-	if cap(s.out) > 2*batchBytes {
-		s.out = nil // a large row is no reason to keep its memory
+	head := encode(ans)
+	if n := len(head) + s.out.size; n > messageLimit {
+		s.out.reset()
+		head = encode(&answer{N: ans.N, InTx: ans.InTx, Err: &wireError{Text: fmt.Sprintf("sqlite-mem: an answer has %d bytes, a live connection takes %d", n, messageLimit)}})
 	}
+	s.answered(ans.InTx)
+	failed := s.send(kindAnswer, append([][]byte{head}, s.out.parts()...)...)
+	s.out.reset()
+	clear(s.dest) // a large row is no reason to keep its memory
 	switch {
 	case failed != nil, errors.Is(err, errProtocol):
 		return false
@@ -441,6 +476,8 @@ func (s *session) run(req *request, ans *answer) error {
 			return unknown("statement", req.ID)
 		}
 		delete(s.stmts, req.ID)
+		s.text -= s.texts[req.ID]
+		delete(s.texts, req.ID)
 		return st.Close()
 	case opFetch:
 		r := s.rows[req.ID]
@@ -524,7 +561,7 @@ func (s *session) query(ans *answer, query func(context.Context) (driver.Rows, e
 		r.ahead = a.ReadAhead
 	}
 	ans.Columns = columnsOf(rows)
-	r.dest = make([]driver.Value, len(ans.Columns))
+	r.columns = len(ans.Columns)
 	s.lastID++
 	ans.ID = s.lastID
 	s.rows[ans.ID] = r
@@ -570,17 +607,21 @@ func (s *session) batch(r *openRows, ans *answer) {
 	if !r.taken {
 		r.taken, limit = true, firstBytes
 	}
+	if cap(s.dest) < r.columns {
+		s.dest = make([]driver.Value, r.columns)
+	}
+	row := s.dest[:r.columns]
 	start := time.Now()
 	var err error
 	for {
-		if err = r.Next(r.dest); err == nil {
-			err = s.appendRow(r.dest)
+		if err = r.Next(row); err == nil {
+			err = s.appendRow(row)
 		}
 		if err != nil {
 			break
 		}
 		ans.Rows++
-		if len(s.out) >= limit || ans.Rows == batchRows || r.ahead != nil && !r.ahead() || time.Since(start) > batchTime {
+		if s.out.size >= limit || ans.Rows == batchRows || r.ahead != nil && !r.ahead() || time.Since(start) > batchTime {
 			return
 		}
 	}
@@ -599,14 +640,7 @@ func (s *session) appendRow(row []driver.Value) (err error) {
 			return fmt.Errorf("sqlite-mem: a row is larger than %d bytes, the most that a live connection takes", messageLimit-batchBytes)
 		}
 	}
-	before := len(s.out)
-	for _, v := range row {
-		if s.out, err = appendValue(s.out, v); err != nil {
-			s.out = s.out[:before]
-			return err
-		}
-	}
-	return nil
+	return s.out.row(row, size > batchBytes)
 }
 
 func (s *session) closeRows(id uint64, r *openRows) error {
@@ -619,6 +653,9 @@ func (s *session) closeRows(id uint64, r *openRows) error {
 func (s *session) prepare(req *request, ans *answer) error {
 	if len(s.stmts) >= maxPrepared {
 		return fmt.Errorf("sqlite-mem: %d statements of a live connection are prepared; close some", maxPrepared)
+	}
+	if s.text+len(req.Text) > maxPreparedText {
+		return fmt.Errorf("sqlite-mem: the texts of the statements that a live connection prepares have more than %d bytes; close some", maxPreparedText)
 	}
 	ctx, cancel := s.context()
 	defer cancel()
@@ -633,7 +670,8 @@ func (s *session) prepare(req *request, ans *answer) error {
 	}
 	s.lastID++
 	ans.ID, ans.Input = s.lastID, st.NumInput()
-	s.stmts[ans.ID] = st
+	s.stmts[ans.ID], s.texts[ans.ID] = st, len(req.Text)
+	s.text += len(req.Text)
 	return nil
 }
 
@@ -697,7 +735,7 @@ type stream struct{ s *session }
 func (w stream) Write(p []byte) (int, error) {
 	written := 0
 	for len(p) > 0 {
-		piece := p[:min(len(p), frameLimit)]
+		piece := p[:min(len(p), pieceSize)]
 		if err := w.s.send(kindData, piece); err != nil {
 			return written, fmt.Errorf("sqlite-mem: the tool does not read: %w", err)
 		}

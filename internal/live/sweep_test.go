@@ -13,17 +13,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cutter passes frames on between a tool and a server, and cuts the connection at one
+// cutter passes messages on between a tool and a server, and cuts the connection at one
 // of them.
 type cutter struct {
 	tool, server net.Conn
-	cut          [2]int // the frame from the tool, and from the server, at which to cut; -1: none
-	part         int    // how many bytes of that frame still pass
+	cut          [2]int // the message from the tool, and from the server, at which to cut; -1: none
+	part         int    // how many bytes of that message still pass
 	seen         [2]int
 	done         [2]chan struct{}
 }
 
-// whole lets a frame pass before the cut.
+// whole lets a message pass before the cut.
 const whole = 1 << 30
 
 // through connects a tool to the server at path, through a cutter.
@@ -57,21 +57,21 @@ func (k *cutter) pass(i int, to, from net.Conn) {
 	defer k.server.Close()
 	defer k.tool.Close()
 	for {
-		frame := make([]byte, headSize)
-		if _, err := io.ReadFull(from, frame); err != nil {
+		message := make([]byte, headSize)
+		if _, err := io.ReadFull(from, message); err != nil {
 			return
 		}
-		n := binary.BigEndian.Uint32(frame[1:]) &^ moreFlag
-		frame = append(frame, make([]byte, n)...)
-		if _, err := io.ReadFull(from, frame[headSize:]); err != nil {
+		n := binary.BigEndian.Uint32(message[1:])
+		message = append(message, make([]byte, n)...)
+		if _, err := io.ReadFull(from, message[headSize:]); err != nil {
 			return
 		}
 		if k.seen[i] == k.cut[i] {
-			_, _ = to.Write(frame[:min(k.part, len(frame))])
+			_, _ = to.Write(message[:min(k.part, len(message))])
 			return
 		}
 		k.seen[i]++
-		if _, err := to.Write(frame); err != nil {
+		if _, err := to.Write(message); err != nil {
 			return
 		}
 	}
@@ -141,14 +141,14 @@ func program(c *Conn, note func(key string, err error)) {
 		note("typed", err)
 		c.IsValid()
 	}
-	wide := make([]byte, 3*frameLimit)
+	wide := make([]byte, 3*pieceSize)
 	rows, err := c.QueryContext(ctx, "echo", []driver.NamedValue{{Ordinal: 1, Value: wide}})
 	if err == nil {
 		_ = rows.Close()
 	}
 }
 
-// The connection breaks before, inside of or behind each frame of either side. An
+// The connection breaks before, inside of or behind each message of either side. An
 // acknowledged key is committed, once. A request that returns driver.ErrBadConn has
 // not begun. A lost transaction is not committed. Only ErrCommitUnknown leaves that
 // open. The server has no lock, connection or goroutine left.
@@ -171,12 +171,12 @@ func TestSweep(t *testing.T) {
 		require.Equal(t, 1, f.commits(key), key)
 	}
 	unknown := map[bool]int{} // committed or not
-	for side, frames := range k.seen {
-		for frame := range frames {
-			for _, part := range []int{0, 1, headSize + 1, whole} {
+	for side, messages := range k.seen {
+		for message := range messages {
+			for _, part := range []int{0, 1, headSize + 1, headSize + pieceSize + 1, whole} {
 				cut := [2]int{-1, -1}
-				cut[side] = frame
-				sweep(t, fmt.Sprintf("side %d frame %d part %d", side, frame, part), cut, part, unknown)
+				cut[side] = message
+				sweep(t, fmt.Sprintf("side %d message %d part %d", side, message, part), cut, part, unknown)
 			}
 		}
 	}

@@ -249,8 +249,8 @@ func located(t time.Time, offset int, zone, location string) time.Time {
 }
 
 // maxArgs bounds the arguments of a statement. SQLite allows 32,766 for each
-// statement of a text.
-const maxArgs = 1 << 20
+// statement of a text. argsWeight is the memory that they take.
+const maxArgs = 1 << 16
 
 // appendArgs appends the number of arguments, then the ordinal, name and value of
 // each.
@@ -279,13 +279,13 @@ func appendArgs(b []byte, args []driver.NamedValue) ([]byte, error) {
 // readArgs reads arguments, which must be all of b.
 func readArgs(b []byte) ([]driver.NamedValue, error) {
 	major, n, b, err := head(b)
-	if err != nil || major != majorUint || n > maxArgs || n > uint64(len(b)) {
+	if err != nil || major != majorUint || n > maxArgs || n > uint64(len(b))/3 {
 		return nil, errValue
 	}
 	if n == 0 && len(b) == 0 {
 		return nil, nil
 	}
-	args := make([]driver.NamedValue, n)
+	args := make([]driver.NamedValue, n) // of which each has three items at least
 	for i := range args {
 		var ordinal int64
 		if ordinal, b, err = readInt(b); err != nil {
