@@ -25,6 +25,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if live() {
+		return
+	}
 	// GORM's cache of prepared statements keeps a goroutine when its pool closes.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1"))
 }
@@ -47,7 +50,10 @@ type Pet struct {
 
 func quiet() *gorm.Config { return &gorm.Config{Logger: logger.Discard} }
 
-func file(t *testing.T) string { return filepath.Join(t.TempDir(), "test.db") }
+func file(t *testing.T) string {
+	t.Helper()
+	return servedLive(t, filepath.Join(t.TempDir(), "test.db"))
+}
 
 // open opens a database and closes it with the test.
 func open(t *testing.T, dialector gorm.Dialector, config *gorm.Config) *gorm.DB {
