@@ -47,6 +47,11 @@ func sqliteMemLog(wal string, interval time.Duration) *Contender {
 	}
 }
 
+// Live opens a database that another process serves, as a tool.
+func Live(path string) (*DB, error) {
+	return openSqliteMem(&Contender{DSN: "PATH?sqlite_role=tool"}, path)
+}
+
 func openSqliteMem(c *Contender, path string) (*DB, error) {
 	pool, err := sql.Open(driver.Name, strings.Replace(c.DSN, "PATH", path, 1))
 	if err != nil {

@@ -56,7 +56,7 @@ func main() {
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for the databases, on the disk to measure (default: the directory for temporary files)")
-	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,snapshot,loadsave,growth", "parts to run, separated by commas")
+	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,live,snapshot,loadsave,growth", "parts to run, separated by commas")
 	flag.StringVar(&o.contenders, "contenders", "", "names, separated by commas (default: all); sqlite-mem always runs")
 	flag.StringVar(&o.from, "from", "", "do not measure; write the page again from this results.json")
 	flag.StringVar(&workerDir, "worker", "", "used by the command itself")
@@ -161,6 +161,7 @@ func measureAll(o options, p *progress, save func(*results) error) (err error) {
 	part("users", func() error { return users(r, o, p) })
 	part("commits", func() error { return commits(r, o, p) })
 	part("mail", func() error { return mail(r, o, p) })
+	part("live", func() error { return live(r, o, p) })
 	for _, mb := range o.snapshotMB {
 		part("snapshot", func() error { return snapshots(r, o, p, mb) })
 	}

@@ -159,6 +159,9 @@ func page(r *results, svgs []string) string {
 	if len(r.Mail) > 0 {
 		b.mail(r, svgs)
 	}
+	if len(r.Live) > 0 {
+		b.live(r)
+	}
 	if len(r.Snapshots) > 0 {
 		b.snapshots(r)
 	}

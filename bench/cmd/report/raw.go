@@ -21,6 +21,7 @@ func writeRaw(w io.Writer, r *results) error {
 	writeCells(b, r, "Commit", r.Commits)
 	writeCells(b, r, "", r.Users)
 	writeCells(b, r, "", r.Mail)
+	writeCells(b, r, "Live", r.Live)
 	for _, s := range r.Snapshots {
 		if s.Err != "" {
 			continue

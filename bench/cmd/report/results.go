@@ -20,6 +20,7 @@ type results struct {
 	Commits   []*cell // point writes on a disk, by the cost of a crash
 	Users     []*cell // workload.Users
 	Mail      []*cell // go-imap-sql
+	Live      []*cell // through sockets; the contenders are the names of live.go
 	Snapshots []*snapshotRun
 	LoadSave  []*loadSaveRun
 	Growth    []*growthRun

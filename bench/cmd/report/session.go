@@ -25,15 +25,21 @@ type session struct {
 	base      int64         // resident memory before the database was opened
 	quietSave time.Duration // set by save
 
-	db    *contender.DB    // set by open
+	db    *contender.DB    // set by open or openLive
 	mail  *mailstore.Store // set by openMail
-	loads *worker.Loads    // set by open or openMail
+	loads *worker.Loads    // set by every open
+
+	postgres *postgres // set by openPostgres
 }
 
 func (s *session) do(r request) (any, error) {
 	switch r.Do {
 	case "open", "users":
 		return nil, s.open(r)
+	case "live":
+		return nil, s.openLive(r)
+	case "postgres":
+		return nil, s.openPostgres(r)
 	case "mail":
 		return nil, s.openMail(r)
 	case "run":
@@ -119,7 +125,10 @@ func (s *session) close() error {
 	if s.mail != nil {
 		errs = append(errs, s.mail.Close())
 	}
-	s.db, s.mail = nil, nil
+	if s.postgres != nil {
+		errs = append(errs, s.postgres.close())
+	}
+	s.db, s.mail, s.postgres = nil, nil, nil
 	return errors.Join(errs...)
 }
 

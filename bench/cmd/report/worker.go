@@ -101,7 +101,9 @@ func (w *process) stop() error {
 	return errors.Join(err, os.RemoveAll(w.dir))
 }
 
-// serve is the worker's side of ask.
+// serve is the worker's side of ask. If the report ends without a word, it still closes
+// what it has open, so that no server is left.
 func serve(dir string, in io.Reader, out io.Writer) error {
-	return worker.Serve(in, out, (&session{dir: dir}).do)
+	s := &session{dir: dir}
+	return errors.Join(worker.Serve(in, out, s.do), s.close())
 }
