@@ -219,7 +219,7 @@ func TestLive_relativePaths(t *testing.T) {
 	}
 	other := filepath.Join(t.TempDir(), "other.db")
 	for _, query := range []string{
-		"VACUUM", "VACUUM INTO '" + other + "' -- c", "VACUUM main INTO '" + other + "2'; SELECT 1", "ATTACH '" + other + "' AS o", "ATTACH 'file:" + other + "?mode=ro' AS o", "ATTACH 'file://" + other + "' AS o",
+		"VACUUM", "VACUUM ; INSERT INTO t(n) VALUES(2); DELETE FROM t WHERE n=2", "VACUUM INTO '" + other + "' -- c", "VACUUM main INTO '" + other + "2'; SELECT 1", "ATTACH '" + other + "' AS o", "ATTACH 'file:" + other + "?mode=ro' AS o", "ATTACH 'file://" + other + "' AS o",
 		"ATTACH '' AS o", "ATTACH NULL AS o", "ATTACH ':memory:' AS o", "ATTACH \":memory:\" AS o", "ATTACH 'file::memory:' AS o", "ATTACH 'file:name?mode=memory&cache=shared' AS o -- c",
 	} {
 		_, err := tool.Exec(query)

@@ -64,10 +64,10 @@ func rewriteAttach(text string, always bool) string {
 	if !strings.EqualFold(word, "ATTACH") {
 		return text
 	}
-	rest = skipBlank(rest)
+	rest = skipSpace(rest)
 	if word, after := cutWord(rest); strings.EqualFold(word, "DATABASE") {
-		if as, _ := cutWord(skipBlank(after)); !strings.EqualFold(as, "AS") {
-			rest = skipBlank(after)
+		if as, _ := cutWord(skipSpace(after)); !strings.EqualFold(as, "AS") {
+			rest = skipSpace(after)
 		}
 	}
 	_, n, found := findWord(rest, "AS")
@@ -91,7 +91,7 @@ func rewriteAttach(text string, always bool) string {
 func findWord(s, keyword string) (at, end int, found bool) {
 	depth := 0
 	for at < len(s) {
-		if rest := skipBlank(s[at:]); len(rest) < len(s)-at && s[at] != ';' {
+		if rest := skipSpace(s[at:]); len(rest) < len(s)-at {
 			at = len(s) - len(rest)
 			continue
 		}

@@ -61,7 +61,7 @@ func rewriteVacuum(text string) (string, bool) {
 	if !found {
 		return text, false
 	}
-	rest = skipBlank(rest[at+len("INTO"):])
+	rest = skipSpace(rest[at+len("INTO"):])
 	_, n, _ := findWord(rest, "")
 	if n == 0 {
 		return text, false

@@ -299,9 +299,20 @@ func (l *stmtCache) unlink(s *statement) {
 // skipBlank skips the blanks, comments and empty statements in front. If it misses some,
 // SQLite prepares them and finds no statement.
 func skipBlank(s string) string {
+	for {
+		s = skipSpace(s)
+		if s == "" || s[0] != ';' {
+			return s
+		}
+		s = s[1:]
+	}
+}
+
+// skipSpace is skipBlank within a statement.
+func skipSpace(s string) string {
 	for len(s) > 0 {
 		switch c := s[0]; {
-		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == ';':
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f':
 			s = s[1:]
 		case strings.HasPrefix(s, "--"):
 			_, s, _ = strings.Cut(s, "\n")
