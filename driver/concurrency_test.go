@@ -20,7 +20,10 @@ import (
 )
 
 // long is how long the tests run that find more the longer they do.
-var long = flag.Duration("long", 3*time.Second, "length of the concurrency and crash tests")
+var long = flag.Duration("long", 3*time.Second, "length of the concurrency and crash tests; from 1m on, sweeps and storms are complete")
+
+// thorough reports whether sweeps and storms are complete. Else they are a sample.
+func thorough() bool { return *long >= time.Minute }
 
 // Ensure that 64 goroutines that read, write and alter tables, with a save
 // every few milliseconds, get no error of any kind. Money is neither made nor

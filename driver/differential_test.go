@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	programs = flag.Int("programs", 80, "random programs that the differential test runs")
+	programs = flag.Int("programs", 40, "random programs that the differential test runs")
 	seed     = flag.Uint64("seed", 1, "seed of its first program")
 )
 

@@ -23,12 +23,12 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
-// rounds is how often a storm of lifetimes is run; -long multiplies it.
+// rounds is the number of rounds of a storm that has n of them in a minute of -long.
 func rounds(n int) int {
-	if testing.Short() {
-		return n / 10
+	if !thorough() {
+		return n / 5
 	}
-	return n * max(1, int(*long/time.Minute))
+	return n * int(*long/time.Minute)
 }
 
 // closed reports whether err is one that a closed sql.DB may give: its own, or that of

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
@@ -297,10 +296,10 @@ func TestNoMemory(t *testing.T) {
 func sweepMemory(t *testing.T, encoding string, path statementPath, forever bool, fail func(n int64, forever bool) int64) (failed int) {
 	defer fail(0, false)
 	step := func(n int64) int64 {
-		if *long >= time.Minute {
+		if thorough() {
 			return 1
 		}
-		return 1 + n/16
+		return 1 + n/6
 	}
 	reached := int64(0)
 	open := func() (db *sql.DB, want string) {

@@ -29,6 +29,9 @@ func TestSession_referred(t *testing.T) {
 	for _, action := range []string{"CASCADE", "SET NULL", "SET DEFAULT", "RESTRICT", "NO ACTION", "CASCADE DEFERRABLE INITIALLY DEFERRED", "NO ACTION DEFERRABLE INITIALLY DEFERRED"} {
 		for _, way := range ways {
 			for _, on := range []bool{true, false} {
+				if !on && action != "CASCADE" {
+					continue // nothing enforces the action
+				}
 				for _, conns := range []int{1, 0} {
 					t.Run(fmt.Sprintf("%s/%s/enforced=%t/conns=%d", action, way.name, on, conns), func(t *testing.T) {
 						db := open(t, gormdialect.Open(fmt.Sprintf("%s?_foreign_keys=%t", file(t), on)), quiet())

@@ -41,13 +41,11 @@ func openMem(t *testing.T, config *gorm.Config) *gorm.DB {
 // Ensure that the models pass the suite on a SQLite file, and that Copy copies from
 // there to sqlite-mem.
 func TestSQLite(t *testing.T) {
-	suite.Run(t, openSQLite)
-	t.Run("to sqlite-mem", func(t *testing.T) { suite.RunCopy(t, openSQLite, openMem) })
+	suite.Run(t, openSQLite, openMem)
 }
 
 // Ensure that the models pass the suite on sqlite-mem, and that Copy copies from there
 // to a SQLite file.
 func TestSQLiteMem(t *testing.T) {
-	suite.Run(t, openMem)
-	t.Run("to SQLite", func(t *testing.T) { suite.RunCopy(t, openMem, openSQLite) })
+	suite.Run(t, openMem, openSQLite)
 }

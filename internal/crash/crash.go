@@ -139,6 +139,9 @@ type Run struct {
 	Point string
 	Nth   int
 
+	// Sweep sets Nth, and kills at each Step-th point; 0 is each point.
+	Step int
+
 	// If Kill is set, the parent kills it Delay after it has read Acks acknowledgements.
 	Kill  bool
 	Acks  int
@@ -212,13 +215,13 @@ func (r Run) Do(t testing.TB) (res Result) {
 }
 
 // Sweep runs r again and again, each time in a directory from prepare. The first child dies
-// at the first point whose name begins with r.Point, the second one at the second, and so
+// at the first point whose name begins with r.Point, the next one r.Step points later, and so
 // on. check looks at each result. Sweep ends with the first child that is not killed, and
 // returns the number of kills.
 func Sweep(t testing.TB, r Run, prepare func() (dir string), check func(dir string, res Result)) (kills int) {
 	t.Helper()
 	for {
-		r.Dir, r.Nth = prepare(), kills+1
+		r.Dir, r.Nth = prepare(), kills*max(r.Step, 1)+1
 		res := r.Do(t)
 		check(r.Dir, res)
 		if !res.Killed {

@@ -62,16 +62,18 @@ func TestRun_point(t *testing.T) {
 	require.Equal(t, Result{Acked: []string{"wrote 0", "wrote 1", "wrote 2", "wrote 3", "wrote 4"}}, res)
 }
 
-// Ensure that a sweep kills at each point once, and ends with a complete run.
+// Ensure that a sweep kills at each point once, or at some at equal distances, and ends with
+// a complete run.
 func TestSweep(t *testing.T) {
-	n := 0
-	kills := Sweep(t, Run{Program: "count"}, t.TempDir, func(dir string, res Result) {
-		require.Len(t, res.Acked, n)
-		require.Equal(t, n < 5, res.Killed)
-		n++
-	})
-	require.Equal(t, 5, kills)
-	require.Equal(t, 6, n)
+	for step, want := range map[int][]int{0: {0, 1, 2, 3, 4, 5}, 1: {0, 1, 2, 3, 4, 5}, 2: {0, 2, 4, 5}, 9: {0, 5}} {
+		var acked []int
+		kills := Sweep(t, Run{Program: "count", Step: step}, t.TempDir, func(dir string, res Result) {
+			acked = append(acked, len(res.Acked))
+			require.Equal(t, len(res.Acked) < 5, res.Killed)
+		})
+		require.Equal(t, want, acked)
+		require.Equal(t, len(want)-1, kills)
+	}
 }
 
 // Ensure that a running child is killed from outside after the requested number of

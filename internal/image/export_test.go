@@ -15,8 +15,11 @@ import (
 // The tests of a whole process, in package image_test, use the seam by these functions. Each
 // returns a function that undoes what it has done.
 
-// Long is -long.
-var Long = long
+// Long is -long, and Sample the step of a sweep.
+var (
+	Long   = long
+	Sample = sample
+)
 
 // Changing are the operations that change something on the disk, but for
 // owners and modes.
@@ -68,9 +71,15 @@ func RecordSystem(t testing.TB, root string) (r *osfiletest.Recording, restore f
 	return r, setSystem(r.FS(system))
 }
 
-// ServerStates are the options for the states that a power failure leaves of a server.
+// ServerStates are the options for the states that a power failure leaves of a server. With
+// -long there are more.
 func ServerStates(seed uint64) osfiletest.PowerOptions {
-	return osfiletest.PowerOptions{Seed: seed, Unread: func(name string) bool {
+	opts := osfiletest.PowerOptions{Contents: 32, States: 32, Samples: 4}
+	if *long > 0 {
+		opts = osfiletest.PowerOptions{}
+	}
+	opts.Seed, opts.Unread = seed, func(name string) bool {
 		return name[0] == '.' || strings.HasSuffix(name, ".lock") // temporary files, and a record of no account
-	}}
+	}
+	return opts
 }

@@ -216,16 +216,13 @@ func TestPowerLoss_logAfterFault(t *testing.T) {
 	all := 0
 	for _, forever := range []bool{false, true} {
 		n := 5
-		for ; ; n++ {
+		for ; ; n += Sample(61) {
 			ffs := logFaultAt(n, forever)
 			errs, states := logFaultRun(ffs, asIs, func(*File) {}).bad(t, asIs)
 			require.Empty(t, errs, "operation %d, %v", n, ffs)
 			all += states
 			if len(ffs.Failures) == 0 {
 				break
-			}
-			if *long == 0 {
-				n += 60
 			}
 		}
 		t.Logf("forever=%v: up to operation %d; %d states by now", forever, n, all)

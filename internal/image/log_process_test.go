@@ -173,7 +173,7 @@ func sqliteAlone(t testing.TB, path string) (rows int) {
 // Ensure that a server that is killed before any file operation loses no row whose commit has
 // returned. The operations are those of flushes, saves, the change of the log and the close.
 func TestLogCrash_points(t *testing.T) {
-	kills := crash.Sweep(t, crash.Run{Program: "logging server"}, t.TempDir, func(dir string, res crash.Result) {
+	kills := crash.Sweep(t, crash.Run{Program: "logging server", Step: image.Sample(3)}, t.TempDir, func(dir string, res crash.Result) {
 		acked := last(t, res, 0)
 		got := afterLogCrash(t, filepath.Join(dir, "app.db"), acked, acked+1)
 		if !res.Killed {
@@ -281,10 +281,7 @@ func TestLogFaults(t *testing.T) {
 	defer image.SetLogAhead(logAhead)()
 	for _, forever := range []bool{false, true} {
 		n := 1
-		for ; logFault(t, n, forever); n++ {
-			if *image.Long == 0 {
-				n += 2 // a third of them
-			}
+		for ; logFault(t, n, forever); n += image.Sample(5) {
 		}
 		t.Logf("forever=%v: %d operations", forever, n)
 	}

@@ -12,8 +12,16 @@ import (
 )
 
 // long is the least time that the tests which use again run. They run their usual rounds in
-// any case.
-var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on")
+// any case. If it is not 0, sweeps are complete.
+var long = flag.Duration("long", 0, "how long TestPowerLoss and TestCrash_* go on; if not 0, sweeps are complete")
+
+// sample returns the step of a sweep, which is 1 with -long.
+func sample(step int) int {
+	if *long > 0 {
+		return 1
+	}
+	return step
+}
 
 func TestMain(m *testing.M) {
 	crash.Main()

@@ -178,7 +178,7 @@ func TestCrash_points(t *testing.T) {
 			rows = begin(t, filepath.Join(dir, "app.db"))
 			return dir
 		}
-		kills += crash.Sweep(t, crash.Run{Program: "server"}, prepare, func(dir string, res crash.Result) {
+		kills += crash.Sweep(t, crash.Run{Program: "server", Step: image.Sample(2)}, prepare, func(dir string, res crash.Result) {
 			acked := last(t, res, rows)
 			got := afterCrash(t, filepath.Join(dir, "app.db"), acked, acked+1)
 			if !res.Killed {

@@ -13,7 +13,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/crash"
 )
 
-var long = flag.Duration("long", 0, "how long TestCrash_random goes on")
+var long = flag.Duration("long", 0, "how long TestCrash_random goes on; TestOwnerOf_neverDisturbs has more rounds")
 
 func init() {
 	// Acquires and releases the database again and again, and acknowledges each time.

@@ -354,9 +354,9 @@ func TestAcquire_noNameYet(t *testing.T) {
 // Ensure that Acquire succeeds at any moment while this process and another call OwnerOf
 // without a pause, also beside the record of a killed owner.
 func TestOwnerOf_neverDisturbs(t *testing.T) {
-	rounds := 1000
-	if testing.Short() {
-		rounds = 100
+	rounds := 200
+	if *long > 0 {
+		rounds = 1000
 	}
 	path := newPath(t)
 	putRecord(t, path, "")

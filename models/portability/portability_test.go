@@ -28,7 +28,7 @@ const maxConns = 32
 
 // Ensure that the models pass the suite on sqlite-mem. The main module's tests also run
 // it on SQLite files.
-func TestSQLiteMem(t *testing.T) { suite.Run(t, openMem) }
+func TestSQLiteMem(t *testing.T) { suite.Run(t, openMem, openMem) }
 
 // Ensure that the models pass the suite on PostgreSQL, with any locale and isolation of
 // the database and both protocols of its driver.
@@ -38,7 +38,7 @@ func TestPostgres(t *testing.T) {
 		"serializable, simple protocol": openPostgres("TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C'",
 			" default_transaction_isolation=serializable", true),
 	} {
-		t.Run(name, func(t *testing.T) { suite.Run(t, open) })
+		t.Run(name, func(t *testing.T) { suite.Run(t, open, open) })
 	}
 }
 
@@ -52,7 +52,7 @@ func TestMySQL(t *testing.T) {
 			c.InterpolateParams = true
 		}),
 	} {
-		t.Run(name, func(t *testing.T) { suite.Run(t, open) })
+		t.Run(name, func(t *testing.T) { suite.Run(t, open, open) })
 	}
 }
 

@@ -20,8 +20,9 @@ import (
 // the given configuration.
 type Open func(t *testing.T, config *gorm.Config) *gorm.DB
 
-// Run runs the suite on the databases that open makes.
-func Run(t *testing.T, open Open) {
+// Run runs the suite on the databases that open makes. It copies from those to the ones of
+// copyTo, which may be open.
+func Run(t *testing.T, open, copyTo Open) {
 	for _, group := range []struct {
 		name string
 		run  func(*testing.T, Open)
@@ -42,7 +43,7 @@ func Run(t *testing.T, open Open) {
 	} {
 		t.Run(group.name, func(t *testing.T) { group.run(t, open) })
 	}
-	t.Run("copy", func(t *testing.T) { RunCopy(t, open, open) })
+	t.Run("copy", func(t *testing.T) { RunCopy(t, open, copyTo) })
 }
 
 // tables are the tables that Migrate creates, in their order.
