@@ -161,7 +161,8 @@ func TestLive_close(t *testing.T) {
 // transactions and contexts pass over live connections as well. Tests that look at the
 // roles, or at the connection of go-sqlite3, are left out.
 func TestLive_again(t *testing.T) {
-	cmd := exec.Command(os.Args[0], "-test.run", liveRun, "-test.skip", liveSkip, "-test.short")
+	cmd := exec.Command(os.Args[0], "-test.run", liveRun, "-test.skip", liveSkip,
+		"-programs", fmt.Sprint(*programs/2), "-long", (*long / 3).String())
 	cmd.Env = append(os.Environ(), testdb.LiveEnv+"=1")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
@@ -230,31 +231,6 @@ func TestLive_relativePaths(t *testing.T) {
 	}
 	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, other), "SELECT count(*) FROM t"))
 	require.FileExists(t, other+"2")
-}
-
-// Ensure that the owner of the file may use a server of root, but not have it open files.
-func TestLive_untrusted(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can be another user")
-	}
-	path := rolePath(t, "nobody")
-	server := startChild(t)
-	server.must("open " + path)
-	asUser(t, "nobody", func() {
-		tool := startChild(t)
-		tool.must("open " + path)
-		require.Equal(t, "live", tool.must("role"))
-		tool.must("exec INSERT INTO t VALUES(2)")
-		tool.must("exec VACUUM")
-		other := filepath.Join(filepath.Dir(path), "other.db")
-		for _, query := range []string{"ATTACH '" + other + "' AS o", "ATTACH ':memory:' AS o", "VACUUM INTO '" + other + "'", "SELECT load_extension('" + other + "')",
-			"PRAGMA temp_store_directory = '" + filepath.Dir(path) + "'", "PRAGMA Hard_Heap_Limit = 1000", "PRAGMA soft_heap_limit = 1000"} {
-			_, err := tool.ask("exec " + query)
-			require.ErrorContains(t, err, "auth", query)
-		}
-		require.NoFileExists(t, other)
-	})
-	server.must("exec VACUUM INTO '" + filepath.Join(t.TempDir(), "own.db") + "'")
 }
 
 // Ensure that mode=ro and mode=rw ask for a file or a server. A server that has not saved

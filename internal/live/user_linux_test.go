@@ -1,3 +1,5 @@
+//go:build root
+
 package live
 
 import (
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,9 +23,6 @@ import (
 // served, but not trusted, by a server of root. A server of another user is not
 // believed.
 func TestUsers(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can be another user")
-	}
 	f := newFake()
 	var warnings atomic.Int32
 	var peer atomic.Value
@@ -75,6 +75,26 @@ func TestUsers(t *testing.T) {
 	}()
 	require.ErrorIs(t, connectOnce(theirs), ErrNoServer, "the owner of the file is believed, and does not answer")
 	require.NoError(t, sock.close())
+}
+
+// A socket that root makes belongs to the owner of the database, or of its directory.
+func TestSocket_owner(t *testing.T) {
+	for _, exists := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "app.db")
+		if exists {
+			require.NoError(t, os.WriteFile(path, nil, 0o600))
+			require.NoError(t, os.Chown(path, 1234, 1235))
+		} else {
+			require.NoError(t, os.Chown(filepath.Dir(path), 1234, 1235))
+		}
+		s, err := bind(path)
+		require.NoError(t, err)
+		info, err := os.Lstat(s.name)
+		require.NoError(t, err)
+		require.EqualValues(t, 1234, info.Sys().(*syscall.Stat_t).Uid)
+		require.EqualValues(t, 1235, info.Sys().(*syscall.Stat_t).Gid)
+		require.NoError(t, s.close())
+	}
 }
 
 func connectOnce(path string) error {

@@ -212,6 +212,7 @@ struct sqlite3_mem_methods {
 int sqlite3_config(int, ...);
 int sqlite3_initialize(void);
 int sqlite3_libversion_number(void);
+int sqlite3_complete(const char*);
 int sqlite3_threadsafe(void);
 char *sqlite3_mprintf(const char*, ...);
 int sqlite3_stricmp(const char*, const char*);

@@ -96,32 +96,6 @@ func TestLock_owner(t *testing.T) {
 	}
 }
 
-// Ensure that root gives a lock file of its own to the database's owner, but not one that
-// has another name elsewhere.
-func TestLock_adopts(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("only root can have made a lock file that its database's owner may not lock, and only root may give it away")
-	}
-	uid, gid := another(t)
-	for name, lock := range lockers {
-		t.Run(name, func(t *testing.T) {
-			path := newPath(t)
-			require.NoError(t, os.WriteFile(path, nil, 0o600))
-			require.NoError(t, os.Chown(path, uid, gid))
-			putRecord(t, path, "")
-			require.NoError(t, lock(t, path).Release())
-			gotUID, gotGID := ownerOfFile(t, lockName(path))
-			require.EqualValues(t, []int{uid, gid}, []int{int(gotUID), int(gotGID)})
-
-			require.NoError(t, os.Chown(lockName(path), 0, 0))
-			require.NoError(t, os.Link(lockName(path), filepath.Join(filepath.Dir(path), "elsewhere")))
-			require.NoError(t, lock(t, path).Release())
-			gotUID, _ = ownerOfFile(t, lockName(path))
-			require.Zero(t, gotUID)
-		})
-	}
-}
-
 // Ensure that OwnerOf changes nothing, also where Acquire would adopt the lock file.
 func TestOwnerOf_changesNothing(t *testing.T) {
 	path := newPath(t)
