@@ -97,8 +97,8 @@ func SyncAll(ctx context.Context) error {
 //   - A file exists at path, or beside it one that SQLite would take for a part of
 //     it.
 //   - A process serves a database at path, saved or not.
-//   - path is the name of a file beside a database: its journal, log, lock, or a kept
-//     state.
+//   - The name path belongs to a file beside a database: its journal, log, lock, or a
+//     kept state.
 //
 // After an error there is no file at path, with two exceptions. Either the error says that
 // the file is in place, and also if a power failure may take it away. Or it names an empty

@@ -14,13 +14,13 @@
 //
 // To open a database:
 //
-//   - sql.Open with [Name] and a data source name is all that most programs need.
-//   - [Config] and [NewConnector], for sql.OpenDB, are the same from Go, with a logger
-//     and a callback for each save. [ParseDSN] makes a Config of a data source name.
+//   - Most programs need no more than sql.Open with [Name] and a data source name.
+//   - A [Config] and [NewConnector], for sql.OpenDB, are the same from Go. They have a
+//     logger and a callback for each save. [ParseDSN] makes a Config of a data source name.
 //     [Config.FormatDSN] makes a name of a Config.
-//   - [TxLock] and [Role] are types of its fields.
-//   - [Never], [NoWait], [NoStmtCache], [WALOff] and [WALCommit] are values of its fields
-//     that stand for words, not for numbers.
+//   - The types of its fields are [TxLock] and [Role].
+//   - Some values of its fields stand for words, not for numbers: [Never], [NoWait],
+//     [NoStmtCache], [WALOff] and [WALCommit].
 //   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout], [DefaultStmtCacheSize],
 //     [DefaultLiveLimit] and [DefaultLiveIdle] are the defaults of its fields.
 //   - [Driver] is for registering a driver with extensions or a connect hook.
@@ -207,10 +207,10 @@
 // mode of SQLite. These are exceptions:
 //
 //   - vfs and nolock are refused. They would take away the locks.
-//   - immutable is refused for a database in memory.
-//   - _journal_mode, _locking_mode and _synchronous have no effect for a server, whose
-//     journal is in memory.
-//   - _mutex is "no" by default for a server.
+//   - A database in memory refuses immutable.
+//   - A server has its journal in memory, so _journal_mode, _locking_mode and
+//     _synchronous have no effect.
+//   - A server has "no" for _mutex by default.
 //
 // # Concurrency
 //

@@ -10,14 +10,15 @@
 //
 // # Stores
 //
-//   - [Quotas], table quota or quotas: the storage limit of each account
-//   - [Contacts], table contacts: short names for DeltaChat invitations
-//   - [BlockedUsers], table blocked_users: user names that must not be registered again
-//   - [RegistrationTokens], table registration_tokens: tokens that register accounts
-//   - [Table], a table of any name: string keys with string values, like maddy's
-//     mutable table
-//   - [Settings], in a [Table]: the keys __NAME__ with a server's settings
-//   - [Copy] copies all of them to another database
+//   - [Quotas], table quota or quotas, has the storage limit of each account.
+//   - [Contacts], table contacts, has short names for DeltaChat invitations.
+//   - [BlockedUsers], table blocked_users, has user names that must not be registered
+//     again.
+//   - [RegistrationTokens], table registration_tokens, has tokens that register accounts.
+//   - [Table], a table of any name, has string keys with string values. maddy's mutable
+//     table is like it.
+//   - [Settings], in a [Table], has the keys __NAME__ with a server's settings.
+//   - [Copy] copies all of them to another database.
 //
 // Any number of goroutines may use a store. A store on a transaction works inside that
 // transaction, and does not retry.
@@ -41,12 +42,12 @@
 // database fits the others:
 //
 //   - Keys (user names, slugs, table keys) are valid UTF-8 without NUL, of at most
-//     [MaxKeyBytes] bytes. They are compared and sorted by their bytes, so case,
+//     [MaxKeyBytes] bytes. They are compared and sorted by their bytes. So case,
 //     accents and trailing spaces count.
 //   - Values, names and URLs are valid UTF-8 without NUL, of at most [MaxValueBytes]
-//     bytes, or fewer where a field says so.
+//     bytes. A field may say that there are fewer.
 //   - Table and column names have 1 to [MaxNameBytes] lower-case ASCII letters, digits
-//     and underscores, and do not start with a digit. Statements quote them.
+//     and underscores. They do not start with a digit. Statements quote them.
 //
 // A value that breaks the rule is an [InvalidError], which names the field and the
 // reason. The column types [Key] and [Text] also check the rule, so it holds for rows

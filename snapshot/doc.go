@@ -18,16 +18,16 @@
 // file is the old state until the rename and the new one after it, wherever the process
 // is killed and whatever fails.
 //
-//	name                                     what it is
-//	FILE                                     the database, as it was saved last
-//	FILE-memwal                              the log: what was committed since
-//	FILE-memwal-new                          the next log, for the moment of a save
-//	FILE.kept-1, FILE.kept-2 …               earlier states (sqlite_keep), newest first
-//	FILE.kept-new                            the state that is being replaced, for the moment of a save
-//	FILE.lock                                tells which process owns the database
-//	FILE.sqlite-mem-20260102T030405Z         our state, when somebody else had changed FILE
-//	FILE-memwal.aside-…, FILE.aside-…        what Recover has moved aside or copied
-//	.FILE.sqlite-mem-0123456789abcdef.tmp    a file that is being written, or a crash has left
+//   - FILE is the database, as it was saved last.
+//   - FILE-memwal is the log. It has what was committed since.
+//   - FILE-memwal-new is the next log. It is there for the moment of a save.
+//   - FILE.kept-1, FILE.kept-2 and so on are earlier states, newest first (sqlite_keep).
+//   - FILE.kept-new is the state that a save is replacing. It is there for that moment.
+//   - FILE.lock tells which process owns the database.
+//   - FILE.sqlite-mem-20260102T030405Z is our state, saved when somebody else had changed
+//     FILE.
+//   - FILE-memwal.aside-… and FILE.aside-… are what Recover has moved aside or copied.
+//   - .FILE.sqlite-mem-0123456789abcdef.tmp is being written, or a crash has left it.
 //
 // The log is in the format of SQLite's own write-ahead log. Its salts are a hash of
 // FILE, so a log belongs to that very state of the file and to no other. Renamed to

@@ -27,13 +27,13 @@ func Check(conn *sqlite3.SQLiteConn) error { return image.Check(conn) }
 
 // LogInfo describes the contents of a log. Its fields:
 //
-//	Name         string // of the file
-//	Bytes        int64  // length up to the end of the last transaction
-//	Transactions int    // how many are whole
-//	Pages        int    // how many pages of the database have a later version in it
-//	Torn         int64  // bytes of one more transaction, which is being written or a crash has cut short; 0: none
-//	Fits         bool   // it belongs to the database file as that is now
-//	Damage       error  // wraps [ErrLogDamaged]; nil: no damage
+//	Name         string // The name of the file.
+//	Bytes        int64  // The length up to the end of the last transaction.
+//	Transactions int    // The number of whole transactions.
+//	Pages        int    // The number of pages of the database with a later version in it.
+//	Torn         int64  // The bytes of one more transaction, half written or cut short by a crash.
+//	Fits         bool   // It belongs to the database file as that is now.
+//	Damage       error  // It wraps [ErrLogDamaged], or is nil.
 type LogInfo = image.LogInfo
 
 // InspectLog reads the log of the database at path, which another process may be writing

@@ -43,9 +43,10 @@ type Store struct {
 	retries atomic.Int64
 }
 
-// Open opens a store in an empty database and fills it. dsn is a data source name of
-// the driver "sqlite3". go-imap-sql adds parameters of its own. bodies is the directory
-// for the bodies of messages, as in maddy. If it is empty they are kept in memory.
+// Open opens a store in an empty database and fills it. The data source name dsn is for
+// the driver "sqlite3". The library go-imap-sql adds parameters of its own. In the
+// directory bodies are the bodies of messages, as in maddy. If it is empty they are kept
+// in memory.
 func Open(dsn, bodies string, users int) (*Store, error) {
 	var store imapsql.ExternalStore = &memory{}
 	if bodies != "" {

@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that every exported name of every package outside of internal, fields
-// and constants included, has a doc comment or stands in a group that has.
+// Ensure that every exported name of every package outside of internal has a doc
+// comment or stands in a group that has. Fields and constants are names, too.
 func TestExportedNamesAreDocumented(t *testing.T) {
 	names := 0
 	for _, dir := range []string{"../../driver", "../../snapshot", "../../gormdialect", "../../models"} {

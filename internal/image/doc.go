@@ -8,13 +8,16 @@
 //
 // # Where to read
 //
-//	a load    file.go (Open), load.go, judge.go (may SQLite open it?), held.go (under a lock
-//	          of SQLite), pages.go (file and log to sink)
-//	a save    save.go, replace.go (prepare and publish), write.go (the new file), foreign.go
-//	          (may it be replaced?), owncopy.go (if not), keep.go (earlier states), publish.go
-//	          (file and log together), leftovers.go (temporary files)
-//	a flush   flush.go, watch.go (is all where it was?)
-//	others    backup.go, recover.go, inspect.go, check.go, pace.go (priority)
+//   - A load begins in file.go (Open) and load.go. judge.go decides whether SQLite may open
+//     the file. held.go opens it under a lock of SQLite. pages.go gives file and log to the
+//     sink.
+//   - A save begins in save.go. replace.go prepares and publishes. write.go writes the new
+//     file. foreign.go decides whether the old one may be replaced. owncopy.go is for the case
+//     that it may not.
+//   - keep.go keeps earlier states. publish.go publishes file and log together. leftovers.go
+//     removes temporary files.
+//   - A flush is in flush.go. watch.go looks whether all is where it was.
+//   - The others are backup.go, recover.go, inspect.go, check.go and pace.go (priority).
 //
 // # Why page images
 //
@@ -30,16 +33,16 @@
 // The file is at every instant a whole database: the old one until the rename of [File.Save],
 // the new one after it. This is so whatever fails, and wherever the process is killed.
 //
-//	state                                   the file   beside it
-//	Save returned nil                       new        nothing of ours
-//	Save failed before the rename           old        nothing of ours
-//	Save failed, and removing failed too    old        a temporary file, which the error names
-//	Save failed after the rename            new (*)    nothing of ours
-//	Save found a foreign change             untouched  our state, under the name in the error
-//	killed during Save                      old or new perhaps temporary files
-//
-// (*) The directory could not be synced. The new file is in place, but a power failure may
-// bring the old one back. The next successful save makes it durable.
+//   - Save returned nil: the file is the new one, with nothing of ours beside it.
+//   - Save failed before the rename: the file is the old one, with nothing of ours beside it.
+//     If removing failed as well, there is a temporary file. The error names it.
+//   - Save failed after the rename: the file is the new one. The directory could not be
+//     synced, so a power failure may bring the old one back. The next successful save makes
+//     it durable.
+//   - Save found a foreign change: the file is untouched. Our state is beside it, under the
+//     name in the error.
+//   - The process was killed during Save: the file is the old or the new one. Temporary files
+//     may be beside it.
 //
 // With a log there is <file>-memwal beside it as well, and for a moment of each save
 // <file>-memwal-new: see [File]. Earlier states are <file>.kept-1 and so on: see File.Keep.
@@ -72,7 +75,8 @@
 //     these three open it. There, a close drops no other locks.
 //   - [File.Close] closes that descriptor, or leaves it to File.CloseLater.
 //   - [InspectLog] opens and closes it. Only a program that does nothing else may use it.
-//   - The first Save after a crash opens an earlier state, if the crash has left one in place 0.
+//   - The first Save after a crash opens the earlier state in place 0, if the crash has left
+//     one.
 //
 // All functions open new files, which nobody else knows yet.
 package image

@@ -1,16 +1,16 @@
 /*
 ** The engine's inner structure, shared by its C files:
 **
-**   slab.c      memory for page versions, taken from and given back to the system
-**   version.c   tables of page slots, chains of versions, readers, reclamation
-**   store.c     the life of a store, load, snapshots
-**   writer.c    the single writer, commit, changes
-**   journal.c   rollback journals, in memory and private to their connection
-**   vfs.c       what SQLite sees: the file methods and the VFS
-**   disk.c      the VFS for database files that are no store
-**   conn.c      the link between a Go connection and its file
-**   stmt.c      statements, for Go; nothing of the engine's structure
-**   renew.c     a used connection as good as new; nothing of the engine's structure
+**   slab.c      Memory for page versions, taken from and given back to the system.
+**   version.c   Tables of page slots, chains of versions, readers, reclamation.
+**   store.c     The life of a store, load, snapshots.
+**   writer.c    The single writer, commit, changes.
+**   journal.c   Rollback journals, in memory and private to their connection.
+**   vfs.c       What SQLite sees: the file methods and the VFS.
+**   disk.c      The VFS for database files that are no store.
+**   conn.c      The link between a Go connection and its file.
+**   stmt.c      Statements, for Go. Nothing of the engine's structure.
+**   renew.c     A used connection as good as new. Nothing of the engine's structure.
 **
 ** How it works. A database is a table of slots, one for each page. A slot is the
 ** head of a chain of versions of that page, newest first. Each version has the
@@ -23,9 +23,9 @@
 ** Freeing. A superseded version is needed while a reader is pinned at an epoch
 ** from its birth up to, not including, its end. Each reader publishes two things:
 **
-**   pin    the epoch that it holds from its SHARED lock on; and pinOwn, the epoch
-**          of a commit of its own since then
-**   walk   the era in which it began to walk a chain, 0 outside of a walk
+**   pin    The epoch that it holds from its SHARED lock on. pinOwn is the epoch of
+**          a commit of its own since then.
+**   walk   The era in which it began to walk a chain. It is 0 outside of a walk.
 **
 ** A version that no pin needs is unlinked from its chain. It is freed when every
 ** reader that might have seen it there has finished its walk. So a long reader
@@ -221,9 +221,9 @@ void memvfsStressPoint(int n);
 /*
 ** Known faults. testdata/stress/run plants them and must find them:
 **
-**   1  A version is freed under a reader that is pinned at its birth
-**   2  A version is freed under a reader that walks past it
-**   3  A reader pins an epoch without checking that it is still the last
+**   1  A version is freed under a reader that is pinned at its birth.
+**   2  A version is freed under a reader that walks past it.
+**   3  A reader pins an epoch without checking that it is still the last.
 */
 #ifndef MEMVFS_PLANT
 # define MEMVFS_PLANT 0

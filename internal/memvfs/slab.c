@@ -32,8 +32,8 @@
 
 /*
 ** Readable bytes behind the last page of a slab. When SQLite compares the last
-** record on a page from xFetch, it reads a few bytes past the end of the page and
-** does not use them. os_unix.c (unixFetch, nEofBuffer) leaves as many.
+** record on a page from xFetch, it reads a few bytes past the end of the page. It
+** does not use them. The default VFS, os_unix.c (unixFetch, nEofBuffer) leaves as many.
 */
 #define OVERREAD   256
 

@@ -19,14 +19,13 @@ var ErrBase = errors.New("the log does not belong to this database file")
 // returns nil if there is none. It completes or removes what a crash has interrupted, by the
 // rules below. Their reasons are in image.File.publishLocked.
 //
-//	what is there                      what it means
-//	the log fits                       it is the one; a new log beside it was not finished
-//	a new log fits, the log does not   the file was replaced, and the crash came before the
-//	                                   new log had the name of the log
-//	only a new log, which does not     the crash came before the file was replaced, and
-//	                                   there was no log yet
-//	a log, which does not              somebody has changed the file, or put another in its
-//	                                   place: an error, unless the log is empty
+//   - The log fits: it is the one. A new log beside it was not finished.
+//   - A new log fits, and the log does not: the file was replaced. The crash came before the
+//     new log had the name of the log.
+//   - There is only a new log, which does not fit: the crash came before the file was
+//     replaced, and there was no log yet.
+//   - There is a log, which does not fit: somebody has changed the file, or put another in its
+//     place. That is an error, unless the log is empty.
 //
 // The error wraps ErrDamaged or ErrBase; then nothing has changed.
 func Pick(fsx osfile.FS, path string, hash BaseHash) (*Log, error) {

@@ -7,10 +7,10 @@
 // any descriptor of it. And a save renames a new file over the database. Only this package
 // opens the lock file.
 //
-//	exclusive   the owner: a server, for its life, or a recovery, while it folds a log
-//	            into the file
-//	shared      a tool, for one write transaction on the file itself
-//	none        a reader of the file
+//   - The owner holds it exclusively. That is a server, for its life, or a recovery, while
+//     it folds a log into the file.
+//   - A tool shares it, for one write transaction on the file itself.
+//   - A reader of the file does not hold it.
 //
 // Only the kernel lock decides. It is released when its process ends, in whatever way. The
 // content of the lock file, the record, names the owner for messages: see record.go. An

@@ -71,9 +71,9 @@ func (d *diskLocks) CreateDisk(path string, tool bool) error {
 	return d.LockDisk(path, tool)
 }
 
-// Served returns an error if the database at path has an owner, this process included, or
-// if path is the name of a file beside such a database. path is resolved; the file need not
-// exist. The error is a *proclock.OwnedError, or the reason why the owner cannot be known.
+// Served returns an error if the database at path has an owner, this process included. It
+// also does if path is the name of a file beside such a database. The given path is resolved.
+// The file need not exist. The error is a *proclock.OwnedError, or the reason why the owner cannot be known.
 func Served(path string) error {
 	names := []string{path}
 	if db, is := image.DatabaseOf(path); is {
