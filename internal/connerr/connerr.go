@@ -31,11 +31,16 @@ func NewOwned(owner *proclock.OwnedError, err error) *OwnedError {
 	return &OwnedError{Path: owner.Path, PID: owner.PID, Since: owner.Since, Err: err, owner: owner}
 }
 
-func (e *OwnedError) Error() string {
-	owner := e.owner
-	if owner == nil { // made by somebody else
-		owner = &proclock.OwnedError{Path: e.Path, PID: e.PID, Since: e.Since, Role: proclock.Server}
+// ownedBy is the owner.
+func (e *OwnedError) ownedBy() *proclock.OwnedError {
+	if e.owner == nil { // made by somebody else
+		return &proclock.OwnedError{Path: e.Path, PID: e.PID, Since: e.Since, Role: proclock.Server}
 	}
+	return e.owner
+}
+
+func (e *OwnedError) Error() string {
+	owner := e.ownedBy()
 	s := "sqlite-mem: " + owner.Error()
 	switch {
 	case e.Err == nil && owner.Role == proclock.Recovery:

@@ -5,12 +5,17 @@ package connerr
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -41,6 +46,26 @@ func TestWire(t *testing.T) {
 	var kept *store.NotDurableError
 	require.True(t, errors.As(got, &kept))
 	require.Equal(t, lost, kept)
+	refused := NewOwned(&proclock.OwnedError{Path: "a.db", PID: 7, Since: time.Unix(1, 0).UTC(), Role: proclock.Server, Live: true}, sqlite3.Error{Code: sqlite3.ErrReadonly})
+	foreign := &image.ForeignChangeError{Path: "a.db", Reason: "it was replaced", SavedAs: "a.db.foreign"}
+	full := &image.Error{Op: "save", Path: "a.db", Err: &fs.PathError{Op: "write", Path: "a.db", Err: syscall.ENOSPC}}
+	for _, err := range []error{refused, foreign, full, fmt.Errorf("sync: %w", errors.Join(foreign, full)), fs.ErrExist} {
+		got := Decode(Encode(err))
+		require.EqualError(t, got, err.Error())
+		var o, gotO *OwnedError
+		require.Equal(t, errors.As(err, &o), errors.As(got, &gotO))
+		require.Equal(t, o, gotO)
+		var f, gotF *image.ForeignChangeError
+		require.Equal(t, errors.As(err, &f), errors.As(got, &gotF))
+		require.Equal(t, f, gotF)
+		var p, gotP *image.Error
+		if require.Equal(t, errors.As(err, &p), errors.As(got, &gotP)); p != nil {
+			require.Equal(t, p.Op+p.Error(), gotP.Op+gotP.Error())
+		}
+		for _, s := range []error{syscall.ENOSPC, fs.ErrExist, fs.ErrNotExist, sqlitefile.ErrBusy} {
+			require.Equal(t, errors.Is(err, s), errors.Is(got, s), "%v is %v", err, s)
+		}
+	}
 	require.Nil(t, Encode(errors.New("other")))
 	require.Nil(t, Decode([]byte("no JSON")))
 	require.Nil(t, Decode([]byte(`{"Sentinels":[-1,99]}`)))
