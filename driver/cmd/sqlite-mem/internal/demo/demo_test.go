@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -354,29 +353,4 @@ func TestReport_failed(t *testing.T) {
 	var out bytes.Buffer
 	require.True(t, (&report{times: new(times), findings: []finding{{true, "fine"}}}).write(show.NewScreen(&out)))
 	require.NotContains(t, out.String(), "FAILED")
-}
-
-// Ensure that a percentile is right to 1/32, and the greatest time exact.
-func TestLatencies(t *testing.T) {
-	for _, unit := range []time.Duration{1, 17, time.Microsecond, time.Millisecond} {
-		var l, half latencies
-		for i := time.Duration(1); i <= 10_000; i++ {
-			if i%2 == 0 {
-				l.add(i * unit)
-			} else {
-				half.add(i * unit)
-			}
-		}
-		l.merge(&half)
-		require.EqualValues(t, 10_000, l.n)
-		require.Equal(t, 10_000*unit, l.percentile(1))
-		for _, share := range []float64{0.001, 0.5, 0.99, 0.999} {
-			want := share * 10_000 * float64(unit)
-			require.InEpsilon(t, want, float64(l.percentile(share)), 1.0/32, "%v of %v", share, unit)
-		}
-	}
-	var l latencies
-	l.add(time.Hour) // longer than the last bucket
-	require.Equal(t, time.Hour, l.percentile(0.5))
-	require.Zero(t, new(latencies).percentile(0.5))
 }

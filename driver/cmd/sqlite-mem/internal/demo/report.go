@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 )
 
 // report has the measurements of a demo. Nothing in it is guessed.
@@ -27,7 +28,7 @@ type report struct {
 	busy         uint64
 	interrupted  bool
 
-	snapshotTimes latencies
+	snapshotTimes latency.Histogram
 	snapshotBytes int64
 	lastSave      time.Duration // on closing; 0: there was nothing to save
 	saved         int64         // bytes of the last snapshot
@@ -83,13 +84,13 @@ func (r *report) write(s *show.Screen) (ok bool) {
 		entry("", "FAILED: %s, %s of SQLITE_BUSY; the first:\n%v", show.Plural(r.failed, "error"), show.Count(r.busy), r.firstErr)
 	}
 
-	if r.snapshotTimes.n > 0 {
-		entry("saved", "%s under that load, %s: %s each, %s at most", show.Plural(r.snapshotTimes.n, "snapshot"),
-			show.Size(r.snapshotBytes), show.Duration(r.snapshotTimes.percentile(0.5)), show.Duration(r.snapshotTimes.max))
+	if r.snapshotTimes.Count() > 0 {
+		entry("saved", "%s under that load, %s: %s each, %s at most", show.Plural(r.snapshotTimes.Count(), "snapshot"),
+			show.Size(r.snapshotBytes), show.Duration(r.snapshotTimes.Percentile(0.5)), show.Duration(r.snapshotTimes.Percentile(1)))
 	}
 	if r.lastSave > 0 {
 		title := "saved"
-		if r.snapshotTimes.n > 0 {
+		if r.snapshotTimes.Count() > 0 {
 			title = ""
 		}
 		entry(title, "%s on closing, in %s", show.Size(r.saved), show.Duration(r.lastSave))
@@ -109,12 +110,12 @@ func (r *report) write(s *show.Screen) (ok bool) {
 			s.Line("%s, %s", what, title)
 			for k, name := range []string{"reads", "writes", r.transactions} {
 				l := &r.times[load][during][k]
-				if l.n == 0 {
+				if l.Count() == 0 {
 					s.Line("  %-24s %12s", name, "0")
 					continue
 				}
-				s.Line("  %-24s %12s %9s %9s %9s %9s", name, show.Count(l.n), show.Duration(l.percentile(0.5)),
-					show.Duration(l.percentile(0.99)), show.Duration(l.percentile(0.999)), show.Duration(l.max))
+				s.Line("  %-24s %12s %9s %9s %9s %9s", name, show.Count(l.Count()), show.Duration(l.Percentile(0.5)),
+					show.Duration(l.Percentile(0.99)), show.Duration(l.Percentile(0.999)), show.Duration(l.Percentile(1)))
 			}
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 )
 
 // workload is a database and the work of a server on it.
@@ -91,7 +92,7 @@ const (
 
 // times has the latencies of operations by load and kind. The second index is 1
 // for operations during a snapshot, and 0 for the others.
-type times [loads][2][kinds]latencies
+type times [loads][2][kinds]latency.Histogram
 
 // recorder is a worker and the results of its work.
 type recorder struct {
@@ -114,12 +115,12 @@ type recorder struct {
 // goroutine of its own, after Sync has returned: see told.
 type saves struct {
 	mu    sync.Mutex
-	added sync.Cond     // of mu; count has grown
-	count int           // guarded by mu, as all below
-	bytes int64         // sum
-	times latencies     // of those that wrote
-	last  time.Duration // of the last that wrote
-	size  int64         // of the last that wrote
+	added sync.Cond         // of mu; count has grown
+	count int               // guarded by mu, as all below
+	bytes int64             // sum
+	times latency.Histogram // of those that wrote
+	last  time.Duration     // of the last that wrote
+	size  int64             // of the last that wrote
 }
 
 func newSaves() *saves {
@@ -138,7 +139,7 @@ func (s *saves) add(ev driver.SyncEvent) {
 	s.bytes += ev.Bytes
 	s.size = ev.Bytes
 	s.last = ev.Duration
-	s.times.add(ev.Duration)
+	s.times.Add(ev.Duration)
 	s.added.Broadcast()
 }
 
@@ -157,7 +158,7 @@ func (s *saves) told(db *sql.DB) error {
 }
 
 // measured returns how long the snapshots took, and their bytes.
-func (s *saves) measured() (latencies, int64) {
+func (s *saves) measured() (latency.Histogram, int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.times, s.bytes
@@ -287,7 +288,7 @@ func (r *recorder) run(over, requests context.Context, snapshots *atomic.Int64, 
 			}
 			continue
 		}
-		r.times[load][during][k].add(took)
+		r.times[load][during][k].Add(took)
 		r.done.Add(1)
 		if took := int64(took); took > r.worst.Load() {
 			r.worst.Store(took)
@@ -385,7 +386,7 @@ func (t *traffic) total() *times {
 		for load := range sum {
 			for during := range sum[load] {
 				for k := range sum[load][during] {
-					sum[load][during][k].merge(&r.times[load][during][k])
+					sum[load][during][k].Merge(&r.times[load][during][k])
 				}
 			}
 		}
