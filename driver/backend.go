@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql/driver"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -100,24 +99,14 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 			return nil, connerr.Open(cfg.Path, fileconn.NotThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
 		}
 	}
-	if role == RoleTool || cfg.Direct {
-		if options := cfg.memoryOptions(); cfg.Direct && len(options) > 0 {
+	if cfg.Direct {
+		if options := cfg.memoryOptions(); len(options) > 0 {
 			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 		}
-		if !cfg.Direct && cfg.live() {
-			if by, owned, err := proclock.OwnerOf(path); err == nil && owned && by.MayBeLive() {
-				return openLive(cfg, path, now), nil
-			}
-			if b, ok := now.(*fileBackend); ok {
-				return b, nil
-			}
-		}
-		if !cfg.Direct {
-			if by, owned, err := proclock.OwnerOf(path); err == nil && owned {
-				cfg.notLive(path, by.PID, by.Live)
-			}
-		}
-		return openFile(cfg, path, cfg.Direct || !cfg.live()), nil
+		return openFile(cfg, path, true), nil
+	}
+	if role == RoleTool {
+		return openTool(cfg, path, now), nil
 	}
 	if cfg.hasWAL() && runtime.GOOS == "windows" {
 		// The log is renamed while it is open, which Windows refuses.
@@ -157,6 +146,22 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		return now, nil
 	}
 	return nil, connerr.Open(cfg.Path, err)
+}
+
+// openTool is openBackend for a process that is never the server.
+func openTool(cfg *Config, path string, now backend) backend {
+	by, owned, err := proclock.OwnerOf(path)
+	owned = owned && err == nil // the file is opened for an error
+	if owned && by.MayBeLive() && cfg.live() {
+		return openLive(cfg, path, now)
+	}
+	if b, ok := now.(*fileBackend); ok {
+		return b
+	}
+	if owned {
+		cfg.notLive(path, by.PID, by.Live)
+	}
+	return openFile(cfg, path, !cfg.live())
 }
 
 // noRecord reports whether the database has an owner whose record is missing, as its disk
@@ -270,70 +275,4 @@ func namedMemory(dsn string) (store.Options, bool) {
 		return store.Options{}, false
 	}
 	return cfg.memoryStore(), true
-}
-
-// storeStats are the counters of a database in memory.
-func storeStats(s *store.Store) Stats {
-	kept := int(s.Kept.Load()) // before mem: a connection is opened before it is kept
-	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
-	st := Stats{
-		Role: RoleServer,
-		Path: s.Path(),
-
-		UncleanStart:     start.Unclean,
-		RecoveredCommits: start.Commits,
-		TornBytes:        start.Torn,
-
-		Unsaved:      s.Unsaved(),
-		Saves:        saves.Saves,
-		SaveFailures: saves.Failures,
-		LastSave:     saves.LastTime,
-		LastDuration: saves.LastDuration,
-		LastBytes:    saves.LastBytes,
-
-		WAL:             formatWAL(s.WAL()),
-		Unlogged:        s.Unlogged(),
-		LogBytes:        s.LogBytes(),
-		LogFlushes:      flushes.Flushes,
-		LogFailures:     flushes.Failures,
-		LogLastFlush:    flushes.LastTime,
-		LogLastDuration: flushes.LastDuration,
-
-		WriterHolder:  writer.Holder,
-		WriterHeldFor: writer.HeldFor,
-		WriterQueue:   writer.Waiting,
-		WriterWaits:   writer.Waits,
-		WriterWaited:  writer.WaitTime,
-		BusyErrors:    writer.Timeouts,
-
-		Commits:      mem.Epoch - 1,
-		DataBytes:    mem.Size,
-		HeldBytes:    mem.Held,
-		FreeBytes:    mem.Free,
-		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
-		Connections:  max(mem.Files-kept, 0), // one may have been closed meanwhile
-		Kept:         kept,
-	}
-	if saves.LastError != nil {
-		st.LastError = saves.LastError.Error()
-	}
-	if flushes.LastError != nil {
-		st.LogLastError = flushes.LastError.Error()
-	}
-	return st
-}
-
-// fileStats are the counters of a tool.
-func fileStats(path string) Stats {
-	s := Stats{Role: RoleTool, Path: path}
-	if fi, err := os.Stat(path); err == nil {
-		s.DataBytes = fi.Size()
-	}
-	return s
-}
-
-// json is what sqlite_mem_stats returns.
-func (s Stats) json() (string, error) {
-	b, err := json.Marshal(s)
-	return string(b), err
 }

@@ -124,7 +124,7 @@ func (c *conn) explain(err error) error {
 	if by, owned, oerr := proclock.OwnerOf(c.db.opts.Path); oerr == nil {
 		owner = nil
 		if owned {
-			owner = ownedBy(c.db.opts.Path, by)
+			owner = by.Owned(c.db.opts.Path)
 		}
 	}
 	switch {

@@ -129,7 +129,7 @@ func (d *Database) inspect(ctx context.Context) (fileState, error) {
 	case owned && d.opts.Live && owner.MayBeLive():
 		return f, ErrServed
 	case owned && owner.Role != proclock.Recovery:
-		f.owner = ownedBy(d.opts.Path, owner)
+		f.owner = owner.Owned(d.opts.Path)
 		f.readOnly = true
 	}
 	if f.owner == nil {
@@ -282,11 +282,6 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 // and its opening. Tests replace them, to let something happen there.
 var Inspecting, Inspected = func() {}, func() {}
 
-// ownedBy returns the error for a database that by owns.
-func ownedBy(path string, by proclock.Owner) *proclock.OwnedError {
-	return &proclock.OwnedError{Path: path, PID: by.PID, Since: by.Since, Role: by.Role, Live: by.Live}
-}
-
 // NotThere returns the error of a missing file. If a server has the database, it adds that
 // the server has not saved it yet.
 func NotThere(path string, err error) error {
@@ -294,5 +289,5 @@ func NotThere(path string, err error) error {
 	if ownerErr != nil || !owned || owner.Role == proclock.Recovery {
 		return err // it is missing all the same
 	}
-	return fmt.Errorf("%w; %v, which has not saved it yet", err, ownedBy(path, owner))
+	return fmt.Errorf("%w; %v, which has not saved it yet", err, owner.Owned(path))
 }

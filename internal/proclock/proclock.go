@@ -221,12 +221,13 @@ func (r refusal) final(path string, same time.Duration) error {
 	case r.named() && r.owner.Role == Recovery:
 		return nil
 	case r.named() && (same >= settle || alive(r.owner.PID)), same >= patience:
-		return ownedError(path, r.owner)
+		return r.owner.Owned(path)
 	}
 	return nil
 }
 
-func ownedError(path string, o Owner) *OwnedError {
+// Owned returns the error for the database at path, which the owner has.
+func (o Owner) Owned(path string) *OwnedError {
 	return &OwnedError{Path: path, PID: o.PID, Since: o.Since, Role: o.Role, Live: o.Live}
 }
 
@@ -279,7 +280,7 @@ func AcquireShared(path string, create bool) (*Lock, error) {
 			return &Lock{path: path, file: file}, nil
 		}
 		if by.named() && (by.owner.Role == Recovery || alive(by.owner.PID)) || time.Since(start) >= settle {
-			return nil, ownedError(path, by.owner)
+			return nil, by.owner.Owned(path)
 		}
 		time.Sleep(rand.N(maxPause))
 	}
@@ -358,7 +359,7 @@ func (l *Lock) Check() error {
 		case file != nil:
 			return l.replace(file)
 		case by.exclusive:
-			return l.lost(ownedError(l.path, by.owner))
+			return l.lost(by.owner.Owned(l.path))
 		case time.Since(start) >= grace:
 			return l.lost(errors.New("another process is writing to the database"))
 		}
@@ -376,7 +377,7 @@ func (l *Lock) replace(file *lockFile) error {
 	case err != nil:
 		err = unavailable(file.name, err)
 	case r.owner != l.self && r.owner.Role == Server:
-		err = l.lost(ownedError(l.path, r.owner))
+		err = l.lost(r.owner.Owned(l.path))
 	}
 	if err != nil {
 		return errors.Join(err, file.close())

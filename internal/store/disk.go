@@ -86,7 +86,7 @@ func Served(path string) error {
 		case err != nil:
 			return err
 		case owned:
-			return &proclock.OwnedError{Path: name, PID: owner.PID, Since: owner.Since, Role: owner.Role, Live: owner.Live}
+			return owner.Owned(name)
 		}
 	}
 	return nil

@@ -243,7 +243,7 @@ func acquire(ctx context.Context, opts Options) (lock *proclock.Lock, end func()
 	ctx, cancel := context.WithTimeout(ctx, opts.LockTimeout)
 	defer cancel()
 	if by, owned, err := proclock.OwnerOf(opts.Path); err == nil && owned && by.Role == proclock.Server {
-		return nil, nil, &proclock.OwnedError{Path: opts.Path, PID: by.PID, Since: by.Since, Role: by.Role, Live: by.Live}
+		return nil, nil, by.Owned(opts.Path)
 	}
 	// BeginLoad comes first. With the process lock taken, the connection that acquire
 	// waits for could not write any more.

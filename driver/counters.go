@@ -1,0 +1,77 @@
+//go:build cgo
+
+package driver
+
+import (
+	"encoding/json"
+	"os"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/store"
+)
+
+// storeStats are the counters of a database in memory.
+func storeStats(s *store.Store) Stats {
+	kept := int(s.Kept.Load()) // before mem: a connection is opened before it is kept
+	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
+	st := Stats{
+		Role: RoleServer,
+		Path: s.Path(),
+
+		UncleanStart:     start.Unclean,
+		RecoveredCommits: start.Commits,
+		TornBytes:        start.Torn,
+
+		Unsaved:      s.Unsaved(),
+		Saves:        saves.Saves,
+		SaveFailures: saves.Failures,
+		LastSave:     saves.LastTime,
+		LastDuration: saves.LastDuration,
+		LastBytes:    saves.LastBytes,
+
+		WAL:             formatWAL(s.WAL()),
+		Unlogged:        s.Unlogged(),
+		LogBytes:        s.LogBytes(),
+		LogFlushes:      flushes.Flushes,
+		LogFailures:     flushes.Failures,
+		LogLastFlush:    flushes.LastTime,
+		LogLastDuration: flushes.LastDuration,
+
+		WriterHolder:  writer.Holder,
+		WriterHeldFor: writer.HeldFor,
+		WriterQueue:   writer.Waiting,
+		WriterWaits:   writer.Waits,
+		WriterWaited:  writer.WaitTime,
+		BusyErrors:    writer.Timeouts,
+
+		Commits:      mem.Epoch - 1,
+		DataBytes:    mem.Size,
+		HeldBytes:    mem.Held,
+		FreeBytes:    mem.Free,
+		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
+		Connections:  max(mem.Files-kept, 0), // one may have been closed meanwhile
+		Kept:         kept,
+	}
+	if saves.LastError != nil {
+		st.LastError = saves.LastError.Error()
+	}
+	if flushes.LastError != nil {
+		st.LogLastError = flushes.LastError.Error()
+	}
+	return st
+}
+
+// fileStats are the counters of a tool.
+func fileStats(path string) Stats {
+	s := Stats{Role: RoleTool, Path: path}
+	if fi, err := os.Stat(path); err == nil {
+		s.DataBytes = fi.Size()
+	}
+	return s
+}
+
+// json is what sqlite_mem_stats returns.
+func (s Stats) json() (string, error) {
+	b, err := json.Marshal(s)
+	return string(b), err
+}
