@@ -34,7 +34,7 @@ func TestKept_asNew(t *testing.T) {
 		"SELECT changes()+total_changes() FROM t LIMIT 1",
 		"SELECT 'a' LIKE 'A'",
 		"SELECT name, sql FROM temp.sqlite_schema",
-		"SELECT name FROM pragma_database_list WHERE seq<>1",
+		"SELECT name FROM pragma_database_list",
 		"SELECT * FROM (SELECT foreign_keys FROM pragma_foreign_keys), (SELECT timeout FROM pragma_busy_timeout), (SELECT query_only FROM pragma_query_only), (SELECT recursive_triggers FROM pragma_recursive_triggers)",
 		"SELECT count(*), sum(id), sum(x) FROM t",
 		"SELECT count(*), sum(c), sum(n) FROM log",

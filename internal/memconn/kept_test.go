@@ -49,9 +49,9 @@ func execute(t *testing.T, c *conn, text string) *result {
 }
 
 // one returns the first value of a query.
-func one(t *testing.T, c *conn, text string) driver.Value {
+func one(t *testing.T, c *conn, text string, args ...driver.Value) driver.Value {
 	t.Helper()
-	rows, err := c.QueryContext(context.Background(), text, nil)
+	rows, err := c.QueryContext(context.Background(), text, named(args))
 	require.NoError(t, err)
 	row := make([]driver.Value, 1)
 	require.NoError(t, rows.Next(row))
@@ -102,10 +102,16 @@ func TestKept(t *testing.T) {
 		"a temporary trigger": {use: func(t *testing.T, c *conn) {
 			execute(t, c, "CREATE TABLE t(x); CREATE TEMP TRIGGER x AFTER INSERT ON t BEGIN SELECT 1; END")
 		}},
-		"a temporary vtable": {use: func(t *testing.T, c *conn) { execute(t, c, "CREATE VIRTUAL TABLE temp.x USING rtree(a, b, c)") }},
-		"its end":            {use: func(t *testing.T, c *conn) { execute(t, c, "CREATE TABLE temp.x(a); DROP TABLE x") }},
-		"Raw":                {use: func(_ *testing.T, c *conn) { c.Raw() }},
-		"an open statement":  {use: func(t *testing.T, c *conn) { _, err := c.Prepare("SELECT 1"); require.NoError(t, err) }},
+		"a temporary vtable":        {use: func(t *testing.T, c *conn) { execute(t, c, "CREATE VIRTUAL TABLE temp.x USING rtree(a, b, c)") }},
+		"a read of temporary names": {use: func(t *testing.T, c *conn) { one(t, c, "SELECT count(*) FROM sqlite_temp_schema") }},
+		"a tokenizer": {use: func(t *testing.T, c *conn) {
+			tokenizer := one(t, c, "SELECT fts3_tokenizer(?)", "simple")
+			require.NotNil(t, tokenizer)
+			one(t, c, "SELECT fts3_tokenizer('mine', ?)", tokenizer)
+		}},
+		"its end":           {use: func(t *testing.T, c *conn) { execute(t, c, "CREATE TABLE temp.x(a); DROP TABLE x") }},
+		"Raw":               {use: func(_ *testing.T, c *conn) { c.Raw() }},
+		"an open statement": {use: func(t *testing.T, c *conn) { _, err := c.Prepare("SELECT 1"); require.NoError(t, err) }},
 		"open rows": {use: func(t *testing.T, c *conn) {
 			_, err := c.QueryContext(ctx, "SELECT 1 UNION SELECT 2", nil)
 			require.NoError(t, err)

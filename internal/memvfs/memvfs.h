@@ -200,7 +200,7 @@ struct memvfs_conn {
   sqlite3_stmt *pRunning; /* The statement of stmt.h that runs; NULL: none */
   int tell;               /* hooks.xUnlock is called after every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
-  int altered;            /* A pragma, ATTACH, DETACH or write to temp was prepared: see memvfs_conn_renewable */
+  int altered;            /* A pragma, ATTACH, DETACH or registering function was prepared: see memvfs_conn_altered */
   int64_t nRenewed;       /* sqlite3_total_changes64, as of the last memvfs_conn_renew */
 };
 
@@ -234,10 +234,15 @@ void memvfs_conn_unpin(memvfs_conn*);
 
 /*
 ** Makes ready for memvfs_conn_renew, at the end of the set-up of a new connection.
-** From now on memvfs_conn.altered tells whether SQL may have changed what it does
-** not set back. SQLITE_OK or an error code.
+** SQLITE_OK or an error code.
 */
 int memvfs_conn_renewable(memvfs_conn*);
+
+/*
+** True if SQL since memvfs_conn_renewable may have changed what memvfs_conn_renew does
+** not set back.
+*/
+int memvfs_conn_altered(memvfs_conn*);
 
 /* Sets last_insert_rowid(), changes() and total_changes() to 0. */
 void memvfs_conn_renew(memvfs_conn*);

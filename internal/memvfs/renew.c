@@ -46,6 +46,14 @@ int memvfs_conn_renewable(memvfs_conn *p){
   return rc;
 }
 
+/*
+** SQLite opens the temporary database when a statement first names it, also to read, and
+** PRAGMA database_list lists it from then on. Until then it has no file name.
+*/
+int memvfs_conn_altered(memvfs_conn *p){
+  return p->altered || sqlite3_db_filename(p->db, "temp")!=0;
+}
+
 void memvfs_conn_renew(memvfs_conn *p){
   p->nRenewed = sqlite3_total_changes64(p->db);
   sqlite3_set_last_insert_rowid(p->db, 0);

@@ -18,8 +18,8 @@ func (c *Conn) Renewable() error {
 }
 
 // Altered reports whether a statement since Renewable may have changed what Renew does not
-// set back: a pragma, ATTACH, or a write to the temporary database.
-func (c *Conn) Altered() bool { return c.c.altered != 0 }
+// set back: a pragma, ATTACH, a new tokenizer, or any use of the temporary database.
+func (c *Conn) Altered() bool { return C.memvfs_conn_altered(c.c) != 0 }
 
 // Renew sets last_insert_rowid(), changes() and total_changes() to 0. So a clean connection
 // that is not Altered is as good as a new one.

@@ -230,6 +230,7 @@ int sqlite3_mutex_try(sqlite3_mutex*);
 void sqlite3_mutex_leave(sqlite3_mutex*);
 void sqlite3_progress_handler(sqlite3*, int, int(*)(void*), void*);
 int sqlite3_get_autocommit(sqlite3*);
+const char *sqlite3_db_filename(sqlite3*, const char *zSchema);
 int sqlite3_txn_state(sqlite3*, const char *zSchema);
 sqlite3_int64 sqlite3_last_insert_rowid(sqlite3*);
 void sqlite3_set_last_insert_rowid(sqlite3*, sqlite3_int64);

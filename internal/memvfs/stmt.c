@@ -17,6 +17,11 @@ static int hasEffect(const char *zFunc){
       || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0);
 }
 
+/* True for a function that gives the connection something that stays. */
+static int registers(const char *zFunc){
+  return zFunc && (sqlite3_stricmp(zFunc, "load_extension")==0 || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0);
+}
+
 static int writes(const char *zSchema){
   if( zSchema==0 ) return MEMVFS_WRITES_MAIN | MEMVFS_WRITES_OTHER;
   if( sqlite3_stricmp(zSchema, "main")==0 ) return MEMVFS_WRITES_MAIN;
@@ -72,14 +77,15 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
       break;
     case SQLITE_FUNCTION:
       if( hasEffect(z2) ) facts |= MEMVFS_EFFECT;
+      if( registers(z2) ) p->altered = 1;
       break;
     default:
       if( (op>=SQLITE_CREATE_INDEX && op<=SQLITE_CREATE_VIEW) || (op>=SQLITE_DROP_INDEX && op<=SQLITE_DROP_VIEW) ){
         facts |= writes(zSchema) | MEMVFS_NAMES;
       }
   }
-  /* What a new connection would not have. */
-  if( facts & (MEMVFS_PRAGMA|MEMVFS_WRITES_TEMP) || op==SQLITE_ATTACH || op==SQLITE_DETACH ) p->altered = 1;
+  /* What a new connection would not have. See memvfs_conn_altered. */
+  if( op==SQLITE_PRAGMA || op==SQLITE_ATTACH || op==SQLITE_DETACH ) p->altered = 1;
   if( p->pFacts ) *p->pFacts |= facts;
   return SQLITE_OK;
 }
