@@ -11,10 +11,14 @@
 ** Changes of the last INSERT, UPDATE or DELETE since the renewal. The total grows
 ** with each change, so an equal total means that there was none.
 **
-** One case differs from a new connection. An INSERT, the first since the renewal,
-** fires two triggers, and the second one asks for changes() before it changes
-** anything. SQLite has restored its count from before the INSERT by then. So the
-** trigger gets the count of the connection's last user, and not 0.
+** One case differs from a new connection. The first statement since the renewal that
+** changes rows fires triggers more than once: two of them, or one for two rows. A
+** trigger that is not the first to run asks for changes() before it changes anything, or
+** the statement itself does. SQLite has restored its count from before the statement by
+** then. So that is the count of the connection's last user, and not 0.
+**
+** Raw is the other one: go-sqlite3 asks sqlite3_changes64() itself. A statement through
+** Raw that changes no rows, as the first of a user, has the count of the last user.
 */
 int64_t memvfsChanges(memvfs_conn *p){
   return sqlite3_total_changes64(p->db)==p->nRenewed ? 0 : sqlite3_changes64(p->db);
