@@ -116,7 +116,7 @@ func (c *connector) with(ctx context.Context, f func(backend) (release bool, err
 		if served && first {
 			continue // no wait, and _busy_timeout=0 allows none
 		}
-		if ctx.Err() != nil || time.Since(start) > c.cfg.busyTimeout() {
+		if ctx.Err() != nil || time.Since(start) >= c.cfg.busyTimeout() {
 			return connerr.Waited(c.cfg.Path, err, ctx.Err())
 		}
 		timer := time.NewTimer(liveRetry)
