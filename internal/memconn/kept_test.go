@@ -195,6 +195,30 @@ func TestKept_statements(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+// Ensure that a query which looks for databases in memory row by row leaves none of them open,
+// on a connection that is kept as on any other.
+func TestKept_attaching(t *testing.T) {
+	name := t.Name() + " found"
+	db := openDatabase(t, func(o *Options) {
+		o.NamedMemory = func(string) (store.Options, bool) { return store.Options{Name: name}, true }
+	})
+	c := get(t, db)
+	rows, err := c.QueryContext(context.Background(), "SELECT sqlite_mem_attach('file:found') FROM (VALUES(1), (2), (3))", nil)
+	require.NoError(t, err)
+	n, row := 0, make([]driver.Value, 1)
+	for ; rows.Next(row) == nil; n++ {
+		found, err := store.FindMemory(context.Background(), name)
+		require.NoError(t, err)
+		require.Nil(t, found)
+	}
+	require.Equal(t, 3, n)
+	require.NoError(t, rows.Close())
+	require.NoError(t, c.Close())
+	require.Same(t, c, get(t, db))
+	require.NoError(t, c.Close())
+	require.NoError(t, db.Close())
+}
+
 // Ensure that kept connections are bounded in number and in age, and that none is kept once
 // the database was closed.
 func TestKept_bounds(t *testing.T) {

@@ -133,6 +133,9 @@ func (r *rows) open(c *conn, s *statement) error {
 // take keeps the rows that a call has fetched, and the error of its code.
 func (r *rows) take(code int) {
 	r.row, r.left = r.buf.First()
+	if r.c.attaching != nil {
+		r.c.endAttaching()
+	}
 	if code != memvfs.Row && code != memvfs.Done {
 		r.err = r.c.link.Err(code)
 	}
