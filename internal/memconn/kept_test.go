@@ -86,9 +86,15 @@ func TestKept(t *testing.T) {
 		"auto_vacuum as it is":  {kept: true, change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "none"} }},
 		"auto_vacuum to be set": {change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "full"} }},
 
-		"a pragma":            {use: func(t *testing.T, c *conn) { execute(t, c, "PRAGMA foreign_keys=on") }},
-		"a pragma that reads": {use: func(t *testing.T, c *conn) { one(t, c, "PRAGMA user_version") }},
-		"a pragma as a table": {use: func(t *testing.T, c *conn) { one(t, c, "SELECT * FROM pragma_user_version") }},
+		"a search": {kept: true, use: func(t *testing.T, c *conn) {
+			execute(t, c, "CREATE VIRTUAL TABLE f USING fts4(a); INSERT INTO f VALUES('one two')")
+			require.EqualValues(t, 1, one(t, c, "SELECT count(*) FROM f WHERE f MATCH 'two'"))
+			execute(t, c, "BEGIN; INSERT INTO f VALUES('two three')")
+		}},
+		"a page size that is set": {use: func(t *testing.T, c *conn) { execute(t, c, "PRAGMA page_size=512") }},
+		"a pragma":                {use: func(t *testing.T, c *conn) { execute(t, c, "PRAGMA foreign_keys=on") }},
+		"a pragma that reads":     {use: func(t *testing.T, c *conn) { one(t, c, "PRAGMA user_version") }},
+		"a pragma as a table":     {use: func(t *testing.T, c *conn) { one(t, c, "SELECT * FROM pragma_user_version") }},
 		"a prepared pragma": {use: func(t *testing.T, c *conn) {
 			s, err := c.Prepare("PRAGMA case_sensitive_like=1")
 			require.NoError(t, err)

@@ -22,6 +22,14 @@ static int registers(const char *zFunc){
   return zFunc && (sqlite3_stricmp(zFunc, "load_extension")==0 || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0);
 }
 
+/*
+** True for a pragma that only reads, and that FTS3, FTS4 and FTS5 prepare by themselves.
+*/
+static int isOfFTS(const char *zPragma, const char *zArg){
+  return zPragma && zArg==0
+      && (sqlite3_stricmp(zPragma, "page_size")==0 || sqlite3_stricmp(zPragma, "data_version")==0);
+}
+
 static int writes(const char *zSchema){
   if( zSchema==0 ) return MEMVFS_WRITES_MAIN | MEMVFS_WRITES_OTHER;
   if( sqlite3_stricmp(zSchema, "main")==0 ) return MEMVFS_WRITES_MAIN;
@@ -85,7 +93,7 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
       }
   }
   /* What a new connection would not have. See memvfs_conn_altered. */
-  if( op==SQLITE_PRAGMA || op==SQLITE_ATTACH || op==SQLITE_DETACH ) p->altered = 1;
+  if( op==SQLITE_ATTACH || op==SQLITE_DETACH || (op==SQLITE_PRAGMA && !isOfFTS(z1, z2)) ) p->altered = 1;
   if( p->pFacts ) *p->pFacts |= facts;
   return SQLITE_OK;
 }
