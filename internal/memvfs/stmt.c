@@ -19,7 +19,8 @@ static int hasEffect(const char *zFunc){
 
 /* True for a function that gives the connection something that stays. */
 static int registers(const char *zFunc){
-  return zFunc && (sqlite3_stricmp(zFunc, "load_extension")==0 || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0);
+  return zFunc && (sqlite3_stricmp(zFunc, "load_extension")==0 || sqlite3_stricmp(zFunc, "fts3_tokenizer")==0
+      || sqlite3_stricmp(zFunc, "icu_load_collation")==0);
 }
 
 /*
