@@ -75,9 +75,8 @@ type conn struct {
 	// opened is when SQLite opened the connection.
 	opened time.Time
 
-	// renewable is true if the database may keep the connection after its Close. idle is
-	// true while it does. The lock of kept is held when the connection changes hands.
-	renewable, idle bool
+	// renewable is true if the database may keep the connection after its Close.
+	renewable bool
 
 	// durable is the last commit of this connection that was waited for
 	// (sqlite_wal=commit).
@@ -124,7 +123,7 @@ func (c *conn) InTransaction() bool {
 // Close closes the connection. An open transaction is rolled back. The database may keep
 // the connection for a moment: see kept.
 func (c *conn) Close() error {
-	if c.link == nil || c.idle {
+	if c.link == nil {
 		return nil
 	}
 	if c.keep() {

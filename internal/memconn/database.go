@@ -162,7 +162,7 @@ func (d *Database) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err // not a *conn that is nil
 	}
-	return c, nil
+	return &lease{c}, nil
 }
 
 func (d *Database) connect(ctx context.Context) (*conn, error) {
@@ -184,7 +184,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 	if uri == d.plain {
 		if c := d.kept.take(); c != nil {
 			c.link.Renew()
-			return c, d.Release() // it has a use of its own
+			return c, d.Release() // it has a use of its own, so this one is never the last
 		}
 	}
 	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, opened: time.Now()}

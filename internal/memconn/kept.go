@@ -25,7 +25,7 @@ const (
 // kept has the connections that are closed for their users, and kept for the next. Each is
 // still a user of the database.
 type kept struct {
-	mu    sync.Mutex  // guards the fields below; under it no other lock is taken
+	mu    sync.Mutex  // guards the fields below, and the change of hands; under it no other lock is taken
 	conns []*conn     // the last one was used last
 	off   bool        // no more are kept
 	timer *time.Timer // calls expire at due; nil: none was kept yet
@@ -47,7 +47,6 @@ func (k *kept) put(c *conn) bool {
 	if k.off || len(k.conns) >= keepMax {
 		return false
 	}
-	c.idle = true
 	c.store.Kept.Add(1)
 	k.conns = append(k.conns, c)
 	k.set(now, end)
@@ -79,7 +78,6 @@ func (k *kept) take() *conn {
 	k.conns[n-1] = nil
 	k.conns = k.conns[:n-1]
 	c.store.Kept.Add(-1)
-	c.idle = false
 	return c
 }
 
@@ -130,6 +128,21 @@ func closeKept(conns []*conn) {
 		}
 		c.store.Kept.Add(-1)
 	}
+}
+
+// lease is a connection while a user has it. After its Close the connection may have another
+// user, so every further call is that of a closed connection. A statement or transaction is
+// closed before: a connection with an open one is not kept.
+type lease struct{ *conn }
+
+// gone is a closed connection.
+var gone = &conn{broken: true, opts: &Options{}}
+
+// Close ends the use.
+func (l *lease) Close() error {
+	c := l.conn
+	l.conn = gone
+	return c.Close()
 }
 
 // keep hands the connection to the kept ones, if it is as good as a new one.

@@ -135,7 +135,6 @@ func TestKept(t *testing.T) {
 				test.use(t, c)
 			}
 			require.NoError(t, c.Close())
-			require.NoError(t, c.Close())
 			require.EqualValues(t, btoi(test.kept), db.store.Kept.Load())
 			next, other := get(t, db), get(t, db)
 			require.Equal(t, test.kept, next == c)
@@ -183,6 +182,30 @@ func TestKept_counters(t *testing.T) {
 		require.Same(t, c, get(t, db))
 	}
 	require.NoError(t, c.Close())
+	require.NoError(t, db.Close())
+}
+
+// Ensure that a user who goes on with a closed connection does not reach that of the next.
+func TestKept_lease(t *testing.T) {
+	ctx := context.Background()
+	db := openDatabase(t, nil)
+	db.Acquire()
+	first, err := db.Connect(ctx)
+	require.NoError(t, err)
+	c := first.(*lease).conn
+	require.NoError(t, first.Close())
+	db.Acquire()
+	second, err := db.Connect(ctx)
+	require.NoError(t, err)
+	require.Same(t, c, second.(*lease).conn)
+	require.NoError(t, first.Close())
+	_, err = first.(driver.ExecerContext).ExecContext(ctx, "SELECT 1", nil)
+	require.Equal(t, driver.ErrBadConn, err)
+	_, err = first.(driver.ConnBeginTx).BeginTx(ctx, driver.TxOptions{})
+	require.Equal(t, driver.ErrBadConn, err)
+	require.False(t, first.(driver.Validator).IsValid())
+	require.True(t, second.(driver.Validator).IsValid())
+	require.NoError(t, second.Close())
 	require.NoError(t, db.Close())
 }
 
@@ -264,7 +287,7 @@ func TestKept_bounds(t *testing.T) {
 }
 
 // Ensure that connections which many goroutines close and open at once have one user at a
-// time, and that Close at any moment leaves none.
+// time. When the database stops keeping them meanwhile, none is left.
 func TestKept_storm(t *testing.T) {
 	ctx := context.Background()
 	for range 20 {
