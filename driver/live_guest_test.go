@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -212,46 +211,6 @@ func TestConnectHook_context(t *testing.T) {
 	_, err = db.Conn(short)
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, held.Close())
-}
-
-// Ensure that a tool of another user may use what the server's ConnectHook has made, files
-// included, and may not name files itself. If the hook takes the means to keep it from that,
-// it is turned away, and a tool of root is not.
-func TestLiveGuest_hookUntrusted(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can be another user")
-	}
-	path := rolePath(t, "nobody")
-	other := filepath.Join(t.TempDir(), "other.db")
-	server := hooked(t, path, func(c *sqlite3.SQLiteConn) error {
-		_, err := c.Exec("ATTACH '"+other+"' AS o; CREATE TABLE IF NOT EXISTS o.t(n)", nil)
-		return errors.Join(err, c.RegisterFunc("twice", func(n int64) int64 { return 2 * n }, true))
-	})
-	asUser(t, "nobody", func() {
-		tool := startChild(t)
-		tool.must("open " + path)
-		require.Equal(t, "live", tool.must("role"))
-		require.Equal(t, "6", tool.must("text SELECT twice(3)"))
-		require.Equal(t, "0", tool.must("text SELECT count(*) FROM o.t"))
-		for _, query := range []string{"ATTACH '" + other + "' AS p", "VACUUM INTO '" + other + "2'", "SELECT load_extension('" + other + "')"} {
-			_, err := tool.ask("exec " + query)
-			require.ErrorContains(t, err, "auth", query)
-		}
-		tool.kill()
-	})
-	require.NoError(t, server.Close())
-
-	hooked(t, path, func(c *sqlite3.SQLiteConn) error {
-		c.RegisterAuthorizer(func(int, string, string, string) int { return sqlite3.SQLITE_OK })
-		return nil
-	})
-	asUser(t, "nobody", func() {
-		_, err := startChild(t).ask("open " + path)
-		require.ErrorContains(t, err, "sets an authorizer")
-	})
-	tool := startChild(t)
-	tool.must("open " + path)
-	require.Equal(t, "live", tool.must("role"))
 }
 
 // Ensure that two opens in one process whose options of live connections differ are an
