@@ -174,7 +174,7 @@ func (r *results) aimReading() aim {
 	a.reached = len(short) == 0
 	a.measured = fmt.Sprintf("%d of %d rows; the least, less the spread, is %s", rows-len(short), rows, at)
 	if len(short) > 1 {
-		a.measured = fmt.Sprintf("%d of %d rows; behind, less the spread: %s", rows-len(short), rows, strings.Join(short, "; "))
+		a.measured = fmt.Sprintf("%d of %d rows; the others, as the ratio less the spread: %s", rows-len(short), rows, strings.Join(short, "; "))
 	}
 	return a
 }
