@@ -95,9 +95,9 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 }
 
 // with calls f with the backend, and releases it afterwards if f returns true. It tries
-// again while the server of the backend is closing (its last save runs) or starting (its
-// load has not begun), and if a server has come to a file. Reading the file instead would
-// miss commits that are not saved yet.
+// again while the server of the backend runs its last save, or has not begun its load. It
+// also does if a server has come to a file. Reading the file instead would miss commits that
+// are not saved yet.
 func (c *connector) with(ctx context.Context, f func(backend) (release bool, err error)) error {
 	start := time.Now()
 	for first := true; ; first = false {

@@ -47,9 +47,8 @@ var (
 	// try again. Only a tool with a live connection gets it.
 	ErrCommitUnknown = live.ErrCommitUnknown
 
-	// ErrUnsaved means that a server ended, by a kill or otherwise, and it is not known that
-	// it had saved what this process had committed by a live connection. The text says what
-	// is known. [Sync] and [SyncAll] return it, as long as that is so.
+	// ErrUnsaved means that a server ended, by a kill or otherwise. It may not have saved what
+	// this process had committed by a live connection. The text says what is known. [Sync] and [SyncAll] return it, as long as that is so.
 	ErrUnsaved = errors.New("a server ended, and did not record that everything was saved")
 
 	// ErrTxOver means that the transaction is over. SQLite has rolled it back after an error

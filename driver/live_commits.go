@@ -186,8 +186,8 @@ func unsavedBy(path, info string, synced bool) error {
 	return fmt.Errorf("sqlite-mem: %s: %w: process %d, which served it since %s; %s", path, ErrUnsaved, server.PID, server.Since.Format(time.RFC3339), known)
 }
 
-// syncLive makes durable, by a control, the commits of this process in the memory of other
-// processes: those to the database at path, or all if path is empty.
+// syncLive makes the commits of this process in the memory of other processes durable, by a
+// control. They are those to the database at path, or all if path is empty.
 func syncLive(ctx context.Context, path, control string) error {
 	liveCommits.mu.Lock()
 	var backends []*liveBackend

@@ -259,8 +259,8 @@ func TestLive_modes(t *testing.T) {
 	require.NoFileExists(t, path)
 }
 
-// Ensure that a tool does not take the file for all there is if the owner of the database
-// could not write its record, as on a full disk. It uses a server that answers, and waits
+// Ensure that a tool does not take the file for all there is if the owner could not write
+// its record, as on a full disk. It uses a server that answers, and waits
 // for any other owner.
 func TestLive_noRecord(t *testing.T) {
 	for _, roles := range []string{"", "&sqlite_role=tool"} {
@@ -396,7 +396,7 @@ func TestLive_syncLost(t *testing.T) {
 }
 
 // Ensure that Sync and SyncAll of a tool succeed if its server had saved what the tool had
-// committed, whatever end it takes, and if the tool has committed nothing.
+// committed, whatever its end. They also do if the tool has committed nothing.
 func TestLive_syncSaved(t *testing.T) {
 	for _, how := range []string{"closed", "closed, and another was killed", "closed, and others too", "closed, and this process serves it", "saved and killed", "not written"} {
 		t.Run(how, func(t *testing.T) {
@@ -468,8 +468,8 @@ func TestLive_closeDurable(t *testing.T) {
 	require.NoError(t, driver.SyncAll(ctx))
 }
 
-// Ensure that after the kill of a server with sqlite_wal=commit Sync and SyncAll of a tool
-// say that everything is in the log, until it is written into the file.
+// Ensure that Sync and SyncAll of a tool say that everything is in the log, after the kill
+// of a server with sqlite_wal=commit. They do until the log is written into the file.
 func TestLive_syncLogged(t *testing.T) {
 	for _, then := range []string{"?sqlite_role=tool", ""} {
 		path := testdb.Path(t)

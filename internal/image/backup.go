@@ -17,10 +17,9 @@ import (
 // owner can read and write the file (0600). An empty database becomes a file of no bytes,
 // which SQLite takes for one.
 //
-// Backup replaces nothing. The error wraps [fs.ErrExist] in three cases: there is a file at
-// path; there is a -journal, -wal or -memwal beside it; or path is the name of a part of
-// another database that is there (see [DatabaseOf]). Of several backups to one path at once,
-// one is made.
+// Backup replaces nothing. The error wraps [fs.ErrExist] if there is a file at path, or a
+// -journal, -wal or -memwal beside it. It also does if path names a part of another database
+// that is there: see [DatabaseOf]. Of several backups to one path at once, one is made.
 //
 // Errors are an [*Error]. Then there is no file at path, with two exceptions. Either the error
 // says that the file is in place, and also if a power failure may take it away. Or the error

@@ -61,8 +61,8 @@ func newWire(c net.Conn) *wire {
 }
 
 // read reads a message of at most limit bytes. The bytes are valid until the next call.
-// enter, if not nil, is called for a message that is larger than smallMessage before
-// anything of it is read, and may refuse it.
+// enter, if not nil, is called before a message larger than smallMessage is read. It may
+// refuse the message.
 func (w *wire) read(limit int, enter func(kind byte, n int) error) (kind byte, message []byte, err error) {
 	w.buf = w.buf[:0]
 	if cap(w.buf) > smallMessage {
@@ -119,8 +119,8 @@ func (w *wire) write(kind byte, parts ...[]byte) (begun bool, err error) {
 	return w.writeWithin(0, kind, parts...)
 }
 
-// writeWithin is write with a limit for each piece, so that a large message may take long
-// as long as the other side reads. 0 leaves the deadline of the connection as it is. The
+// writeWithin is write with a limit for each piece. So a large message may take long, if
+// the other side reads. 0 leaves the deadline of the connection as it is. The
 // parts are not copied as a whole.
 func (w *wire) writeWithin(limit time.Duration, kind byte, parts ...[]byte) (begun bool, err error) {
 	w.wmu.Lock()

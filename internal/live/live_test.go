@@ -236,8 +236,8 @@ func TestLarge(t *testing.T) {
 	require.Equal(t, 1, f.get(&f.conns), "the connection is still the first")
 }
 
-// Ensure that the limit of a write is one for each piece: a large message to a slow reader
-// may take longer, and a reader that stops ends it.
+// Ensure that the limit of a write is one for each piece. A large message to a slow reader
+// may take longer. A reader that stops ends it.
 func TestWire_writeWithin(t *testing.T) {
 	for pause, want := range map[time.Duration]error{20 * time.Second: nil, 40 * time.Second: os.ErrDeadlineExceeded} {
 		synctest.Test(t, func(t *testing.T) {

@@ -43,9 +43,9 @@ func (o Owner) doing() string {
 	return fmt.Sprintf("is owned by process %d since %s", o.PID, o.Since.Format(time.RFC3339))
 }
 
-// record is the content of a lock file: a line for the owner, one for a server that ended
-// uncleanly, and one for the last live server that ended with everything saved. Each may be
-// missing.
+// record is the content of a lock file. One line is for the owner, one for a server that
+// ended uncleanly. One is for the last live server that ended with everything saved. Each may
+// be missing.
 //
 //	1234 2026-11-23T21:00:00.000001Z recovery
 //	1234 2026-11-23T21:00:00.000001Z server live
