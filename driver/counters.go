@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -23,7 +24,7 @@ func storeStats(s *store.Store) Stats {
 		TornBytes:        start.Torn,
 
 		Unsaved:      s.Unsaved(),
-		Saves:        saves.Saves,
+		Saves:        histogram(saves.Durations),
 		SaveFailures: saves.Failures,
 		LastSave:     saves.LastTime,
 		LastDuration: saves.LastDuration,
@@ -31,8 +32,9 @@ func storeStats(s *store.Store) Stats {
 
 		WAL:             formatWAL(s.WAL()),
 		Unlogged:        s.Unlogged(),
+		LossWindow:      s.LossWindow(),
 		LogBytes:        s.LogBytes(),
-		LogFlushes:      flushes.Flushes,
+		LogFlushes:      histogram(flushes.Durations),
 		LogFailures:     flushes.Failures,
 		LogLastFlush:    flushes.LastTime,
 		LogLastDuration: flushes.LastDuration,
@@ -40,8 +42,8 @@ func storeStats(s *store.Store) Stats {
 		WriterHolder:  writer.Holder,
 		WriterHeldFor: writer.HeldFor,
 		WriterQueue:   writer.Waiting,
-		WriterWaits:   writer.Waits,
-		WriterWaited:  writer.WaitTime,
+		WriterWaits:   histogram(writer.Waits),
+		WriterHolds:   histogram(writer.Holds),
 		BusyErrors:    writer.Timeouts,
 
 		Commits:      mem.Epoch - 1,
@@ -50,6 +52,7 @@ func storeStats(s *store.Store) Stats {
 		FreeBytes:    mem.Free,
 		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
 		Connections:  max(mem.Files-kept, 0), // one may have been closed meanwhile
+		Tools:        s.Tools(),
 		Kept:         kept,
 	}
 	if saves.LastError != nil {
@@ -60,6 +63,8 @@ func storeStats(s *store.Store) Stats {
 	}
 	return st
 }
+
+func histogram(b latency.Buckets) Histogram { return Histogram{b.Count, b.Sum, b.Of} }
 
 // fileStats are the counters of a tool.
 func fileStats(path string) Stats {

@@ -86,6 +86,7 @@ func TestLive_writers(t *testing.T) {
 	st, err := driver.ReadStats(server)
 	require.NoError(t, err)
 	require.Contains(t, st.WriterHolder, "process ")
+	require.Equal(t, 1, st.Tools)
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()
 	_, err = server.ExecContext(short, "INSERT INTO t VALUES(2)")

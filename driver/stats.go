@@ -1,6 +1,11 @@
 package driver
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
+)
 
 // Stats are the counters of a database, each as of a moment of its own. Cumulative ones
 // only grow, from the time that this process opened the database. The others describe the
@@ -19,7 +24,7 @@ type Stats struct {
 
 	// Saves.
 	Unsaved      uint64        `json:"unsaved"`       // commits since the last save
-	Saves        uint64        `json:"saves"`         // cumulative: saves that wrote the file
+	Saves        Histogram     `json:"saves"`         // cumulative: saves that wrote the file
 	SaveFailures int           `json:"save_failures"` // failed attempts in a row, since the last that worked
 	LastSave     time.Time     `json:"last_save"`     // beginning of the last attempt; zero: there was none
 	LastDuration time.Duration `json:"last_duration"` // of the last attempt
@@ -29,8 +34,9 @@ type Stats struct {
 	// The log (sqlite_wal).
 	WAL             string        `json:"wal"`               // off, an interval, or commit
 	Unlogged        uint64        `json:"unlogged"`          // commits that a crash would undo: neither saved nor in the log
+	LossWindow      time.Duration `json:"loss_window"`       // age of the oldest of them; it may be too long by a flush or a save; 0: there are none
 	LogBytes        int64         `json:"log_bytes"`         // length of the log; 0: there is none since the last save
-	LogFlushes      uint64        `json:"log_flushes"`       // cumulative: flushes that wrote to it
+	LogFlushes      Histogram     `json:"log_flushes"`       // cumulative: flushes that wrote to it
 	LogFailures     int           `json:"log_failures"`      // failed flushes in a row, since the last that worked
 	LogLastFlush    time.Time     `json:"log_last_flush"`    // beginning of the last flush; zero: there was none
 	LogLastDuration time.Duration `json:"log_last_duration"` // of the last flush
@@ -40,8 +46,8 @@ type Stats struct {
 	WriterHolder  string        `json:"writer_holder"`   // its holder: a statement, or "transaction"; empty: it is free
 	WriterHeldFor time.Duration `json:"writer_held_for"` // how long the holder has had it
 	WriterQueue   int           `json:"writer_queue"`    // writers that wait
-	WriterWaits   uint64        `json:"writer_waits"`    // cumulative: waits that have ended
-	WriterWaited  time.Duration `json:"writer_waited"`   // cumulative: the sum of these waits
+	WriterWaits   Histogram     `json:"writer_waits"`    // cumulative: waits that have ended; a writer that finds the lock free does not wait
+	WriterHolds   Histogram     `json:"writer_holds"`    // cumulative: for how long it was held
 	BusyErrors    uint64        `json:"busy_errors"`     // cumulative: waits that ended in SQLITE_BUSY
 
 	// Memory.
@@ -51,5 +57,17 @@ type Stats struct {
 	FreeBytes    int64         `json:"free_bytes"`    // kept for reuse
 	OldestReader time.Duration `json:"oldest_reader"` // age of the oldest reader, a save included; 0: none
 	Connections  int           `json:"connections"`   // open in this process, running saves included
+	Tools        int           `json:"tools"`         // connections of live tools, part of Connections
 	Kept         int           `json:"kept"`          // connections that were closed, and are kept up to 5 s for the next that is opened; not part of Connections
 }
+
+// Histogram counts durations by their length.
+type Histogram struct {
+	Count   uint64        `json:"count"`
+	Sum     time.Duration `json:"sum"`     // of all durations
+	Buckets [16]uint64    `json:"buckets"` // how many are not longer than HistogramBounds()[i], and longer than the bound before; those above the last are in none
+}
+
+// HistogramBounds returns the upper ends of the buckets of a [Histogram]: 1 µs, 3 µs, 10 µs
+// and so on up to 30 s.
+func HistogramBounds() []time.Duration { return slices.Clone(latency.Bounds[:]) }

@@ -413,7 +413,7 @@ func TestSyncAndStats(t *testing.T) {
 	stats, err = gormdialect.Stats(db.Session(&gorm.Session{}))
 	require.NoError(t, err)
 	require.Zero(t, stats.Unsaved)
-	require.EqualValues(t, 1, stats.Saves)
+	require.EqualValues(t, 1, stats.Saves.Count)
 	var n int64
 	require.NoError(t, open(t, sqlite.Open(path), quiet()).Model(&User{}).Count(&n).Error)
 	require.EqualValues(t, 1, n)

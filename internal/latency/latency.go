@@ -1,4 +1,5 @@
-// Package latency counts how long operations take, for the demo and for bench.
+// Package latency counts how long operations take: finely for the demo and for bench, and
+// coarsely for the counters of a server.
 package latency
 
 import (

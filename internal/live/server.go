@@ -206,6 +206,9 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
+// Tools is the number of tools that have a connection.
+func (s *Server) Tools() int { return len(s.slots) }
+
 // cut closes all connections and returns how many there were.
 func (s *Server) cut() int {
 	s.mu.Lock()

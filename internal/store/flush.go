@@ -22,6 +22,7 @@ var logMin int64 = 64 << 20
 func (s *Store) Committed(epoch uint64) error {
 	flusher := s.flusher.Load()
 	if s.opts.WAL != WALCommit {
+		s.expose()
 		if flusher != nil {
 			flusher.Soon()
 		}
@@ -30,6 +31,7 @@ func (s *Store) Committed(epoch uint64) error {
 	if s.file.Durable() >= epoch {
 		return nil
 	}
+	s.expose()
 	err := schedule.ErrClosed
 	if flusher != nil {
 		err = flusher.Wait()
@@ -173,7 +175,8 @@ func (s *Store) onFlush(ev schedule.FlushEvent) {
 	s.mu.Lock()
 	failedBefore := s.flushes.LastError != nil
 	if ev.Err == nil {
-		s.flushes.Flushes++
+		s.flushes.Durations.Add(ev.Duration)
+		s.covered(ev.Start)
 	}
 	s.flushes.Failures = ev.Failures
 	s.flushes.LastTime = ev.Start

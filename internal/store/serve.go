@@ -24,6 +24,9 @@ type Serving interface {
 	// An error of that means that another process may serve the file.
 	Check(owned func() error) error
 
+	// Tools is the number of tools that are connected.
+	Tools() int
+
 	// Close interrupts what runs for tools, rolls their transactions back, and waits for
 	// that until ctx ends. It is called before the last save.
 	Close(ctx context.Context) error
@@ -150,4 +153,19 @@ func liveName(o Options) string {
 		return "no"
 	}
 	return "yes"
+}
+
+// Tools is the number of connections that tools have to the store, or have attached it with.
+func (s *Store) Tools() int {
+	v := &s.serving
+	v.mu.Lock()
+	now := v.now
+	v.mu.Unlock()
+	registry.mu.Lock()
+	n := len(s.entry.guests)
+	registry.mu.Unlock()
+	if now != nil {
+		n += now.Tools()
+	}
+	return n
 }

@@ -40,6 +40,8 @@ func (f *fakeServing) serve(*Store, <-chan struct{}) (Serving, error) {
 	return f, nil
 }
 
+func (f *fakeServing) Tools() int { return 0 }
+
 func (f *fakeServing) Check(owned func() error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -19,6 +19,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
@@ -108,6 +109,10 @@ type Store struct {
 	// atomic, because others compare it with the last epoch.
 	saved atomic.Uint64
 
+	// exposed is when the oldest commit was made that is not durable, as time since epoch; 0
+	// if there is none. It is atomic, because every commit loads it: see loss.go.
+	exposed atomic.Int64
+
 	file   *image.File // nil without a file
 	events *events     // of OnSync
 	begun  Start       // set by load
@@ -139,21 +144,23 @@ type Start struct {
 
 // SaveStats are the counters of the saves of a store.
 type SaveStats struct {
-	Saves        uint64        // cumulative: saves that have written the file
 	Failures     int           // current: failed saves since the last success
 	LastTime     time.Time     // start of the last attempt; zero: there was none
 	LastDuration time.Duration // of the last attempt
 	LastBytes    int64         // written by the last attempt
 	LastError    error         // of the last attempt
+
+	Durations latency.Buckets // cumulative: of the saves that have written the file
 }
 
 // FlushStats are the counters of the log of a store.
 type FlushStats struct {
-	Flushes      uint64        // cumulative: flushes that have written to the log
 	Failures     int           // current: failed flushes since the last success
 	LastTime     time.Time     // start of the last flush; zero: there was none
 	LastDuration time.Duration // of the last flush
 	LastError    error         // of the last flush
+
+	Durations latency.Buckets // cumulative: of the flushes that have written to the log
 }
 
 // load creates the store and loads its file.
@@ -477,7 +484,8 @@ func (s *Store) onEvent(ev schedule.Event) {
 		s.logged = ev.Err != nil
 	}
 	if ev.Err == nil {
-		s.saves.Saves++
+		s.saves.Durations.Add(ev.Duration)
+		s.covered(ev.Start)
 	}
 	s.saves.Failures = ev.Failures
 	s.saves.LastTime = ev.Start

@@ -522,7 +522,7 @@ func TestFlush_rotation(t *testing.T) {
 	opts.WAL = WALCommit
 	s := mustOpen(t, opts)
 	exec(t, s, "CREATE TABLE t(x); INSERT INTO t VALUES(zeroblob(1000000))")
-	for i := 0; s.SaveStats().Saves < 3; i++ {
+	for i := 0; s.SaveStats().Durations.Count < 3; i++ {
 		require.Less(t, i, 1000)
 		exec(t, s, "UPDATE t SET x=randomblob(1000000)")
 		require.NoError(t, s.Committed(s.Engine.Epoch()))

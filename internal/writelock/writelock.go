@@ -30,6 +30,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 )
 
 // ErrTimeout is what every [*TimeoutError] wraps, for use with [errors.Is].
@@ -57,9 +59,9 @@ type Stats struct {
 	HeldFor time.Duration // current: zero if not held
 	Waiting int           // current: length of the queue
 
-	Waits    uint64        // cumulative: waits that have ended, in whatever way
-	WaitTime time.Duration // cumulative: the sum of those waits
-	Timeouts uint64        // cumulative: calls that returned a TimeoutError
+	Waits    latency.Buckets // cumulative: waits that have ended, in whatever way
+	Holds    latency.Buckets // cumulative: for how long the lock was held, up to each Unlock
+	Timeouts uint64          // cumulative: calls that returned a TimeoutError
 }
 
 // turn is how long newcomers may overtake the queue. It is long compared with a hand-over
@@ -90,8 +92,8 @@ type Lock struct {
 	head     *waiter       // first in the queue: has waited longest
 	tail     *waiter       // last in the queue
 	waiting  int           // length of the queue
-	waits    uint64
-	waitTime time.Duration
+	waits    latency.Buckets
+	holds    latency.Buckets
 	timeouts uint64
 
 	// spare holds used waiters. A stale token in ready causes one spurious wake-up. The
@@ -181,7 +183,7 @@ func (l *Lock) Stats() Stats {
 		Holder:   l.holder,
 		Waiting:  l.waiting,
 		Waits:    l.waits,
-		WaitTime: l.waitTime,
+		Holds:    l.holds,
 		Timeouts: l.timeouts,
 	}
 	if l.held {
@@ -266,16 +268,15 @@ func (l *Lock) takeLocked(now time.Duration, holder string) {
 
 // passLocked hands the lock to the head of the queue and reports true, or frees it.
 func (l *Lock) passLocked() (handed bool) {
-	w := l.head
-	if w != nil {
-		if now := clock(); now-l.begun >= turn {
-			l.dequeueLocked(now, w)
-			l.takeLocked(now, w.holder)
-			l.begun = now
-			w.given = true
-			w.wake()
-			return true
-		}
+	now := clock()
+	l.holds.Add(now - l.since)
+	if w := l.head; w != nil && now-l.begun >= turn {
+		l.dequeueLocked(now, w)
+		l.takeLocked(now, w.holder)
+		l.begun = now
+		w.given = true
+		w.wake()
+		return true
 	}
 	l.held = false
 	l.holder = ""
@@ -342,6 +343,5 @@ func (l *Lock) dequeueLocked(now time.Duration, w *waiter) {
 	}
 	w.prev, w.next = nil, nil
 	l.waiting--
-	l.waits++
-	l.waitTime += now - w.start
+	l.waits.Add(now - w.start)
 }

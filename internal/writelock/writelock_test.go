@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -417,7 +419,7 @@ func TestLock_timeoutZero(t *testing.T) {
 			require.Zero(t, time.Since(start))
 		}
 		require.Equal(t, uint64(3), l.Stats().Timeouts)
-		require.Zero(t, l.Stats().Waits)
+		require.Zero(t, l.Stats().Waits.Count)
 		l.Unlock()
 		mustBeFree(t, &l)
 	})
@@ -608,17 +610,25 @@ func TestLock_stats(t *testing.T) {
 		require.NoError(t, <-b)
 		time.Sleep(time.Second)
 		require.Equal(t, Stats{Held: true, Holder: "b", HeldFor: time.Second, Waiting: 1,
-			Waits: 1, WaitTime: 2 * time.Second}, l.Stats())
+			Waits: durations(2 * time.Second), Holds: durations(5 * time.Second)}, l.Stats())
 
 		cancel() // c waited 2 s
 		require.Error(t, <-c)
 		require.Error(t, l.Lock(t.Context(), 4*time.Second, "d"))
 		require.Equal(t, Stats{Held: true, Holder: "b", HeldFor: 5 * time.Second,
-			Waits: 3, WaitTime: 8 * time.Second, Timeouts: 1}, l.Stats())
+			Waits: durations(2*time.Second, 2*time.Second, 4*time.Second), Holds: durations(5 * time.Second), Timeouts: 1}, l.Stats())
 
 		l.Unlock()
-		require.Equal(t, Stats{Waits: 3, WaitTime: 8 * time.Second, Timeouts: 1}, l.Stats())
+		require.Equal(t, Stats{Waits: durations(2*time.Second, 2*time.Second, 4*time.Second),
+			Holds: durations(5*time.Second, 5*time.Second), Timeouts: 1}, l.Stats())
 	})
+}
+
+func durations(all ...time.Duration) (b latency.Buckets) {
+	for _, d := range all {
+		b.Add(d)
+	}
+	return b
 }
 
 // Ensure that an uncontended Lock and Unlock do not allocate.
@@ -774,7 +784,7 @@ func BenchmarkLock_contended8(b *testing.B) {
 	}
 	wg.Wait()
 	s := l.Stats()
-	b.ReportMetric(float64(s.Waits)/float64(b.N), "waits/op")
+	b.ReportMetric(float64(s.Waits.Count)/float64(b.N), "waits/op")
 }
 
 // BenchmarkLock_bursts is the load of a server. Each of 64 goroutines takes the lock a few

@@ -409,7 +409,7 @@ func counters(st *driver.Stats, when func(time.Time) string) (lines []string) {
 		line("write lock: held for %s by %s", show.Duration(st.WriterHeldFor), escape(st.WriterHolder))
 	}
 	line("queue: %s; so far %s, %s in all, %s in vain", show.Plural(st.WriterQueue, "writer"),
-		show.Plural(st.WriterWaits, "wait"), show.Duration(st.WriterWaited), show.Count(st.BusyErrors))
+		show.Plural(st.WriterWaits.Count, "wait"), show.Duration(st.WriterWaits.Sum), show.Count(st.BusyErrors))
 	if st.OldestReader == 0 {
 		line("oldest reader: none")
 	} else {

@@ -149,7 +149,7 @@ func TestStatus_counters(t *testing.T) {
 	}
 	*s.Server = driver.Stats{
 		DataBytes: 5_000_000, HeldBytes: 4096, Connections: 3, OldestReader: 2 * time.Second,
-		WriterHolder: "a transaction of process 9\x1b[31m", WriterHeldFor: time.Second, WriterQueue: 2, WriterWaits: 1234, WriterWaited: time.Minute, BusyErrors: 1,
+		WriterHolder: "a transaction of process 9\x1b[31m", WriterHeldFor: time.Second, WriterQueue: 2, WriterWaits: driver.Histogram{Count: 1234, Sum: time.Minute}, BusyErrors: 1,
 		LastSave: at, LastBytes: 12_000, LastDuration: time.Millisecond, Unsaved: 4,
 		WAL: "off", Unlogged: 4, UncleanStart: true, RecoveredCommits: 2, TornBytes: 10,
 	}

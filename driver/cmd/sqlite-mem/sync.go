@@ -77,7 +77,7 @@ func syncServer(ctx context.Context, name string, stdout io.Writer) (err error) 
 
 // synced reports a save, by the server's counters before and after it.
 func synced(path string, before, after driver.Stats) string {
-	if after.Saves == before.Saves {
+	if after.Saves.Count == before.Saves.Count {
 		return fmt.Sprintf("%s holds every commit: nothing had changed since the last save.\n", path)
 	}
 	return fmt.Sprintf("%s holds every commit: %s saved in %s.\n", path, show.Size(after.LastBytes), show.Duration(after.LastDuration))

@@ -151,7 +151,7 @@ func (s *saves) told(db *sql.DB) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for uint64(s.count) < st.Saves {
+	for uint64(s.count) < st.Saves.Count {
 		s.added.Wait()
 	}
 	return nil
