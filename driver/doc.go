@@ -33,8 +33,9 @@
 //   - [Sync] saves one database. [SyncAll] makes all databases of a process durable. Call
 //     it on SIGTERM.
 //   - [Backup] writes a database to a file of its own.
-//   - [ReadStats] returns the counters, [Stats], for monitoring. A [SyncEvent] tells
-//     Config.OnSync of a save.
+//   - [ReadStats] returns the counters, [Stats], for monitoring. A [Histogram] among them
+//     has the [HistogramBounds]. The module driver/metrics gives them to Prometheus. A
+//     [SyncEvent] tells Config.OnSync of a save.
 //   - [RawConn] leads to go-sqlite3's connection, to register functions and collations.
 //
 // To tell errors apart:

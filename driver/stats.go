@@ -63,7 +63,7 @@ type Stats struct {
 
 // Histogram counts durations by their length.
 type Histogram struct {
-	Count   uint64        `json:"count"`
+	Count   uint64        `json:"count"`   // number of durations
 	Sum     time.Duration `json:"sum"`     // of all durations
 	Buckets [16]uint64    `json:"buckets"` // how many are not longer than HistogramBounds()[i], and longer than the bound before; those above the last are in none
 }

@@ -46,8 +46,8 @@ func TestSync(t *testing.T) {
 
 // Ensure that sync tells whether the server had anything to save.
 func TestSync_text(t *testing.T) {
-	before := driver.Stats{Saves: 1, LastBytes: 5000, LastDuration: time.Second}
-	after := driver.Stats{Saves: 2, LastBytes: 12_000, LastDuration: 3 * time.Millisecond}
+	before := driver.Stats{Saves: driver.Histogram{Count: 1}, LastBytes: 5000, LastDuration: time.Second}
+	after := driver.Stats{Saves: driver.Histogram{Count: 2}, LastBytes: 12_000, LastDuration: 3 * time.Millisecond}
 	require.Equal(t, "x holds every commit: 12.0 kB saved in 3.00 ms.\n", synced("x", before, after))
 	require.Equal(t, "x holds every commit: nothing had changed since the last save.\n", synced("x", before, before))
 }
