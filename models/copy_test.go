@@ -5,6 +5,7 @@ package models_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +53,44 @@ func TestCopy_brokenConnection(t *testing.T) {
 			return
 		}
 		require.ErrorIs(t, err, broken, "query %d", n)
+	}
+}
+
+// Ensure that an error of reading rows names the side and the table.
+func TestCopy_namesTable(t *testing.T) {
+	broken := errors.New("connection reset")
+	unquote := func(r rune) rune {
+		if strings.ContainsRune("\"`", r) {
+			return -1
+		}
+		return r
+	}
+	for _, side := range []string{"source", "target"} {
+		for n := 1; ; n++ {
+			from, to := madmails["early"].open(t, openSQLite, quiet()), openSQLite(t, quiet())
+			require.NoError(t, models.Migrate(t.Context(), to))
+			db := from
+			if side == "target" {
+				db = to
+			}
+			reads := 0
+			require.NoError(t, db.Callback().Row().Before("gorm:row").Register("break", func(tx *gorm.DB) {
+				sql := strings.Map(unquote, tx.Statement.SQL.String())
+				if strings.Contains(sql, "FROM quota") && !strings.Contains(sql, "1 = 0") { // that asks for the columns
+					if reads++; reads == n {
+						tx.AddError(broken)
+					}
+				}
+			}))
+			_, err := models.Copy(t.Context(), from, to, models.CopyOptions{Tables: []models.TableSpec{{Name: "passwords"}}})
+			if reads < n {
+				require.NoError(t, err)
+				require.Greater(t, n, 3)
+				break
+			}
+			require.ErrorIs(t, err, broken, "read %d", n)
+			require.ErrorContains(t, err, side+" table quota", "read %d", n)
+		}
 	}
 }
 

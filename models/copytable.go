@@ -101,7 +101,18 @@ func (s copySide) column(c copyColumn) string {
 
 func (s copySide) count(db *gorm.DB) (n int64, err error) {
 	err = db.Raw("SELECT COUNT(*) FROM " + s.table(db)).Scan(&n).Error
-	return n, err
+	return n, s.failed(err)
+}
+
+// failed adds the name of the table to an error of reading it.
+func (s copySide) failed(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.isSource:
+		return fmt.Errorf("source table %s: %w", s.source, err)
+	}
+	return fmt.Errorf("target table %s: %w", s.name, err)
 }
 
 // selection returns a query for all rows.
@@ -188,13 +199,14 @@ func (t *copyTable) valid(row copyRow) error {
 func (s copySide) each(ctx context.Context, db *gorm.DB, batch int, fn func(rows []copyRow) error) error {
 	var rows []copyRow
 	bytes := 0
+	var flushed error // the error of fn
 	flush := func() error {
 		if len(rows) == 0 {
 			return nil
 		}
-		err := fn(rows)
+		flushed = fn(rows)
 		rows, bytes = nil, 0
-		return err
+		return flushed
 	}
 	err := eachRow(db.Raw(s.selection(db)), func(r *sql.Rows) error {
 		row, size, err := s.scan(r)
@@ -210,8 +222,11 @@ func (s copySide) each(ctx context.Context, db *gorm.DB, batch int, fn func(rows
 		}
 		return flush()
 	})
-	if err != nil {
+	switch {
+	case flushed != nil:
 		return err
+	case err != nil:
+		return s.failed(err)
 	}
 	return flush()
 }
@@ -230,7 +245,7 @@ func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error)
 		}
 		return err
 	})
-	return there, err
+	return there, s.failed(err)
 }
 
 // keys returns the condition that a row has the key of one of the given rows.

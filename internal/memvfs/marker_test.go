@@ -15,6 +15,7 @@ import (
 // Ensure that an open with the number of a store gets that store or an error. It never
 // gets the file on the disk or a later store of the same name.
 func TestParam(t *testing.T) {
+	require.NoError(t, register())
 	path := filepath.Join(t.TempDir(), "marked.db")
 	connect := func(param string) (*sqlite3.SQLiteConn, error) {
 		c, err := (&sqlite3.SQLiteDriver{}).Open("file:" + path + "?vfs=" + Name + "&" + Param + "=" + param)
