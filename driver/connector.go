@@ -4,7 +4,6 @@ package driver
 
 import (
 	"context"
-	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"io"
@@ -22,6 +21,11 @@ type connector struct {
 	// ending is done when Close begins. That ends a load which is under way.
 	ending context.Context
 	end    context.CancelFunc
+
+	// single is true for the connector of a connection that Driver.Open has made. It is
+	// closed at once, and its backend is open as long as the connection. Others use it only
+	// while they keep the connection open. It never changes after Open.
+	single bool
 
 	// turn is a lock, of capacity 1, whose wait ends with a context. It is held by
 	// sending to it, and guards the fields below. It is held across a load. Under it
@@ -56,6 +60,7 @@ func (d *Driver) Open(name string) (driver.Conn, error) {
 		return nil, err
 	}
 	c := dc.(*connector)
+	c.single = true
 	conn, err := c.Connect(context.Background())
 	// The connector is closed at once, so the connection's Close lets go of the file.
 	return conn, connerr.Join(err, c.close(backend.CloseWithLast))
@@ -73,14 +78,6 @@ func (c *connector) Driver() driver.Driver {
 	}
 }
 
-// connectorOf returns the connector of a database of this driver.
-func connectorOf(db *sql.DB) (*connector, error) {
-	if d, ok := db.Driver().(*Driver); ok && d.connector != nil {
-		return d.connector, nil
-	}
-	return nil, ErrNotOurs
-}
-
 // Connect opens a connection. The first one opens the database.
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	var conn driver.Conn
@@ -91,6 +88,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, err // not a connection that is nil
 	}
+	conn.(interface{ OnPing(func(context.Context)) }).OnPing(c.pinged)
 	return conn, nil
 }
 
@@ -135,6 +133,9 @@ const liveRetry = 5 * time.Millisecond
 // first time, and again when the role may have changed. After the beginning of Close it
 // returns ErrClosed.
 func (c *connector) use(ctx context.Context) (backend, error) {
+	if b := c.useSingle(); b != nil {
+		return b, nil
+	}
 	if b := c.useSettled(ctx); b != nil {
 		return b, nil
 	}
@@ -186,6 +187,16 @@ func (c *connector) useSettled(ctx context.Context) backend {
 	return c.backend
 }
 
+// useSingle is use for the connector of Driver.Open, nil for any other. It takes no turn, as
+// nothing changes after Open. The caller keeps the connection open.
+func (c *connector) useSingle() backend {
+	if !c.single || !c.closed {
+		return nil
+	}
+	c.backend.Acquire()
+	return c.backend
+}
+
 // ended returns ErrClosed for the error of a context that Close has ended.
 func (c *connector) ended(err error) error {
 	if c.ending.Err() != nil && errors.Is(err, context.Canceled) {
@@ -196,6 +207,9 @@ func (c *connector) ended(err error) error {
 
 // useOpened is use without opening anything: it returns nil if nothing is open.
 func (c *connector) useOpened(ctx context.Context) (backend, error) {
+	if b := c.useSingle(); b != nil {
+		return b, nil
+	}
 	select {
 	case c.turn <- struct{}{}: // a load can be under way
 		defer func() { <-c.turn }()

@@ -18,19 +18,25 @@ import (
 
 // Sync saves the database. When it returns nil, every commit made before the call is
 // durable in the file, whichever sql.DB of this process made it. It writes nothing if
-// nothing has changed, and opens nothing that this process does not have open. Syncs at
+// nothing has changed. It opens nothing that this process does not have open, unless db is
+// behind a wrapper: see "Behind wrappers" in the package documentation. Syncs at
 // the same time share one save. The end of ctx ends the wait, not the save. A tool
 // with a live connection has the server save. On the file itself it does nothing. If a
 // server has ended meanwhile, Sync waits for its last save. If that was not a success, or
 // the server was killed, the error is [ErrUnsaved].
 //
-// Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], or that of
-// the file system. After an error the file is as it was before.
+// Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], that of the
+// file system, or behind a wrapper that of getting a connection. After an error the file
+// is as it was before.
 func Sync(ctx context.Context, db *sql.DB) error {
-	c, err := connectorOf(db)
+	c, done, err := connectorOf(ctx, db)
 	if err != nil {
 		return err
 	}
+	return connerr.Join(c.sync(ctx), done())
+}
+
+func (c *connector) sync(ctx context.Context) error {
 	b, err := c.useOpened(ctx)
 	if err != nil {
 		return err
@@ -105,14 +111,14 @@ func SyncAll(ctx context.Context) error {
 // file at path that could not be removed. Of several backups to one path at once, one
 // succeeds. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
-	c, err := connectorOf(db)
-	if err == nil {
-		err = notServed(path)
-	}
+	c, done, err := connectorOf(ctx, db)
 	if err != nil {
 		return err
 	}
-	return c.with(ctx, func(b backend) (bool, error) { return true, b.Backup(ctx, path) })
+	if err = notServed(path); err == nil {
+		err = c.with(ctx, func(b backend) (bool, error) { return true, b.Backup(ctx, path) })
+	}
+	return connerr.Join(err, done())
 }
 
 // notServed returns an error if a process, or this one, serves a database at path. It
@@ -136,7 +142,9 @@ func notServed(path string) error {
 // ReadStats returns the counters of a database. It opens the database if that was not used
 // before. Errors are [ErrNotOurs], [ErrClosed], or that of opening.
 func ReadStats(db *sql.DB) (Stats, error) {
-	c, err := connectorOf(db)
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultBusyTimeout)
+	defer cancel()
+	c, done, err := connectorOf(ctx, db)
 	if err != nil {
 		return Stats{}, err
 	}
@@ -145,5 +153,24 @@ func ReadStats(db *sql.DB) (Stats, error) {
 		s, err = b.stats(context.Background())
 		return true, err
 	})
-	return s, err
+	return s, connerr.Join(err, done())
+}
+
+// Close closes db, and makes sure that its database is closed too. It is for an sql.DB
+// behind a wrapper whose connector has no Close method, so that DB.Close does not reach
+// this driver: see "Behind wrappers" in the package documentation. For any other sql.DB it
+// does what DB.Close does. Its errors are those of DB.Close and [ErrNotOurs], which leaves
+// db open.
+func Close(db *sql.DB) error {
+	ctx, cancel := context.WithTimeout(context.Background(), DefaultBusyTimeout)
+	defer cancel()
+	c, done, err := connectorOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	err = connerr.Join(done(), db.Close())
+	if c.single {
+		return err
+	}
+	return connerr.Join(err, c.Close())
 }

@@ -37,6 +37,7 @@
 //     has the [HistogramBounds]. The module driver/metrics gives them to Prometheus. A
 //     [SyncEvent] tells Config.OnSync of a save.
 //   - [RawConn] leads to go-sqlite3's connection, to register functions and collations.
+//   - [Close] closes an sql.DB behind a wrapper that does not pass Close on.
 //
 // To tell errors apart:
 //
@@ -265,6 +266,28 @@
 //	if err := driver.SyncAll(end); err != nil {
 //		slog.Error("not everything is durable", "error", err)
 //	}
+//
+// # Behind wrappers
+//
+// Packages for traces and metrics, such as XSAM/otelsql and ngrok/sqlmw, wrap the driver.
+// [Sync], [ReadStats], [Backup] and [Close] find it all the same. They ask a connection of
+// the sql.DB. They look below a connection with one of these methods, and ask by a Ping:
+//
+//	Raw() driver.Conn
+//	Unwrap() driver.Conn
+//
+// Without such a method the wrapper has to pass Ping and its context on. The first call for
+// an sql.DB takes a connection from the pool and may open the database. ReadStats and Close
+// wait a minute for one at most. Later calls take none. If nothing is found, the error is
+// [ErrNotOurs].
+//
+//   - A wrapper whose connector has no Close method keeps DB.Close from the driver. That of
+//     ngrok/sqlmw has none. Nothing is saved by DB.Close then, and the file stays open:
+//     call [Close] in its place. [SyncAll] works in any case.
+//   - Behind a wrapper that has no OpenConnector, each connection opens the database for
+//     itself. It works, but the file is saved and loaded again whenever no connection is
+//     open, and each connection to ":memory:" has a database of its own.
+//   - A connection behind a wrapper is a [RawConn] below the wrapper's Raw or Unwrap.
 //
 // # The command
 //

@@ -33,5 +33,8 @@ func Backup(context.Context, *sql.DB, string) error { return errNoCgo }
 // ReadStats returns the counters; without cgo it returns an error that says so.
 func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }
 
+// Close closes a database; without cgo it returns an error that says so.
+func Close(*sql.DB) error { return errNoCgo }
+
 // IsStaleSnapshot reports false without cgo, as there is no SQLite to fail.
 func IsStaleSnapshot(error) bool { return false }

@@ -23,7 +23,8 @@ var (
 
 // Errors in use.
 var (
-	// ErrNotOurs means that the sql.DB was not opened by this driver.
+	// ErrNotOurs means that the sql.DB was not opened by this driver, or that this driver
+	// cannot be found behind a wrapper. See "Behind wrappers" in the package documentation.
 	ErrNotOurs = errors.New("sqlite-mem: not a database of this driver")
 
 	// ErrClosed means that the sql.DB is closed.

@@ -33,6 +33,8 @@ type conn struct {
 	// a new connection by driver.ErrBadConn. If new connections asked too, database/sql
 	// would return that error in the end.
 	reused bool
+
+	pinged func(context.Context) // called by Ping: see OnPing
 }
 
 var (
@@ -89,6 +91,17 @@ func pragma(c *sqlite3.SQLiteConn, query string) (string, error) {
 		return "", err
 	}
 	return fmt.Sprint(row[0]), nil
+}
+
+// OnPing has every Ping of the connection call f with its context.
+func (c *conn) OnPing(f func(context.Context)) { c.pinged = f }
+
+// Ping reports whether the connection can be used.
+func (c *conn) Ping(ctx context.Context) error {
+	if c.pinged != nil {
+		c.pinged(ctx)
+	}
+	return c.SQLiteConn.Ping(ctx)
 }
 
 // Raw returns the connection of go-sqlite3: see driver.RawConn.

@@ -164,7 +164,8 @@ type Conn struct {
 	wire   *wire
 	server Peer
 	info   string
-	quiet  func() bool // nothing is to be read, and the server has not ended
+	quiet  func() bool           // nothing is to be read, and the server has not ended
+	pinged func(context.Context) // called by Ping; see OnPing
 
 	n      uint64 // the last request
 	inTx   bool   // the server said so last
@@ -440,8 +441,14 @@ func (w *keepError) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// OnPing has every Ping of the connection call f with its context, in this process.
+func (c *Conn) OnPing(f func(context.Context)) { c.pinged = f }
+
 // Ping asks the server.
 func (c *Conn) Ping(ctx context.Context) error {
+	if c.pinged != nil {
+		c.pinged(ctx)
+	}
 	_, _, err := c.call(ctx, &request{Op: opPing}, harmless, nil)
 	return err
 }

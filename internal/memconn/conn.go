@@ -75,6 +75,9 @@ type conn struct {
 	// opened is when SQLite opened the connection.
 	opened time.Time
 
+	// pinged, if not nil, is called by Ping: see OnPing.
+	pinged func(context.Context)
+
 	// renewable is true if the database may keep the connection after its Close.
 	renewable bool
 
@@ -186,8 +189,14 @@ func (c *conn) Raw() *sqlite3.SQLiteConn {
 	return c.inner
 }
 
+// OnPing has every Ping of the connection call f with its context.
+func (c *conn) OnPing(f func(context.Context)) { c.pinged = f }
+
 // Ping reports whether the connection can be used.
 func (c *conn) Ping(ctx context.Context) error {
+	if c.pinged != nil {
+		c.pinged(ctx)
+	}
 	if c.broken {
 		return driver.ErrBadConn
 	}
