@@ -93,13 +93,13 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 		if _, err := os.Stat(path); err != nil {
 			// A server that has not saved yet has the database all the same.
 			if by, owned, ownerErr := proclock.OwnerOf(path); ownerErr == nil && owned && by.MayBeLive() &&
-				errors.Is(err, fs.ErrNotExist) && role != RoleServer && !cfg.Direct && cfg.live() {
+				errors.Is(err, fs.ErrNotExist) && role != RoleServer && !cfg.direct() && cfg.live() {
 				return openLive(cfg, path, now), nil
 			}
 			return nil, connerr.Open(cfg.Path, fileconn.NotThere(path, fmt.Errorf("mode=%s: %w", mode, err)))
 		}
 	}
-	if cfg.Direct {
+	if cfg.direct() {
 		if options := cfg.memoryOptions(); len(options) > 0 {
 			cfg.logger().Info("sqlite-mem: "+path+": options without effect, because sqlite_in_memory=no", "path", path, "options", options)
 		}
@@ -173,7 +173,7 @@ func noRecord(path string) bool {
 
 // notLive tells the logger that a server serves tools, but not this one.
 func (c *Config) notLive(path string, server int, serves bool) {
-	if serves && live.Supported && !c.NoLive && !c.live() {
+	if serves && live.Supported && c.Live != Off && !c.live() {
 		c.logger().Warn("sqlite-mem: "+path+": the file is read as last saved, because Extensions and ConnectHook cannot run in the process that serves it", "path", path, "server", server)
 	}
 }
@@ -225,8 +225,8 @@ func openFile(cfg *Config, path string, last bool) *fileBackend {
 		TxLock:        string(cfg.txLock()),
 		BusyTimeout:   cfg.busyTimeout(),
 		StmtCacheSize: cfg.stmtCacheSize(),
-		Live:          !cfg.Direct && cfg.live(),
-		Keep:          cfg.Keep,
+		Live:          !cfg.direct() && cfg.live(),
+		Keep:          cfg.keep(),
 		Extensions:    cfg.Extensions,
 		ConnectHook:   cfg.ConnectHook,
 		Logger:        cfg.logger(),
@@ -242,18 +242,37 @@ func (c *Config) fileStore(path string, wait time.Duration) store.Options {
 		Path:         path,
 		SyncInterval: c.syncInterval(),
 		WAL:          c.wal(),
-		Keep:         c.Keep,
-		MaxMemory:    c.MaxMemory,
+		Keep:         c.keep(),
+		MaxMemory:    c.maxMemory(),
+		Set:          c.storeSet(),
 		LockTimeout:  wait,
 		Logger:       c.logger(),
 		OnSync:       c.OnSync,
 		LiveLimit:    c.liveLimit(),
 		LiveIdle:     c.liveIdle(),
 	}
-	if live.Supported && !c.NoLive {
+	if live.Supported && c.Live != Off {
 		opts.Serve = c.serve
 	}
 	return opts
+}
+
+// storeSet are the options of a store that c does not leave out.
+func (c *Config) storeSet() (set store.Option) {
+	for option, given := range map[store.Option]bool{
+		store.SetSyncInterval: c.SyncInterval != 0,
+		store.SetWAL:          c.WAL != 0,
+		store.SetKeep:         c.Keep != 0,
+		store.SetMaxMemory:    c.MaxMemory != 0,
+		store.SetLive:         c.Live != "",
+		store.SetLiveLimit:    c.LiveLimit != 0,
+		store.SetLiveIdle:     c.LiveIdle != 0,
+	} {
+		if given {
+			set |= option
+		}
+	}
+	return set
 }
 
 // memoryStore are the options of the store for a database that is only in memory.
@@ -262,7 +281,7 @@ func (c *Config) memoryStore() store.Options {
 	if c.MemoryName == "" {
 		name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
 	}
-	return store.Options{Name: name, MaxMemory: c.MaxMemory, Logger: c.logger()}
+	return store.Options{Name: name, MaxMemory: c.maxMemory(), Set: c.storeSet(), Logger: c.logger()}
 }
 
 var privateNames atomic.Int64

@@ -48,7 +48,26 @@ const (
 
 	// NoStmtCache is a StmtCacheSize: no statement is kept (_stmt_cache_size=off).
 	NoStmtCache = -5
+
+	// NoKeep is a Keep: no earlier state is kept (sqlite_keep=0), also if [SetDefaults]
+	// or [DefaultsEnv] says so.
+	NoKeep = -6
+
+	// NoMaxMemory is a MaxMemory: there is no cap (sqlite_max_memory=0), also if
+	// [SetDefaults] or [DefaultsEnv] has one.
+	NoMaxMemory = -7
 )
+
+// Switch is an option that is on or off. The empty Switch leaves the option to the defaults.
+type Switch string
+
+// The values of a Switch.
+const (
+	On  Switch = "yes"
+	Off Switch = "no"
+)
+
+func (s Switch) valid() bool { return s == "" || s == On || s == Off }
 
 // Role says whether a process serves a database from memory or works on its
 // file. See the package documentation.
@@ -62,7 +81,7 @@ const (
 )
 
 // RoleLive is the Role of [Stats] of a tool that works on the memory of the server. No
-// data source name can ask for it: see [Config].NoLive.
+// data source name can ask for it: see [Config].Live.
 const RoleLive Role = "live"
 
 func (r Role) valid() bool {
@@ -92,10 +111,11 @@ func (l TxLock) valid() bool {
 // SyncEvent describes one attempt to write the database to its file.
 type SyncEvent = snapshot.Event
 
-// Config says which database to open and how. The zero value of every field is its
-// default, as if the parameter were missing from a data source name. Each field that
-// has a parameter names it: [ParseDSN] makes a Config of a name, and
-// [Config.FormatDSN] a name of a Config.
+// Config says which database to open and how. The zero value of every field leaves it to the
+// defaults, as if the parameter were missing from a data source name. They are those of
+// [SetDefaults], then those of [DefaultsEnv], then what the field says. Each field that has a
+// parameter names it: [ParseDSN] makes a Config of a name, and [Config.FormatDSN] a name
+// of a Config.
 type Config struct {
 	// Path is the database file. It need not exist. The empty path and ":memory:"
 	// stand for a database that is only in memory.
@@ -107,9 +127,9 @@ type Config struct {
 	// of its own.
 	MemoryName string
 
-	// Direct works on the file itself, in the role of a tool, and loads nothing
-	// (sqlite_in_memory=no).
-	Direct bool
+	// InMemory, if Off, loads nothing (sqlite_in_memory=no): this process works on the
+	// file itself, in the role of a tool. Empty is On.
+	InMemory Switch
 
 	// SyncInterval is the time between two saves of the file (sqlite_sync_interval). It
 	// is at least 1ms, or Never. 0 is DefaultSyncInterval.
@@ -128,7 +148,7 @@ type Config struct {
 	WAL time.Duration
 
 	// Keep is how many earlier states of the file are kept beside it (sqlite_keep), in
-	// case a mistake was saved. 0 means none.
+	// case a mistake was saved, or NoKeep. 0 is NoKeep.
 	//
 	// FILE.kept-1 is what FILE was before the last save, FILE.kept-2 before the one
 	// before that, and so on. Each is a whole database, beside the file that a symbolic
@@ -148,10 +168,11 @@ type Config struct {
 	// the environment variable SQLITE_MEM_ROLE win over it.
 	Role Role
 
-	// NoLive keeps this process from its part in live connections (sqlite_live=no). A
-	// server then serves no tools of other processes, and a tool uses no server. Beside
-	// a server, a tool reads the file as last saved. See the package documentation.
-	NoLive bool
+	// Live, if Off, keeps this process from its part in live connections (sqlite_live=no).
+	// A server then serves no tools of other processes, and a tool uses no server. Beside
+	// a server, a tool reads the file as last saved. Empty is On. See the package
+	// documentation.
+	Live Switch
 
 	// LiveLimit is how many live connections a server serves at a time
 	// (sqlite_live_limit). Further ones wait. 0 is DefaultLiveLimit.
@@ -163,7 +184,7 @@ type Config struct {
 	LiveIdle time.Duration
 
 	// MaxMemory is the cap on the size of the database in bytes (sqlite_max_memory),
-	// at most 1<<62. 0: no cap. A statement that would make the database grow past it
+	// at most 1<<62, or NoMaxMemory. 0 is NoMaxMemory. A statement that would make the database grow past it
 	// fails with SQLITE_FULL. Deleting always works. A larger file can be opened and
 	// keeps its size. The versions of pages that older readers and a running save
 	// need may take as much memory again.
@@ -237,11 +258,14 @@ func (c *Config) hasWAL() bool { return c.WAL != 0 && c.WAL != WALOff }
 // noFile reports whether the database is only in memory.
 func (c *Config) noFile() bool { return c.Path == "" || c.Path == ":memory:" }
 
+// memoryKeys are the parameters that apply only to a database in memory.
+var memoryKeys = []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle"}
+
 // memoryOptions returns the options that are set but apply only to a database in memory.
 // They have the form of a data source name.
 func (c *Config) memoryOptions() string {
 	var set []string
-	for _, key := range []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle"} {
+	for _, key := range memoryKeys {
 		if v := ownParams[key].get(c); v != "" {
 			set = append(set, key+"="+v)
 		}
@@ -305,6 +329,13 @@ func (c *Config) stmtCacheSize() int {
 	return c.StmtCacheSize
 }
 
+// keep returns 0 for NoKeep.
+func (c *Config) keep() int { return max(c.Keep, 0) }
+
+// maxMemory returns 0 for NoMaxMemory.
+func (c *Config) maxMemory() int64 { return max(c.MaxMemory, 0) }
+
+func (c *Config) direct() bool            { return c.InMemory == Off }
 func (c *Config) liveLimit() int          { return cmp.Or(c.LiveLimit, DefaultLiveLimit) }
 func (c *Config) liveIdle() time.Duration { return cmp.Or(c.LiveIdle, DefaultLiveIdle) }
 
@@ -345,14 +376,18 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_wal", c.WAL.String(), "want at least 1ms, off (in Go driver.WALOff) or commit (in Go driver.WALCommit)")
 	case c.hasWAL() && c.SyncInterval == Never:
 		return paramErr("sqlite_wal", formatWAL(c.WAL), "it cannot apply with sqlite_sync_interval=never: the log would grow for ever")
-	case c.Keep < 0 || c.Keep > math.MaxInt32:
-		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), fmt.Sprintf("want 0 to %d", math.MaxInt32))
+	case !c.InMemory.valid():
+		return paramErr("sqlite_in_memory", string(c.InMemory), "want yes (in Go driver.On) or no (driver.Off)")
+	case !c.Live.valid():
+		return paramErr("sqlite_live", string(c.Live), "want yes (in Go driver.On) or no (driver.Off)")
+	case c.Keep != NoKeep && (c.Keep < 0 || c.Keep > math.MaxInt32):
+		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), fmt.Sprintf("want at most %d, or 0 (in Go driver.NoKeep)", math.MaxInt32))
 	case c.LiveLimit < 0 || c.LiveLimit > maxLiveLimit:
 		return paramErr("sqlite_live_limit", fmt.Sprint(c.LiveLimit), fmt.Sprintf("want at most %d", maxLiveLimit))
 	case c.LiveIdle != 0 && c.LiveIdle < minInterval:
 		return paramErr("sqlite_live_idle", c.LiveIdle.String(), "want at least 1ms")
-	case c.MaxMemory < 0 || c.MaxMemory > maxMaxMemory:
-		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), fmt.Sprintf("want 0 to %d bytes", int64(maxMaxMemory)))
+	case c.MaxMemory != NoMaxMemory && (c.MaxMemory < 0 || c.MaxMemory > maxMaxMemory):
+		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), fmt.Sprintf("want at most %d bytes, or 0 (in Go driver.NoMaxMemory)", int64(maxMaxMemory)))
 	case c.BusyTimeout != NoWait && (c.BusyTimeout < 0 || c.BusyTimeout%time.Millisecond != 0 || c.BusyTimeout > maxBusyTimeout):
 		return paramErr("_busy_timeout", c.BusyTimeout.String(), fmt.Sprintf("want whole milliseconds, at most %d (%v), or nowait (in Go driver.NoWait)", maxBusyTimeout.Milliseconds(), maxBusyTimeout))
 	case c.TxLock != "" && !c.TxLock.valid():
@@ -369,7 +404,7 @@ func (c *Config) validate() error {
 	if err := c.validateParams(); err != nil {
 		return err
 	}
-	if c.Direct && c.Role == RoleServer {
+	if c.direct() && c.Role == RoleServer {
 		return paramErr("sqlite_role", "server", "it contradicts sqlite_in_memory=no: a server has the database in memory")
 	}
 	if !c.noFile() {
@@ -377,15 +412,15 @@ func (c *Config) validate() error {
 	}
 	const why = "it cannot apply to a database that is only in memory"
 	switch {
-	case c.Direct:
+	case c.direct():
 		return paramErr("sqlite_in_memory", "no", why)
 	case c.SyncInterval != 0:
 		return paramErr("sqlite_sync_interval", formatInterval(c.SyncInterval), why)
 	case c.hasWAL():
 		return paramErr("sqlite_wal", formatWAL(c.WAL), why)
-	case c.Keep != 0:
+	case c.keep() != 0:
 		return paramErr("sqlite_keep", fmt.Sprint(c.Keep), why)
-	case c.NoLive:
+	case c.Live == Off:
 		return paramErr("sqlite_live", "no", why)
 	case c.LiveLimit != 0:
 		return paramErr("sqlite_live_limit", fmt.Sprint(c.LiveLimit), why)
@@ -409,7 +444,7 @@ func (c *Config) validateParams() error {
 			return unknownKey(key)
 		case key == "vfs" || key == "nolock":
 			return paramErr(key, value, "it would take away the locks by which servers and tools keep apart")
-		case key == "immutable" && !c.Direct:
+		case key == "immutable" && !c.direct():
 			return paramErr(key, value, "it cannot apply to a database in memory (sqlite_in_memory=no would allow it)")
 		case key == "mode" && value != "ro" && value != "rw" && value != "rwc":
 			return paramErr(key, value, "want ro, rw or rwc, or memory with file:")

@@ -40,15 +40,19 @@ var (
 	_ io.Closer        = (*connector)(nil)
 )
 
-// NewConnector makes a connector, for sql.OpenDB. It keeps a copy of cfg. An invalid
-// Config is an error that names the parameter. The file is opened with the first
-// connection.
+// NewConnector makes a connector, for sql.OpenDB. It keeps a copy of cfg, with the defaults
+// of [SetDefaults] and [DefaultsEnv]. An invalid Config is an error that names the
+// parameter. The file is opened with the first connection.
 func NewConnector(cfg *Config) (driver.Connector, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	ending, end := context.WithCancel(context.Background())
-	return &connector{cfg: cfg.clone(), ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
+	return &connector{cfg: cfg, ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
 }
 
 // Open opens a connection by itself, outside of any sql.DB. The database is open as long

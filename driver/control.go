@@ -64,7 +64,7 @@ func (c *connector) syncOthers(ctx context.Context) error {
 		return ErrNoFile
 	}
 	role, err := roleOf(c.cfg)
-	if err != nil || role == RoleTool || c.cfg.Direct {
+	if err != nil || role == RoleTool || c.cfg.direct() {
 		return err
 	}
 	path, err := osfile.Resolve(c.cfg.Path)

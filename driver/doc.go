@@ -20,13 +20,14 @@
 //     [Config.FormatDSN] makes a name of a Config.
 //   - The types of its fields are [TxLock] and [Role].
 //   - Some values of its fields stand for words, not for numbers: [Never], [NoWait],
-//     [NoStmtCache], [WALOff] and [WALCommit].
+//     [NoStmtCache], [NoKeep], [NoMaxMemory], [WALOff] and [WALCommit]. A [Switch] is [On]
+//     or [Off].
 //   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout], [DefaultStmtCacheSize],
 //     [DefaultLiveLimit] and [DefaultLiveIdle] are the defaults of its fields.
 //   - [Driver] is for registering a driver with extensions or a connect hook.
 //   - [RegisterAs] is for libraries that choose their SQL by the name of the driver.
 //   - [SetRole] and [RoleEnv] set the [Role] of a whole process. [Stats] reports
-//     [RoleLive].
+//     [RoleLive]. [SetDefaults] and [DefaultsEnv] set every other option for a process.
 //
 // To work with an open one:
 //
@@ -61,6 +62,26 @@
 //
 // sql.Open refuses a parameter that is unknown, given twice or has an invalid value. The
 // error names the parameter.
+//
+// # Defaults for a process, and several opens of one file
+//
+// [SetDefaults] and the environment variable SQLITE_MEM_DEFAULTS set options for a program
+// that opens one file in several places with bare names. A name wins over SetDefaults, which
+// wins over the environment, which wins over what is built in. Each option is decided by
+// itself, also one that a name sets to what is built in: sqlite_keep=0 keeps nothing,
+// whatever the defaults say.
+//
+// All sql.DBs of a file in a process share its sqlite_* options.
+//
+//   - An option that an open leaves out, as the defaults do, is no conflict.
+//   - Two different values are [ErrOptions].
+//   - sqlite_wal, sqlite_sync_interval and sqlite_keep may come with a later open. They hold
+//     for all before its first connection is open. With sqlite_wal=commit each commit that
+//     returns from then on is durable, by whichever sql.DB. If the log cannot be flushed,
+//     that open fails, and nothing has changed.
+//   - A later open may not make a crash cost more, nor begin or end a log: [ErrOptions]. The
+//     other options must come with the first open.
+//   - What one open has set stays until the last sql.DB of the file is closed.
 //
 // # sqlite_in_memory
 //

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -24,17 +25,11 @@ var params = []param{
 	{
 		"sqlite_in_memory", "bool", "yes",
 		"`no`: nothing is loaded; go-sqlite3 works on the file itself, in the role of a tool",
-		func(c *Config, v string) error {
-			on, err := parseBool(v)
-			c.Direct = !on
+		func(c *Config, v string) (err error) {
+			c.InMemory, err = parseSwitch(v)
 			return err
 		},
-		func(c *Config) string {
-			if c.Direct {
-				return "no"
-			}
-			return ""
-		},
+		func(c *Config) string { return string(c.InMemory) },
 	},
 	{
 		"sqlite_sync_interval", "duration, never", "20m",
@@ -64,9 +59,15 @@ var params = []param{
 		"how many earlier states of the file are kept: `FILE.kept-1` is the file before the last save",
 		func(c *Config, v string) (err error) {
 			c.Keep, err = parseCount(v)
+			c.Keep = cmp.Or(c.Keep, NoKeep)
 			return err
 		},
-		func(c *Config) string { return formatCount(c.Keep) },
+		func(c *Config) string {
+			if c.Keep == NoKeep {
+				return "0"
+			}
+			return formatCount(c.Keep)
+		},
 	},
 	{
 		"sqlite_role", "auto, server, tool", "auto",
@@ -83,23 +84,18 @@ var params = []param{
 	{
 		"sqlite_live", "bool", "yes",
 		"other processes work on the server's memory through a socket beside the file; `no`: they read the file as last saved",
-		func(c *Config, v string) error {
-			on, err := parseBool(v)
-			c.NoLive = !on
+		func(c *Config, v string) (err error) {
+			c.Live, err = parseSwitch(v)
 			return err
 		},
-		func(c *Config) string {
-			if c.NoLive {
-				return "no"
-			}
-			return ""
-		},
+		func(c *Config) string { return string(c.Live) },
 	},
 	{
 		"sqlite_live_limit", "integer", "64",
 		"live connections that a server serves at a time; others wait",
 		func(c *Config, v string) (err error) {
 			c.LiveLimit, err = parseCount(v)
+			c.LiveLimit = cmp.Or(c.LiveLimit, DefaultLiveLimit)
 			return err
 		},
 		func(c *Config) string { return formatCount(c.LiveLimit) },
@@ -122,9 +118,15 @@ var params = []param{
 		"largest size of the database: `512MiB`, `2GiB`, or bytes; growing past it is SQLITE_FULL; `0`: no cap",
 		func(c *Config, v string) (err error) {
 			c.MaxMemory, err = parseSize(v)
+			c.MaxMemory = cmp.Or(c.MaxMemory, NoMaxMemory)
 			return err
 		},
-		func(c *Config) string { return formatSize(c.MaxMemory) },
+		func(c *Config) string {
+			if c.MaxMemory == NoMaxMemory {
+				return "0"
+			}
+			return formatSize(c.MaxMemory)
+		},
 	},
 	{
 		"_busy_timeout", "milliseconds, nowait", "60000",

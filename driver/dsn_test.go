@@ -39,8 +39,8 @@ var dsnTable = []struct {
 	{"file:test?mode=memory", Config{Path: ":memory:"}, ":memory:"},
 	{"file::memory:?mode=memory&cache=shared", Config{MemoryName: ":memory:"}, "file::memory:?cache=shared"},
 	{"app.db?cache=shared", Config{Path: "app.db"}, "app.db"},
-	{"app.db?sqlite_in_memory=no", Config{Path: "app.db", Direct: true}, ""},
-	{"app.db?sqlite_in_memory=ON", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_in_memory=no", Config{Path: "app.db", InMemory: Off}, ""},
+	{"app.db?sqlite_in_memory=ON", Config{Path: "app.db", InMemory: On}, "app.db?sqlite_in_memory=yes"},
 	{"app.db?sqlite_sync_interval=20m", Config{Path: "app.db", SyncInterval: 20 * time.Minute}, "app.db?sqlite_sync_interval=20m0s"},
 	{"app.db?sqlite_sync_interval=1d12h", Config{Path: "app.db", SyncInterval: 36 * time.Hour}, "app.db?sqlite_sync_interval=36h0m0s"},
 	{"app.db?sqlite_sync_interval=2d", Config{Path: "app.db", SyncInterval: 48 * time.Hour}, "app.db?sqlite_sync_interval=48h0m0s"},
@@ -53,11 +53,13 @@ var dsnTable = []struct {
 	{"app.db?sqlite_wal=100ms&sqlite_sync_interval=1h", Config{Path: "app.db", WAL: 100 * time.Millisecond, SyncInterval: time.Hour}, "app.db?sqlite_sync_interval=1h0m0s&sqlite_wal=100ms"},
 	{"app.db?sqlite_wal=COMMIT", Config{Path: "app.db", WAL: WALCommit}, "app.db?sqlite_wal=commit"},
 	{"app.db?sqlite_role=Server", Config{Path: "app.db", Role: RoleServer}, "app.db?sqlite_role=server"},
-	{"app.db?sqlite_live=no", Config{Path: "app.db", NoLive: true}, ""},
-	{"app.db?sqlite_live=on&sqlite_live_limit=0", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_live=no", Config{Path: "app.db", Live: Off}, ""},
+	{"app.db?sqlite_live=on&sqlite_live_limit=0", Config{Path: "app.db", Live: On, LiveLimit: DefaultLiveLimit}, "app.db?sqlite_live=yes&sqlite_live_limit=64"},
 	{"app.db?sqlite_live_idle=5m0s&sqlite_live_limit=3", Config{Path: "app.db", LiveLimit: 3, LiveIdle: 5 * time.Minute}, ""},
 	{"app.db?sqlite_keep=3", Config{Path: "app.db", Keep: 3}, ""},
-	{"app.db?sqlite_keep=0", Config{Path: "app.db"}, "app.db"},
+	{"app.db?sqlite_keep=0", Config{Path: "app.db", Keep: NoKeep}, ""},
+	{":memory:?sqlite_in_memory=yes&sqlite_keep=0&sqlite_live=yes", Config{Path: ":memory:", InMemory: On, Keep: NoKeep, Live: On}, ""},
+	{"app.db?sqlite_max_memory=0", Config{Path: "app.db", MaxMemory: NoMaxMemory}, ""},
 	{"app.db?sqlite_max_memory=512MiB", Config{Path: "app.db", MaxMemory: 512 << 20}, ""},
 	{"app.db?sqlite_max_memory=2gib", Config{Path: "app.db", MaxMemory: 2 << 30}, "app.db?sqlite_max_memory=2GiB"},
 	{"app.db?sqlite_max_memory=123457", Config{Path: "app.db", MaxMemory: 123457}, ""},
@@ -69,7 +71,7 @@ var dsnTable = []struct {
 	{"app.db?_stmt_cache_size=5", Config{Path: "app.db", StmtCacheSize: 5}, ""},
 	{"app.db?_fk=1&_loc=auto", Config{Path: "app.db", Params: map[string]string{"_fk": "1", "_loc": "auto"}}, ""},
 	{"app.db?mode=ro", Config{Path: "app.db", Params: map[string]string{"mode": "ro"}}, ""},
-	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", Direct: true, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
+	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", InMemory: Off, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
 }
 
 // Ensure that each form of name and each parameter means what the documentation says. A
@@ -183,12 +185,14 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", StmtCacheSize: 1 << 40},
 		{Path: "a.db", Keep: 1 << 40},
 		{Path: "a\x00.db"},
-		{Path: "a.db", Direct: true, Role: RoleServer},
+		{Path: "a.db", InMemory: Off, Role: RoleServer},
 		{Path: "a.db", TxLock: "x"},
 		{Path: "a.db", MemoryName: "m"},
 		{Path: ":memory:", MemoryName: "m"},
 		{MemoryName: "a\x00"},
 		{Path: "a.db", MaxMemory: 1<<62 + 1},
+		{Path: "a.db", InMemory: "on"},
+		{Path: "a.db", Live: "off"},
 		{Path: "a.db", StmtCacheSize: -1},
 		{Path: "a.db", BusyTimeout: -1},
 		{Path: "a.db", SyncInterval: -1},
@@ -209,20 +213,22 @@ func TestConfig_validate(t *testing.T) {
 // Ensure that a value which switches something off is refused in every field but its
 // own, and by an error that names the right one.
 func TestConfig_wrongConstant(t *testing.T) {
-	values := []time.Duration{WALCommit, WALOff, Never, NoWait, NoStmtCache}
+	values := []time.Duration{WALCommit, WALOff, Never, NoWait, NoStmtCache, NoKeep, NoMaxMemory}
 	for _, v := range values {
 		for own, c := range map[time.Duration]Config{
 			WALOff:      {Path: "a.db", WAL: v},
 			Never:       {Path: "a.db", SyncInterval: v},
 			NoWait:      {Path: "a.db", BusyTimeout: v},
 			NoStmtCache: {Path: "a.db", StmtCacheSize: int(v)},
+			NoKeep:      {Path: "a.db", Keep: int(v)},
+			NoMaxMemory: {Path: "a.db", MaxMemory: int64(v)},
 		} {
 			err := c.validate()
 			if v == own || own == WALOff && v == WALCommit {
 				require.NoError(t, err)
 				continue
 			}
-			name := map[time.Duration]string{WALOff: "WALOff", Never: "Never", NoWait: "NoWait", NoStmtCache: "NoStmtCache"}[own]
+			name := map[time.Duration]string{WALOff: "WALOff", Never: "Never", NoWait: "NoWait", NoStmtCache: "NoStmtCache", NoKeep: "NoKeep", NoMaxMemory: "NoMaxMemory"}[own]
 			require.ErrorContains(t, err, "driver."+name, "%+v", c)
 		}
 	}
@@ -267,15 +273,15 @@ func randomConfig(rnd *rand.Rand) *Config {
 	duration := func() time.Duration {
 		return pick(rnd, WALCommit, WALOff, Never, NoWait, 0, time.Millisecond, time.Millisecond+1, 1500*time.Millisecond, 36*time.Hour, math.MaxInt64, time.Duration(rnd.Int64()))
 	}
-	some(func() { c.Direct = true })
+	some(func() { c.InMemory = pick(rnd, On, Off) })
 	some(func() { c.SyncInterval = duration() })
 	some(func() { c.WAL = duration() })
-	some(func() { c.Keep = pick(rnd, 0, 1, math.MaxInt32, rnd.Int()) })
+	some(func() { c.Keep = pick(rnd, 0, 1, NoKeep, math.MaxInt32, rnd.Int()) })
 	some(func() { c.Role = pick(rnd, RoleAuto, RoleServer, RoleTool) })
-	some(func() { c.NoLive = true })
+	some(func() { c.Live = pick(rnd, On, Off) })
 	some(func() { c.LiveLimit = pick(rnd, 0, 1, maxLiveLimit, rnd.Int()) })
 	some(func() { c.LiveIdle = duration() })
-	some(func() { c.MaxMemory = pick(rnd, 0, 1, 1023, 1<<20, 3<<30, 1<<62, rnd.Int64()) })
+	some(func() { c.MaxMemory = pick(rnd, 0, 1, NoMaxMemory, 1023, 1<<20, 3<<30, 1<<62, rnd.Int64()) })
 	some(func() { c.BusyTimeout = duration() })
 	some(func() { c.TxLock = pick(rnd, TxDeferred, TxImmediate, TxExclusive) })
 	some(func() { c.StmtCacheSize = pick(rnd, NoStmtCache, 0, 1, math.MaxInt32, rnd.Int()) })

@@ -29,6 +29,17 @@ func parseBool(s string) (bool, error) {
 	return false, errors.New("want yes, no, true, false, on, off, 1 or 0")
 }
 
+func parseSwitch(s string) (Switch, error) {
+	on, err := parseBool(s)
+	switch {
+	case err != nil:
+		return "", err
+	case on:
+		return On, nil
+	}
+	return Off, nil
+}
+
 // parseCount parses an integer from 0 on.
 func parseCount(s string) (int, error) {
 	n, err := strconv.ParseInt(s, 10, 32)

@@ -13,7 +13,8 @@ import (
 // Errors when a database is opened. Package snapshot has those of the file itself, such
 // as snapshot.ErrNotADatabase, and those of its log, such as snapshot.ErrLogDamaged.
 var (
-	// ErrOptions means that this process has the file open with other sqlite_* options.
+	// ErrOptions means that this process has the file open with other sqlite_* options. The
+	// text names the option and the remedy. Options that an open leaves out never conflict.
 	ErrOptions = store.ErrOptions
 
 	// ErrLockFile means that FILE.lock cannot be created or opened. Without it no process

@@ -31,7 +31,7 @@ const (
 // live reports whether a tool may use the server's memory. Go code of this process cannot
 // run in the server.
 func (c *Config) live() bool {
-	return live.Supported && !c.NoLive && len(c.Extensions) == 0 && c.ConnectHook == nil
+	return live.Supported && c.Live != Off && len(c.Extensions) == 0 && c.ConnectHook == nil
 }
 
 // liveAnswer is how long a tool waits for a server at least. One that has loaded answers

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
@@ -98,4 +99,54 @@ func use(t *testing.T, name, dsn string) error {
 	require.NoError(t, err)
 	_, err = db.Exec("CREATE TABLE IF NOT EXISTS t(x)")
 	return errors.Join(err, db.Close())
+}
+
+// Ensure that a program that opens one file in several places, by bare names, has the options
+// that SetDefaults or the environment sets. Every handle then commits durably.
+func TestDefaults_everywhere(t *testing.T) {
+	for name, set := range map[string]func(*testing.T){
+		"SetDefaults": func(t *testing.T) {
+			require.NoError(t, driver.SetDefaults(driver.Config{WAL: driver.WALCommit}))
+			t.Cleanup(func() { require.NoError(t, driver.SetDefaults(driver.Config{})) })
+		},
+		"environment": func(t *testing.T) { t.Setenv(driver.DefaultsEnv, "sqlite_wal=commit") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			set(t)
+			path := testdb.Path(t)
+			a, b := testdb.Open(t, path), testdb.Open(t, path+"?sqlite_keep=1")
+			testdb.Exec(t, a, "CREATE TABLE t(x)")
+			for i, db := range []*sql.DB{a, b} {
+				testdb.Exec(t, db, "INSERT INTO t VALUES(1)")
+				crashed := testdb.Open(t, testdb.CrashCopy(t, path))
+				require.Equal(t, strconv.Itoa(i+1), testdb.Text(t, crashed, "SELECT count(*) FROM t"))
+			}
+			require.NoError(t, testdb.Open(t, ":memory:").Ping())
+		})
+	}
+}
+
+// Ensure that an option that a later open adds holds for the handles that are open already,
+// and that one that it leaves out is no conflict. A second value is ErrOptions, and says how
+// two opens come to agree.
+func TestOpen_addsOption(t *testing.T) {
+	path := testdb.Path(t)
+	first := testdb.Open(t, path)
+	testdb.Exec(t, first, "CREATE TABLE t(x)")
+	second := testdb.Open(t, path+"?sqlite_wal=commit")
+	require.NoError(t, second.Ping())
+	for i := range 3 {
+		testdb.Exec(t, first, "INSERT INTO t VALUES(1)")
+		crashed := testdb.Open(t, testdb.CrashCopy(t, path))
+		require.Equal(t, strconv.Itoa(i+1), testdb.Text(t, crashed, "SELECT count(*) FROM t"))
+	}
+	st, err := driver.ReadStats(first)
+	require.NoError(t, err)
+	require.Equal(t, "commit", st.WAL)
+	require.NoError(t, testdb.Open(t, path).Ping())
+
+	err = use(t, driver.Name, path+"?sqlite_wal=1s")
+	require.ErrorIs(t, err, driver.ErrOptions)
+	require.ErrorContains(t, err, "sqlite_wal is commit, not 1s")
+	require.ErrorContains(t, err, "driver.SetDefaults")
 }

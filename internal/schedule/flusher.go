@@ -21,8 +21,8 @@ const flushYields = 4
 // FlusherConfig has the functions and the interval of a [Flusher]. Flush and Pending are
 // required. The functions are called one at a time, from any goroutine.
 type FlusherConfig struct {
-	// Interval is the least time between the starts of two flushes that Soon asks for. 0:
-	// only Wait and failures ask for a flush.
+	// Interval is the least time between the starts of two flushes that Soon asks for: see
+	// SetInterval. 0: only Wait and failures ask for a flush.
 	Interval time.Duration
 
 	// Flush makes every commit made before the call durable.
@@ -64,6 +64,9 @@ type Flusher struct {
 	// held, and by Recovered. It is atomic for Failed.
 	failed atomic.Pointer[error]
 
+	// interval is as FlusherConfig.Interval. It is atomic, as SetInterval takes no lock.
+	interval atomic.Int64
+
 	// soon is set by Soon, and cleared before the flush that answers it. It is atomic
 	// because every commit calls Soon.
 	soon atomic.Bool
@@ -91,6 +94,7 @@ type flushBatch struct {
 // NewFlusher starts a flusher.
 func NewFlusher(cfg FlusherConfig) *Flusher {
 	f := &Flusher{cfg: cfg, wake: make(chan struct{}, 1), done: make(chan struct{}), turn: make(chan struct{}, 1)}
+	f.interval.Store(int64(cfg.Interval))
 	go f.run()
 	return f
 }
@@ -149,6 +153,13 @@ func (f *Flusher) Soon() {
 	if !f.soon.Load() && !f.soon.Swap(true) {
 		signal(f.wake)
 	}
+}
+
+// SetInterval changes the interval, also for a flush that Soon has asked for. With 0 that
+// flush is not made: the caller makes one by Wait.
+func (f *Flusher) SetInterval(d time.Duration) {
+	f.interval.Store(int64(d))
+	signal(f.wake)
 }
 
 // Recovered tells the flusher that a save has made everything durable, so that an earlier
@@ -228,14 +239,14 @@ func (f *Flusher) run() {
 func (f *Flusher) due() (time.Time, bool) {
 	f.turn <- struct{}{}
 	defer func() { <-f.turn }()
-	soon := f.soon.Load()
+	soon, interval := f.soon.Load(), time.Duration(f.interval.Load())
 	switch {
-	case f.failures > 0 && soon && f.cfg.Interval == 0:
+	case f.failures > 0 && soon && interval == 0:
 		return f.ended.Add(flushBackoffFirst), true
 	case f.failures > 0:
 		return f.ended.Add(f.backoff(f.failures)), true
-	case soon && f.cfg.Interval > 0:
-		return f.began.Add(f.cfg.Interval), true
+	case soon && interval > 0:
+		return f.began.Add(interval), true
 	}
 	return time.Time{}, false
 }
@@ -269,8 +280,8 @@ func (f *Flusher) attemptLocked(err *error) {
 
 func (f *Flusher) backoff(failures int) time.Duration {
 	limit := flushBackoffMax
-	if f.cfg.Interval > 0 {
-		limit = min(limit, f.cfg.Interval)
+	if interval := time.Duration(f.interval.Load()); interval > 0 {
+		limit = min(limit, interval)
 	}
 	return backoff(failures, flushBackoffFirst, limit)
 }

@@ -17,8 +17,8 @@ const (
 // The loop calls the functions from its own goroutine, one at a time, and holds no lock
 // meanwhile. They must not call Sync or Close, which wait for that goroutine.
 type LoopConfig struct {
-	// Interval is the time between the starts of two saves. 0 or less: only Sync saves;
-	// neither the time nor Close does.
+	// Interval is the time between the starts of two saves: see SetInterval. 0 or less:
+	// only Sync saves; neither the time nor Close does.
 	Interval time.Duration
 
 	// Save writes the state of the moment of the call, or a later one. It returns the
@@ -68,10 +68,11 @@ type Loop struct {
 
 	// mu guards the fields below. It is held for a few instructions, and never while a
 	// function of cfg runs.
-	mu      sync.Mutex
-	pending *batch // the Sync calls that the next save serves; nil: none
-	soon    bool   // Soon has been called
-	closing bool   // Close has been called
+	mu       sync.Mutex
+	interval time.Duration // as LoopConfig.Interval, never under 0
+	pending  *batch        // the Sync calls that the next save serves; nil: none
+	soon     bool          // Soon has been called
+	closing  bool          // Close has been called
 }
 
 // batch is the Sync calls that share a save.
@@ -83,11 +84,11 @@ type batch struct {
 
 // NewLoop starts a loop. The first save is due one interval later.
 func NewLoop(cfg LoopConfig) *Loop {
-	cfg.Interval = max(cfg.Interval, 0)
 	l := &Loop{
-		cfg:  cfg,
-		wake: make(chan struct{}, 1),
-		done: make(chan struct{}),
+		cfg:      cfg,
+		interval: max(cfg.Interval, 0),
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
 	}
 	go l.run()
 	return l
@@ -120,11 +121,20 @@ func (l *Loop) Sync(ctx context.Context) (int64, error) {
 	}
 }
 
+// SetInterval changes the interval. The next save is due at the next whole number of the new
+// intervals since the loop began.
+func (l *Loop) SetInterval(d time.Duration) {
+	l.mu.Lock()
+	l.interval = max(d, 0)
+	l.mu.Unlock()
+	signal(l.wake)
+}
+
 // Soon asks the loop to save what has changed as soon as it can, as if an interval had
 // passed. It does not wait. Without an interval it does nothing.
 func (l *Loop) Soon() {
 	l.mu.Lock()
-	l.soon = l.cfg.Interval > 0
+	l.soon = l.interval > 0
 	l.mu.Unlock()
 	signal(l.wake)
 }
@@ -165,13 +175,18 @@ func (l *Loop) run() {
 		retry    time.Time // when to try again; only if failures > 0
 	)
 	for {
-		if l.cfg.Interval > 0 {
-			// As no backoff is longer than the interval, a retry is not later than a tick.
-			due := retry
-			if failures == 0 {
-				due = nextTick(start, time.Now(), l.cfg.Interval)
+		l.mu.Lock()
+		interval := l.interval
+		l.mu.Unlock()
+		if interval > 0 {
+			// A retry is not later than a tick, as no backoff is longer than the interval.
+			due := nextTick(start, time.Now(), interval)
+			if failures > 0 && retry.Before(due) {
+				due = retry
 			}
 			timer.Reset(time.Until(due))
+		} else {
+			timer.Stop()
 		}
 		ticked := false
 		select {
@@ -196,7 +211,7 @@ func (l *Loop) run() {
 		}
 		var bytes int64
 		var err error
-		if b != nil || ticked || l.cfg.Interval > 0 {
+		if b != nil || ticked || interval > 0 {
 			if l.cfg.Changed() {
 				bytes, err = l.attempt(&failures, b != nil || closing)
 				if err == nil {
@@ -204,7 +219,7 @@ func (l *Loop) run() {
 					l.soon = false // this save has done what was asked for while it ran
 					l.mu.Unlock()
 				}
-				retry = time.Now().Add(backoff(failures, backoffFirst, min(backoffMax, l.cfg.Interval)))
+				retry = time.Now().Add(backoff(failures, backoffFirst, min(backoffMax, interval)))
 			} else {
 				failures = 0 // nothing is left to retry
 			}

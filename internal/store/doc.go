@@ -9,14 +9,15 @@
 //  2. diskLocks.mu   the shares of process locks; held across AcquireShared
 //  3. registry.mu    the map of entries and the counts of each entry; never held across
 //     I/O
-//  4. the turn of the schedule.Flusher, across a flush and a save that it
+//  4. settings.mu    the options that opens share; held across a flush
+//  5. the turn of the schedule.Flusher, across a flush and a save that it
 //     needs; then the mutex of the image.File, across I/O, which a save takes
 //     without the turn
-//  5. serving.mu     how tools are served; held across making a socket, and across the
+//  6. serving.mu     how tools are served; held across making a socket, and across the
 //     lock of the live.Server
-//  6. Store.mu       the fields below it; never held across I/O or SQL
-//  7. waits          the waits of LockWriter; held for a walk along them
-//  8. the locks of the engine, in C: see internal/memvfs/engine.h
+//  7. Store.mu       the fields below it; never held across I/O or SQL
+//  8. waits          the waits of LockWriter; held for a walk along them
+//  9. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and released after its last
 // save.

@@ -5,7 +5,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/schedule"
@@ -21,7 +20,7 @@ var logMin int64 = 64 << 20
 // [*NotDurableError].
 func (s *Store) Committed(epoch uint64) error {
 	flusher := s.flusher.Load()
-	if s.opts.WAL != WALCommit {
+	if s.WAL() != WALCommit {
 		s.expose()
 		if flusher != nil {
 			flusher.Soon()
@@ -52,7 +51,7 @@ func (s *Store) MayWrite() error {
 			return fmt.Errorf("sqlite-mem: %s: refused to write: %w", s.opts.Path, err)
 		}
 	}
-	if s.opts.WAL != WALCommit {
+	if s.WAL() != WALCommit {
 		return nil
 	}
 	flusher := s.flusher.Load()
@@ -87,7 +86,7 @@ func (s *Store) settle(ifLast int) error {
 	if last {
 		defer s.events.wait()
 	}
-	if s.opts.Path == "" || s.opts.SyncInterval == 0 {
+	if s.opts.Path == "" || s.syncInterval() == 0 {
 		return nil
 	}
 	if last {
@@ -120,9 +119,6 @@ func (s *Store) MakeDurable(ctx context.Context) error {
 		return ctx.Err()
 	}
 }
-
-// WAL is Options.WAL.
-func (s *Store) WAL() time.Duration { return s.opts.WAL }
 
 // LogBytes is the length of the log that this process writes, 0 without a log.
 func (s *Store) LogBytes() int64 {

@@ -47,7 +47,7 @@ type entry struct {
 //
 // The error is a *proclock.OwnedError when another process has the file, and
 // proclock.ErrUnavailable when the lock cannot be made. It is ErrOptions when the
-// store is open with other options. Other errors are those of image.File.Open and
+// store is open with other options: see settings.go. Other errors are those of image.File.Open and
 // image.Check. After an error the disk is unchanged, with one exception. The rest of
 // a crash may have been removed: a hot journal, a -wal, temporary files.
 func Open(ctx context.Context, opts Options) (*Store, error) {
@@ -123,14 +123,14 @@ func (e *entry) join(ctx context.Context, opts Options) (*Store, error) {
 		return nil, errAgain // the load failed, perhaps by its own context
 	}
 	e.store.start()
-	conflict := e.store.opts.conflict(opts)
+	conflict := e.store.adopt(ctx, opts)
 	if conflict == nil {
 		return e.store, nil
 	}
 	alone := e.users() == 1
 	err := e.store.Release()
 	switch {
-	case !alone:
+	case !alone || !errors.Is(conflict, ErrOptions):
 		return nil, errors.Join(conflict, err)
 	case err != nil:
 		return nil, fmt.Errorf("%w; it is kept in memory since a Close that could not save it: %w", conflict, err)

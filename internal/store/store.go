@@ -27,8 +27,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/writelock"
 )
 
-// Options describe a store. Two opens of one file in a process must agree on SyncInterval,
-// WAL, Keep, MaxMemory, LiveLimit and LiveIdle, and on whether there is a Serve.
+// Options describe a store. The opens of one file in a process must agree on what they set of
+// SyncInterval, WAL, Keep, MaxMemory, LiveLimit, LiveIdle, and whether there is a Serve. See
+// settings.go.
 type Options struct {
 	Path string // of the file, as osfile.Resolve gives it; empty: no file
 	Name string // of a database without a file: all opens of one name share it
@@ -38,6 +39,8 @@ type Options struct {
 	Keep         int           // number of earlier states of the file that are kept; see image.File.Keep
 	MaxMemory    int64         // limit of the size in bytes; 0: none
 	LockTimeout  time.Duration // longest wait of a load for other users of the file; 0: none
+
+	Set Option // what of these the user has set; the others are defaults, which a later open may replace
 
 	Logger *slog.Logger         // not nil
 	OnSync func(schedule.Event) // may be nil; called for every attempt to save, see events
@@ -54,29 +57,6 @@ func (o Options) key() string {
 		return "memory:" + o.Name
 	}
 	return "file:" + o.Path
-}
-
-func (o Options) conflict(other Options) error {
-	differ := func(key string, have, want any) error {
-		return fmt.Errorf("%w: %s is %v, not %v", ErrOptions, key, have, want)
-	}
-	switch {
-	case o.SyncInterval != other.SyncInterval:
-		return differ("sqlite_sync_interval", intervalName(o.SyncInterval), intervalName(other.SyncInterval))
-	case o.WAL != other.WAL:
-		return differ("sqlite_wal", walName(o.WAL), walName(other.WAL))
-	case o.Keep != other.Keep:
-		return differ("sqlite_keep", o.Keep, other.Keep)
-	case o.MaxMemory != other.MaxMemory:
-		return differ("sqlite_max_memory", o.MaxMemory, other.MaxMemory)
-	case (o.Serve == nil) != (other.Serve == nil):
-		return differ("sqlite_live", liveName(o), liveName(other))
-	case o.LiveLimit != other.LiveLimit:
-		return differ("sqlite_live_limit", o.LiveLimit, other.LiveLimit)
-	case o.LiveIdle != other.LiveIdle:
-		return differ("sqlite_live_idle", o.LiveIdle, other.LiveIdle)
-	}
-	return nil
 }
 
 // Store is one database in memory with its file. Its methods may be called concurrently.
@@ -96,7 +76,7 @@ type Store struct {
 	// keeps them for the next user.
 	Kept atomic.Int64
 
-	opts   Options
+	opts   Options // of the first open; what others may change is in settings
 	entry  *entry
 	lock   *proclock.Lock // nil without a file
 	memory int            // without a file: its number in memoryNames; else 0
@@ -125,7 +105,8 @@ type Store struct {
 	// for it.
 	loaded chan struct{}
 
-	serving serving // see serve.go
+	serving  serving  // see serve.go
+	settings settings // see settings.go
 
 	mu      sync.Mutex
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
@@ -166,6 +147,7 @@ type FlushStats struct {
 // load creates the store and loads its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync), loaded: make(chan struct{})}
+	s.settings.init(opts)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.endTools())
@@ -212,7 +194,6 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	}
 	_, s.begun.Unclean = s.lock.Previous()
 	s.file = image.NewFile(path, source{s.Engine}, opts.WAL != WALOff)
-	s.file.Keep = opts.Keep
 	s.file.Wait = opts.LockTimeout
 	s.file.Owned = s.owned
 	s.file.CloseLater = func(file io.Closer) { closeWhenFree(path, file) }
@@ -382,15 +363,15 @@ func (s *Store) startLoops() {
 		return
 	}
 	s.loop = schedule.NewLoop(schedule.LoopConfig{
-		Interval: s.opts.SyncInterval,
+		Interval: s.syncInterval(),
 		Save:     s.save,
 		Changed:  func() bool { return s.Unsaved() > 0 },
 		Tick:     s.watch,
 		OnEvent:  s.onEvent,
 	})
-	if s.opts.WAL != WALOff {
+	if wal := s.WAL(); wal != WALOff {
 		s.flusher.Store(schedule.NewFlusher(schedule.FlusherConfig{
-			Interval: max(s.opts.WAL, 0),
+			Interval: max(wal, 0),
 			Flush:    s.flush,
 			Pending:  func() bool { return s.Unlogged() > 0 },
 			OnEvent:  s.onFlush,
@@ -458,9 +439,10 @@ var beforeSave = func(*Store) {}
 func (s *Store) save(awaited bool) (int64, error) {
 	beforeSave(s)
 	pace := image.Pace{Background: !awaited}
-	if s.opts.SyncInterval > 0 {
-		pace.Overdue = time.Now().Add(s.opts.SyncInterval)
+	if interval := s.syncInterval(); interval > 0 {
+		pace.Overdue = time.Now().Add(interval)
 	}
+	s.file.Keep = int(s.settings.keep.Load())
 	saved, err := s.file.Save(context.Background(), pace)
 	if err == nil {
 		s.saved.Store(saved.Version)

@@ -34,7 +34,7 @@ func options(t testing.TB) Options {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	require.NoError(t, err)
 	t.Cleanup(func() { require.Zero(t, Count(), "stores are left") })
-	return Options{Path: filepath.Join(dir, "app.db"), SyncInterval: time.Hour, Logger: slog.New(slog.DiscardHandler)}
+	return Options{Path: filepath.Join(dir, "app.db"), SyncInterval: time.Hour, Set: SetLiveIdle<<1 - 1, Logger: slog.New(slog.DiscardHandler)}
 }
 
 func mustOpen(t testing.TB, opts Options) *Store {

@@ -75,7 +75,7 @@ func throughServer(t testing.TB, name, dsn string) (tool string, server *sql.DB)
 		return dsn, nil
 	}
 	cfg, err := driver.ParseDSN(dsn)
-	if err != nil || cfg.Path == "" || cfg.Path == ":memory:" || cfg.Role != "" || cfg.Direct || cfg.NoLive {
+	if err != nil || cfg.Path == "" || cfg.Path == ":memory:" || cfg.Role != "" || cfg.InMemory != "" || cfg.Live != "" {
 		return dsn, nil
 	}
 	server, err = sql.Open(name, dsn)

@@ -14,7 +14,9 @@
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
 // Beside a server that answers tools, the first five see its memory: what was committed
-// a moment ago. Else they see the file. None of them becomes a server.
+// a moment ago. Else they see the file. None of them becomes a server. The environment
+// variable SQLITE_MEM_DEFAULTS sets parameters of their connections, as for any program of
+// package driver. What it says of a server has no effect, and it does not decide what they see.
 //
 // The exit status is 0 after success, 1 after a failure, and 2 if the command
 // line is wrong. A demo also fails if one of its claims does not hold.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/driver/cmd/sqlite-mem/internal/show"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
@@ -145,6 +146,32 @@ func TestMain_exitStatus(t *testing.T) {
 		_ = cmd.Run() // what counts is the status
 		require.Equal(t, want, cmd.ProcessState.ExitCode(), args)
 	}
+}
+
+// Ensure that the defaults of the environment reach a command's connections, and that those
+// for a server neither change what a command does nor make it say anything.
+func TestMain_defaults(t *testing.T) {
+	path := testdb.Path(t)
+	db := testdb.Open(t, path)
+	testdb.Exec(t, db, "CREATE TABLE t(x REFERENCES t)")
+	t.Setenv(driver.DefaultsEnv, "sqlite_wal=commit&sqlite_keep=3&sqlite_in_memory=no&sqlite_live=no&sqlite_role=auto&_foreign_keys=on")
+	cmd := child(t, "query", path, "PRAGMA/**/foreign_keys")
+	var told strings.Builder
+	cmd.Stderr = &told
+	out, err := cmd.Output()
+	require.NoError(t, err, told.String())
+	require.Contains(t, string(out), "1")
+	require.NotContains(t, told.String(), "INFO")
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	require.Equal(t, "1s", st.WAL)
+
+	t.Setenv(driver.DefaultsEnv, "nonsense=1")
+	cmd = child(t, "query", path, "SELECT/**/1")
+	told.Reset()
+	cmd.Stderr = &told
+	require.Error(t, cmd.Run())
+	require.Contains(t, told.String(), driver.DefaultsEnv)
 }
 
 // child is the program as a process of its own.

@@ -28,7 +28,8 @@ Several statements may be given, and the rows of each are shown. The ARGs are
 the values of ?, in order; those that are written like numbers are numbers.
 Rows are shown in columns, with control characters escaped, NULL as NULL and
 blobs as x'0102'. In CSV, NULL is empty; in JSON, one object to a line, a blob
-is a string of hexadecimal digits.
+is a string of hexadecimal digits. SQLITE_MEM_DEFAULTS sets parameters of the
+connection, such as _foreign_keys=on: see package driver.
 `,
 	setUp: func(flags *flag.FlagSet) func(context.Context, []string, stdio) error {
 		csv := flags.Bool("csv", false, "write the rows as CSV, with a line of names")

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -58,7 +59,8 @@ func openTarget(name string, how access) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	params := url.Values{"sqlite_role": {"tool"}}
+	// The environment may have other defaults, but the flag decides.
+	params := url.Values{"sqlite_role": {"tool"}, "sqlite_in_memory": {"yes"}, "sqlite_live": {"yes"}}
 	if how.saved {
 		params = url.Values{"sqlite_in_memory": {"no"}}
 	}
@@ -82,12 +84,20 @@ func openTarget(name string, how access) (*target, error) {
 	if !strings.HasPrefix(u.Path, "/") {
 		u.Path = "/" + u.Path // a drive of Windows
 	}
-	connector, err := new(driver.Driver).OpenConnector(u.String())
+	connector, err := (&driver.Driver{Logger: slog.New(warnings{slog.Default().Handler()})}).OpenConnector(u.String())
 	if err != nil {
 		return nil, err
 	}
 	o := &opened{Connector: connector}
 	return &target{DB: sql.OpenDB(o), path: path, opened: o, readOnly: how.readOnly}, nil
+}
+
+// warnings leaves out what is no warning: that defaults of the environment for a server have
+// no effect here.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && h.Handler.Enabled(ctx, level)
 }
 
 // opened counts the connections that a pool opens.
