@@ -205,6 +205,7 @@ func memoryConnections(cfg *Config, opts store.Options) memconn.Options {
 	return memconn.Options{
 		Store:         opts,
 		Params:        cfg.Params,
+		Pragmas:       cfg.pragmaStatements(false),
 		TxLock:        string(cfg.txLock()),
 		BusyTimeout:   cfg.busyTimeout(),
 		StmtCacheSize: cfg.stmtCacheSize(),
@@ -220,6 +221,7 @@ func openFile(cfg *Config, path string, last bool) *fileBackend {
 		Path:          path,
 		Name:          cfg.Path,
 		Params:        cfg.Params,
+		Pragmas:       cfg.pragmaStatements(true),
 		ReadOnly:      cfg.cannotWrite(),
 		QueryOnly:     cfg.queryOnly(),
 		TxLock:        string(cfg.txLock()),

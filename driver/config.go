@@ -204,6 +204,12 @@ type Config struct {
 	// (_stmt_cache_size), or NoStmtCache. 0 is DefaultStmtCacheSize.
 	StmtCacheSize int
 
+	// Pragmas are run on each new connection, in this order, before ConnectHook (_pragma,
+	// which may be repeated). Each is one pragma of SQLite, such as "foreign_keys(1)" or
+	// "temp_store=memory". See the package documentation for those that are refused, or
+	// have no effect. None is run on a connection to the file that cannot write.
+	Pragmas []string
+
 	// Params are the parameters of go-sqlite3 and of SQLite's URIs, by their name in a
 	// data source name. A parameter that has a field here is refused.
 	Params map[string]string
@@ -277,6 +283,7 @@ func (c *Config) memoryOptions() string {
 func (c *Config) clone() *Config {
 	d := *c
 	d.Params = maps.Clone(c.Params)
+	d.Pragmas = slices.Clone(c.Pragmas)
 	d.Extensions = slices.Clone(c.Extensions)
 	return &d
 }
@@ -403,6 +410,11 @@ func (c *Config) validate() error {
 	}
 	if err := c.validateParams(); err != nil {
 		return err
+	}
+	for _, text := range c.Pragmas {
+		if err := checkPragma(text); err != nil {
+			return err
+		}
 	}
 	if c.direct() && c.Role == RoleServer {
 		return paramErr("sqlite_role", "server", "it contradicts sqlite_in_memory=no: a server has the database in memory")

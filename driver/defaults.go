@@ -118,6 +118,7 @@ func (c *Config) fill(from *Config) *Config {
 		})
 	}
 	d := c.clone()
+	d.fillPragmas(from.Pragmas)
 	if d.Logger == nil {
 		d.Logger = from.Logger
 	}

@@ -224,6 +224,24 @@
 // Prepared statements that each connection keeps: 128 by default. With off it keeps none;
 // 0, as go-sqlite3 has it, is the same.
 //
+// # _pragma
+//
+// A pragma of SQLite that is run on each new connection, as modernc.org/sqlite and
+// ncruces/go-sqlite3 have it: _pragma=foreign_keys(1), also foreign_keys=1. It may be given
+// several times, and they are run in that order, before a ConnectHook. One that writes, such
+// as user_version, waits for its turn as a statement does.
+//
+//   - busy_timeout, auto_vacuum, cache_size and query_only are _busy_timeout, _auto_vacuum,
+//     _cache_size and _query_only under another name. Two different values are an error.
+//   - journal_mode and wal_checkpoint have no effect. mmap_size, synchronous,
+//     journal_size_limit, wal_autocheckpoint, fullfsync and checkpoint_fullfsync have one
+//     in a tool on the file only.
+//   - What the driver rests on is refused, with the reason: locking_mode, unless it is
+//     normal, and schema_version. So is what is for the whole process, such as
+//     hard_heap_limit, a key of an encrypted file, a pragma that only asks, and one that
+//     SQLite does not know.
+//   - None is run by a tool on a file that it only reads.
+//
 // # Other parameters
 //
 // The other parameters of go-sqlite3 (_fk, _loc, _query_only, …) are passed on, and so is

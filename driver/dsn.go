@@ -160,6 +160,9 @@ var params = []param{
 	},
 }
 
+// pragmaKey is the only parameter that may be repeated: see pragma.go.
+const pragmaKey = "_pragma"
+
 // ownParams are the params by key.
 var ownParams = func() map[string]*param {
 	m := make(map[string]*param, len(params))
@@ -235,6 +238,9 @@ func ParseDSN(dsn string) (*Config, error) {
 	seen := make(map[string]string)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		value := values[key]
+		if key == pragmaKey {
+			continue // they come last, as some are other parameters
+		}
 		if ownParams[canonical(key)] == nil && key != "cache" && !isSQLiteParam(key) {
 			return nil, unknownKey(key)
 		}
@@ -258,6 +264,9 @@ func ParseDSN(dsn string) (*Config, error) {
 			}
 			c.Params[key] = value[0]
 		}
+	}
+	if err := c.addPragmas(values[pragmaKey]); err != nil {
+		return nil, err
 	}
 	if err := c.setMemory(uri, values.Get("cache")); err != nil {
 		return nil, err
@@ -327,6 +336,9 @@ func (c *Config) FormatDSN() string {
 	}
 	for k, v := range c.Params {
 		q.Set(k, v)
+	}
+	if len(c.Pragmas) > 0 {
+		q[pragmaKey] = c.Pragmas
 	}
 	name := c.Path
 	switch {

@@ -70,6 +70,11 @@ var dsnTable = []struct {
 	{"app.db?_stmt_cache_size=0", Config{Path: "app.db", StmtCacheSize: NoStmtCache}, "app.db?_stmt_cache_size=off"},
 	{"app.db?_stmt_cache_size=5", Config{Path: "app.db", StmtCacheSize: 5}, ""},
 	{"app.db?_fk=1&_loc=auto", Config{Path: "app.db", Params: map[string]string{"_fk": "1", "_loc": "auto"}}, ""},
+	{"app.db?_pragma=foreign_keys(1)&_pragma=temp_store=memory", Config{Path: "app.db", Pragmas: []string{"foreign_keys(1)", "temp_store=memory"}}, "app.db?_pragma=foreign_keys%281%29&_pragma=temp_store%3Dmemory"},
+	{"app.db?_pragma=user_version(2)&_pragma=user_version(1)&_fk=1&_pragma=foreign_keys(on)", Config{Path: "app.db", Pragmas: []string{"user_version(2)", "user_version(1)", "foreign_keys(on)"}, Params: map[string]string{"_fk": "1"}}, "app.db?_fk=1&_pragma=user_version%282%29&_pragma=user_version%281%29&_pragma=foreign_keys%28on%29"},
+	{"file:app.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous%20=%20normal&_timeout=5000", Config{Path: "app.db", BusyTimeout: 5 * time.Second, Pragmas: []string{"journal_mode(WAL)", "synchronous = normal"}}, "app.db?_busy_timeout=5000&_pragma=journal_mode%28WAL%29&_pragma=synchronous+%3D+normal"},
+	{"app.db?_pragma=busy_timeout(0)&_pragma=main.cache_size=-2000&_pragma=auto_vacuum('full')&_pragma=query_only(1)", Config{Path: "app.db", BusyTimeout: NoWait, Params: map[string]string{"_cache_size": "-2000", "_auto_vacuum": "full", "_query_only": "1"}}, "app.db?_auto_vacuum=full&_busy_timeout=nowait&_cache_size=-2000&_query_only=1"},
+	{"app.db?_pragma=optimize&_pragma=locking_mode(normal)&_pragma=temp.cache_size(5)", Config{Path: "app.db", Pragmas: []string{"optimize", "locking_mode(normal)", "temp.cache_size(5)"}}, "app.db?_pragma=optimize&_pragma=locking_mode%28normal%29&_pragma=temp.cache_size%285%29"},
 	{"app.db?mode=ro", Config{Path: "app.db", Params: map[string]string{"mode": "ro"}}, ""},
 	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", InMemory: Off, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
 }
@@ -101,7 +106,22 @@ func TestParseDSN_invalid(t *testing.T) {
 		"a.db?sqlite_sync_intervall=20m":                   {`"sqlite_sync_intervall"`, "no such parameter"},
 		"a.db?_busytimeout=1":                              {`"_busytimeout"`, "no such parameter"},
 		"a.db?nonsense=1":                                  {`"nonsense"`, "no such parameter"},
-		"a.db?_pragma=foreign_keys(1)":                     {`"_pragma"`, "no such parameter"},
+		"a.db?_pragma=foreing_keys(1)":                     {"_pragma=foreing_keys", "no such pragma"},
+		"a.db?_pragma=":                                    {"_pragma=", "want one pragma"},
+		"a.db?_pragma=foreign_keys":                        {"_pragma=foreign_keys", "no value"},
+		"a.db?_pragma=foreign_keys(1)%3BATTACH 'x' AS x":   {"_pragma=foreign_keys", "want one pragma"},
+		"a.db?_pragma=foreign_keys=1%3BSELECT 1":           {"_pragma=foreign_keys", "a number, a word"},
+		"a.db?_pragma=foreign_keys(1)--":                   {"_pragma=foreign_keys", "want one pragma"},
+		"a.db?_pragma=encoding('a'b')":                     {"_pragma=encoding", "a number, a word"},
+		"a.db?_pragma=other.cache_size(1)":                 {"_pragma=other.cache_size", "want one pragma"},
+		"a.db?_pragma=locking_mode(EXCLUSIVE)":             {"_pragma=locking_mode(EXCLUSIVE)", "would stop all others"},
+		"a.db?_pragma=schema_version(1)":                   {"_pragma=schema_version(1)", "hide a change"},
+		"a.db?_pragma=temp_store_directory('/x')":          {"_pragma=temp_store_directory", "whole process"},
+		"a.db?_pragma=hard_heap_limit(1)":                  {"_pragma=hard_heap_limit(1)", "sqlite_max_memory"},
+		"a.db?_pragma=integrity_check":                     {"_pragma=integrity_check", "sets nothing"},
+		"a.db?_pragma=busy_timeout(1s)":                    {"_pragma=busy_timeout(1s)", "milliseconds"},
+		"a.db?_pragma=busy_timeout(1)&_timeout=2":          {"_pragma=busy_timeout(1)", "given twice", "_busy_timeout=2"},
+		"a.db?_pragma=auto_vacuum(full)&_vacuum=none":      {"_pragma=auto_vacuum(full)", "given twice", "_vacuum=none"},
 		"a.db?sqlite_wal=0":                                {"sqlite_wal=0", "off"},
 		"a.db?sqlite_wal=-1s":                              {"sqlite_wal=-1s"},
 		"a.db?sqlite_wal=on":                               {"sqlite_wal=on", "commit"},
@@ -203,6 +223,13 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", Params: map[string]string{"_txlock": "deferred"}},
 		{Path: "a.db", Params: map[string]string{"_timeout": "1"}},
 		{Path: "a.db", Params: map[string]string{"typo": "1"}},
+		{Path: "a.db", Params: map[string]string{"_pragma": "foreign_keys(1)"}},
+		{Path: "a.db", Pragmas: []string{"busy_timeout(1)"}},
+		{Path: "a.db", Pragmas: []string{"auto_vacuum(1)"}},
+		{Path: "a.db", Pragmas: []string{"cache_size(1)"}},
+		{Path: "a.db", Pragmas: []string{" foreign_keys(1)"}},
+		{Path: "a.db", Pragmas: []string{"foreign_keys=1 "}},
+		{Path: "a.db", Pragmas: []string{"encoding('a\nb')"}},
 		{SyncInterval: time.Minute},
 	} {
 		_, err := NewConnector(&c)
@@ -286,6 +313,9 @@ func randomConfig(rnd *rand.Rand) *Config {
 	some(func() { c.TxLock = pick(rnd, TxDeferred, TxImmediate, TxExclusive) })
 	some(func() { c.StmtCacheSize = pick(rnd, NoStmtCache, 0, 1, math.MaxInt32, rnd.Int()) })
 	some(func() {
+		c.Pragmas = []string{pick(rnd, "foreign_keys(1)", "foreign_keys = 'é&=\"%'"), pick(rnd, "optimize", "main.user_version(-1)", "query_only(1)")}
+	})
+	some(func() {
 		c.Params = map[string]string{"_loc": "auto", "_fk": pick(rnd, "on", "0"), "mode": pick(rnd, "ro", "rwc"), "_auth_user": pick(rnd, "", "a&b=c%é\x00 ")}
 	})
 	return c
@@ -301,6 +331,10 @@ func TestParseDSN_secrets(t *testing.T) {
 		"a.db?_auth_pas=hunter2",
 		"a.db?_pragma_key=hunter2",
 		"a.db?key=hunter2&key=hunter2",
+		"a.db?_pragma=key('hunter2')",
+		"a.db?_pragma=hexkey=hunter2",
+		"a.db?_pragma=key('hunter2')x",
+		"a.db?_pragma=kee(hunter2)",
 		"a.db?_auth_pass=hunter2%zz",
 		"a.db?_auth_pass=hunter2;x",
 		"a.db?_auth_pass=hunter2&sqlite_wal=never",

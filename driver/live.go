@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -116,6 +117,12 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 func guestConfig(params map[string]string) (*Config, error) {
 	c := &Config{Params: make(map[string]string)}
 	for key, value := range params {
+		if key == pragmaKey {
+			if err := c.addPragmas(strings.Split(value, "\n")); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		p := ownParams[key]
 		if p == nil {
 			c.Params[key] = value
@@ -145,6 +152,9 @@ func (c *Config) guestParams() map[string]string {
 		}
 	}
 	params["_txlock"] = string(c.txLock())
+	if len(c.Pragmas) > 0 {
+		params[pragmaKey] = strings.Join(c.Pragmas, "\n") // none has a line break
+	}
 	return params
 }
 

@@ -57,6 +57,13 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 	if err == nil && !c.readOnly {
 		err = leaveWAL(inner)
 	}
+	if err == nil && !c.readOnly {
+		for _, query := range c.db.opts.Pragmas {
+			if _, err := inner.ExecContext(context.Background(), query, nil); err != nil {
+				return fmt.Errorf("%s: %w", query, err)
+			}
+		}
+	}
 	if err == nil && c.db.opts.ConnectHook != nil {
 		err = c.db.opts.ConnectHook(inner)
 	}

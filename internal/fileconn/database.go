@@ -30,6 +30,7 @@ type Options struct {
 	Name string // the path as the user has given it, for errors
 
 	Params        map[string]string // of go-sqlite3 and of SQLite's URIs, by their name in a DSN
+	Pragmas       []string          // statements that each new connection runs that may write, before ConnectHook
 	ReadOnly      bool              // the connections are asked not to write
 	QueryOnly     bool              // by _query_only
 	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive

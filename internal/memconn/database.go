@@ -25,6 +25,7 @@ type Options struct {
 	Store store.Options // the database, and how it is kept
 
 	Params        map[string]string // of go-sqlite3 and of SQLite's URIs, by their name in a DSN
+	Pragmas       []string          // statements that each new connection runs, before ConnectHook
 	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive
 	BusyTimeout   time.Duration     // longest wait for the write lock; 0: none
 	StmtCacheSize int               // statements that each connection keeps; 0: none
@@ -242,6 +243,12 @@ func (c *conn) connected(ctx context.Context, inner *sqlite3.SQLiteConn) error {
 	}
 	if err := c.registerFunctions(); err != nil {
 		return err
+	}
+	// In the way of a user's statements: one may wait for the write lock, and commit.
+	for _, query := range c.opts.Pragmas {
+		if _, err := c.ExecContext(ctx, query, nil); err != nil {
+			return fmt.Errorf("sqlite-mem: %s: %s: %w", c.store.Path(), query, err)
+		}
 	}
 	if c.opts.ConnectHook != nil || len(c.opts.Extensions) > 0 {
 		c.userCode, c.authorizerLost = true, true
