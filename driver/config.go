@@ -2,6 +2,7 @@ package driver
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -14,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/live"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 	"github.com/sqlite-mem/sqlite-mem/snapshot"
 )
@@ -184,10 +186,10 @@ type Config struct {
 	LiveIdle time.Duration
 
 	// MaxMemory is the cap on the size of the database in bytes (sqlite_max_memory),
-	// at most 1<<62, or NoMaxMemory. 0 is NoMaxMemory. A statement that would make the database grow past it
-	// fails with SQLITE_FULL. Deleting always works. A larger file can be opened and
-	// keeps its size. The versions of pages that older readers and a running save
-	// need may take as much memory again.
+	// at most 1<<62, or NoMaxMemory. 0 is NoMaxMemory. A statement that would make the
+	// database grow past it fails with SQLITE_FULL. Deleting always works. A larger file
+	// can be opened and keeps its size. The versions of pages that older readers and a
+	// running save need may take as much memory again.
 	MaxMemory int64
 
 	// BusyTimeout is how long a writer waits for its turn before it fails with
@@ -210,8 +212,9 @@ type Config struct {
 	// have no effect. None is run on a connection to the file that cannot write.
 	Pragmas []string
 
-	// Params are the parameters of go-sqlite3 and of SQLite's URIs, by their name in a
-	// data source name. A parameter that has a field here is refused.
+	// Params are the parameters of go-sqlite3 and of SQLite's URIs, and those of other
+	// drivers for times, by their name in a data source name. A parameter that has a field
+	// here is refused.
 	Params map[string]string
 
 	// Logger is told of errors that no call could return, such as a failed save of the
@@ -464,6 +467,12 @@ func (c *Config) validateParams() error {
 		if err := checkSQLiteParam(key, value); err != nil {
 			return paramErr(key, value, err.Error())
 		}
+	}
+	if _, err := sqltime.New(c.Params); err != nil {
+		if e, ok := errors.AsType[*sqltime.Error](err); ok {
+			return paramErr(e.Key, c.Params[e.Key], e.Reason)
+		}
+		return err
 	}
 	return nil
 }

@@ -245,7 +245,8 @@
 // # Other parameters
 //
 // The other parameters of go-sqlite3 (_fk, _loc, _query_only, …) are passed on, and so is
-// mode of SQLite. These are exceptions:
+// mode of SQLite. "Coming from another driver" has those of other drivers. These are
+// exceptions:
 //
 //   - vfs and nolock are refused. They would take away the locks.
 //   - A database in memory refuses immutable.

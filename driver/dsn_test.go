@@ -1,10 +1,12 @@
 package driver
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -75,6 +78,8 @@ var dsnTable = []struct {
 	{"file:app.db?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous%20=%20normal&_timeout=5000", Config{Path: "app.db", BusyTimeout: 5 * time.Second, Pragmas: []string{"journal_mode(WAL)", "synchronous = normal"}}, "app.db?_busy_timeout=5000&_pragma=journal_mode%28WAL%29&_pragma=synchronous+%3D+normal"},
 	{"app.db?_pragma=busy_timeout(0)&_pragma=main.cache_size=-2000&_pragma=auto_vacuum('full')&_pragma=query_only(1)", Config{Path: "app.db", BusyTimeout: NoWait, Params: map[string]string{"_cache_size": "-2000", "_auto_vacuum": "full", "_query_only": "1"}}, "app.db?_auto_vacuum=full&_busy_timeout=nowait&_cache_size=-2000&_query_only=1"},
 	{"app.db?_pragma=optimize&_pragma=locking_mode(normal)&_pragma=temp.cache_size(5)", Config{Path: "app.db", Pragmas: []string{"optimize", "locking_mode(normal)", "temp.cache_size(5)"}}, "app.db?_pragma=optimize&_pragma=locking_mode%28normal%29&_pragma=temp.cache_size%285%29"},
+	{"app.db?_time_format=datetime&_timezone=UTC", Config{Path: "app.db", Params: map[string]string{"_time_format": "datetime", "_timezone": "UTC"}}, ""},
+	{"app.db?_timefmt=auto", Config{Path: "app.db", Params: map[string]string{"_timefmt": "auto"}}, ""},
 	{"app.db?mode=ro", Config{Path: "app.db", Params: map[string]string{"mode": "ro"}}, ""},
 	{"app.db?sqlite_in_memory=0&immutable=1", Config{Path: "app.db", InMemory: Off, Params: map[string]string{"immutable": "1"}}, "app.db?immutable=1&sqlite_in_memory=no"},
 }
@@ -316,7 +321,7 @@ func randomConfig(rnd *rand.Rand) *Config {
 		c.Pragmas = []string{pick(rnd, "foreign_keys(1)", "foreign_keys = 'é&=\"%'"), pick(rnd, "optimize", "main.user_version(-1)", "query_only(1)")}
 	})
 	some(func() {
-		c.Params = map[string]string{"_loc": "auto", "_fk": pick(rnd, "on", "0"), "mode": pick(rnd, "ro", "rwc"), "_auth_user": pick(rnd, "", "a&b=c%é\x00 ")}
+		c.Params = map[string]string{"_loc": "auto", "_inttotime": pick(rnd, "0", "true"), "_fk": pick(rnd, "on", "0"), "mode": pick(rnd, "ro", "rwc"), "_auth_user": pick(rnd, "", "a&b=c%é\x00 ")}
 	})
 	return c
 }
@@ -400,4 +405,42 @@ func FuzzParseDSN(f *testing.F) {
 		require.Equal(t, text, again.FormatDSN())
 		require.Equal(t, c, again)
 	})
+}
+
+// Ensure that the table of the drivers' parameters has each of ours, by its first name, and
+// that those that it calls refused are, and no other.
+func TestParams_drivers(t *testing.T) {
+	doc, err := os.ReadFile("doc_drivers.go")
+	require.NoError(t, err)
+	table := make(map[string]string) // what a parameter is here
+	for line := range strings.Lines(string(doc)) {
+		if row, ok := strings.CutPrefix(line, "//\t"); ok {
+			cells := regexp.MustCompile(`\s{2,}`).Split(strings.TrimSpace(row), -1)
+			require.Len(t, cells, 5, row)
+			for _, key := range strings.Split(cells[0], ", ") {
+				table[key] = cells[4]
+			}
+		}
+	}
+	known := slices.Concat([]string{"_pragma", "cache"}, sqltime.Keys, slices.Collect(maps.Keys(sqliteParams)), slices.Collect(maps.Keys(otherParams)))
+	for _, p := range params {
+		known = append(known, p.key)
+	}
+	for _, key := range known {
+		if strings.HasPrefix(key, "sqlite_") || strings.HasPrefix(key, "_auth_") {
+			continue
+		}
+		require.Contains(t, table, key)
+	}
+	for key, here := range table {
+		if !strings.HasPrefix(here, "refused") {
+			continue
+		}
+		_, err := ParseDSN("a.db?" + strings.ReplaceAll(key, " ", "_") + "=x")
+		require.Error(t, err, key)
+		if _, but, ok := strings.Cut(here, ", but "); ok {
+			_, err := ParseDSN("a.db?" + key + "=" + but)
+			require.NoError(t, err, key)
+		}
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -196,7 +197,7 @@ func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error
 		Path:        b.path,
 		Params:      b.cfg.guestParams(),
 		Control:     control,
-		Location:    memconn.Location(b.cfg.Params),
+		Location:    sqltime.Location(b.cfg.Params),
 		DecodeError: connerr.Decode,
 		Committed:   func(info string) { liveCommits.add(b, info) },
 	}

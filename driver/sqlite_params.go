@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 )
 
 // sqliteParams are the parameters of go-sqlite3 v1.14.53 (SQLiteDriver.Open) and of
@@ -42,6 +44,32 @@ var sqliteParams = map[string][]string{
 	"vfs":                       nil,
 }
 
+// otherParams are parameters of modernc.org/sqlite and ncruces/go-sqlite3, beside those that
+// have the same name in go-sqlite3, and _pragma. Package sqltime has those of times.
+var otherParams = map[string]func(value string) error{
+	"_defensive": func(v string) error {
+		return mustBe(v, false, "the defensive mode of SQLite cannot be switched on here; leave it out")
+	},
+	"_dqs": func(v string) error {
+		return mustBe(v, true, "strings in double quotes cannot be switched off here; leave it out")
+	},
+	"_error_rc": func(v string) error {
+		return mustBe(v, false, "errors are those of go-sqlite3, whose text has no such mode; leave it out")
+	},
+}
+
+// mustBe refuses a value of a switch that is not what SQLite does by itself.
+func mustBe(value string, want bool, reason string) error {
+	on, err := strconv.ParseBool(value)
+	switch {
+	case err != nil:
+		return errors.New("want 1, true, 0 or false")
+	case on != want:
+		return errors.New(reason)
+	}
+	return nil
+}
+
 var boolWords = []string{"yes", "no", "true", "false", "on", "off", "1", "0"}
 
 // aliases are the second names that go-sqlite3 has for some parameters.
@@ -65,10 +93,11 @@ func canonical(key string) string {
 	return key
 }
 
-// isSQLiteParam reports whether a parameter is one of sqliteParams, by either name.
+// isSQLiteParam reports whether a parameter can be in Config.Params: one of sqliteParams, by
+// either name, or of another driver.
 func isSQLiteParam(key string) bool {
 	_, ok := sqliteParams[canonical(key)]
-	return ok
+	return ok || otherParams[key] != nil || slices.Contains(sqltime.Keys, key)
 }
 
 // checkSQLiteParam refuses a value that go-sqlite3 would refuse when it opens the first
@@ -76,6 +105,9 @@ func isSQLiteParam(key string) bool {
 // go-sqlite3 would ignore.
 func checkSQLiteParam(key, value string) error {
 	key = canonical(key)
+	if check := otherParams[key]; check != nil {
+		return check(value)
+	}
 	switch values := sqliteParams[key]; {
 	case key == "_cache_size":
 		if _, err := strconv.ParseInt(value, 10, 64); err != nil {

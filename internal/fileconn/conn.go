@@ -165,13 +165,13 @@ func (c *conn) explain(err error) error {
 }
 
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	res, err := c.SQLiteConn.ExecContext(ctx, query, args)
+	res, err := c.SQLiteConn.ExecContext(ctx, query, c.db.written(args))
 	return res, c.explain(err)
 }
 
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := c.SQLiteConn.QueryContext(ctx, query, args)
-	return rows, c.explain(err)
+	rows, err := c.SQLiteConn.QueryContext(ctx, query, c.db.written(args))
+	return c.db.read(rows), c.explain(err)
 }
 
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
@@ -299,11 +299,11 @@ type stmt struct {
 }
 
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	res, err := s.SQLiteStmt.ExecContext(ctx, args)
+	res, err := s.SQLiteStmt.ExecContext(ctx, s.c.db.written(args))
 	return res, s.c.explain(err)
 }
 
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
-	rows, err := s.SQLiteStmt.QueryContext(ctx, args)
-	return rows, s.c.explain(err)
+	rows, err := s.SQLiteStmt.QueryContext(ctx, s.c.db.written(args))
+	return s.c.db.read(rows), s.c.explain(err)
 }

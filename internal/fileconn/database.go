@@ -22,6 +22,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 )
 
 // Options say which file to open, and how its connections behave.
@@ -58,7 +59,9 @@ var ErrServed = errors.New("a server has the database and serves tools")
 // pool. It writes under a shared process lock, from the moment at which SQLite begins to
 // write to the end of the transaction: see memvfs.DiskName.
 type Database struct {
-	opts *Options
+	opts  *Options
+	times *sqltime.Format // how times are kept
+	loc   *time.Location  // of times that are read; nil: they stay as they are
 
 	mayServe atomic.Bool            // see SetMayServe
 	closed   atomic.Bool            // by Close
@@ -66,7 +69,13 @@ type Database struct {
 }
 
 // New returns the database of a file. It opens nothing.
-func New(opts Options) *Database { return &Database{opts: &opts} }
+func New(opts Options) *Database {
+	times, _ := sqltime.New(opts.Params) // they were checked
+	if times == nil {
+		times = &sqltime.Format{}
+	}
+	return &Database{opts: &opts, times: times, loc: sqltime.Location(opts.Params)}
+}
 
 // SetMayServe says whether this process may become the server of the file. Then its
 // connections give way to new ones from time to time, and their connector looks again.

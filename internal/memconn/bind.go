@@ -132,6 +132,9 @@ func (s *statement) set(v *memvfs.Value, arg any) error {
 	case float64:
 		v.SetFloat(x)
 	case time.Time:
+		if s.times != nil {
+			return s.set(v, s.times.Write(x, sqlite3.SQLiteTimestampFormats[0]))
+		}
 		var buf [64]byte
 		b := x.AppendFormat(buf[:0], sqlite3.SQLiteTimestampFormats[0])
 		code = s.SetText(v, unsafe.String(unsafe.SliceData(b), len(b)))

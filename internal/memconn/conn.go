@@ -11,6 +11,7 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -26,8 +27,9 @@ type conn struct {
 	link  *memvfs.Conn
 	store *store.Store
 	db    *Database
-	opts  *Options       // of db
-	loc   *time.Location // of db
+	opts  *Options        // of db
+	loc   *time.Location  // of db
+	times *sqltime.Format // of db
 
 	// locked is true while this connection holds store.Writer. It takes that before a
 	// statement that writes, or a transaction that may. It gives it back when SQLite has

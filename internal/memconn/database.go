@@ -14,6 +14,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
@@ -57,9 +58,10 @@ type Database struct {
 	refCount
 	opts  *Options
 	store *store.Store
-	loc   *time.Location // of _loc; nil: times stay as they are
-	uri   string         // by which go-sqlite3 opens it
-	plain string         // uri without auto_vacuum
+	loc   *time.Location  // of times that are read; nil: they stay as they are
+	times *sqltime.Format // how times are kept; nil: as go-sqlite3 does
+	uri   string          // by which go-sqlite3 opens it
+	plain string          // uri without auto_vacuum
 	kept  kept
 }
 
@@ -123,7 +125,8 @@ func ofStore(s *store.Store, opts Options) *Database {
 	}
 	q.Set("_busy_timeout", strconv.FormatInt(opts.BusyTimeout.Milliseconds(), 10))
 	q.Set("_stmt_cache_size", strconv.Itoa(opts.StmtCacheSize))
-	d := &Database{opts: &opts, store: s, loc: Location(opts.Params), uri: s.URI(q)}
+	times, _ := sqltime.New(opts.Params) // they were checked
+	d := &Database{opts: &opts, store: s, loc: sqltime.Location(opts.Params), times: times, uri: s.URI(q)}
 	q.Del("_auto_vacuum")
 	q.Del("_vacuum")
 	d.plain = s.URI(q)
@@ -188,7 +191,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 			return c, d.Release() // it has a use of its own, so this one is never the last
 		}
 	}
-	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, opened: time.Now()}
+	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, times: d.times, opened: time.Now()}
 	c.renewable = uri == d.plain && d.opts.Guest == 0 && d.opts.ConnectHook == nil && len(d.opts.Extensions) == 0
 	if lock {
 		if err := c.lock(ctx, "open a connection"); err != nil {

@@ -7,12 +7,15 @@ import (
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 )
 
 // statement is a statement that SQLite has prepared.
 type statement struct {
 	memvfs.Stmt
 	text string // for the logger, and the cache
+
+	times *sqltime.Format // of the connection; nil: go-sqlite3's
 
 	// assumed is added to the facts that the engine knows of the statement.
 	assumed memvfs.Facts
@@ -128,7 +131,7 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 		inner.Finalize()
 		return nil, "", nil
 	}
-	s = &statement{Stmt: inner, text: strings.Clone(text[:n]), hint: 2, kept: true}
+	s = &statement{Stmt: inner, times: c.times, text: strings.Clone(text[:n]), hint: 2, kept: true}
 	switch {
 	case s.Facts()&memvfs.Asked != 0:
 		c.authorizerLost = false

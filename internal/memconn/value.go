@@ -32,6 +32,7 @@ const (
 	kindPlain kind = iota
 	kindTime       // an integer or a text becomes a time.Time
 	kindBool       // an integer becomes a bool
+	kindGuess      // a text may become a time: see sqltime.Format.Guess
 )
 
 var noColumns columns
@@ -50,11 +51,13 @@ func (s *statement) readColumns() error {
 	cols := &columns{names: names, types: types, lower: make([]string, len(names)), kinds: make([]kind, len(names)), plain: true}
 	for i, typ := range types {
 		cols.lower[i] = strings.ToLower(typ)
-		switch cols.lower[i] {
-		case "timestamp", "datetime", "date":
+		switch {
+		case cols.lower[i] == "timestamp", cols.lower[i] == "datetime", cols.lower[i] == "date":
 			cols.kinds[i], cols.plain = kindTime, false
-		case "boolean":
+		case cols.lower[i] == "boolean":
 			cols.kinds[i], cols.plain = kindBool, false
+		case s.times.Guesses(typ):
+			cols.kinds[i], cols.plain = kindGuess, false
 		}
 	}
 	s.columns = cols
@@ -104,9 +107,19 @@ func (r *rows) typedValue(k kind, v *memvfs.Value) driver.Value {
 	case k == kindBool && v.Type == memvfs.Integer:
 		return v.Int() > 0
 	case k == kindTime && v.Type == memvfs.Integer:
-		return r.located(unixTime(v.Int()))
+		if t, ok := r.c.times.Integer(v.Int()); ok {
+			return r.located(t)
+		}
+	case k == kindTime && v.Type == memvfs.Float:
+		if t, ok := r.c.times.Float(v.Float()); ok {
+			return r.located(t)
+		}
 	case k == kindTime && v.Type == memvfs.Text:
-		return r.located(parseTime(string(v.Bytes())))
+		return r.located(r.c.times.Text(string(v.Bytes()), sqlite3.SQLiteTimestampFormats))
+	case k == kindGuess && v.Type == memvfs.Text:
+		if t, ok := r.c.times.Guess(string(v.Bytes()), sqlite3.SQLiteTimestampFormats); ok {
+			return r.located(t)
+		}
 	}
 	var value driver.Value
 	r.plainValue(&value, v)
@@ -119,52 +132,6 @@ func (r *rows) located(t time.Time) time.Time {
 		return t.In(loc)
 	}
 	return t
-}
-
-// Location returns the location of _loc, nil if it is not set. Its value was checked.
-func Location(params map[string]string) *time.Location {
-	switch name := params["_loc"]; {
-	case name == "":
-		return nil
-	case strings.EqualFold(name, "auto"):
-		return time.Local
-	default:
-		loc, _ := time.LoadLocation(name)
-		return loc
-	}
-}
-
-// unixTime returns the time of a number of seconds. A number that would be tens of thousands
-// of years away is one of milliseconds.
-func unixTime(n int64) time.Time {
-	if n > 1e12 || n < -1e12 {
-		return time.Unix(0, n*int64(time.Millisecond)).UTC()
-	}
-	return time.Unix(n, 0).UTC()
-}
-
-// parseTime reads the formats that go-sqlite3 reads, and that of time.Time.String, which
-// modernc.org/sqlite writes. For any other text it returns the zero time, as go-sqlite3
-// does.
-func parseTime(s string) time.Time {
-	s = strings.TrimSuffix(s, "Z")
-	for _, format := range sqlite3.SQLiteTimestampFormats {
-		if t, err := time.ParseInLocation(format, s, time.UTC); err == nil {
-			return t
-		}
-	}
-	const format = "2006-01-02 15:04:05.999999999 -0700"
-	s, _, _ = strings.Cut(s, " m=") // the reading of the monotonic clock
-	if t, err := time.ParseInLocation(format+" MST", s, time.UTC); err == nil {
-		return t
-	}
-	// A zone without a name has its offset instead.
-	if i := strings.LastIndexAny(s, "+-"); i > 0 && s[i-1] == ' ' {
-		if t, err := time.ParseInLocation(format, s[:i-1], time.UTC); err == nil {
-			return t
-		}
-	}
-	return time.Time{}
 }
 
 // scanType returns the Go type that go-sqlite3 has for the values of a column.
