@@ -19,6 +19,8 @@ var groups = []string{
 	"sqlite-mem, driver (Go)",
 	"go-sqlite3",
 	"C library",
+	"GORM",
+	"reflect",
 	"database/sql",
 	"Go: memory and garbage collection",
 	"Go: scheduler, cgo, locks, contexts and the rest",
@@ -89,6 +91,10 @@ func groupOf(dso, symbol string, kernel bool, engine map[string]bool) string {
 		return "go-sqlite3"
 	case strings.Contains(symbol, "sqlite-mem/bench") || strings.HasPrefix(symbol, "main."):
 		return "the bench"
+	case strings.Contains(symbol, "gorm.io/") || strings.Contains(symbol, "jinzhu/") || strings.Contains(symbol, "sqlite-mem/gormdialect"):
+		return "GORM" // with the dialects
+	case strings.HasPrefix(symbol, "reflect.") || strings.HasPrefix(symbol, "internal/reflect"):
+		return "reflect" // called by GORM and database/sql
 	case strings.Contains(symbol, "sqlite-mem/sqlite-mem"):
 		return "sqlite-mem, driver (Go)"
 	case strings.Contains(symbol, "modernc.org") || strings.Contains(symbol, "ncruces"):
@@ -138,12 +144,17 @@ func write(w io.Writer, names []string, profiles []profile) error {
 	}
 	fmt.Fprintf(w, "| whose code | %s |\n|---|%s\n", strings.Join(names, " | "), strings.Repeat("---:|", len(names)))
 	for _, g := range groups {
-		row(g, func(p profile) string { return fmt.Sprintf("%.0f", p.by[g]) })
+		if slices.ContainsFunc(profiles, func(p profile) bool { return p.by[g] > 0 }) {
+			row(g, func(p profile) string { return fmt.Sprintf("%.0f", p.by[g]) })
+		}
 	}
 	row("all", func(p profile) string { return fmt.Sprintf("%.0f", p.total) })
 	for i, p := range profiles {
 		fmt.Fprintf(w, "\n%s, the largest functions:\n", names[i])
 		for _, g := range groups {
+			if len(p.most[g]) == 0 {
+				continue
+			}
 			most := slices.SortedFunc(slices.Values(p.most[g]), func(a, b function) int { return cmp.Compare(b.ns, a.ns) })
 			var parts []string
 			for _, f := range most[:min(4, len(most))] {

@@ -3,6 +3,10 @@
 //
 //	go -C bench run ./cmd/profile -work PointRead -goroutines 1 -contenders sqlite-mem,mattn-memory-1conn
 //
+// The loads are those of the report that can go on for a time: PointRead and its
+// neighbours, GormRead and the others through GORM, and Query10 and the others that read
+// users, articles and comments.
+//
 // Each contender is filled and then sampled for -time, in a process of its own. The
 // table has the processor time of one operation in nanoseconds, over all threads.
 // With several goroutines it is more than the time of the run divided by the
@@ -82,12 +86,11 @@ func child(o options) (err error) {
 	if err := errors.Join(workload.Fill(ctx, db, o.accounts, 0), workload.Prepare(ctx, db), db.Connect(ctx, contender.MaxGoroutines)); err != nil {
 		return err
 	}
-	work, err := workload.Find(db.Works(), o.work)
+	op, batch, err := find(ctx, c, db, o)
 	if err != nil {
 		return err
 	}
-	op := work.Op(o.accounts)
-	load := measure.Load{Batch: work.Batch, Goroutines: o.goroutines, Cancellable: o.cancellable, Duration: o.time / 10}
+	load := measure.Load{Batch: batch, Goroutines: o.goroutines, Cancellable: o.cancellable, Duration: o.time / 10}
 	if _, err := measure.Run(db, op, load); err != nil { // warms up
 		return err
 	}
@@ -111,6 +114,33 @@ func child(o options) (err error) {
 	err = json.NewEncoder(os.Stdout).Encode(outcome{Ops: r.Ops, CPU: after - before})
 	_, _ = io.Copy(io.Discard, os.Stdin) // waits for the end of the sampling
 	return err
+}
+
+// find makes ready the load of a name, which is one of the report, through GORM, or of users
+// and articles.
+func find(ctx context.Context, c *contender.Contender, db *contender.DB, o options) (op workload.Op, batch int, err error) {
+	works := db.Works()
+	if strings.HasPrefix(o.work, "Gorm") {
+		g, err := c.Gorm(db)
+		if err != nil {
+			return nil, 0, err
+		}
+		works = workload.Gorm(g)
+	}
+	for _, l := range workload.Users(workload.FullUsers, db.Users()) {
+		if l.Name != o.work {
+			continue
+		}
+		if strings.HasSuffix(l.Name, "Insert") {
+			return nil, 0, fmt.Errorf("%s inserts certain rows, and cannot go on for a time", l.Name)
+		}
+		return l.Op, 1, errors.Join(workload.UserSchema(ctx, db), workload.PrepareUsers(ctx, db), l.Before(ctx, db))
+	}
+	work, err := workload.Find(works, o.work)
+	if err != nil {
+		return nil, 0, err
+	}
+	return work.Op(o.accounts), work.Batch, nil
 }
 
 func processTime() (time.Duration, error) {
