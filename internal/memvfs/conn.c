@@ -150,7 +150,7 @@ static void giveUp(MemFile *f, int rc){
     f->eLock = SQLITE_LOCK_SHARED;
     memvfsRelease(f);
   }
-  if( f->eLock>SQLITE_LOCK_NONE || f->pinned ) memvfsReaderEnd(f->pStore, &f->reader);
+  if( f->eLock>SQLITE_LOCK_NONE || f->pinned ) memvfsReaderEnd(&f->reader);
   f->eLock = SQLITE_LOCK_NONE;
   f->pinned = 0;
   f->dead = rc;
@@ -242,7 +242,7 @@ void memvfs_conn_unpin(memvfs_conn *p){
   MemFile *f = p->pFile;
   if( f==0 || !f->pinned ) return;
   f->pinned = 0;
-  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(f->pStore, &f->reader);
+  if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(&f->reader);
 }
 
 /*

@@ -41,8 +41,8 @@
 **                           across a callback, I/O, or a system call other than
 **                           for memory
 **
-** A reader takes none of them to read. If superseded versions have piled up when
-** it ends, it tries (3) once and goes on without it.
+** A reader takes none of them. Writers free what is superseded, in batches. When
+** nobody writes, Go calls memvfs_store_drain.
 **
 ** All atomics are sequentially consistent unless a comment says why less is
 ** enough.
@@ -72,9 +72,7 @@ typedef _Atomic(Version*) Slot;
 
 #define PIECE      1024 /* Versions that a long operation handles before it passes the mutex on */
 #define PATIENCE    500 /* Times that it then yields to waiters */
-#define BACKLOG      64 /* Superseded versions from which freeing is worth an attempt */
-#define BACKLOG_NOW   1 /* memvfs_store.backlog: there are BACKLOG of them */
-#define BACKLOG_HELD  2 /* memvfs_store.backlog: readers hold some */
+#define BACKLOG      64 /* Superseded versions from which a writer frees */
 
 /* A first-in-first-out list of versions, linked by Version.next. */
 struct List {
@@ -162,8 +160,7 @@ struct memvfs_store {
   _Atomic(uint64_t) era;     /* Grows, under [m], whenever a version is unlinked */
   _Atomic(Table*) pTable;    /* Newest table. Stored by the writer only, under [m] */
   _Atomic(Reader*) pWriter;  /* The reader that has RESERVED or more */
-  _Atomic(int) backlog;      /* A hint: BACKLOG_* */
-  _Atomic(int) missed;       /* A reader ended and could not free what it held */
+  _Atomic(int) backlog;      /* A hint: the next writer has BACKLOG versions to free */
   _Atomic(int) nWaiting;     /* Threads that wait for the mutex */
   _Atomic(int) track;        /* Commits note the pages that they change, for
                              ** memvfs_snapshot_changes. Set before the store is opened */
@@ -262,7 +259,7 @@ Version *memvfsFind(Reader*, Table*, uint32_t pgno, uint64_t epoch);
 int memvfsReaderAdd(memvfs_store*, Reader*);
 void memvfsReaderRemove(memvfs_store*, Reader*);
 void memvfsReaderBegin(memvfs_store*, Reader*);
-void memvfsReaderEnd(memvfs_store*, Reader*);
+void memvfsReaderEnd(Reader*);
 void memvfsReadAt(Reader*, uint64_t epoch, unsigned char*, size_t n, uint64_t iOfst);
 void memvfsListInit(List*);
 void memvfsListMove(List*, List *pFrom);      /* [m] */

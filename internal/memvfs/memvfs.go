@@ -154,7 +154,8 @@ func (s *Store) deleteOwner() {
 // grows.
 func (s *Store) Epoch() uint64 { return uint64(C.memvfs_store_epoch(s.c)) }
 
-// Drain frees what no reader needs. It delays nobody else.
+// Drain frees what no reader needs. It delays nobody else. Transactions that write do the same
+// for what was superseded before them, if it is much.
 func (s *Store) Drain() { C.memvfs_store_drain(s.c) }
 
 // Reserve begins a load into a store that was never opened: size bytes in pages of

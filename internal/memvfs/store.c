@@ -352,6 +352,6 @@ void memvfs_snapshot_read(memvfs_snapshot *p, void *pBuf, size_t n, uint64_t iOf
 }
 
 void memvfs_snapshot_close(memvfs_snapshot *p){
-  memvfsReaderEnd(p->pStore, &p->reader);
+  memvfsReaderEnd(&p->reader);
   snapshotFree(p);
 }

@@ -228,29 +228,14 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   r->nSector = r->pFirst ? r->pFirst->nSector : 0;
 }
 
-/* Ends the pin, and frees some of the superseded versions. */
-void memvfsReaderEnd(memvfs_store *s, Reader *r){
-  /* Relaxed, all three: they are hints; an old value only delays the freeing. */
-  int hint = atomic_load_explicit(&s->backlog, memory_order_relaxed);
-  uint64_t pin = atomic_load_explicit(&r->pin, memory_order_relaxed);
-  int wasOld = pin!=atomic_load_explicit(&s->epoch, memory_order_relaxed);
+/* Ends the pin. Writers, and memvfs_store_drain, free what it held. */
+void memvfsReaderEnd(Reader *r){
   atomic_store(&r->pin, 0);
   if( atomic_load_explicit(&r->pinOwn, memory_order_relaxed) ) atomic_store(&r->pinOwn, 0);
   atomic_store_explicit(&r->since, 0, memory_order_relaxed);
   r->epoch = 0;
   r->pTable = 0;
   r->pFirst = 0;
-  if( (hint & BACKLOG_NOW) || ((hint & BACKLOG_HELD) && wasOld) ){
-    if( sqlite3_mutex_try(s->mutex)==SQLITE_OK ){
-      memvfsReclaim(s, BACKLOG);
-      memvfsLeave(s);
-    }else if( wasOld ){
-      /* The thread with the mutex may have seen the pin. The versions held by it
-      ** must not wait for the end of another old reader. */
-      atomic_store(&s->missed, 1);
-      atomic_fetch_or(&s->backlog, BACKLOG_NOW);
-    }
-  }
 }
 
 /*
@@ -407,7 +392,6 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   int nPin = 0, nUnlinked = 0, more = 0;
   Reader *r;
 
-  atomic_store(&s->missed, 0);   /* Before the pins are read */
   for(r=s->pReader; r; r=r->pNext){
     if( (pin = atomic_load(&r->pin))!=0 ) aPin[nPin++] = pin;
     if( (pin = atomic_load(&r->pinOwn))!=0 ) aPin[nPin++] = pin;
@@ -450,16 +434,10 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   return more || s->pDoomed;
 }
 
-/* Sets the hint for ending readers: whether there is something to free. */
+/* Notes whether there is enough to free for the next writer. */
 void memvfsBacklog(memvfs_store *s){
-  Table *t = atomic_load(&s->pTable);
   int64_t n = 0;
-  int hint = atomic_load(&t->pOlder) ? BACKLOG_HELD : 0;
-  for(; t; t=atomic_load(&t->pOlder)){
-    n += t->retired.n + t->limbo.n;
-    if( t->nHeld>0 ) hint |= BACKLOG_HELD;
-  }
-  if( n>=BACKLOG || s->pDoomed || atomic_load(&s->missed) ) hint |= BACKLOG_NOW;
-  /* Relaxed: a late hint only delays the freeing. */
-  atomic_store_explicit(&s->backlog, hint, memory_order_relaxed);
+  for(Table *t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)) n += t->retired.n + t->limbo.n;
+  /* Relaxed: a late note only delays the freeing. */
+  atomic_store_explicit(&s->backlog, n>=BACKLOG || s->pDoomed, memory_order_relaxed);
 }

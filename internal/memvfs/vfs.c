@@ -30,7 +30,7 @@ static int fRead(sqlite3_file *pFile, void *pBuf, int n, sqlite3_int64 iOfst){
   if( begin ) memvfsReaderBegin(f->pStore, r);
   nByte = (uint64_t)r->nSector*SECTOR;
   memvfsReadAt(r, memvfsSeen(f), pBuf, n, iOfst);
-  if( begin ) memvfsReaderEnd(f->pStore, r);
+  if( begin ) memvfsReaderEnd(r);
   return (uint64_t)iOfst+n>nByte ? SQLITE_IOERR_SHORT_READ : SQLITE_OK;
 }
 
@@ -91,7 +91,7 @@ static int fUnlock(sqlite3_file *pFile, int eLock){
   }
   if( eLock==SQLITE_LOCK_NONE ){
     f->eLock = SQLITE_LOCK_NONE;
-    if( !f->pinned ) memvfsReaderEnd(f->pStore, &f->reader);
+    if( !f->pinned ) memvfsReaderEnd(&f->reader);
     if( f->nWritten ) memvfsHelp(f);
   }
   if( f->pConn ){

@@ -26,7 +26,7 @@ int memvfsReserve(MemFile *f){
     return SQLITE_BUSY_SNAPSHOT;
   }
   /* Relaxed: an old value only delays the freeing. */
-  if( atomic_load_explicit(&s->backlog, memory_order_relaxed) & BACKLOG_NOW ){
+  if( atomic_load_explicit(&s->backlog, memory_order_relaxed) ){
     memvfsEnter(s);
     memvfsReclaim(s, 4*BACKLOG);
     memvfsLeave(s);

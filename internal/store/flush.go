@@ -15,10 +15,11 @@ import (
 var logMin int64 = 64 << 20
 
 // Committed is called after every commit, with its epoch. With WALCommit it returns when
-// the commit is durable. With an interval it requests a flush of the log. The caller does
-// not hold the write lock, so that one flush serves all waiting commits. Its error is a
+// the commit is durable. With an interval it requests a flush of the log. Soon after, the
+// memory of what the commit has superseded is freed. The caller does not hold the write lock, so that one flush serves all waiting commits. Its error is a
 // [*NotDurableError].
 func (s *Store) Committed(epoch uint64) error {
+	s.drain.soon()
 	flusher := s.flusher.Load()
 	if s.WAL() != WALCommit {
 		s.expose()

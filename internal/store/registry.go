@@ -306,7 +306,7 @@ var attachTime = time.Second
 // ended. It is not waited for again.
 func (s *Store) closeEngine(idle bool) error {
 	for start := time.Now(); ; {
-		err := s.Engine.Close()
+		err := s.drain.close()
 		if err == nil || !idle || s.entry.attaching() || time.Since(start) > attachTime {
 			return err
 		}

@@ -107,6 +107,7 @@ type Store struct {
 
 	serving  serving  // see serve.go
 	settings settings // see settings.go
+	drain    drainer  // see drain.go
 
 	mu      sync.Mutex
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
@@ -186,6 +187,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	if s.Engine, err = memvfs.NewStore(path, opts.MaxMemory, s); err != nil {
 		return s, err
 	}
+	s.drain.start(s.Engine)
 	if opts.Path == "" {
 		s.Engine.Loaded()
 		s.saved.Store(s.Engine.Epoch())
