@@ -231,5 +231,9 @@ func record(o options, name string, engine map[string]bool) (p profile, err erro
 	if err != nil {
 		return p, err
 	}
-	return parse(string(report), engine, float64(result.CPU.Nanoseconds())/float64(max(result.Ops, 1))), nil
+	p = parse(string(report), engine, float64(result.CPU.Nanoseconds())/float64(max(result.Ops, 1)))
+	if len(p.by) == 0 {
+		return p, errors.New("perf has no sample: try a longer -time")
+	}
+	return p, nil
 }
