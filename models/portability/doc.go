@@ -1,7 +1,7 @@
 // Package portability runs the tests of package models on PostgreSQL and MySQL/MariaDB
 // servers, and on sqlite-mem. It is a module of its own, so that the servers' drivers
-// are not in the main module's go.mod. It also runs go-imap-sql, alone and in two processes
-// on one file.
+// are not in the main module's go.mod. It also copies the mail of
+// go-imap-sql.
 //
 // The command ./run starts private servers, runs the tests on them and stops them. To
 // use other servers, set the connection strings and run go test:
