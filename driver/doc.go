@@ -338,6 +338,9 @@
 //
 // # Links
 //
+//   - https://pkg.go.dev/github.com/sqlite-mem/sqlite-mem/driver/clients has pages for
+//     maddy and go-imap-sql, for GORM programs, and for programs that come from go-sqlite3
+//     or modernc's driver.
 //   - https://sqlite.org/lang_transaction.html
 //   - https://pkg.go.dev/github.com/mattn/go-sqlite3#SQLiteDriver.Open
 package driver

@@ -58,7 +58,11 @@ func (d *Driver) OpenConnector(name string) (driver.Connector, error) {
 // -ldflags="-X github.com/mattn/go-sqlite3.driverName=" to free it.
 func RegisterAs(name string) error {
 	if slices.Contains(sql.Drivers(), name) {
-		return fmt.Errorf("sqlite-mem: a driver is registered as %q already", name)
+		remedy := "do not import the package that registers it, or take another name"
+		if name == "sqlite3" {
+			remedy = `link with -ldflags="-X github.com/mattn/go-sqlite3.driverName="`
+		}
+		return fmt.Errorf("sqlite-mem: a driver is registered as %q already: %s", name, remedy)
 	}
 	sql.Register(name, &Driver{})
 	return nil

@@ -413,7 +413,7 @@ func TestDropIn_register(t *testing.T) {
 
 	require.NoError(t, driver.RegisterAs("sqlite-mem-alias"))
 	require.ErrorContains(t, driver.RegisterAs("sqlite-mem-alias"), "sqlite-mem-alias")
-	require.ErrorContains(t, driver.RegisterAs("sqlite3"), "sqlite3")
+	require.ErrorContains(t, driver.RegisterAs("sqlite3"), "-X github.com/mattn/go-sqlite3.driverName=")
 	db = testdb.OpenWith(t, "sqlite-mem-alias", ":memory:")
 	free(t, db)
 }

@@ -31,11 +31,11 @@ type bunMessage struct {
 type bunBox struct{ db *bun.DB }
 
 func openBun(dsn string) (client, error) {
-	pool, err := sql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &bunBox{bun.NewDB(pool, sqlitedialect.New())}, nil
+	return &bunBox{bun.NewDB(db, sqlitedialect.New())}, nil
 }
 
 func (b *bunBox) migrate() error {

@@ -158,7 +158,7 @@ const readyFile, stopFile = "ready", "stop"
 func init() {
 	crash.Register("server", func(c *crash.Child) error {
 		i := slices.IndexFunc(libraries, func(lib library) bool { return lib.name == c.Arg })
-		box, err := libraries[i].open(filepath.Join(c.Dir, "app.db") + "?sqlite_role=server&sqlite_wal=commit")
+		box, err := libraries[i].open(filepath.Join(c.Dir, "app.db") + "?_fk=1&sqlite_role=server&sqlite_wal=commit")
 		if err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func live(t *testing.T, path string) {
 // opened opens a database and migrates it twice.
 func (lib library) opened(t *testing.T, dsn string) client {
 	t.Helper()
-	c, err := lib.open(dsn)
+	c, err := lib.open(with(dsn, "_fk=1"))
 	require.NoError(t, err)
 	require.NoError(t, c.migrate())
 	before := schemaOf(t, c.pool())

@@ -2,12 +2,12 @@ package clients
 
 import (
 	"context"
-	stdsql "database/sql"
+	"database/sql"
 	"database/sql/driver"
 	"time"
 
 	"entgo.io/ent/dialect"
-	"entgo.io/ent/dialect/sql"
+	entsql "entgo.io/ent/dialect/sql"
 	"entgo.io/ent/dialect/sql/schema"
 	"entgo.io/ent/dialect/sql/sqlgraph"
 	"entgo.io/ent/schema/field"
@@ -45,14 +45,14 @@ var (
 	}
 )
 
-type entBox struct{ drv *sql.Driver }
+type entBox struct{ drv *entsql.Driver }
 
 func openEnt(dsn string) (client, error) {
-	pool, err := stdsql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	if err != nil {
 		return nil, err
 	}
-	return &entBox{sql.OpenDB(dialect.SQLite, pool)}, nil
+	return &entBox{entsql.OpenDB(dialect.SQLite, db)}, nil
 }
 
 func (b *entBox) migrate() error {
@@ -75,8 +75,8 @@ func (b *entBox) migrate() error {
 	})
 }
 
-func (b *entBox) pool() *stdsql.DB { return b.drv.DB() }
-func (b *entBox) close() error     { return b.drv.Close() }
+func (b *entBox) pool() *sql.DB { return b.drv.DB() }
+func (b *entBox) close() error  { return b.drv.Close() }
 
 func (b *entBox) deliver(subject string, body []byte) error {
 	ctx := context.Background()
@@ -109,12 +109,12 @@ func (b *entBox) deliver(subject string, body []byte) error {
 func (b *entBox) newest(n int) (all []message, err error) {
 	query := sqlgraph.NewQuerySpec("messages", []string{"id", "uid", "subject", "body", "received"}, sqlgraph.NewFieldSpec("id", field.TypeInt64))
 	query.Limit = n
-	query.Order = func(s *sql.Selector) { s.OrderBy(sql.Desc(s.C("uid"))) }
+	query.Order = func(s *entsql.Selector) { s.OrderBy(entsql.Desc(s.C("uid"))) }
 	query.ScanValues = func([]string) ([]any, error) {
-		return []any{new(int64), new(int64), new(string), new([]byte), new(stdsql.NullTime)}, nil
+		return []any{new(int64), new(int64), new(string), new([]byte), new(sql.NullTime)}, nil
 	}
 	query.Assign = func(_ []string, v []any) error {
-		all = append(all, message{*v[1].(*int64), *v[2].(*string), *v[3].(*[]byte), v[4].(*stdsql.NullTime).Time})
+		all = append(all, message{*v[1].(*int64), *v[2].(*string), *v[3].(*[]byte), v[4].(*sql.NullTime).Time})
 		return nil
 	}
 	return all, sqlgraph.QueryNodes(context.Background(), b.drv, query)
@@ -126,7 +126,7 @@ type entMailboxNode struct{ id, uidNext int64 }
 func entMailbox(ctx context.Context, drv dialect.Driver) (box entMailboxNode, err error) {
 	found := 0
 	query := sqlgraph.NewQuerySpec("mailboxes", []string{"id", "uid_next"}, sqlgraph.NewFieldSpec("id", field.TypeInt64))
-	query.Predicate = func(s *sql.Selector) { s.Where(sql.EQ("name", "INBOX")) }
+	query.Predicate = func(s *entsql.Selector) { s.Where(entsql.EQ("name", "INBOX")) }
 	query.ScanValues = func([]string) ([]any, error) { return []any{new(int64), new(int64)}, nil }
 	query.Assign = func(_ []string, v []any) error {
 		found++
@@ -148,7 +148,7 @@ func isNotFound(err error) bool {
 }
 
 // inEntTx runs f in a transaction, as the generated Client.Tx does.
-func inEntTx(ctx context.Context, drv *sql.Driver, f func(dialect.Driver) error) error {
+func inEntTx(ctx context.Context, drv *entsql.Driver, f func(dialect.Driver) error) error {
 	tx, err := drv.Tx(ctx)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func inEntTx(ctx context.Context, drv *sql.Driver, f func(dialect.Driver) error)
 // entTx is a transaction as a driver, in which the builders begin no other.
 type entTx struct {
 	tx  dialect.Tx
-	drv *sql.Driver
+	drv *entsql.Driver
 }
 
 func (t entTx) Exec(ctx context.Context, query string, args, v any) error {

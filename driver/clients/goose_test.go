@@ -10,7 +10,7 @@ import (
 
 // openGoose migrates with goose.
 func openGoose(dsn string) (client, error) {
-	db, err := sql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	return &sqlBox{db, gooseUp}, err
 }
 

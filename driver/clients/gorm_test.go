@@ -34,11 +34,11 @@ type gormBox struct {
 }
 
 func openGORM(dsn string) (client, error) {
-	return newGORM(gorm.Open(gormdialect.Open(with(dsn, "_fk=1")), &gorm.Config{Logger: logger.Discard}))
+	return newGORM(gorm.Open(gormdialect.Open(dsn), &gorm.Config{Logger: logger.Discard}))
 }
 
 func openOfficialGORM(dsn string) (client, error) {
-	return newGORM(gorm.Open(&sqlite.Dialector{DriverName: "sqlite-mem", DSN: with(dsn, "_fk=1")}, &gorm.Config{Logger: logger.Discard}))
+	return newGORM(gorm.Open(&sqlite.Dialector{DriverName: "sqlite-mem", DSN: dsn}, &gorm.Config{Logger: logger.Discard}))
 }
 
 func newGORM(db *gorm.DB, err error) (client, error) {

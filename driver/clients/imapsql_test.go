@@ -51,7 +51,8 @@ func openIMAPSQL(dsn string) (_ client, err error) {
 	if err != nil {
 		return nil, err
 	}
-	b.back, err = imapsql.New("sqlite", with(dsn, "_fk=1"), &imapsql.FSStore{Root: b.bodies}, imapsql.Opts{DisableRecent: true, Log: silent{}})
+	bodies, options := &imapsql.FSStore{Root: b.bodies}, imapsql.Opts{DisableRecent: true, Log: silent{}}
+	b.back, err = imapsql.New("sqlite", dsn, bodies, options)
 	return b, err
 }
 

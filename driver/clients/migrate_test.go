@@ -12,7 +12,7 @@ import (
 
 // openMigrate migrates with golang-migrate.
 func openMigrate(dsn string) (client, error) {
-	db, err := sql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	return &sqlBox{db, migrateUp}, err
 }
 

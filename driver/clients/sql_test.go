@@ -36,7 +36,7 @@ type sqlBox struct {
 }
 
 func openSQL(dsn string) (client, error) {
-	db, err := sql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	return &sqlBox{db, createTables}, err
 }
 

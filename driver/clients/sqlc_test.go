@@ -97,7 +97,7 @@ type sqlcBox struct {
 }
 
 func openSQLC(dsn string) (client, error) {
-	db, err := sql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sql.Open("sqlite-mem", dsn)
 	return &sqlcBox{sqlBox: sqlBox{db, createTables}}, err
 }
 

@@ -21,7 +21,7 @@ type sqlxMessage struct {
 }
 
 func openSQLX(dsn string) (client, error) {
-	db, err := sqlx.Connect("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := sqlx.Connect("sqlite-mem", dsn)
 	return &sqlxBox{db}, err
 }
 

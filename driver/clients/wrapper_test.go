@@ -13,14 +13,14 @@ import (
 
 // openOtel opens a pool that OpenTelemetry's wrapper traces.
 func openOtel(dsn string) (client, error) {
-	db, err := otelsql.Open("sqlite-mem", with(dsn, "_fk=1"))
+	db, err := otelsql.Open("sqlite-mem", dsn)
 	return &sqlBox{db, createTables}, err
 }
 
 // openSQLMW opens a pool with an interceptor. The connector of sqlmw has no Close, so
 // DB.Close would not reach the driver, and would save nothing.
 func openSQLMW(dsn string) (client, error) {
-	inner, err := new(driver.Driver).OpenConnector(with(dsn, "_fk=1"))
+	inner, err := new(driver.Driver).OpenConnector(dsn)
 	if err != nil {
 		return nil, err
 	}

@@ -7,11 +7,11 @@ import (
 	"xorm.io/xorm"
 	"xorm.io/xorm/dialects"
 
-	"github.com/sqlite-mem/sqlite-mem/driver"
+	_ "github.com/sqlite-mem/sqlite-mem/driver" // registers "sqlite-mem"
 )
 
 // xorm chooses its dialect by the name of the driver.
-func init() { dialects.RegisterDriver(driver.Name, dialects.QueryDriver("sqlite3")) }
+func init() { dialects.RegisterDriver("sqlite-mem", dialects.QueryDriver("sqlite3")) }
 
 type xormMailbox struct {
 	ID      int64  `xorm:"'id' pk autoincr"`
