@@ -24,22 +24,7 @@
 //   - golang-migrate locks a migration inside one process only. If two processes may migrate at
 //     the same time, use another tool. Its own Close closes the sql.DB.
 //   - The connector of ngrok/sqlmw has no Close. DB.Close does not reach the driver, so that
-//     nothing is saved. A connector around it passes Close on.
-//
-// This is that connector. In it, opened is a driver whose OpenConnector returns inner:
-//
-//	inner, err := new(driver.Driver).OpenConnector(dsn)
-//	if err != nil {
-//		return nil, err
-//	}
-//	wrapped, err := sqlmw.Driver(opened{inner}, new(sqlmw.NullInterceptor)).(sqldriver.DriverContext).OpenConnector("")
-//	if err != nil {
-//		return nil, err
-//	}
-//	db := sql.OpenDB(struct {
-//		sqldriver.Connector
-//		io.Closer
-//	}{wrapped, inner.(io.Closer)})
+//     nothing is saved. Call driver.Close(db) in its place.
 //
 // # GORM programs
 //
