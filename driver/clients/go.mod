@@ -9,7 +9,7 @@ require (
 	github.com/XSAM/otelsql v0.44.0
 	github.com/emersion/go-imap v1.2.2-0.20220928192137-6fac715be9cf
 	github.com/emersion/go-message v0.18.0
-	github.com/foxcpp/go-imap-sql v0.5.1-0.20250124140007-8da5567429d5
+	github.com/foxcpp/go-imap-sql v0.5.1-0.20260412184517-b5e85e90f14d
 	github.com/golang-migrate/migrate/v4 v4.20.1
 	github.com/jmoiron/sqlx v1.4.0
 	github.com/mattn/go-sqlite3 v1.14.53
