@@ -229,18 +229,10 @@
 //		}
 //	}
 //
-// The parameters have the names of go-sqlite3:
+// The parameters may stay as they are, _pragma above all. Package driver has a table of them,
+// and says which are refused.
 //
-//	db, err := sql.Open("sqlite", "app.db?_fk=1&_busy_timeout=5000")
-//
-// They replace modernc's like this:
-//
-//	_pragma=foreign_keys(1)        _fk=1
-//	_pragma=busy_timeout(5000)     _busy_timeout=5000; the default is 60000
-//	_pragma=journal_mode(WAL)      leave it out
-//	_pragma=synchronous(NORMAL)    leave it out; see sqlite_wal
-//	_pragma=cache_size(-2000)      leave it out
-//	_txlock=immediate              leave it out; it is the default
+//	db, err := sql.Open("sqlite", "app.db?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
 //
 // Errors are sqlite3.Error of go-sqlite3, with the same numbers:
 //

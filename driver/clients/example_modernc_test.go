@@ -9,13 +9,19 @@ import (
 	"github.com/mattn/go-sqlite3"
 )
 
-// A program that comes from modernc.org/sqlite keeps the name of the driver, changes the
-// parameters, and reads the times.
+// A program that comes from modernc.org/sqlite keeps the name of the driver, the
+// parameters, and the times.
 func Example_fromModernc() {
 	inTempDir(func() error {
-		db, err := sql.Open("sqlite", "app.db?_fk=1&_busy_timeout=5000")
+		db, err := sql.Open("sqlite", "app.db?_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)")
 		if err != nil {
 			return err
+		}
+		for pragma, want := range map[string]string{"foreign_keys": "1", "busy_timeout": "5000"} {
+			var got string
+			if err := db.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+				return fmt.Errorf("%s is %q: %w", pragma, got, err)
+			}
 		}
 		// The text is what modernc's driver writes for a time.Time.
 		written := time.Date(2026, 11, 26, 23, 18, 47, 123456789, time.FixedZone("CET", 3600))

@@ -15,7 +15,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/sqlite-mem/sqlite-mem/driver"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -92,8 +91,6 @@ func TestPages(t *testing.T) {
 	code, kinds := source(t), make(map[string]int)
 	for _, b := range blocks() {
 		switch first, _, _ := strings.Cut(b.text, " "); {
-		case strings.HasPrefix(first, "_"):
-			kinds["parameters"]++ // TestPages_parameters
 		case first == "UPDATE":
 			kinds["SQL"]++ // Example_fromModernc
 		case b.section == "maddy" && first != "import":
@@ -109,30 +106,7 @@ func TestPages(t *testing.T) {
 			require.True(t, strings.Contains(code, flat(b.text)), "no test runs this:\n%s", b.text)
 		}
 	}
-	require.Equal(t, map[string]int{"parameters": 1, "SQL": 1, "maddy": 5, "command": 1, "import": 1, "Go": 14}, kinds)
-}
-
-// Ensure that the parameters which replace modernc's are ours.
-func TestPages_parameters(t *testing.T) {
-	lines := 0
-	for _, b := range blocks() {
-		if !strings.HasPrefix(b.text, "_") {
-			continue
-		}
-		for line := range strings.Lines(b.text) {
-			lines++
-			old, ours, _ := strings.Cut(strings.TrimSpace(line), " ")
-			ours, _, _ = strings.Cut(strings.TrimSpace(ours), ";")
-			if ours == "leave it out" {
-				continue
-			}
-			_, err := driver.ParseDSN("app.db?" + ours)
-			require.NoError(t, err)
-			pragma := regexp.MustCompile(`=(\w+)\((\w+)\)`).FindStringSubmatch(old)
-			require.Equal(t, pragma[2], testdb.Text(t, testdb.Open(t, testdb.Path(t)+"?"+ours), "PRAGMA "+pragma[1]))
-		}
-	}
-	require.Equal(t, 6, lines)
+	require.Equal(t, map[string]int{"SQL": 1, "maddy": 5, "command": 1, "import": 1, "Go": 14}, kinds)
 }
 
 // Ensure that the driver reads every form of modernc's times. The statement of the page changes
