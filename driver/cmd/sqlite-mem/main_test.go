@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -93,7 +94,7 @@ func TestRun_help(t *testing.T) {
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
 		{"demo -h", `-seconds`},
 		{"help query", `FILE SQL [ARG...] -csv -json -readonly -saved`},
-		{"help status", `FILE -json -saved`},
+		{"help status", `FILE -json -saved -watch`},
 		{"help recover", `usage: sqlite-mem recover FILE moved aside`},
 		{"help version", `usage: sqlite-mem version`},
 	} {
@@ -139,6 +140,9 @@ func TestRun_version(t *testing.T) {
 func TestMain_exitStatus(t *testing.T) {
 	if os.Getenv("SQLITE_MEM_TEST_MAIN") != "" {
 		os.Args = append([]string{"sqlite-mem"}, strings.Fields(os.Getenv("SQLITE_MEM_TEST_MAIN"))...)
+		if every, err := time.ParseDuration(os.Getenv(watchEveryEnv)); err == nil {
+			watchEvery = every
+		}
 		main()
 	}
 	for args, want := range map[string]int{"version": exitOK, "status /missing.db": exitFailed, "nonsense": exitUsage} {
@@ -173,6 +177,9 @@ func TestMain_defaults(t *testing.T) {
 	require.Error(t, cmd.Run())
 	require.Contains(t, told.String(), driver.DefaultsEnv)
 }
+
+// watchEveryEnv is an environment variable that shortens watchEvery of a child.
+const watchEveryEnv = "SQLITE_MEM_TEST_WATCH"
 
 // child is the program as a process of its own.
 func child(t testing.TB, args ...string) *exec.Cmd {

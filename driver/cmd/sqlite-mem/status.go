@@ -34,14 +34,22 @@ other files stand beside it. If that process answers tools, its counters are
 shown too: write lock and queue, last save, log, oldest reader. Nothing is
 changed: a file with a journal that has yet to be rolled back, or a -wal, is
 read as SQLite's read-only mode allows.
+
+With -watch it shows the server once a second: commits, lock, queue, save, log,
+readers, and what a crash would cost. It goes on when the server ends, and says
+when one begins. Off a terminal, or with -json, each look is one line.
 `,
 	setUp: func(flags *flag.FlagSet) func(context.Context, []string, stdio) error {
 		asJSON := flags.Bool("json", false, "write it as one JSON object; sizes are in bytes")
 		saved := savedFlag(flags)
+		watched := flags.Bool("watch", false, "show it once a second until Ctrl-C")
 		return func(ctx context.Context, operands []string, std stdio) error {
 			name, err := one(operands, "FILE")
 			if err != nil {
 				return err
+			}
+			if *watched {
+				return watchStatus(ctx, name, *asJSON, *saved, std.out)
 			}
 			s, err := readStatus(ctx, name, *saved)
 			if err != nil {
