@@ -51,27 +51,47 @@ func inspectLog(ctx context.Context, fsx osfile.FS, path string) (*LogInfo, erro
 	if err != nil {
 		return nil, err
 	}
-	if log == nil {
-		if info.Damage == nil {
-			return nil, nil
-		}
-		return info, nil
+	next, err := pagelog.Read(fsx, pagelog.NewName(target))
+	if errors.Is(err, pagelog.ErrDamaged) {
+		next, err = nil, nil // it was not finished
 	}
-	info.Bytes, info.Transactions, info.Pages, info.Torn = log.End, log.Commits, len(log.Pages), log.Torn
-	h := held{}
-	hash := pagelog.HashOfNothing
-	if h.f, err = fsx.Open(target); err == nil {
-		fi, serr := h.f.Stat()
-		if serr == nil {
-			h.size = fi.Size()
-			hash, serr = h.hash(ctx)
-		}
-		err = errors.Join(serr, h.f.Close())
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	if err != nil || log == nil && info.Damage == nil && next == nil {
+		return nil, err
 	}
-	info.Fits = hash == log.Head.Base
-	return info, err
+	hash, err := hashOf(ctx, fsx, target)
+	if err != nil {
+		return nil, err
+	}
+	info.Fits = log != nil && log.Head.Base == hash
+	if !info.Fits && next != nil && next.Head.Base == hash && (log != nil || info.Damage == nil || next.Commits > 0 && next.Torn == 0) {
+		// The next open takes the new log: see pagelog.Pick.
+		log, info = next, &LogInfo{Name: next.Name, Fits: true}
+	}
+	if log == nil && info.Damage == nil {
+		return nil, nil // the next open removes the new log
+	}
+	if log != nil {
+		info.Bytes, info.Transactions, info.Pages, info.Torn = log.End, log.Commits, len(log.Pages), log.Torn
+	}
+	return info, nil
+}
+
+// hashOf is the hash of the file called name, which need not be there.
+func hashOf(ctx context.Context, fsx osfile.FS, name string) (pagelog.BaseHash, error) {
+	f, err := fsx.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pagelog.HashOfNothing, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	h, hash := held{f: f}, pagelog.HashOfNothing
+	fi, err := f.Stat()
+	if err == nil {
+		h.size = fi.Size()
+		hash, err = h.hash(ctx)
+	}
+	return hash, errors.Join(err, f.Close())
 }
 
 // LogPending reports whether the database at path has a log with transactions. It returns

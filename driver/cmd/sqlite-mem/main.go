@@ -6,6 +6,7 @@
 //	sqlite-mem shell [flags] FILE              a prompt for SQL
 //	sqlite-mem query [flags] FILE SQL [ARG...] run SQL on a database
 //	sqlite-mem status [flags] FILE             who has a database, and what is beside its file
+//	sqlite-mem verify [flags] FILE             check a database, its log, a backup
 //	sqlite-mem sync FILE                       have the server save
 //	sqlite-mem backup [flags] FILE NEW         write what is committed to a new file
 //	sqlite-mem recover FILE                    write a log that a crash left into the file, or move it aside
@@ -13,7 +14,7 @@
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
-// Beside a server that answers tools, the first five see its memory: what was committed
+// Beside a server that answers tools, the first six see its memory: what was committed
 // a moment ago. Else they see the file. None of them becomes a server. The environment
 // variable SQLITE_MEM_DEFAULTS sets parameters of their connections, as for any program of
 // package driver. What it says of a server has no effect, and it does not decide what they see.
@@ -76,7 +77,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{shellCommand, queryCommand, statusCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
+	return []command{shellCommand, queryCommand, statusCommand, verifyCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
 }
 
 var versionCommand = command{
@@ -215,12 +216,11 @@ func help(args []string, std stdio) int {
 
 // usage lists the commands.
 func usage(w io.Writer) {
-	fmt.Fprint(w, "sqlite-mem works on SQLite databases that a server has in memory.\n\nusage:\n")
+	fmt.Fprint(w, "sqlite-mem works on SQLite databases that a server has in memory.\n\nusage: sqlite-mem COMMAND [flags] [OPERANDS]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %s\n        %s\n", c.line(), c.summary)
+		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.summary)
 	}
-	fmt.Fprint(w, `  sqlite-mem help [COMMAND]
-        tell what a command does, and its flags
+	fmt.Fprint(w, `  help      tell what a command does, its operands and its flags
 
 Exit status: 0 all went well, 1 something failed, 2 the command line is wrong.
 `)

@@ -66,6 +66,8 @@ func TestRun_usageErrors(t *testing.T) {
 		{"recover", "FILE is missing"},
 		{"recover x.db y.db", "y.db"},
 		{"status x.db y.db", "y.db"},
+		{"verify", "FILE is missing"},
+		{"verify x.db y.db", "y.db"},
 		{"sync", "FILE is missing"},
 		{"sync x.db y.db", "y.db"},
 		{"backup", "FILE is missing"},
@@ -86,7 +88,7 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem shell sqlite-mem query sqlite-mem status sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem shell sqlite-mem query sqlite-mem status sqlite-mem verify sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
 		{"help shell", `FILE -saved -readonly -no-history -mode table csv json line list .help Ctrl-C`},
 		{"help sync", `sqlite-mem sync FILE`},
@@ -95,6 +97,7 @@ func TestRun_help(t *testing.T) {
 		{"demo -h", `-seconds`},
 		{"help query", `FILE SQL [ARG...] -csv -json -readonly -saved`},
 		{"help status", `FILE -json -saved -watch`},
+		{"help verify", `FILE -json -saved integrity_check foreign_key_check WRONG 1`},
 		{"help recover", `usage: sqlite-mem recover FILE moved aside`},
 		{"help version", `usage: sqlite-mem version`},
 	} {
@@ -114,7 +117,7 @@ func TestRun_controlCharacters(t *testing.T) {
 	require.NoError(t, os.Rename(filepath.Join(filepath.Dir(path), "app.db"), path))
 	require.NoError(t, os.WriteFile(path+".kept-1\x1b[32m", nil, 0o600))
 	for _, args := range [][]string{
-		{"status", path}, {"sync", path}, {"recover", path}, {"backup", path, path + "-copy.db"}, {"backup", path, path + "-copy.db"},
+		{"status", path}, {"verify", path}, {"sync", path}, {"recover", path}, {"backup", path, path + "-copy.db"}, {"backup", path, path + "-copy.db"},
 		{"query", path, "SELECT missing"}, {"query", path + ".missing", "SELECT 1"}, {"query", "-readonly", path, "DELETE FROM t"}, {"status", path, "\x1b[33m"},
 	} {
 		_, stdout, stderr := program(t, args...)
@@ -123,7 +126,7 @@ func TestRun_controlCharacters(t *testing.T) {
 	}
 	server := testdb.Open(t, "file:"+url.PathEscape(path)+"?sqlite_live=no")
 	testdb.Exec(t, server, "INSERT INTO t VALUES (1)")
-	for _, args := range [][]string{{"status", path}, {"sync", path}, {"recover", path}, {"query", path, "SELECT 1"}, {"shell", path}} {
+	for _, args := range [][]string{{"status", path}, {"verify", path}, {"sync", path}, {"recover", path}, {"query", path, "SELECT 1"}, {"shell", path}} {
 		_, stdout, stderr := program(t, args...)
 		require.NotEmpty(t, stdout+stderr, args)
 		require.NotContains(t, stdout+stderr, "\x1b", args)

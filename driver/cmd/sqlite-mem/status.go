@@ -95,6 +95,7 @@ type fileStatus struct {
 
 // logStatus tells how far the log reaches beyond the file.
 type logStatus struct {
+	Name         string `json:"name"`
 	Size         int64  `json:"size"` // up to the end of the last transaction
 	Transactions int    `json:"transactions"`
 	Pages        int    `json:"pages"`  // of the database that are newer in the log
@@ -198,7 +199,7 @@ func readLog(ctx context.Context, path string) (*logStatus, error) {
 	if err != nil || info == nil {
 		return nil, err
 	}
-	l := &logStatus{Size: info.Bytes, Transactions: info.Transactions, Pages: info.Pages, Torn: info.Torn, Fits: info.Fits}
+	l := &logStatus{Name: info.Name, Size: info.Bytes, Transactions: info.Transactions, Pages: info.Pages, Torn: info.Torn, Fits: info.Fits}
 	if info.Damage != nil {
 		l.Damage = info.Damage.Error()
 	}

@@ -34,3 +34,14 @@ func TestStatusWatch_terminal(t *testing.T) {
 	require.Equal(t, exitOK, status)
 	require.Contains(t, rest, screenOwn+path)
 }
+
+// Ensure that verify shows its progress on a terminal, by table, and that the progress is
+// gone when the result stands there.
+func TestVerifyTerminal(t *testing.T) {
+	y := onTerminal(t, "verify", file(t, "CREATE TABLE one (a); CREATE TABLE two (a)"))
+	seen := y.wait("in order")
+	require.Contains(t, seen, "file: integrity of table 1 of 3: one")
+	require.Contains(t, seen, "\rpath ")
+	status, _ := y.end()
+	require.Equal(t, exitOK, status)
+}
