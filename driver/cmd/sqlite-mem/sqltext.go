@@ -5,6 +5,8 @@ package main
 import (
 	"strconv"
 	"strings"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltext"
 )
 
 // splitter cuts SQL into statements as it arrives, line by line. A statement ends with a
@@ -34,22 +36,22 @@ const (
 // statements that are complete now, each without its semicolon.
 func (s *splitter) add(text string) (complete []string) {
 	for len(text) > 0 {
-		kind, n := tokenOther, 0
+		kind, n := sqltext.Other, 0
 		if s.open != "" {
-			n = through(text, 0, s.open)
+			n = sqltext.Through(text, 0, s.open)
 			if s.open == "*/" {
-				kind = tokenSpace
+				kind = sqltext.Space
 			}
 		} else {
-			kind, n = token(text)
+			kind, n = sqltext.Token(text)
 		}
 		word := text[:n]
 		s.open = unclosed(word, s.open)
 		text = text[n:]
-		if kind == tokenSpace && s.place == atStart {
+		if kind == sqltext.Space && s.place == atStart {
 			continue
 		}
-		if kind != tokenSpace {
+		if kind != sqltext.Space {
 			s.place = s.place.next(kind, word)
 		}
 		if s.place == atStart {
@@ -66,9 +68,9 @@ func (s *splitter) add(text string) (complete []string) {
 
 // next is the place behind a token that is no space. It is atStart behind the semicolon
 // that ends a statement.
-func (p place) next(kind tokenKind, word string) place {
-	semicolon := kind == tokenSemicolon
-	is := func(keyword string) bool { return kind == tokenWord && strings.EqualFold(word, keyword) }
+func (p place) next(kind sqltext.Kind, word string) place {
+	semicolon := kind == sqltext.Semicolon
+	is := func(keyword string) bool { return kind == sqltext.Word && strings.EqualFold(word, keyword) }
 	switch p {
 	case inTrigger, inBody, behindBody:
 		switch {
@@ -121,12 +123,12 @@ func statements(text string) []string {
 // firstWord is the word with which a statement begins, in lower case.
 func firstWord(statement string) string {
 	for len(statement) > 0 {
-		kind, n := token(statement)
+		kind, n := sqltext.Token(statement)
 		switch kind {
-		case tokenSpace:
+		case sqltext.Space:
 			statement = statement[n:]
 			continue
-		case tokenWord:
+		case sqltext.Word:
 			return strings.ToLower(statement[:n])
 		}
 		break
@@ -138,8 +140,8 @@ func firstWord(statement string) string {
 func readsOnly(statement string) bool {
 	first, verbs := "", ""
 	for i := 0; i < len(statement); {
-		kind, n := token(statement[i:])
-		if kind == tokenWord {
+		kind, n := sqltext.Token(statement[i:])
+		if kind == sqltext.Word {
 			word := strings.ToLower(statement[i : i+n])
 			if first == "" {
 				first = word
@@ -158,8 +160,8 @@ func readsOnly(statement string) bool {
 func parameters(statement string) (n int) {
 	names := make(map[string]bool)
 	for i := 0; i < len(statement); {
-		kind, length := token(statement[i:])
-		if kind == tokenParameter {
+		kind, length := sqltext.Token(statement[i:])
+		if kind == sqltext.Parameter {
 			name := statement[i : i+length]
 			number, err := strconv.Atoi(name[1:])
 			switch {
@@ -177,73 +179,6 @@ func parameters(statement string) (n int) {
 	return n
 }
 
-type tokenKind int
-
-const (
-	tokenSpace tokenKind = iota // and comments
-	tokenSemicolon
-	tokenWord
-	tokenParameter
-	tokenOther // a quoted text or name, an operator
-)
-
-// token returns the kind and the length of the token at the beginning of s. An unclosed
-// quote or comment goes to the end of s. SQLite returns the error.
-func token(s string) (tokenKind, int) {
-	switch c := s[0]; {
-	case strings.IndexByte(" \t\n\r\f", c) >= 0:
-		return tokenSpace, 1
-	case strings.HasPrefix(s, "--"):
-		return tokenSpace, through(s, 2, "\n")
-	case strings.HasPrefix(s, "/*"):
-		return tokenSpace, through(s, 2, "*/")
-	case c == ';':
-		return tokenSemicolon, 1
-	case c == '\'' || c == '"' || c == '`':
-		return tokenOther, through(s, 1, string(c)) // a doubled quote is two texts here
-	case c == '[':
-		return tokenOther, through(s, 1, "]")
-	case c == '?':
-		return tokenParameter, 1 + span(s[1:], isDigit)
-	case c == ':' || c == '@' || c == '$' || c == '#':
-		if n := variable(s); n > 1 {
-			return tokenParameter, n
-		}
-	case isWord(c):
-		return tokenWord, span(s, isWord)
-	}
-	return tokenOther, 1
-}
-
-// variable returns the length of a named parameter, or 1 if it has no name. For Tcl's
-// sake the name may have parts "::", and "(…)" at its end.
-func variable(s string) int {
-	n := 1
-	for {
-		n += span(s[n:], isWord)
-		if n > 1 && strings.HasPrefix(s[n:], "::") {
-			n += 2
-			continue
-		}
-		break
-	}
-	if n > 1 && n < len(s) && s[n] == '(' {
-		if end := strings.IndexAny(s[n:], " \t\n\r\f)"); end > 0 && s[n+end] == ')' {
-			n += end + 1
-		}
-	}
-	return n
-}
-
-// through is the length of s up to and with the first end at or behind from.
-func through(s string, from int, end string) int {
-	i := strings.Index(s[from:], end)
-	if i < 0 {
-		return len(s)
-	}
-	return from + i + len(end)
-}
-
 // unclosed returns the text that would close word, or "" if word is closed. If the
 // token began in an earlier line, open is the text that closes it, and word continues
 // it.
@@ -255,6 +190,8 @@ func unclosed(word, open string) string {
 			open, body = "*/", word[2:]
 		case word[0] == '[':
 			open, body = "]", word[1:]
+		case strings.HasPrefix(word[1:], "'") && word[0]|0x20 == 'x': // a blob
+			open, body = "'", word[2:]
 		case word[0] == '\'' || word[0] == '"' || word[0] == '`':
 			open, body = word[:1], word[1:]
 		default:
@@ -265,18 +202,4 @@ func unclosed(word, open string) string {
 		return ""
 	}
 	return open
-}
-
-func span(s string, in func(byte) bool) (n int) {
-	for n < len(s) && in(s[n]) {
-		n++
-	}
-	return n
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-// isWord holds for the bytes of names and keywords, as in SQLite's tokenizer.
-func isWord(c byte) bool {
-	return 'a' <= c|0x20 && c|0x20 <= 'z' || isDigit(c) || c == '_' || c == '$' || c >= 0x80
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltext"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
@@ -93,8 +94,8 @@ func TestSplitter_complete(t *testing.T) {
 
 func onlySpace(text string) bool {
 	for text != "" {
-		kind, n := token(text)
-		if kind != tokenSpace {
+		kind, n := sqltext.Token(text)
+		if kind != sqltext.Space {
 			return false
 		}
 		text = text[n:]

@@ -202,7 +202,11 @@ func (m *moment) line() string {
 	default:
 		add("saved %s", ago(m.Time.Sub(st.LastSave)))
 	}
-	add("a crash costs %s", show.Plural(st.Unlogged, "commit"))
+	loss := "a crash costs " + show.Plural(st.Unlogged, "commit")
+	if st.LossWindow > 0 {
+		loss += " of " + show.Duration(st.LossWindow)
+	}
+	add("%s", loss)
 	switch {
 	case st.LogLastError != "":
 		add("log FAILED")

@@ -139,9 +139,9 @@ func TestStatusWatch_line(t *testing.T) {
 	rate := 1234.5
 	m := &moment{Time: at, Path: "/x\x1b[31m.db", Owner: &owner{PID: 7}, Looked: "live", CommitsPerSecond: &rate, Server: &driver.Stats{
 		WriterHolder: "DELETE \x1b[31m", WriterHeldFor: time.Second, WriterQueue: 3, LastSave: at.Add(-time.Hour), LastError: "disk full",
-		Unlogged: 5, LogLastError: "no space", HeldBytes: 4096, OldestReader: time.Minute, Connections: 9,
+		Unlogged: 5, LossWindow: 2 * time.Second, LogLastError: "no space", HeldBytes: 4096, OldestReader: time.Minute, Connections: 9,
 	}}
-	for _, want := range []string{"process 7", "1,235 commits/s", "lock held 1.00 s", "queue 3", "save FAILED 1 h ago", "a crash costs 5 commits", "log FAILED",
+	for _, want := range []string{"process 7", "1,235 commits/s", "lock held 1.00 s", "queue 3", "save FAILED 1 h ago", "a crash costs 5 commits of 2.00 s", "log FAILED",
 		"held 4.10 kB", "oldest reader 60.0 s", "9 connections", `holder: DELETE \x1b[31m`} {
 		require.Contains(t, m.line(), want)
 	}
