@@ -78,7 +78,7 @@ func TestAttach_lock(t *testing.T) {
 		testdb.Exec(t, conn, "BEGIN; INSERT INTO o.u VALUES(3)")
 		st, err := driver.ReadStats(other)
 		require.NoError(t, err)
-		require.Contains(t, st.WriterHolder, "a statement of a connection to")
+		require.Contains(t, st.WriterHolder, "INSERT INTO o.u VALUES(?)")
 		if end == "close" {
 			require.NoError(t, conn.Close())
 		} else {

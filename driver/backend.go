@@ -209,6 +209,9 @@ func memoryConnections(cfg *Config, opts store.Options) memconn.Options {
 		TxLock:        string(cfg.txLock()),
 		BusyTimeout:   cfg.busyTimeout(),
 		StmtCacheSize: cfg.stmtCacheSize(),
+		SlowWriter:    cfg.SlowWriter,
+		SlowReader:    cfg.SlowReader,
+		SlowStacks:    cfg.SlowStacks == On,
 		Extensions:    cfg.Extensions,
 		ConnectHook:   cfg.ConnectHook,
 		NamedMemory:   namedMemory,
@@ -247,6 +250,7 @@ func (c *Config) fileStore(path string, wait time.Duration) store.Options {
 		Keep:         c.keep(),
 		MaxMemory:    c.maxMemory(),
 		Set:          c.storeSet(),
+		SlowReader:   c.SlowReader,
 		LockTimeout:  wait,
 		Logger:       c.logger(),
 		OnSync:       c.OnSync,
@@ -283,7 +287,7 @@ func (c *Config) memoryStore() store.Options {
 	if c.MemoryName == "" {
 		name = "private " + strconv.FormatInt(privateNames.Add(1), 10)
 	}
-	return store.Options{Name: name, MaxMemory: c.maxMemory(), Set: c.storeSet(), Logger: c.logger()}
+	return store.Options{Name: name, MaxMemory: c.maxMemory(), Set: c.storeSet(), SlowReader: c.SlowReader, Logger: c.logger()}
 }
 
 var privateNames atomic.Int64

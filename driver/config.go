@@ -58,6 +58,10 @@ const (
 	// NoMaxMemory is a MaxMemory: there is no cap (sqlite_max_memory=0), also if
 	// [SetDefaults] or [DefaultsEnv] has one.
 	NoMaxMemory = -7
+
+	// SlowOff is a SlowWriter or SlowReader: none is logged (sqlite_slow_writer=off), also if
+	// [SetDefaults] or [DefaultsEnv] has a limit.
+	SlowOff time.Duration = -8
 )
 
 // Switch is an option that is on or off. The empty Switch leaves the option to the defaults.
@@ -192,6 +196,24 @@ type Config struct {
 	// running save need may take as much memory again.
 	MaxMemory int64
 
+	// SlowWriter is how long a writer may hold the write lock (sqlite_slow_writer): at least
+	// 1ms. One that holds it longer is logged once, while it does, with its statement. 0 is
+	// SlowOff: none is logged. Statements in the log have no values.
+	SlowWriter time.Duration
+
+	// SlowReader is how long a reader may keep a state of the database
+	// (sqlite_slow_reader): at least 1ms. One that keeps it longer is logged once, while it
+	// does, with the statement with which it began and the last one. Readers are rows that
+	// are not closed, transactions, live tools, saves and backups; those of the statements
+	// of Conn.Raw are not seen. 0 is SlowOff: none is logged.
+	//
+	// The saves and backups of a file follow the sql.DB that has opened it first.
+	SlowReader time.Duration
+
+	// SlowStacks, if On, logs the stack of where a slow writer or reader began, too
+	// (sqlite_slow_stacks). That costs about a microsecond for each statement. Empty is Off.
+	SlowStacks Switch
+
 	// BusyTimeout is how long a writer waits for its turn before it fails with
 	// SQLITE_BUSY (_busy_timeout): whole milliseconds, or NoWait. 0 is
 	// DefaultBusyTimeout.
@@ -268,7 +290,7 @@ func (c *Config) hasWAL() bool { return c.WAL != 0 && c.WAL != WALOff }
 func (c *Config) noFile() bool { return c.Path == "" || c.Path == ":memory:" }
 
 // memoryKeys are the parameters that apply only to a database in memory.
-var memoryKeys = []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle"}
+var memoryKeys = []string{"sqlite_sync_interval", "sqlite_wal", "sqlite_max_memory", "sqlite_live_limit", "sqlite_live_idle", "sqlite_slow_writer", "sqlite_slow_reader", "sqlite_slow_stacks"}
 
 // memoryOptions returns the options that are set but apply only to a database in memory.
 // They have the form of a data source name.
@@ -375,6 +397,9 @@ func (c *Config) logger() *slog.Logger {
 	return c.Logger
 }
 
+// slowLimit reports whether d is a SlowWriter or SlowReader.
+func slowLimit(d time.Duration) bool { return d == 0 || d == SlowOff || d >= minInterval }
+
 // validate checks each field and parameter, and then what excludes each other.
 func (c *Config) validate() error {
 	switch {
@@ -398,6 +423,12 @@ func (c *Config) validate() error {
 		return paramErr("sqlite_live_idle", c.LiveIdle.String(), "want at least 1ms")
 	case c.MaxMemory != NoMaxMemory && (c.MaxMemory < 0 || c.MaxMemory > maxMaxMemory):
 		return paramErr("sqlite_max_memory", fmt.Sprint(c.MaxMemory), fmt.Sprintf("want at most %d bytes, or 0 (in Go driver.NoMaxMemory)", int64(maxMaxMemory)))
+	case !slowLimit(c.SlowWriter):
+		return paramErr("sqlite_slow_writer", c.SlowWriter.String(), "want at least 1ms, or off (in Go driver.SlowOff)")
+	case !c.SlowStacks.valid():
+		return paramErr("sqlite_slow_stacks", string(c.SlowStacks), "want yes (in Go driver.On) or no (driver.Off)")
+	case !slowLimit(c.SlowReader):
+		return paramErr("sqlite_slow_reader", c.SlowReader.String(), "want at least 1ms, or off (in Go driver.SlowOff)")
 	case c.BusyTimeout != NoWait && (c.BusyTimeout < 0 || c.BusyTimeout%time.Millisecond != 0 || c.BusyTimeout > maxBusyTimeout):
 		return paramErr("_busy_timeout", c.BusyTimeout.String(), fmt.Sprintf("want whole milliseconds, at most %d (%v), or nowait (in Go driver.NoWait)", maxBusyTimeout.Milliseconds(), maxBusyTimeout))
 	case c.TxLock != "" && !c.TxLock.valid():

@@ -39,7 +39,7 @@ func storeStats(s *store.Store) Stats {
 		LogLastFlush:    flushes.LastTime,
 		LogLastDuration: flushes.LastDuration,
 
-		WriterHolder:  writer.Holder,
+		WriterHolder:  s.HolderText(writer.Holder),
 		WriterHeldFor: writer.HeldFor,
 		WriterQueue:   writer.Waiting,
 		WriterWaits:   histogram(writer.Waits),

@@ -208,6 +208,16 @@
 // 0 (the default): no cap. A statement that would make the database grow past it fails with
 // SQLITE_FULL; deleting always works. See [Config].
 //
+// # sqlite_slow_writer, sqlite_slow_reader, sqlite_slow_stacks
+//
+// Who holds the lock, and who is slow. A writer that holds the write lock longer than
+// sqlite_slow_writer, such as 1s, is logged while it holds it. So is a reader that keeps an
+// old state of the database longer than sqlite_slow_reader, such as 1m: rows that are not
+// closed, a transaction that is left open, a live tool, a save, a backup. Each is logged
+// once, with its statement; with sqlite_slow_stacks=yes also with the stack of where it
+// began. off (the default), or [SlowOff] in Go: none is logged. Statements in logs and
+// counters have no values: a ? stands for each string, blob and number.
+//
 // # _busy_timeout
 //
 // Longest wait of a writer for its turn, in milliseconds: 60000 by default. With nowait it

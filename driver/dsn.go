@@ -129,6 +129,33 @@ var params = []param{
 		},
 	},
 	{
+		"sqlite_slow_writer", "off, duration", "off",
+		"a writer that holds the write lock longer is logged, with its statement",
+		func(c *Config, v string) (err error) {
+			c.SlowWriter, err = parseSlow(v)
+			return err
+		},
+		func(c *Config) string { return formatSlow(c.SlowWriter) },
+	},
+	{
+		"sqlite_slow_reader", "off, duration", "off",
+		"a reader that keeps an old state longer is logged, with its statement",
+		func(c *Config, v string) (err error) {
+			c.SlowReader, err = parseSlow(v)
+			return err
+		},
+		func(c *Config) string { return formatSlow(c.SlowReader) },
+	},
+	{
+		"sqlite_slow_stacks", "bool", "no",
+		"both are logged with the stack of where they began",
+		func(c *Config, v string) (err error) {
+			c.SlowStacks, err = parseSwitch(v)
+			return err
+		},
+		func(c *Config) string { return string(c.SlowStacks) },
+	},
+	{
 		"_busy_timeout", "milliseconds, nowait", "60000",
 		"longest wait of a writer for its turn, then SQLITE_BUSY; `nowait` or `0`: none",
 		func(c *Config, v string) (err error) {

@@ -58,6 +58,8 @@ var dsnTable = []struct {
 	{"app.db?sqlite_role=Server", Config{Path: "app.db", Role: RoleServer}, "app.db?sqlite_role=server"},
 	{"app.db?sqlite_live=no", Config{Path: "app.db", Live: Off}, ""},
 	{"app.db?sqlite_live=on&sqlite_live_limit=0", Config{Path: "app.db", Live: On, LiveLimit: DefaultLiveLimit}, "app.db?sqlite_live=yes&sqlite_live_limit=64"},
+	{"app.db?sqlite_slow_reader=1m0s&sqlite_slow_stacks=yes&sqlite_slow_writer=1s", Config{Path: "app.db", SlowWriter: time.Second, SlowReader: time.Minute, SlowStacks: On}, ""},
+	{"app.db?sqlite_slow_reader=off&sqlite_slow_writer=off", Config{Path: "app.db", SlowWriter: SlowOff, SlowReader: SlowOff}, ""},
 	{"app.db?sqlite_live_idle=5m0s&sqlite_live_limit=3", Config{Path: "app.db", LiveLimit: 3, LiveIdle: 5 * time.Minute}, ""},
 	{"app.db?sqlite_keep=3", Config{Path: "app.db", Keep: 3}, ""},
 	{"app.db?sqlite_keep=0", Config{Path: "app.db", Keep: NoKeep}, ""},
@@ -144,6 +146,11 @@ func TestParseDSN_invalid(t *testing.T) {
 		"a.db?sqlite_live=maybe":                           {"sqlite_live=maybe", "want yes"},
 		"a.db?sqlite_live_limit=-1":                        {"sqlite_live_limit=-1", "0 or more"},
 		"a.db?sqlite_live_limit=10001":                     {"sqlite_live_limit=10001", "at most 10000"},
+		"a.db?sqlite_slow_writer=0":                        {"sqlite_slow_writer=0", "or off"},
+		"a.db?sqlite_slow_writer=1us":                      {"sqlite_slow_writer=1µs", "at least 1ms"},
+		"a.db?sqlite_slow_reader=never":                    {"sqlite_slow_reader=never", "or off"},
+		"a.db?sqlite_slow_reader=1us":                      {"sqlite_slow_reader=1µs", "at least 1ms"},
+		"a.db?sqlite_slow_stacks=maybe":                    {"sqlite_slow_stacks=maybe", "yes, no"},
 		"a.db?sqlite_live_idle=0":                          {"sqlite_live_idle=0", "over 0"},
 		"a.db?sqlite_live_idle=1us":                        {"sqlite_live_idle=1µs", "at least 1ms"},
 		":memory:?sqlite_live=no":                          {"sqlite_live=no", "only in memory"},
@@ -223,6 +230,7 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", SyncInterval: -1},
 		{Path: "a.db", LiveLimit: -1},
 		{Path: "a.db", LiveIdle: -1},
+		{Path: "a.db", SlowWriter: -1}, {Path: "a.db", SlowReader: NoWait},
 		{LiveIdle: time.Minute},
 		{Path: "a.db", SyncInterval: -time.Minute},
 		{Path: "a.db", Params: map[string]string{"_txlock": "deferred"}},
@@ -314,6 +322,9 @@ func randomConfig(rnd *rand.Rand) *Config {
 	some(func() { c.LiveLimit = pick(rnd, 0, 1, maxLiveLimit, rnd.Int()) })
 	some(func() { c.LiveIdle = duration() })
 	some(func() { c.MaxMemory = pick(rnd, 0, 1, NoMaxMemory, 1023, 1<<20, 3<<30, 1<<62, rnd.Int64()) })
+	some(func() { c.SlowWriter = pick(rnd, SlowOff, duration()) })
+	some(func() { c.SlowReader = pick(rnd, SlowOff, duration()) })
+	some(func() { c.SlowStacks = pick(rnd, On, Off) })
 	some(func() { c.BusyTimeout = duration() })
 	some(func() { c.TxLock = pick(rnd, TxDeferred, TxImmediate, TxExclusive) })
 	some(func() { c.StmtCacheSize = pick(rnd, NoStmtCache, 0, 1, math.MaxInt32, rnd.Int()) })

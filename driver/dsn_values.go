@@ -100,6 +100,28 @@ func formatInterval(d time.Duration) string {
 	return d.String()
 }
 
+// parseSlow parses a value of sqlite_slow_writer or sqlite_slow_reader.
+func parseSlow(s string) (time.Duration, error) {
+	if strings.EqualFold(s, "off") {
+		return SlowOff, nil
+	}
+	d, ok := parseDuration(s)
+	if !ok {
+		return 0, errors.New("want a duration over 0 such as 1s or 5m, or off")
+	}
+	return d, nil
+}
+
+func formatSlow(d time.Duration) string {
+	switch d {
+	case 0:
+		return ""
+	case SlowOff:
+		return "off"
+	}
+	return d.String()
+}
+
 // parseWAL parses a value of sqlite_wal.
 func parseWAL(s string) (time.Duration, error) {
 	switch strings.ToLower(s) {

@@ -72,6 +72,7 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 			if err != nil {
 				return nil, err
 			}
+			cfg.SlowWriter, cfg.SlowReader = c.SlowWriter, c.SlowReader
 			cfg.Extensions, cfg.ConnectHook = c.Extensions, c.ConnectHook
 			opts := memoryConnections(cfg, store.Options{})
 			opts.Guest, opts.NoFiles, opts.End = peer.PID, !peer.Trusted, end

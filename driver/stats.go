@@ -43,7 +43,7 @@ type Stats struct {
 	LogLastError    string        `json:"log_last_error"`    // of the last flush; empty: it worked
 
 	// The write lock.
-	WriterHolder  string        `json:"writer_holder"`   // its holder: a statement, or "transaction"; empty: it is free
+	WriterHolder  string        `json:"writer_holder"`   // its holder: a statement without its values, or "transaction" and its last statement; empty: it is free
 	WriterHeldFor time.Duration `json:"writer_held_for"` // how long the holder has had it
 	WriterQueue   int           `json:"writer_queue"`    // writers that wait
 	WriterWaits   Histogram     `json:"writer_waits"`    // cumulative: waits that have ended; a writer that finds the lock free does not wait

@@ -70,7 +70,7 @@ func (a *attachment) LockWrite() error {
 	// The lock of the main database may have been taken for nothing. SQLite begins to
 	// write the main database before the attached ones, so that is known now.
 	c.unlockEnded()
-	return c.inStatement(c.lockStore(c.statementContext(), a.store, a.link, &a.locked, "a statement of a connection to "+c.store.Engine.Path()))
+	return c.inStatement(c.lockStore(c.statementContext(), a.store, a.link, &a.locked, c.what()))
 }
 
 // UnlockWrite implements memvfs.Hooks.
@@ -111,7 +111,7 @@ func (a *attachment) unlock() {
 	if a.link != nil {
 		a.link.SetMayWrite(false)
 	}
-	a.store.UnlockWriter(&a.c.owner)
+	a.c.unlockStore(a.store)
 }
 
 // end releases the store, whose link is gone or abandoned.

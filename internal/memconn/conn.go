@@ -68,6 +68,12 @@ type conn struct {
 	// first statement that the engine is told of shows that the user has not.
 	authorizerLost bool
 
+	// now is the statement that do runs, or has run last; nil outside of do.
+	now *statement
+
+	// slow watches how long the connection writes and reads; nil: nobody wants to know.
+	slow *slowConn
+
 	// running is true while do makes calls of SQLite. It stays true after a panic.
 	running bool
 
@@ -157,6 +163,7 @@ func (c *conn) shut() error {
 	if c.locked {
 		c.unlock()
 	}
+	c.slow.close()
 	return connerr.Join(err, c.db.Release())
 }
 

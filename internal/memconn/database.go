@@ -29,6 +29,9 @@ type Options struct {
 	Pragmas       []string          // statements that each new connection runs, before ConnectHook
 	TxLock        string            // how a transaction that may write begins: deferred, immediate or exclusive
 	BusyTimeout   time.Duration     // longest wait for the write lock; 0: none
+	SlowWriter    time.Duration     // a connection that holds a write lock for longer is logged; 0: none is
+	SlowReader    time.Duration     // a connection that keeps a state for longer is logged; 0: none is
+	SlowStacks    bool              // with the stack of where that began
 	StmtCacheSize int               // statements that each connection keeps; 0: none
 
 	// Extensions and ConnectHook are those of sqlite3.SQLiteDriver.
@@ -193,6 +196,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 	}
 	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, times: d.times, opened: time.Now()}
 	c.renewable = uri == d.plain && d.opts.Guest == 0 && d.opts.ConnectHook == nil && len(d.opts.Extensions) == 0
+	c.slow = newSlow(c)
 	if lock {
 		if err := c.lock(ctx, "open a connection"); err != nil {
 			return nil, err
@@ -219,6 +223,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 		if c.locked {
 			c.unlock()
 		}
+		c.slow.close()
 		return nil, err
 	}
 	return c, nil

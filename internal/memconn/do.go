@@ -40,6 +40,9 @@ func (c *conn) do(ctx context.Context, f func() error) error {
 		c.link.SetCancellable(true)
 	}
 	c.running = true
+	if c.slow != nil {
+		c.slow.enter()
+	}
 	defer c.panicked()
 	err := f()
 	if err != nil {
@@ -48,11 +51,14 @@ func (c *conn) do(ctx context.Context, f func() error) error {
 	if c.wroteDisk {
 		err = c.undoDiskWrite(err)
 	}
-	c.running = false
-	if c.settled() {
-		return err
+	c.running, c.now = false, nil
+	if !c.settled() {
+		err = c.settle(err)
 	}
-	return c.settle(err)
+	if c.slow != nil {
+		c.slow.leave()
+	}
+	return err
 }
 
 // panicked is deferred by do.
@@ -118,10 +124,12 @@ func (c *conn) abandon() {
 	c.ctx = nil
 	c.lockErr = nil
 	c.forgetAll()
+	c.now = nil
 	c.endAttached()
 	if c.locked {
 		c.unlock()
 	}
+	c.slow.close()
 }
 
 // endAttached releases the attached stores without a call of SQLite.

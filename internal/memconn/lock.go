@@ -5,7 +5,6 @@ package memconn
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -23,12 +22,8 @@ func (c *conn) lock(ctx context.Context, what string) error {
 // lockStore is lock for the store of link, which is this connection's own or an
 // attached one.
 func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn, locked *bool, what string) error {
-	switch guest := c.opts.Guest; guest {
-	case 0:
-	case GuestUnknown:
-		what = "another process: " + what
-	default:
-		what = "process " + strconv.Itoa(guest) + ": " + what
+	if c.opts.Guest != 0 {
+		what = store.Holder(max(c.opts.Guest, 0), what) // GuestUnknown is negative
 	}
 	err := s.LockWriter(ctx, c.busyTimeout(), what, &c.owner)
 	if err == nil {
@@ -37,6 +32,9 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 			return err
 		}
 		*locked = true
+		if c.slow != nil {
+			c.slow.wrote(s)
+		}
 		if link != nil { // nil: the connection is being opened
 			link.SetMayWrite(true)
 		}
@@ -44,15 +42,15 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 	}
 	if timeout, ok := errors.AsType[*writelock.TimeoutError](err); ok {
 		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
-			"path", s.Path(), "waited", timeout.Waited, "statement", shorten(what),
-			"holder", shorten(timeout.Holder), "held", timeout.HeldFor)
+			"path", s.Path(), "waited", timeout.Waited, "statement", s.HolderText(what),
+			"holder", s.HolderText(timeout.Holder), "held", timeout.HeldFor)
 		return connerr.Busy
 	}
 	if errors.Is(err, store.ErrDeadlock) {
 		// This is no warning, as a writer that tries again at once may be refused very
 		// often.
 		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
-			"path", s.Path(), "statement", shorten(what))
+			"path", s.Path(), "statement", s.HolderText(what))
 		return connerr.Busy
 	}
 	return err
@@ -83,7 +81,15 @@ func (c *conn) unlock() {
 	if c.link != nil {
 		c.link.SetMayWrite(false)
 	}
-	c.store.UnlockWriter(&c.owner)
+	c.unlockStore(c.store)
+}
+
+// unlockStore gives the write lock of s back.
+func (c *conn) unlockStore(s *store.Store) {
+	if c.slow != nil && c.owner.Held() == 1 {
+		c.slow.writer.End()
+	}
+	s.UnlockWriter(&c.owner)
 }
 
 // unlockEnded gives the write locks back when SQLite's transaction is over.
@@ -149,7 +155,15 @@ func (c *conn) LockWrite() error {
 		return nil
 	}
 	c.unlockEnded() // locked by an earlier statement of the same string
-	return c.inStatement(c.lock(c.statementContext(), "a statement"))
+	return c.inStatement(c.lock(c.statementContext(), c.what()))
+}
+
+// what is the text of the running statement.
+func (c *conn) what() string {
+	if c.now != nil {
+		return c.now.text
+	}
+	return "a statement"
 }
 
 // UnlockWrite implements memvfs.Hooks. A statement of this package keeps the lock to its
@@ -173,13 +187,4 @@ func (c *conn) Detached() {}
 // statement, and c.ctx is the context of this one.
 func (c *conn) Cancelled() bool {
 	return c.ctx != nil && c.ctx.Err() != nil
-}
-
-// shorten cuts SQL to fit into a line of the logger.
-func shorten(s string) string {
-	const limit = 200
-	if len(s) > limit {
-		return s[:limit] + "…"
-	}
-	return s
 }

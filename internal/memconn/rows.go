@@ -219,6 +219,7 @@ func (r *rows) more() error {
 		ctx = background
 	}
 	return c.do(ctx, func() error {
+		c.now = r.s
 		code := r.s.More(r.buf, c.batch(r.s, min(max(16, 4*r.taken), maxBatch)))
 		r.take(code)
 		r.ended(code)

@@ -169,7 +169,8 @@ func (c *conn) finalize(s *statement) {
 
 // claim comes before a statement runs. It takes the write lock if the statement is known to
 // need it.
-func (c *conn) claim(s *statement) error {
+func (c *conn) claim(s *statement) (err error) {
+	c.now = s
 	switch {
 	case c.tx == txReadOnly:
 		// The engine refuses what writes to it.
@@ -177,9 +178,15 @@ func (c *conn) claim(s *statement) error {
 			c.wroteDisk = true
 		}
 	case !c.locked && s.writes():
-		return c.lock(c.statementContext(), s.text)
+		err = c.lock(c.statementContext(), s.text)
 	}
-	return nil
+	if c.slow != nil {
+		c.slow.runs(s)
+	}
+	if c.owner.Held() > 0 {
+		c.owner.Last.Store(&s.text)
+	}
+	return err
 }
 
 // ran comes after a statement has run. It follows what the statement has changed.

@@ -71,6 +71,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	if opts.ReadOnly {
 		c.tx = txReadOnly
 		c.link.SetReadOnly(true)
+		if c.slow != nil {
+			c.slow.pins()
+		}
 		c.link.Pin()
 		for _, a := range c.attached {
 			a.link.Pin()

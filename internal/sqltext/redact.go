@@ -8,8 +8,8 @@ import (
 // maxRedacted is the longest result of Redact in bytes, without the sign that it was cut.
 const maxRedacted = 200
 
-// Redact makes SQL fit for a log: one line, without the values and the comments, and cut if
-// it is long. A ? stands for each string, blob and number.
+// Redact makes SQL fit for a log: one line, without the values and the comments, cut if it
+// is long, and without the semicolon. A ? stands for each string, blob and number.
 //
 // SQLite takes a name in "" for a string where no such column is. So such a name is
 // replaced, too, but where it can only be a name: behind a dot or a keyword that names
@@ -59,7 +59,7 @@ func Redact(sql string) string {
 	}
 	s := b.String()
 	if len(s) <= maxRedacted {
-		return s
+		return strings.TrimRight(s, "; ")
 	}
 	end := maxRedacted
 	for end > 0 && !utf8.RuneStart(s[end]) {

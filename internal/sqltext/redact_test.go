@@ -14,7 +14,7 @@ func TestRedact(t *testing.T) {
 		"SELECT a FROM t WHERE b='x' AND c = 5":                                "SELECT a FROM t WHERE b=? AND c = ?",
 		"INSERT INTO t VALUES (1, -2.5e-3, 0x1F, .5, 1_000, x'00ff', X'', '')": "INSERT INTO t VALUES (?, -?, ?, ?, ?, ?, ?, ?)",
 		"SELECT 'it''s', 'a' 'b'":                                              "SELECT ?, ? ?",
-		"  SELECT\n\t1 -- secret\n , /* secret */ 2;":                          "SELECT ? , ?;",
+		"  SELECT\n\t1 -- secret\n , /* secret */ 2;":                          "SELECT ? , ?",
 		"SELECT 1 /* secret":                                                   "SELECT ?",
 		"SELECT 'secret":                                                       "SELECT ?",
 		"UPDATE `a``b` SET [c 1]=?1, d2=:name, e=@e, f=$f::g(h)":               "UPDATE `a``b` SET [c 1]=?1, d2=:name, e=@e, f=$f::g(h)",

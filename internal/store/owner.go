@@ -5,8 +5,13 @@ package store
 import (
 	"context"
 	"errors"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/sqltext"
 )
 
 // ErrDeadlock is the error of a LockWriter whose wait would complete a deadlock.
@@ -18,6 +23,54 @@ var ErrDeadlock = errors.New("store: a deadlock of connections that write to sev
 type Owner struct {
 	held int    // number of locks that it holds; used by its goroutine only
 	wait *Store // the store whose lock it waits for while it holds others; guarded by waits
+
+	// Last is the text of the statement that the connection has run last under its locks, or
+	// nil. It is atomic, because others name the holder of a lock by it.
+	Last atomic.Pointer[string]
+}
+
+// Held is the number of locks that o holds. Only its own goroutine may ask.
+func (o *Owner) Held() int { return o.held }
+
+// HolderText says for people what the write lock is held for. holder is that of
+// writelock.Stats or of its TimeoutError. A transaction is named by its last statement, too.
+func (s *Store) HolderText(holder string) string {
+	who, what := holderParts(holder)
+	text := sqltext.Redact(what)
+	if o := s.writer.Load(); o != nil && holder != "" {
+		// The lock may have gone to another connection since holder was read. last is left
+		// out if that can be seen; its connection had the lock a moment ago otherwise.
+		if last := o.Last.Load(); last != nil && *last != what && s.Writer.Stats().Holder == holder && s.writer.Load() == o {
+			text += "; last statement: " + sqltext.Redact(*last)
+		}
+	}
+	return who + text
+}
+
+// Holder makes the holder of a lock of what a tool does, whose process has that number; 0 if
+// it is not known.
+func Holder(pid int, what string) string {
+	if pid == 0 {
+		return otherProcess + what
+	}
+	return "process " + strconv.Itoa(pid) + ": " + what
+}
+
+const otherProcess = "another process: "
+
+// holderParts splits what Holder has made. No statement begins like that.
+func holderParts(holder string) (who, what string) {
+	if rest, ok := strings.CutPrefix(holder, otherProcess); ok {
+		return otherProcess, rest
+	}
+	if rest, ok := strings.CutPrefix(holder, "process "); ok {
+		if pid, what, ok := strings.Cut(rest, ": "); ok {
+			if _, err := strconv.Atoi(pid); err == nil {
+				return "process " + pid + ": ", what
+			}
+		}
+	}
+	return "", holder
 }
 
 // waits guards every Owner.wait. No other lock is taken under it.
@@ -39,6 +92,7 @@ func (s *Store) LockWriter(ctx context.Context, timeout time.Duration, what stri
 		if err := s.Writer.Lock(ctx, timeout, what); err != nil {
 			return err
 		}
+		o.Last.Store(nil)
 		s.writer.Store(o)
 		o.held = 1
 		return nil

@@ -38,6 +38,7 @@ type Options struct {
 	WAL          time.Duration // between two flushes of the log; WALOff: no log, WALCommit: at each commit
 	Keep         int           // number of earlier states of the file that are kept; see image.File.Keep
 	MaxMemory    int64         // limit of the size in bytes; 0: none
+	SlowReader   time.Duration // a save or a backup that pins its state for longer is logged; 0: none is
 	LockTimeout  time.Duration // longest wait of a load for other users of the file; 0: none
 
 	Set Option // what of these the user has set; the others are defaults, which a later open may replace
@@ -445,7 +446,9 @@ func (s *Store) save(awaited bool) (int64, error) {
 		pace.Overdue = time.Now().Add(interval)
 	}
 	s.file.Keep = int(s.settings.keep.Load())
+	end := s.pins("a save")
 	saved, err := s.file.Save(context.Background(), pace)
+	end()
 	if err == nil {
 		s.saved.Store(saved.Version)
 		if flusher := s.flusher.Load(); flusher != nil {
@@ -506,6 +509,7 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 // Backup writes the last commit to a new file at path. It takes no lock of the database,
 // so readers and writers go on.
 func (s *Store) Backup(ctx context.Context, path string) error {
+	defer s.pins("a backup to " + path)()
 	img, err := s.Engine.Pin()
 	if err != nil {
 		return err
@@ -519,6 +523,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 // WriteTo writes the last commit to w, as a file would have it. It pins that until w
 // has taken it, and returns its size.
 func (s *Store) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
+	defer s.pins("a backup to a stream")()
 	img, err := s.Engine.Pin()
 	if err != nil {
 		return 0, err
