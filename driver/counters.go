@@ -15,6 +15,7 @@ import (
 func storeStats(s *store.Store) Stats {
 	kept := int(s.Kept.Load()) // before mem: a connection is opened before it is kept
 	start, saves, flushes, writer, mem := s.Start(), s.SaveStats(), s.FlushStats(), s.Writer.Stats(), s.Engine.Stats()
+	system := store.SystemMemory()
 	st := Stats{
 		Role: RoleServer,
 		Path: s.Path(),
@@ -53,7 +54,13 @@ func storeStats(s *store.Store) Stats {
 		OldestReader: time.Duration(mem.OldestReader) * time.Millisecond,
 		Connections:  max(mem.Files-kept, 0), // one may have been closed meanwhile
 		Tools:        s.Tools(),
-		Kept:         kept,
+
+		MaxMemory:       s.MaxMemory(),
+		MemoryAvailable: system.Available,
+		MemoryLimit:     system.Limit,
+		MemoryWarnings:  s.MemoryWarnings(),
+
+		Kept: kept,
 	}
 	if saves.LastError != nil {
 		st.LastError = saves.LastError.Error()

@@ -205,8 +205,22 @@
 // # sqlite_max_memory
 //
 // Cap on the size of the database: bytes, or a number with KiB, MiB, GiB or TiB.
-// 0 (the default): no cap. A statement that would make the database grow past it fails with
-// SQLITE_FULL; deleting always works. See [Config].
+// 0 (the default): no cap. See [Config].
+//
+// At the cap a statement that would make the database grow fails with SQLITE_FULL, and its
+// transaction can go on or be rolled back. Readers go on, deleting always works, and a
+// larger file can be loaded. The page versions that readers and saves need may take as much
+// again; then writers get SQLITE_FULL until a reader ends. Without a cap the system's memory
+// is the limit. At its end Linux kills a process, which may be this one: set a cap below it,
+// with room for the program itself.
+//
+// The logger is warned when a tenth of either limit is left, of the system at most 2 GiB, and
+// again only after it was away from there. [Stats] counts the warnings, and tells what is
+// left. While writers write, the driver looks once a second. The system's limit is the
+// memory of the machine or of a control group (cgroup, version 1 or 2), whichever has the
+// least left; swap does not count. It is read on Linux alone. A load tells the
+// logger how much memory it needs before it takes it: as debugging below 64 MiB, as a warning
+// if the system does not have that.
 //
 // # sqlite_slow_writer, sqlite_slow_reader, sqlite_slow_stacks
 //

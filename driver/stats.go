@@ -51,14 +51,18 @@ type Stats struct {
 	BusyErrors    uint64        `json:"busy_errors"`     // cumulative: waits that ended in SQLITE_BUSY
 
 	// Memory.
-	Commits      uint64        `json:"commits"`       // cumulative: commits that changed something
-	DataBytes    int64         `json:"data_bytes"`    // size of the database
-	HeldBytes    int64         `json:"held_bytes"`    // old page versions that readers need, or that wait to be freed
-	FreeBytes    int64         `json:"free_bytes"`    // kept for reuse
-	OldestReader time.Duration `json:"oldest_reader"` // age of the oldest reader, a save included; 0: none
-	Connections  int           `json:"connections"`   // open in this process, running saves included
-	Tools        int           `json:"tools"`         // connections of live tools, part of Connections
-	Kept         int           `json:"kept"`          // connections that were closed, and are kept up to 5 s for the next that is opened; not part of Connections
+	Commits         uint64        `json:"commits"`          // cumulative: commits that changed something
+	DataBytes       int64         `json:"data_bytes"`       // size of the database
+	HeldBytes       int64         `json:"held_bytes"`       // old page versions that readers need, or that wait to be freed
+	FreeBytes       int64         `json:"free_bytes"`       // kept for reuse
+	OldestReader    time.Duration `json:"oldest_reader"`    // age of the oldest reader, a save included; 0: none
+	MaxMemory       int64         `json:"max_memory"`       // sqlite_max_memory; 0: no cap
+	MemoryAvailable int64         `json:"memory_available"` // what the system has left: the machine, or the control group with the least; Linux only, elsewhere 0
+	MemoryLimit     int64         `json:"memory_limit"`     // of that machine or group; 0: not known
+	MemoryWarnings  uint64        `json:"memory_warnings"`  // cumulative: how often little was left of one of these limits
+	Connections     int           `json:"connections"`      // open in this process, running saves included
+	Tools           int           `json:"tools"`            // connections of live tools, part of Connections
+	Kept            int           `json:"kept"`             // connections that were closed, and are kept up to 5 s for the next that is opened; not part of Connections
 }
 
 // Histogram counts durations by their length.

@@ -1,6 +1,7 @@
 package slow
 
 import (
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,10 +52,12 @@ func TestWatch(t *testing.T) {
 // the report can tell that its use is over.
 func TestWatch_duringReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var lasting []bool
-		var w *Watch
-		w = New(time.Second, func(_ time.Duration, lasts func() bool) {
+		var mu sync.Mutex
+		var lasting []bool // guarded by mu
+		w := New(time.Second, func(_ time.Duration, lasts func() bool) {
 			time.Sleep(10 * time.Second)
+			mu.Lock()
+			defer mu.Unlock()
 			lasting = append(lasting, lasts())
 		})
 		w.Begin()

@@ -17,8 +17,9 @@
 //     lock of the live.Server
 //  7. Store.mu       the fields below it; never held across I/O or SQL
 //  8. waits          the waits of LockWriter; held for a walk along them
-//  9. drainer.mu     the close of the engine; held while the engine drains
-//  10. the locks of the engine, in C: see internal/memvfs/engine.h
+//  9. memoryWatch.mu the last look at the memory; held across Stats and Close of the engine
+//  10. drainer.mu    the close of the engine; held while the engine drains
+//  11. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and released after its last
 // save.

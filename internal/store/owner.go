@@ -95,6 +95,7 @@ func (s *Store) LockWriter(ctx context.Context, timeout time.Duration, what stri
 		o.Last.Store(nil)
 		s.writer.Store(o)
 		o.held = 1
+		s.watchMemory()
 		return nil
 	}
 	waits.Lock()
@@ -121,6 +122,9 @@ func (s *Store) LockWriter(ctx context.Context, timeout time.Duration, what stri
 		o.held++
 	}
 	waits.Unlock()
+	if err == nil {
+		s.watchMemory()
+	}
 	return err
 }
 

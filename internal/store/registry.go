@@ -306,7 +306,7 @@ var attachTime = time.Second
 // ended. It is not waited for again.
 func (s *Store) closeEngine(idle bool) error {
 	for start := time.Now(); ; {
-		err := s.drain.close()
+		err := s.closeMemory()
 		if err == nil || !idle || s.entry.attaching() || time.Since(start) > attachTime {
 			return err
 		}

@@ -110,6 +110,8 @@ type Store struct {
 	settings settings // see settings.go
 	drain    drainer  // see drain.go
 
+	memoryWatch memoryWatch // see memory.go
+
 	mu      sync.Mutex
 	loop    *schedule.Loop // guarded by mu; nil without a file, or after stop
 	saves   SaveStats      // guarded by mu
@@ -154,7 +156,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		if err != nil {
 			err = errors.Join(err, s.endTools())
 			if s.Engine != nil {
-				err = errors.Join(err, s.Engine.Close())
+				err = errors.Join(err, s.closeMemory())
 			}
 			err = errors.Join(err, s.giveUp())
 			s = nil
@@ -200,7 +202,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 	s.file.Wait = opts.LockTimeout
 	s.file.Owned = s.owned
 	s.file.CloseLater = func(file io.Closer) { closeWhenFree(path, file) }
-	found, err := s.file.Open(ctx, s.Engine)
+	found, err := s.file.Open(ctx, loading{s.Engine, s})
 	if err != nil {
 		return s, err
 	}

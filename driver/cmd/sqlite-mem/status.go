@@ -412,6 +412,12 @@ func (s *status) write(w io.Writer, now time.Time) error {
 func counters(st *driver.Stats, when func(time.Time) string) (lines []string) {
 	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
 	line("data: %s; %s held for older readers; %s", show.Size(st.DataBytes), show.Size(st.HeldBytes), show.Plural(st.Connections, "connection"))
+	if st.MemoryLimit > 0 {
+		line("memory: %s of %s left in the system; so far %s", show.Size(st.MemoryAvailable), show.Size(st.MemoryLimit), show.Plural(st.MemoryWarnings, "warning"))
+	}
+	if st.MaxMemory > 0 {
+		line("cap: %s (sqlite_max_memory)", show.Size(st.MaxMemory))
+	}
 	if st.WriterHolder == "" {
 		line("write lock: free")
 	} else {
