@@ -24,8 +24,8 @@ type Watch struct {
 
 	timer *time.Timer
 
-	// told is since of the last use that was reported. It is atomic, because the timer may fire
-	// again while a report runs.
+	// told is since of the last use that was reported. A look may be overtaken by the next one
+	// before it reads since, and both see one use then. So told is atomic.
 	told atomic.Int64
 }
 
