@@ -55,6 +55,13 @@ var metrics = []metric{
 	{name: "live_tools", help: "Connections of tools of other processes.", kind: gauge,
 		value: func(s *driver.Stats) float64 { return float64(s.Tools) }},
 
+	{name: "max_bytes", help: "sqlite_max_memory, the cap on the size of the database.", kind: gauge,
+		value: func(s *driver.Stats) float64 { return float64(s.MaxMemory) }, missing: func(s *driver.Stats) bool { return s.MaxMemory == 0 }},
+	{name: "system_available_bytes", help: "Memory that the machine or the control group has left, whichever has less.", kind: gauge,
+		value: func(s *driver.Stats) float64 { return float64(s.MemoryAvailable) }, missing: func(s *driver.Stats) bool { return s.MemoryLimit == 0 }},
+	{name: "memory_warnings_total", help: "How often little was left of a limit of memory.", kind: counter,
+		value: func(s *driver.Stats) float64 { return float64(s.MemoryWarnings) }},
+
 	{name: "commits_total", help: "Commits that changed something.", kind: counter,
 		value: func(s *driver.Stats) float64 { return float64(s.Commits) }},
 	{name: "unsaved_commits", help: "Commits since the last save.", kind: gauge,

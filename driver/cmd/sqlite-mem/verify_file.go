@@ -211,7 +211,8 @@ func (v *verifier) memory(ctx context.Context, saved bool, by proclock.Owner) (e
 		v.note("the memory of %s was not looked at (-saved)", process(by))
 		return nil
 	}
-	db, err := openTarget(v.path, access{}) // not readOnly: see opened
+	// Not readOnly: see opened. Should the server end now, nothing is written to the file.
+	db, err := openTarget(v.path, access{params: map[string]string{"_query_only": "yes"}})
 	if err != nil {
 		return err
 	}
