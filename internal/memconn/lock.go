@@ -42,7 +42,7 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 	}
 	if timeout, ok := errors.AsType[*writelock.TimeoutError](err); ok {
 		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
-			"path", s.Path(), "waited", timeout.Waited, "statement", s.HolderText(what),
+			"path", s.Path(), "waited", timeout.Waited, "statement", store.LockText(what),
 			"holder", s.HolderText(timeout.Holder), "held", timeout.HeldFor)
 		return connerr.Busy
 	}
@@ -50,7 +50,7 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 		// This is no warning, as a writer that tries again at once may be refused very
 		// often.
 		s.Logger().Debug("sqlite-mem: writers that attach each other's databases would wait for ever; one of them is refused",
-			"path", s.Path(), "statement", s.HolderText(what))
+			"path", s.Path(), "statement", store.LockText(what))
 		return connerr.Busy
 	}
 	return err

@@ -35,16 +35,22 @@ func (o *Owner) Held() int { return o.held }
 // HolderText says for people what the write lock is held for. holder is that of
 // writelock.Stats or of its TimeoutError. A transaction is named by its last statement, too.
 func (s *Store) HolderText(holder string) string {
-	who, what := holderParts(holder)
-	text := sqltext.Redact(what)
+	text := LockText(holder)
 	if o := s.writer.Load(); o != nil && holder != "" {
-		// The lock may have gone to another connection since holder was read. last is left
-		// out if that can be seen; its connection had the lock a moment ago otherwise.
+		// The lock may have gone to another connection since holder was read. If that can be
+		// seen, last is left out. Otherwise last is of a holder for the same purpose.
+		_, what := holderParts(holder)
 		if last := o.Last.Load(); last != nil && *last != what && s.Writer.Stats().Holder == holder && s.writer.Load() == o {
 			text += "; last statement: " + sqltext.Redact(*last)
 		}
 	}
-	return who + text
+	return text
+}
+
+// LockText says for people what a lock is wanted or held for, without the values of SQL.
+func LockText(holder string) string {
+	who, what := holderParts(holder)
+	return who + sqltext.Redact(what)
 }
 
 // Holder makes the holder of a lock of what a tool does, whose process has that number; 0 if
