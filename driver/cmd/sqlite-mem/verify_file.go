@@ -65,14 +65,9 @@ func (v *verifier) file(ctx context.Context, served bool) (err error) {
 	if served {
 		looked = "at the file as its server saved it last"
 	}
-	params := "mode=rw"
-	switch {
-	case h.WAL || wal.Open || journal.Live || !mayWrite(v.path):
+	params := "mode=rw" // a server replaces the file, so what is open stays whole
+	if h.WAL || wal.Open || journal.Live || !mayWrite(v.path) {
 		params = "mode=ro&immutable=1" // SQLite would make a -wal and a -shm, or roll back
-	case served:
-		// A lock of SQLite would make the server's next save give way. It needs none, as a
-		// save replaces the file.
-		params = "mode=rw&nolock=1"
 	}
 	v.report.Looked = append(v.report.Looked, looked)
 	before, err := os.Stat(v.path)
