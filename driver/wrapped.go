@@ -86,18 +86,15 @@ func joinClose(err error, conn *sql.Conn) error {
 	return err
 }
 
-// connectorBehind returns the connector of a connection. It asks what is below all wrappers
-// that can be looked through, and then the wrappers themselves, which may pass a Ping on.
+// connectorBehind returns the connector of a connection. It asks the connection that the
+// wrappers show. One that shows nothing has to pass the Ping on.
 func connectorBehind(ctx context.Context, conn *sql.Conn) (*connector, error) {
 	p := &probe{}
 	ctx = context.WithValue(ctx, probeKey{}, p)
 	err := conn.Raw(func(outer any) error {
-		layers := layersOf(outer)
-		for i := len(layers) - 1; i >= 0 && p.connector == nil; i-- {
-			if pinger, ok := layers[i].(driver.Pinger); ok {
-				// The answer of a broken connection counts too.
-				_ = pinger.Ping(ctx)
-			}
+		if pinger, ok := innermost(outer).(driver.Pinger); ok {
+			// The answer of a broken connection counts too.
+			_ = pinger.Ping(ctx)
 		}
 		if p.connector == nil {
 			return ErrNotOurs
@@ -110,18 +107,17 @@ func connectorBehind(ctx context.Context, conn *sql.Conn) (*connector, error) {
 // maxLayers bounds a wrapper that returns itself.
 const maxLayers = 32
 
-// layersOf returns a connection, and those that it wraps and shows.
-func layersOf(outer any) []any {
-	layers := []any{outer}
-	for len(layers) < maxLayers {
-		switch c := layers[len(layers)-1].(type) {
+// innermost returns the connection that a wrapped one shows.
+func innermost(outer any) any {
+	for range maxLayers {
+		switch c := outer.(type) {
 		case interface{ Raw() driver.Conn }:
-			layers = append(layers, c.Raw())
+			outer = c.Raw()
 		case interface{ Unwrap() driver.Conn }:
-			layers = append(layers, c.Unwrap())
+			outer = c.Unwrap()
 		default:
-			return layers
+			return outer
 		}
 	}
-	return layers
+	return outer
 }
