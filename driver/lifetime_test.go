@@ -347,7 +347,7 @@ func TestClose_notSaved(t *testing.T) {
 
 	cancelled, cancel := context.WithCancel(ctx)
 	cancel()
-	other, err := sql.Open(driver.Name, path+"?sqlite_keep=2")
+	other, err := sql.Open(driver.Name, path+"?sqlite_max_memory=1GiB")
 	require.NoError(t, err)
 	require.Error(t, other.PingContext(cancelled))
 	require.Equal(t, "kept", testdb.Text(t, other, "SELECT x FROM t"))

@@ -218,9 +218,9 @@ func TestConnectHook_context(t *testing.T) {
 func TestLive_options(t *testing.T) {
 	_, path := served(t, "")
 	for params, want := range map[string]string{
-		"?sqlite_live=no":       "sqlite_live is yes, not no",
-		"?sqlite_live_limit=1":  "sqlite_live_limit is 64, not 1",
-		"?sqlite_live_idle=1ms": "sqlite_live_idle is 30s, not 1ms",
+		"?sqlite_live=no":       "sqlite_live is yes since the first open",
+		"?sqlite_live_limit=1":  "sqlite_live_limit is 64 since the first open",
+		"?sqlite_live_idle=1ms": "sqlite_live_idle is 30s since the first open",
 	} {
 		db, err := sql.Open(driver.Name, path+params)
 		require.NoError(t, err)
