@@ -4,6 +4,7 @@
 ** cancellation of the running statement.
 */
 #include "engine.h"
+#include "stmt.h"
 
 /*
 ** Instructions of SQLite's virtual machine between two checks of the context. They
@@ -98,7 +99,7 @@ void memvfsConnUnlock(MemFile *f, int wrote){
 */
 static int progress(void *pArg){
   memvfs_conn *p = pArg;
-  if( !p->cancellable || (p->pRunning && !sqlite3_stmt_busy(p->pRunning)) ) return 0;
+  if( !p->cancellable || (p->pStmt && p->pStmt->p && !sqlite3_stmt_busy(p->pStmt->p)) ) return 0;
   return hooks.xCancelled(p->handle);
 }
 
@@ -245,6 +246,11 @@ void memvfs_conn_unpin(memvfs_conn *p){
   if( f->eLock==SQLITE_LOCK_NONE ) memvfsReaderEnd(&f->reader);
 }
 
+static void freeLink(memvfs_conn *p){
+  if( p ) memvfsTablesFree(&p->changed);
+  memvfsFree(p);
+}
+
 /*
 ** Go has finished with the link. SQLite may not have finished. A connection that
 ** was closed with open statements lives until the last one is finalized, on any
@@ -261,7 +267,7 @@ void memvfs_conn_free(memvfs_conn *p){
     p = 0;
   }
   sqlite3_mutex_leave(mutex);
-  memvfsFree(p);
+  freeLink(p);
 }
 
 /*
@@ -276,6 +282,7 @@ uintptr_t memvfsConnClose(MemFile *f){
   if( p && p->pMain==0 ){
     sqlite3_progress_handler(f->db, 0, 0, 0);
     sqlite3_set_authorizer(f->db, 0, 0);
+    memvfsUnfollow(p);
   }
   sqlite3_mutex_enter(mutex);
   if( (p = f->pConn)!=0 ){
@@ -286,7 +293,7 @@ uintptr_t memvfsConnClose(MemFile *f){
       memvfsFree(p);
     }
   }
-  memvfsFree(f->pOrphan);
+  freeLink(f->pOrphan);
   f->pConn = f->pOrphan = 0;
   sqlite3_mutex_leave(mutex);
   return handle;

@@ -10,6 +10,7 @@
 **   disk.c      The VFS for database files that are no store.
 **   conn.c      The link between a Go connection and its file.
 **   stmt.c      Statements, for Go. Nothing of the engine's structure.
+**   watch.c     The tables that a commit may have changed.
 **   renew.c     A used connection as good as new. Nothing of the engine's structure.
 **
 ** How it works. A database is a table of slots, one for each page. A slot is the
@@ -309,6 +310,16 @@ void memvfsConnUnlock(MemFile*, int wrote);
 void memvfsConnAttach(MemFile*);
 uintptr_t memvfsConnClose(MemFile*);
 void memvfsConnDetached(uintptr_t handle);
+
+/* watch.c */
+void memvfsWatchHook(void (*)(uintptr_t, uint64_t, const char*, int, int));
+extern _Atomic(unsigned) memvfsWatched;       /* The number of memvfs_watch */
+void memvfsTablesFree(memvfs_tables*);
+void memvfsTablesAdd(memvfs_tables*, const char *zSchema, const char *zTable);
+void memvfsNoteTable(memvfs_conn*, const char *zSchema, const char *zTable);
+void memvfsFollow(memvfs_conn*);              /* Begins or ends to follow what the connection runs */
+void memvfsUnfollow(memvfs_conn*);
+void memvfsAnnounce(MemFile*);
 
 /* stmt.c */
 int memvfsAuthorize(void*, int, const char*, const char*, const char*, const char*);

@@ -15,13 +15,16 @@ extern void memvfsGoDetached(uintptr_t);
 extern int memvfsGoDiskLock(char*, int, sqlite3*);
 extern void memvfsGoDiskUnlock(char*);
 extern int memvfsGoDiskCreate(char*, int, int*);
+extern void memvfsGoCommit(uintptr_t, uint64_t, char*, int, int);
 
 static int diskLock(const char *z, int tool, sqlite3 *db){ return memvfsGoDiskLock((char*)z, tool, db); }
 static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
 static int diskCreate(const char *z, int tool, int *pError){ return memvfsGoDiskCreate((char*)z, tool, pError); }
 
+static void commit(uintptr_t owner, uint64_t epoch, const char *z, int n, int all){ memvfsGoCommit(owner, epoch, (char*)z, n, all); }
+
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate, commit };
   return memvfs_register(h);
 }
 */

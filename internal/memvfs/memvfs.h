@@ -66,6 +66,11 @@ typedef struct memvfs_hooks {
   ** *pError is 0. A refusal sets it to the system's error that is the reason, if
   ** there is one. All three hooks may be NULL. */
   int (*xDiskCreate)(const char *zPath, int tool, int *pError);
+
+  /* The store of owner has a commit, while somebody watches: see memvfs_watch. It may
+  ** have changed the nTables bytes of names, each with a zero byte; all: any table. May
+  ** be NULL. */
+  void (*xCommit)(uintptr_t owner, uint64_t epoch, const char *zTables, int nTables, int all);
 } memvfs_hooks;
 
 /*
@@ -174,6 +179,23 @@ void memvfs_store_track(memvfs_store*);
 int memvfs_snapshot_changes(memvfs_store*, uint64_t *aWord, size_t nWord, size_t *pnWord, int *pAll, memvfs_snapshot**);
 
 /*
+** The number of a time in which somebody watches the commits of any store: hooks.xCommit
+** is called for each. It differs from every earlier one; 0: nobody watches. It takes
+** effect for all commits that are published after it.
+*/
+void memvfs_watch(unsigned number);
+
+/* A set of tables: for each the name of its database and its own, with a zero byte each. */
+typedef struct memvfs_tables {
+  char *z;                 /* aFirst, or allocated */
+  int n, mx;               /* Bytes in use, and for which there is room */
+  int all;                 /* Any table; n is 0 */
+  char aFirst[44];         /* Enough for most statements */
+} memvfs_tables;
+
+#define MEMVFS_TABLES 16384  /* Bytes of a set; one that would need more has any table */
+
+/*
 ** The link between Go and one file of a SQLite connection: its main database, or
 ** a store that is attached to it. It is C memory. Only the goroutine that uses
 ** the connection reads and writes it, outside of calls of SQLite or inside of
@@ -196,12 +218,17 @@ struct memvfs_conn {
   unsigned nShared;       /* Of a main database: SHARED locks taken, those of attached stores included */
   int attaches;           /* An ATTACH or DETACH was prepared */
   int autocommit;         /* sqlite3_get_autocommit, as of the last call of stmt.h */
-  int *pFacts;            /* The authorizer adds the facts of a statement of stmt.h here; may be NULL */
-  sqlite3_stmt *pRunning; /* The statement of stmt.h that runs; NULL: none */
+  struct memvfs_stmt *pStmt; /* The statement of stmt.h that is prepared or runs; NULL: none */
   int tell;               /* hooks.xUnlock is called after every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
   int altered;            /* A pragma, ATTACH, DETACH or registering function was prepared: see memvfs_conn_altered */
   int64_t nRenewed;       /* sqlite3_total_changes64, as of the last memvfs_conn_renew */
+
+  /* Of a main database, for those who watch the commits: see watch.c */
+  int userCode;           /* A commit may have changed any table: see memvfs_conn_user_code */
+  unsigned watched;       /* The number of memvfs_watch, as of the last statement */
+  memvfs_tables changed;  /* What the transaction may have changed, if it began to write in changedIn */
+  unsigned changedIn;     /* A value of watched */
 };
 
 /*
@@ -246,6 +273,12 @@ int memvfs_conn_altered(memvfs_conn*);
 
 /* Sets last_insert_rowid(), changes() and total_changes() to 0. */
 void memvfs_conn_renew(memvfs_conn*);
+
+/*
+** From now on code of the user may write through the connection, in ways that are not
+** known. For those who watch, its commits may change any table.
+*/
+void memvfs_conn_user_code(memvfs_conn*);
 
 /* The handle of the link of the connection's main database; 0: none. */
 uintptr_t memvfs_conn_handle(sqlite3*);

@@ -132,6 +132,7 @@ struct sqlite3_vfs {
 #define SQLITE_IOCAP_SUBPAGE_READ           0x00008000
 
 /* https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html */
+#define SQLITE_FCNTL_FILE_POINTER      7
 #define SQLITE_FCNTL_VFSNAME          12
 #define SQLITE_FCNTL_PRAGMA           14
 #define SQLITE_FCNTL_MMAP_SIZE        18
@@ -165,9 +166,11 @@ struct sqlite3_vfs {
 
 /* https://sqlite.org/c3ref/c_alter_table.html */
 #define SQLITE_CREATE_INDEX         1
+#define SQLITE_CREATE_TABLE         2
 #define SQLITE_CREATE_VIEW          8
 #define SQLITE_DELETE               9
 #define SQLITE_DROP_INDEX          10
+#define SQLITE_DROP_TABLE          11
 #define SQLITE_DROP_VIEW           17
 #define SQLITE_INSERT              18
 #define SQLITE_PRAGMA              19
@@ -186,6 +189,9 @@ struct sqlite3_vfs {
 /* https://sqlite.org/c3ref/c_txn_none.html */
 #define SQLITE_TXN_NONE   0
 #define SQLITE_TXN_WRITE  2
+
+/* https://sqlite.org/c3ref/c_trace.html */
+#define SQLITE_TRACE_STMT 0x01
 
 /* https://sqlite.org/c3ref/c_mutex_fast.html */
 #define SQLITE_MUTEX_FAST         0
@@ -240,6 +246,8 @@ int sqlite3_busy_handler(sqlite3*, int(*)(void*, int), void*);
 int sqlite3_busy_timeout(sqlite3*, int ms);
 int sqlite3_set_authorizer(sqlite3*, int (*xAuth)(void*, int, const char*, const char*, const char*, const char*), void*);
 int sqlite3_limit(sqlite3*, int id, int newVal);
+int sqlite3_trace_v2(sqlite3*, unsigned uMask, int(*xCallback)(unsigned, void*, void*, void*), void *pArg);
+int sqlite3_file_control(sqlite3*, const char *zSchema, int op, void*);
 
 int sqlite3_create_function_v2(sqlite3*, const char *zName, int nArg, int flags, void *pArg, void (*xFunc)(sqlite3_context*, int, sqlite3_value**), void (*xStep)(sqlite3_context*, int, sqlite3_value**), void (*xFinal)(sqlite3_context*), void (*xDestroy)(void*));
 sqlite3 *sqlite3_context_db_handle(sqlite3_context*);

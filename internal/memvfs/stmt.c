@@ -49,6 +49,20 @@ static int isProcessWide(const char *zPragma){
       || sqlite3_stricmp(zPragma, "soft_heap_limit")==0);
 }
 
+/* Notes the tables whose content an action of the authorizer changes: see watch.c. */
+static void noteTables(memvfs_conn *p, int op, const char *z1, const char *zSchema){
+  switch( op ){
+    case SQLITE_INSERT: case SQLITE_UPDATE: case SQLITE_DELETE:
+    case SQLITE_CREATE_TABLE: case SQLITE_CREATE_VIEW: case SQLITE_CREATE_VTABLE:
+    case SQLITE_DROP_TABLE: case SQLITE_DROP_VIEW: case SQLITE_DROP_VTABLE:
+      memvfsNoteTable(p, zSchema, z1);
+      break;
+    case SQLITE_ANALYZE:
+      memvfsNoteTable(p, zSchema, "sqlite_stat1");
+      memvfsNoteTable(p, zSchema, "sqlite_stat4");
+  }
+}
+
 /*
 ** The authorizer allows everything except file names and process-wide settings,
 ** where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a
@@ -63,12 +77,15 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
     case SQLITE_INSERT: case SQLITE_UPDATE: case SQLITE_DELETE:
     case SQLITE_REINDEX: case SQLITE_ANALYZE:
       facts |= writes(zSchema);
+      noteTables(p, op, z1, zSchema);
       break;
     case SQLITE_ALTER_TABLE:
       facts |= writes(z1) | MEMVFS_NAMES;
+      memvfsNoteTable(p, z1, z2);
       break;
     case SQLITE_CREATE_VTABLE: case SQLITE_DROP_VTABLE:
       facts |= writes(zSchema) | MEMVFS_NAMES;
+      noteTables(p, op, z1, zSchema);
       break;
     case SQLITE_PRAGMA:
       /* A pragma without a schema may be for all of them, like optimize. */
@@ -87,15 +104,18 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
     case SQLITE_FUNCTION:
       if( hasEffect(z2) ) facts |= MEMVFS_EFFECT;
       if( registers(z2) ) p->altered = 1;
+      /* ALTER TABLE RENAME: the new name is not told. */
+      if( z2 && sqlite3_stricmp(z2, "sqlite_rename_table")==0 ) memvfsNoteTable(p, 0, 0);
       break;
     default:
       if( (op>=SQLITE_CREATE_INDEX && op<=SQLITE_CREATE_VIEW) || (op>=SQLITE_DROP_INDEX && op<=SQLITE_DROP_VIEW) ){
         facts |= writes(zSchema) | MEMVFS_NAMES;
+        noteTables(p, op, z1, zSchema);
       }
   }
   /* What a new connection would not have. See memvfs_conn_altered. */
   if( op==SQLITE_ATTACH || op==SQLITE_DETACH || (op==SQLITE_PRAGMA && !isOfFTS(z1, z2)) ) p->altered = 1;
-  if( p->pFacts ) *p->pFacts |= facts;
+  if( p->pStmt ) p->pStmt->facts |= facts;
   return SQLITE_OK;
 }
 
@@ -103,12 +123,13 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
 
 /* Call enter() before preparing or running a statement, left() after it. */
 static void enter(memvfs_stmt *s){
-  s->pConn->pFacts = &s->facts;
-  s->pConn->pRunning = s->p;
+  memvfs_conn *p = s->pConn;
+  p->pStmt = s;
+  /* Relaxed: a statement that misses a change is not followed, and its commit sees that. */
+  if( p->watched!=atomic_load_explicit(&memvfsWatched, memory_order_relaxed) ) memvfsFollow(p);
 }
 static void left(memvfs_stmt *s){
-  s->pConn->pFacts = 0;
-  s->pConn->pRunning = 0;
+  s->pConn->pStmt = 0;
   s->pConn->autocommit = sqlite3_get_autocommit(s->pConn->db);
 }
 
@@ -145,6 +166,7 @@ void memvfs_finalize(memvfs_stmt *s){
   memvfsFree(s->aArg);
   memvfsFree(s->zArg);
   memvfsFree(s->azCol);
+  memvfsTablesFree(&s->tables);
   memvfsFree(s);
 }
 

@@ -62,6 +62,7 @@ typedef struct memvfs_stmt {
   int nCol;                /* As of the last memvfs_columns or first step */
   int readonly;            /* sqlite3_stmt_readonly, or EXPLAIN */
   int facts;               /* MEMVFS_* above */
+  memvfs_tables tables;    /* That it writes; as facts */
   int nReprepare;          /* Times that SQLite has prepared it again, as of the last query */
 
   memvfs_value *aArg;      /* nParam arguments. Written by Go */

@@ -416,6 +416,7 @@ int memvfs_register(memvfs_hooks hooks){
   pDefault = sqlite3_vfs_find(0);
   if( pDefault==0 || pDefault->iVersion<2 ) return SQLITE_NOTFOUND;
   memvfsConnHooks(hooks);
+  memvfsWatchHook(hooks.xCommit);
   rc = memvfsDiskRegister(pDefault, hooks);
   if( rc!=SQLITE_OK ) return rc;
   vfs.mxPathname = pDefault->mxPathname;

@@ -476,5 +476,6 @@ int memvfsCommit(MemFile *f){
   memvfsBacklog(s);
   memvfsLeave(s);
   if( f->pConn ) f->pConn->commit = epoch;
+  if( atomic_load(&memvfsWatched) ) memvfsAnnounce(f);   /* After the epoch was stored */
   return SQLITE_OK;
 }

@@ -100,7 +100,7 @@ static void noUnlock(uintptr_t h){ (void)h; }
 static int hookCancelled(uintptr_t h){ return (int)h; }
 
 int main(int argc, char **argv){
-  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled, 0, 0, 0, 0, 0 };   /* Nothing is attached by a link, files may be written */
+  memvfs_hooks hooks = { noLock, noUnlock, hookCancelled, 0, 0, 0, 0, 0, 0 };   /* Nothing is attached by a link, files may be written */
   uint64_t seed;
   int n;
   if( argc!=4 || (zDir = getenv("STRESS_DIR"))==0 ){

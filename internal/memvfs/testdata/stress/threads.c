@@ -103,7 +103,7 @@ static void hookDetached(uintptr_t h){
 }
 
 memvfs_hooks threadsHooks(void){
-  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled, hookAttach, hookDetached, 0, 0, 0 };
+  memvfs_hooks h = { hookLock, hookUnlock, hookCancelled, hookAttach, hookDetached, 0, 0, 0, 0 };
   return h;
 }
 
