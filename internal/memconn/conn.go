@@ -193,6 +193,9 @@ func (c *conn) stuck() bool {
 func (c *conn) Raw() *sqlite3.SQLiteConn {
 	// The user may do anything with it.
 	c.raw, c.userCode, c.authorizerLost = true, true, true
+	if !c.broken {
+		c.link.UserCode()
+	}
 	c.cacheStale = true
 	c.link.TellUnlock()
 	return c.inner

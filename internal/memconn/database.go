@@ -260,6 +260,7 @@ func (c *conn) connected(ctx context.Context, inner *sqlite3.SQLiteConn) error {
 	}
 	if c.opts.ConnectHook != nil || len(c.opts.Extensions) > 0 {
 		c.userCode, c.authorizerLost = true, true
+		link.UserCode()
 	}
 	if c.opts.ConnectHook != nil {
 		if err := c.hook(ctx); err != nil {

@@ -19,7 +19,9 @@
 //  8. waits          the waits of LockWriter; held for a walk along them
 //  9. memoryWatch.mu the last look at the memory; held across Stats and Close of the engine
 //  10. drainer.mu    the close of the engine; held while the engine drains
-//  11. the locks of the engine, in C: see internal/memvfs/engine.h
+//  11. watchers.begin the watchers of commits; then, each alone, watchers.announced.mu, watchers.mu
+//     and the count of memvfs.BeginWatch
+//  12. the locks of the engine, in C: see internal/memvfs/engine.h
 //
 // The process lock is taken once, before a Store is loaded, and released after its last
 // save.

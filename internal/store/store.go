@@ -109,6 +109,7 @@ type Store struct {
 	serving  serving  // see serve.go
 	settings settings // see settings.go
 	drain    drainer  // see drain.go
+	watchers watchers // see watch.go
 
 	memoryWatch memoryWatch // see memory.go
 
