@@ -35,6 +35,7 @@ type backend interface {
 	Sync(ctx context.Context) error
 	Backup(ctx context.Context, path string) error
 	stats(ctx context.Context) (Stats, error)
+	watch(ctx context.Context) (watcher, error)
 
 	// settled reports whether the role of this process is the same for as long as
 	// the connector is open. If not, openBackend looks again for each connection.
@@ -57,6 +58,9 @@ type memoryBackend struct{ *memconn.Database }
 func (memoryBackend) settled() bool                          { return true }
 func (b memoryBackend) stats(context.Context) (Stats, error) { return storeStats(b.Store()), nil }
 
+// watch returns a watcher that does not keep the store open.
+func (b memoryBackend) watch(context.Context) (watcher, error) { return b.Store().Watch(), nil }
+
 // fileBackend is a database on its file, in the role of a tool.
 type fileBackend struct {
 	*fileconn.Database
@@ -66,6 +70,10 @@ type fileBackend struct {
 
 func (b *fileBackend) settled() bool                        { return b.last }
 func (b *fileBackend) stats(context.Context) (Stats, error) { return fileStats(b.path), nil }
+
+func (b *fileBackend) watch(context.Context) (watcher, error) {
+	return nil, fmt.Errorf("sqlite-mem: %s: %w", b.path, ErrNotServed)
+}
 
 // openBackend finds out the role of this process for the database, and opens the backend
 // for that role. The parameter now is the backend that was used so far, nil if none.

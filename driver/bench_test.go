@@ -129,6 +129,60 @@ func BenchmarkWrapper(b *testing.B) {
 	}
 }
 
+// BenchmarkWatch measures commits while nobody watches, and beside watchers: one that does
+// not ask, one that does, and a hundred. They take turns, a batch each. The ratios to
+// nobody are medians over the rounds. A busy watcher needs a processor of its own.
+func BenchmarkWatch(b *testing.B) {
+	const batch = 200
+	db := openOne(b, driver.Name, ":memory:")
+	benchTable(b, db, 20)
+	cases := []struct {
+		name     string
+		watchers int
+		asks     bool
+	}{{"nobody", 0, false}, {"idle", 1, false}, {"one", 1, true}, {"hundred", 100, true}}
+	took := make([][]float64, len(cases))
+	rounds := max(b.N/batch/len(cases), 1)
+	for round := range rounds {
+		for turn := range cases {
+			which := (round + turn) % len(cases)
+			c := cases[which]
+			watching, stop := context.WithCancel(ctx)
+			var begun, ended sync.WaitGroup
+			begun.Add(c.watchers)
+			for range c.watchers {
+				ended.Go(func() {
+					first := true
+					for range driver.Watch(watching, db) {
+						if first {
+							begun.Done()
+						}
+						if first = false; !c.asks {
+							<-watching.Done()
+						}
+					}
+				})
+			}
+			begun.Wait()
+			start := time.Now()
+			for i := range batch {
+				testdb.Exec(b, db, fmt.Sprintf("UPDATE t SET n=n+1 WHERE id=%d", i%100+1))
+			}
+			took[which] = append(took[which], float64(time.Since(start).Nanoseconds())/batch)
+			stop()
+			ended.Wait()
+		}
+	}
+	b.ReportMetric(median(took[0]), "ns/op")
+	for which, c := range cases[1:] {
+		ratio := make([]float64, rounds)
+		for i := range ratio {
+			ratio[i] = took[which+1][i] / took[0][i]
+		}
+		b.ReportMetric(median(ratio), c.name+"-ratio")
+	}
+}
+
 // openOne opens a database with one connection, until the benchmark ends.
 func openOne(b *testing.B, name, dsn string) *sql.DB {
 	b.Helper()

@@ -37,6 +37,8 @@
 //   - [ReadStats] returns the counters, [Stats], for monitoring. A [Histogram] among them
 //     has the [HistogramBounds]. The module driver/metrics gives them to Prometheus. A
 //     [SyncEvent] tells Config.OnSync of a save.
+//   - [Watch] reports each [Change] of a database: commits, and the tables that they may have
+//     changed. So a program drops what it has cached, or tells its clients.
 //   - [RawConn] leads to go-sqlite3's connection, to register functions and collations.
 //   - [Close] closes an sql.DB behind a wrapper that does not pass Close on.
 //
@@ -47,7 +49,7 @@
 //   - [OwnedError]: another process has the file. [ErrLost]: one has taken it from this one.
 //   - [ErrNotDurable] and [NotDurableError]: the disk fails, with sqlite_wal=commit.
 //   - [ForeignChangeError]: somebody else has changed the file.
-//   - [ErrOptions], [ErrLockFile], [ErrNotOurs], [ErrClosed], [ErrNoFile].
+//   - [ErrOptions], [ErrLockFile], [ErrNotOurs], [ErrClosed], [ErrNoFile], [ErrNotServed].
 //
 // # Data source names
 //
@@ -170,7 +172,7 @@
 // With sqlite_live=yes (the default) a tool works on the memory of the server, through
 // the Unix socket FILE.sock. It sees what was committed a moment ago, and its writes queue
 // with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
-// [ReadStats], [Backup] and the two SQL functions act on the server's memory.
+// [ReadStats], [Backup], [Watch] and the two SQL functions act on the server's memory.
 //
 //   - The server serves its own user, root, and the owner of the file. Only a tool of
 //     root or of the server's user may name files (ATTACH, VACUUM INTO).
@@ -334,7 +336,7 @@
 // # Behind wrappers
 //
 // Packages for traces and metrics, such as XSAM/otelsql and ngrok/sqlmw, wrap the driver.
-// [Sync], [ReadStats], [Backup] and [Close] find it all the same. They ask a connection of
+// [Sync], [ReadStats], [Backup], [Watch] and [Close] find it all the same. They ask a connection of
 // the sql.DB. They look below a connection with one of these methods, and ask by a Ping:
 //
 //	Raw() driver.Conn
@@ -350,7 +352,8 @@
 //     call [Close] in its place. [SyncAll] works in any case.
 //   - Behind a wrapper that has no OpenConnector, each connection opens the database for
 //     itself. It works, but the file is saved and loaded again whenever no connection is
-//     open, and each connection to ":memory:" has a database of its own.
+//     open, and each connection to ":memory:" has a database of its own. A Watch keeps a
+//     connection of the pool, and DB.Close does not end it.
 //   - A connection behind a wrapper is a [RawConn] below the wrapper's Raw or Unwrap.
 //
 // # The command

@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"iter"
 )
 
 // errNoCgo is the error of everything in a program that is built without cgo.
@@ -35,6 +36,11 @@ func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }
 
 // Close closes a database; without cgo it returns an error that says so.
 func Close(*sql.DB) error { return errNoCgo }
+
+// Watch reports commits; without cgo it reports an error that says so.
+func Watch(context.Context, *sql.DB) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) { yield(Change{}, errNoCgo) }
+}
 
 // IsStaleSnapshot reports false without cgo, as there is no SQLite to fail.
 func IsStaleSnapshot(error) bool { return false }

@@ -34,6 +34,10 @@ var (
 	// ErrNoFile is the error of a Sync of a database that is only in memory.
 	ErrNoFile = store.ErrNoFile
 
+	// ErrNotServed is the error of a Watch of a database that this process does not serve,
+	// without a live connection to a server. Nobody sees the commits then.
+	ErrNotServed = errors.New("commits are reported by the server that has the database in memory, and there is no connection to one: start it, or open the database in the role of the server (not with sqlite_in_memory=no)")
+
 	// ErrNotDurable means that the log cannot be written (sqlite_wal=commit). See
 	// [NotDurableError].
 	ErrNotDurable = store.ErrNotDurable

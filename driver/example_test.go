@@ -75,6 +75,58 @@ func ExampleSync() {
 	// Output: server 1 0
 }
 
+// A mail server has a client that idles (IMAP IDLE). The client is told of new mail, whoever
+// delivers it: this pool, another sql.DB, or a tool by a live connection.
+func ExampleWatch() {
+	db, err := sql.Open("sqlite-mem", ":memory:")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	exec := func(query string) {
+		if _, err := db.Exec(query); err != nil {
+			log.Fatal(err)
+		}
+	}
+	exec("CREATE TABLE messages(id INTEGER PRIMARY KEY, mailbox TEXT); CREATE TABLE quotas(username TEXT)")
+
+	ctx, done := context.WithCancel(context.Background())
+	idle := make(chan int)
+	go func() {
+		defer close(idle)
+		told := -1
+		for change, err := range driver.Watch(ctx, db) {
+			if err != nil {
+				return // the client is done, or the server is
+			}
+			if !change.Has("messages") {
+				continue
+			}
+			var exists int
+			if err := db.QueryRow("SELECT count(*) FROM messages WHERE mailbox='INBOX'").Scan(&exists); err != nil {
+				log.Fatal(err)
+			}
+			if exists != told {
+				told = exists
+				idle <- exists
+			}
+		}
+	}()
+	fmt.Printf("* %d EXISTS\n", <-idle) // the first change is there at once
+	exec("INSERT INTO messages(mailbox) VALUES('INBOX')")
+	fmt.Printf("* %d EXISTS\n", <-idle)
+	exec("INSERT INTO quotas VALUES('alice')")
+	exec("INSERT INTO messages(mailbox) VALUES('Sent')")
+	exec("INSERT INTO messages(mailbox) VALUES('INBOX')")
+	fmt.Printf("* %d EXISTS\n", <-idle)
+	done()
+	<-idle
+	// Output:
+	// * 0 EXISTS
+	// * 1 EXISTS
+	// * 2 EXISTS
+}
+
 // A Config has what a string cannot say.
 func ExampleNewConnector() {
 	cfg, err := driver.ParseDSN("file:mail?mode=memory&cache=shared&sqlite_max_memory=64MiB&_fk=1")

@@ -28,6 +28,7 @@ const (
 	controlDurable = "durable" // SyncAll
 	controlStats   = "stats"   // ReadStats, as JSON
 	controlBackup  = "backup"  // Backup, as a stream
+	controlWatch   = "watch"   // Watch, as a stream of JSON: see live_watch.go
 )
 
 // live reports whether a tool may use the server's memory. Go code of this process cannot
@@ -105,6 +106,8 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 			case controlBackup:
 				_, err := s.WriteTo(ctx, w)
 				return nil, err
+			case controlWatch:
+				return nil, sendChanges(ctx, s.Watch(), w)
 			}
 			return nil, fmt.Errorf("sqlite-mem: the server has no %q", name)
 		},

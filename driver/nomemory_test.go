@@ -8,6 +8,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"os/exec"
 	"strings"
@@ -234,6 +235,23 @@ var statementPaths = []statementPath{
 			return "", err
 		}
 		return queryText(c, "SELECT json_extract(sqlite_mem_stats(), '$.role'), (SELECT group_concat(name) FROM pragma_table_info('t'))")
+	}},
+	{"watched", func(db *sql.DB, c *sql.Conn) (string, error) {
+		next, stop := iter.Pull2(driver.Watch(ctx, db))
+		defer stop()
+		_, err, _ := next()
+		if err == nil {
+			_, err = execText(c, "BEGIN; "+threeRows+"; CREATE TABLE watched(x); DROP TABLE watched; DELETE FROM t WHERE id>1000; COMMIT", "x")
+		}
+		if err != nil {
+			_, _ = c.ExecContext(ctx, "ROLLBACK")
+			return "", err
+		}
+		change, err, _ := next()
+		if err == nil && !change.Has("t") {
+			err = fmt.Errorf("not reported: %v", change)
+		}
+		return "", err
 	}},
 	{"temporary tables", func(_ *sql.DB, c *sql.Conn) (string, error) {
 		return queryText(c, "CREATE TEMP TABLE IF NOT EXISTS p(x); DELETE FROM p; INSERT INTO p SELECT s FROM t; SELECT count(*), max(x) FROM p")

@@ -175,7 +175,7 @@ func traced(d sqldriver.Driver) sqldriver.Driver { return &tracedDriver{d} }
 func hidden(d sqldriver.Driver) sqldriver.Driver { return hiddenDriver{d} }
 func plain(d sqldriver.Driver) sqldriver.Driver  { return plainDriver{d} }
 
-// Ensure that Sync, ReadStats and Backup find the driver behind wrappers of all kinds, and
+// Ensure that Sync, ReadStats, Backup and Watch find the driver behind wrappers of all kinds, and
 // behind several at once. In the role of the server, and in that of a tool on the file.
 func TestWrapped(t *testing.T) {
 	for name, wrap := range map[string]func(sqldriver.Driver) sqldriver.Driver{
@@ -201,6 +201,27 @@ func TestWrapped(t *testing.T) {
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			require.NoError(t, driver.Backup(t.Context(), db, copied))
 			require.Equal(t, "7", testdb.Text(t, testdb.Plain(t, copied), "SELECT n FROM t"))
+			require.Zero(t, db.Stats().InUse)
+
+			watching, end := context.WithCancel(t.Context())
+			defer end()
+			var changes []driver.Change
+			for change, err := range driver.Watch(watching, db) {
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled)
+					continue
+				}
+				if changes = append(changes, change); len(changes) == 1 {
+					testdb.Exec(t, db, "INSERT INTO t VALUES(8)")
+					continue
+				}
+				end()
+			}
+			require.Len(t, changes, 2)
+			require.Equal(t, []string{"t"}, changes[1].Tables)
+			for range driver.Watch(t.Context(), db) {
+				break
+			}
 			require.Zero(t, db.Stats().InUse)
 
 			tool := openWrapped(t, wrap, copied+"?sqlite_in_memory=no")
