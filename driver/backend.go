@@ -8,6 +8,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -34,6 +35,7 @@ type backend interface {
 
 	Sync(ctx context.Context) error
 	Backup(ctx context.Context, path string) error
+	BackupTo(ctx context.Context, w io.Writer) error
 	stats(ctx context.Context) (Stats, error)
 	watch(ctx context.Context) (watcher, error)
 

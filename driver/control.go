@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -119,6 +120,57 @@ func Backup(ctx context.Context, db *sql.DB, path string) error {
 		err = c.with(ctx, func(b backend) (bool, error) { return true, b.Backup(ctx, path) })
 	}
 	return connerr.Join(err, done())
+}
+
+// BackupTo writes the last commit to w, as a database file: the same bytes as [Backup] writes
+// to its file. It is for a receiver that is no file here: an answer of net/http, a bucket, a
+// program that encrypts. It holds at most 1 MiB of the database in memory of its own. After
+// nil w has taken everything; BackupTo does not close it. After an error w may have taken a
+// part, which is no database.
+//
+// The state is pinned until BackupTo returns or ctx ends, whichever comes first. Meanwhile
+// each page that is rewritten costs the memory of one page. So a receiver that stalls holds
+// old page versions (Stats.HeldBytes). With sqlite_max_memory, writers then get SQLITE_FULL
+// when these and the database have twice that size. So give ctx an end, or set write
+// deadlines on the receiver.
+//
+// A Write that does not return cannot be interrupted. The end of ctx then ends the pin, so
+// the page versions are freed. BackupTo returns when the Write does, and the database stays
+// open until then.
+//
+// With live connections the server pins its last commit. It ends a tool that takes nothing
+// for sqlite_live_idle. On the file itself, BackupTo first makes a copy in the directory for
+// temporary files.
+//
+// Errors are those of w as they are, that of ctx, [ErrNotOurs], [ErrClosed], and those of
+// opening.
+func BackupTo(ctx context.Context, db *sql.DB, w io.Writer) error {
+	c, done, err := connectorOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	to := &counted{Writer: w}
+	var partial error
+	err = c.with(ctx, func(b backend) (bool, error) {
+		err := b.BackupTo(ctx, to)
+		if err != nil && to.n > 0 {
+			partial, err = err, nil // w must not get the beginning a second time
+		}
+		return true, err
+	})
+	return connerr.Join(connerr.Join(partial, err), done())
+}
+
+// counted counts the bytes that a Writer has taken.
+type counted struct {
+	io.Writer
+	n int64
+}
+
+func (w *counted) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	w.n += int64(n)
+	return n, err
 }
 
 // notServed returns an error if a process, or this one, serves a database at path. It

@@ -33,7 +33,7 @@
 //
 //   - [Sync] saves one database. [SyncAll] makes all databases of a process durable. Call
 //     it on SIGTERM.
-//   - [Backup] writes a database to a file of its own.
+//   - [Backup] writes a database to a file of its own. [BackupTo] streams one.
 //   - [ReadStats] returns the counters, [Stats], for monitoring. A [Histogram] among them
 //     has the [HistogramBounds]. The module driver/metrics gives them to Prometheus. A
 //     [SyncEvent] tells Config.OnSync of a save.
@@ -172,7 +172,7 @@
 // With sqlite_live=yes (the default) a tool works on the memory of the server, through
 // the Unix socket FILE.sock. It sees what was committed a moment ago, and its writes queue
 // with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
-// [ReadStats], [Backup], [Watch] and the two SQL functions act on the server's memory.
+// [ReadStats], [Backup], [BackupTo], [Watch] and the two SQL functions act on the server's memory.
 //
 //   - The server serves its own user, root, and the owner of the file. Only a tool of
 //     root or of the server's user may name files (ATTACH, VACUUM INTO).

@@ -6,9 +6,13 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
 )
@@ -146,4 +150,39 @@ func ExampleNewConnector() {
 	defer db.Close()
 	fmt.Println(db.Ping(), cfg.FormatDSN())
 	// Output: <nil> file:mail?_fk=1&cache=shared&mode=memory&sqlite_max_memory=64MiB
+}
+
+// BackupTo sends a database over HTTP, while statements run on. A server with a WriteTimeout
+// ends a transfer to a client that takes nothing, and so frees what the backup holds.
+func ExampleBackupTo() {
+	db, err := sql.Open("sqlite-mem", ":memory:")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("CREATE TABLE t(x); INSERT INTO t VALUES('hello')"); err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/vnd.sqlite3")
+		if err := driver.BackupTo(r.Context(), db, w); err != nil {
+			log.Print("backup: ", err)
+			panic(http.ErrAbortHandler) // the client sees that the answer is not whole
+		}
+	}))
+	server.Config.WriteTimeout = 10 * time.Minute
+	server.Start()
+	defer server.Close()
+
+	answer, err := http.Get(server.URL)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer answer.Body.Close()
+	backup, err := io.ReadAll(answer.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%q %d\n", backup[:15], len(backup))
+	// Output: "SQLite format 3" 8192
 }

@@ -274,6 +274,12 @@ func (b *liveBackend) Backup(ctx context.Context, path string) error {
 	})
 }
 
+// BackupTo has the server send its last commit to w.
+func (b *liveBackend) BackupTo(ctx context.Context, w io.Writer) error {
+	_, _, err := b.control(ctx, controlBackup, w)
+	return err
+}
+
 func (b *liveBackend) stats(ctx context.Context) (s Stats, err error) {
 	data, _, err := b.control(ctx, controlStats, nil)
 	if err == nil {

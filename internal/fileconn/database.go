@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -106,6 +107,42 @@ func (d *Database) Backup(ctx context.Context, path string) error {
 		return err
 	}
 	return connerr.Join(c.backup(ctx, path), c.Close())
+}
+
+// BackupTo writes what the file has, compacted, to w. SQLite writes a database to files only,
+// so there is a copy in the directory for temporary files meanwhile, readable by its owner
+// alone.
+func (d *Database) BackupTo(ctx context.Context, w io.Writer) (err error) {
+	dir, err := os.MkdirTemp("", "sqlite-mem-backup-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = connerr.Join(err, os.RemoveAll(dir)) }()
+	name := filepath.Join(dir, "backup.db")
+	if err := d.Backup(ctx, name); err != nil {
+		return err
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer func() { err = connerr.Join(err, f.Close()) }()
+	// Copied in pieces, so that the end of ctx is seen between two of them.
+	for buf := make([]byte, 1<<20); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := f.Read(buf)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+	}
 }
 
 // fileState is the state of the file when a connection to it is opened. When it changes,

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
 	"time"
@@ -147,6 +148,12 @@ func (d *Database) Sync(ctx context.Context) error {
 
 // Backup writes the last commit to a new file.
 func (d *Database) Backup(ctx context.Context, path string) error { return d.store.Backup(ctx, path) }
+
+// BackupTo writes the last commit to w.
+func (d *Database) BackupTo(ctx context.Context, w io.Writer) error {
+	_, err := d.store.WriteTo(ctx, w)
+	return err
+}
 
 // Close ends the connector's use: see refCount.Close. Kept connections are closed before, so
 // that they delay no last save.

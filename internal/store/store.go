@@ -509,49 +509,6 @@ func (s *Store) Sync(ctx context.Context) (int64, error) {
 	return loop.Sync(ctx)
 }
 
-// Backup writes the last commit to a new file at path. It takes no lock of the database,
-// so readers and writers go on.
-func (s *Store) Backup(ctx context.Context, path string) error {
-	defer s.pins("a backup to " + path)()
-	img, err := s.Engine.Pin()
-	if err != nil {
-		return err
-	}
-	err = image.Backup(ctx, path, img)
-	img.Release()
-	s.Engine.Drain()
-	return err
-}
-
-// WriteTo writes the last commit to w, as a file would have it. It pins that until w
-// has taken it, and returns its size.
-func (s *Store) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
-	defer s.pins("a backup to a stream")()
-	img, err := s.Engine.Pin()
-	if err != nil {
-		return 0, err
-	}
-	defer s.Engine.Drain()
-	defer img.Release()
-	const most = 1 << 20
-	for off, size, buf := int64(0), img.Size(), make([]byte, min(most, img.Size())); ; {
-		if off == size {
-			return size, nil
-		}
-		if err := ctx.Err(); err != nil {
-			return off, err
-		}
-		p := buf[:min(int64(len(buf)), size-off)]
-		if n, err := img.ReadAt(p, off); n < len(p) {
-			return off, fmt.Errorf("reading the image at %d: %w", off, errors.Join(err, io.ErrUnexpectedEOF))
-		}
-		if _, err := w.Write(p); err != nil {
-			return off, err
-		}
-		off += int64(len(p))
-	}
-}
-
 // Unsaved is the number of commits that the file does not have; 0 without a file.
 func (s *Store) Unsaved() uint64 {
 	if s.opts.Path == "" {
