@@ -88,7 +88,7 @@ struct List {
 ** They do not change while a reader can reach the version. The rest is [m].
 */
 struct Version {
-  uint64_t birth;            /* Epoch of the commit that made it */
+  uint64_t birth;            /* Epoch of the commit that made it; 1: the load, or that of its table */
   _Atomic(Version*) pOlder;  /* Next in the chain. Changed under [m], read in walks */
   Version *pNewer;           /* Previous in the chain; NULL at its head */
   Version *pNext;            /* In its list; it is in one at most */
@@ -108,14 +108,15 @@ struct Bucket {
 
 /*
 ** A table of slots, with the versions in them. Its block size is the database's
-** page size. If VACUUM changes that, a new table takes its place. The old table
-** is freed as a whole when its last reader has ended.
+** page size. If VACUUM changes that, or another database takes the place of this
+** one, a new table takes its place. The old table is freed as a whole when its last
+** reader has ended.
 */
 struct Table {
   uint32_t nBlock;           /* Bytes a block; fixed */
   uint64_t birth;            /* Epoch of its first commit; fixed once published */
   _Atomic(Table*) pOlder;    /* The table before; freed and cleared under [m] */
-  memvfs_store *pStore;      /* Fixed */
+  memvfs_store *pStore;      /* Fixed once published */
   _Atomic(Slot*) aSeg[NSEGMENT]; /* Set once, by the writer, before a slot in it is used */
 
   /* [m] from here on */
@@ -163,6 +164,8 @@ struct memvfs_store {
   _Atomic(Reader*) pWriter;  /* The reader that has RESERVED or more */
   _Atomic(int) backlog;      /* A hint: the next writer has BACKLOG versions to free */
   _Atomic(int) nWaiting;     /* Threads that wait for the mutex */
+  uint32_t aSeen[2];         /* The greatest change counter and schema cookie of all states.
+                             ** Used by the loader and the writer only */
   _Atomic(int) track;        /* Commits note the pages that they change, for
                              ** memvfs_snapshot_changes. Set before the store is opened */
 
@@ -174,7 +177,7 @@ struct memvfs_store {
   Table *pDoomed;            /* Tables without readers, freed in pieces; linked by pOlder */
   uint64_t *aChanged;        /* A bit for each page changed since memvfs_snapshot_changes: page 1 is bit 0 */
   size_t nChanged;           /* Words of aChanged. Changed by the writer only, which reads it without [m] */
-  int changedAll;            /* The page size has changed since, and so the page numbers */
+  int changedAll;            /* The page size has changed since, or the whole database */
   int noting;                /* True while a commit has noted pages and is not published yet */
 
   /* Used by the loader only, before the store can be opened */
@@ -284,6 +287,7 @@ void memvfsRelease(MemFile*);
 void memvfsHelp(MemFile*);
 int memvfsWriteAt(MemFile*, const unsigned char*, size_t n, uint64_t iOfst);
 int memvfsTruncate(MemFile*, uint64_t nByte);
+void memvfsNoteSeen(memvfs_store*, const Version *p1);
 int memvfsPrepare(MemFile*);
 int memvfsCommit(MemFile*);
 uint32_t memvfsHeaderPageSize(const unsigned char *aPage1);   /* 0: none */

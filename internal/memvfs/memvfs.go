@@ -184,6 +184,23 @@ func (s *Store) Next(limit int) ([]byte, error) {
 // Loaded ends the load: connections may open the store.
 func (s *Store) Loaded() { C.memvfs_load_end(s.c) }
 
+// Replace publishes the database that from was loaded with as the next commit. from has a
+// page, was never written, and nobody has it open. It is closed afterwards. The caller keeps
+// writers away. Readers go on with what they have pinned. Page 1 gets a change counter and a
+// schema cookie above all that s ever had, so connections look at the new database afresh.
+// wrapped is true if there are no greater numbers. Then no connection that is open may be used
+// any more.
+//
+// After an error s is as it was. It wraps a sqlite3.Error: ErrFull at the limit of the size,
+// ErrNomem, or ErrBusy if somebody writes to s or has from open.
+func (s *Store) Replace(from *Store) (wrapped bool, err error) {
+	var w C.int
+	if rc := C.memvfs_store_replace(s.c, from.c, &w); rc != C.SQLITE_OK {
+		return false, fmt.Errorf("memvfs: replace the database of %s: %w", s.path, sqlite3.Error{Code: sqlite3.ErrNo(rc & 0xff), ExtendedCode: sqlite3.ErrNoExtended(rc)})
+	}
+	return w != 0, nil
+}
+
 // Stats are sizes in bytes as they are now.
 type Stats struct {
 	Epoch        uint64 // number of the last commit that changed something
@@ -232,7 +249,8 @@ func (s *Store) Track() { C.memvfs_store_track(s.c) }
 
 // PinChanges is Pin, and adds to pages each page that may differ from the state of the call
 // before, or of Track. Page 1 is bit 0 of the first word. It returns pages, which it may
-// enlarge. all is true if the page size has changed since: the earlier page numbers are void.
+// enlarge. all is true if the page size has changed since, or after Replace: the earlier page
+// numbers are void.
 // After an error nothing was added, and the next call returns the same changes.
 func (s *Store) PinChanges(pages []uint64) (p *Snapshot, _ []uint64, all bool, err error) {
 	for {

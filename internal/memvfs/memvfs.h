@@ -130,6 +130,21 @@ int memvfs_load_begin(memvfs_store*, uint32_t pageSize, uint64_t nBytes);
 int memvfs_load_next(memvfs_store*, size_t nMax, void **pp, size_t *pn);
 void memvfs_load_end(memvfs_store*);
 
+/*
+** Publishes the database that pFrom was loaded with as the next commit of the store,
+** in constant time. pFrom was never written, and has a page. Readers go on with what
+** they have pinned, at its page size. Page 1 gets a change counter and a schema cookie
+** that are greater than those of all states of the store, so every connection finds out.
+** Where there is no greater number, it gets 1 and sets *pWrapped: connections that are
+** open must not be used any more.
+**
+** The caller keeps writers away. SQLITE_BUSY or SQLITE_BUSY_SNAPSHOT: it has not, or
+** pFrom is open. SQLITE_FULL: the limit of the size. SQLITE_NOMEM. SQLITE_MISUSE: pFrom
+** was written, or has no page. After an error the store is as it was. In each case the
+** caller destroys pFrom.
+*/
+int memvfs_store_replace(memvfs_store*, memvfs_store *pFrom, int *pWrapped);
+
 /* Frees what no reader needs. It delays nobody else. */
 void memvfs_store_drain(memvfs_store*);
 
@@ -169,8 +184,8 @@ void memvfs_store_track(memvfs_store*);
 ** Pins the last commit like memvfs_snapshot_open, and reports the changed pages.
 ** It sets a bit in aWord, of nWord words, for every page that may differ from the
 ** state of the call before, or of memvfs_store_track. Page 1 is bit 0 of word 0.
-** If the page size has changed since, it sets *pAll instead, because the earlier
-** page numbers are void. It never clears a bit or *pAll.
+** If the page size has changed since, or another database has taken the place of this
+** one, it sets *pAll instead, because the earlier page numbers are void. It never clears a bit or *pAll.
 **
 ** SQLITE_TOOBIG: aWord is too small, *pnWord is the number of words it needs.
 ** SQLITE_BUSY: a commit is about to be published; try again soon. SQLITE_NOMEM.

@@ -218,7 +218,10 @@ void memvfs_load_end(memvfs_store *s){
   Version *v = 0;
   Slot *pSlot = memvfsSlot(atomic_load(&s->pTable), 1);
   if( pSlot ) v = atomic_load(pSlot);
-  if( v ) v->nSector = (uint32_t)(s->nLoad/SECTOR);
+  if( v ){
+    v->nSector = (uint32_t)(s->nLoad/SECTOR);
+    memvfsNoteSeen(s, v);
+  }
   atomic_store(&s->loading, 0);
 }
 

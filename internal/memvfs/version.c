@@ -367,7 +367,9 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
 
   for(; t->retired.pHead && *pnBudget>0; (*pnBudget)--){
     Version *v = listPop(&t->retired);
-    pin = pinWithin(aPin, nPin, v->birth + (MEMVFS_PLANT==1), v->end);
+    /* Readers of before the table do not need it, whatever the version says. */
+    uint64_t birth = v->birth>t->birth ? v->birth : t->birth;
+    pin = pinWithin(aPin, nPin, birth + (MEMVFS_PLANT==1), v->end);
     if( pin==0 ){
       memvfsUnlink(t, v);
       (*pnUnlinked)++;
@@ -396,7 +398,7 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
     if( (pin = atomic_load(&r->pin))!=0 ) aPin[nPin++] = pin;
     if( (pin = atomic_load(&r->pinOwn))!=0 ) aPin[nPin++] = pin;
   }
-  qsort(aPin, nPin, sizeof(*aPin), pinCompare);
+  if( nPin>1 ) qsort(aPin, nPin, sizeof(*aPin), pinCompare);
 
   /* Older tables without readers are doomed. */
   if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){

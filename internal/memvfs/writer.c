@@ -424,6 +424,36 @@ int memvfsPrepare(MemFile *f){
 }
 
 /*
+** Offsets on page 1 of what connections compare to learn of a commit: the change
+** counter, for their page caches, and the schema cookie, for their schemas and
+** statements. An equal number makes them go on with what they have.
+*/
+static const int aiSeen[] = { 24, 40 };
+
+static uint32_t get4(const unsigned char *a){
+  return (uint32_t)a[0]<<24 | (uint32_t)a[1]<<16 | (uint32_t)a[2]<<8 | a[3];
+}
+
+static void put4(unsigned char *a, uint32_t n){
+  a[0] = (unsigned char)(n>>24);
+  a[1] = (unsigned char)(n>>16);
+  a[2] = (unsigned char)(n>>8);
+  a[3] = (unsigned char)n;
+}
+
+/*
+** Notes the numbers of a state that begins, by its page 1. They do not only grow:
+** PRAGMA schema_version sets the cookie.
+*/
+void memvfsNoteSeen(memvfs_store *s, const Version *p1){
+  if( p1->nSector==0 ) return;
+  for(int i=0; i<2; i++){
+    uint32_t n = get4(p1->aData+aiSeen[i]);
+    if( n>s->aSeen[i] ) s->aSeen[i] = n;
+  }
+}
+
+/*
 ** Publishes the changes of the writer as one commit. Called at
 ** SQLITE_FCNTL_COMMIT_PHASETWO, which the pager sends after the last change of a
 ** commit and never in a rollback. It fails only if memvfsPrepare was not called after
@@ -450,6 +480,7 @@ int memvfsCommit(MemFile *f){
     p1 = memvfsFind(r, r->pTable, 1, epoch);
   }
   p1->nSector = r->nSector;
+  memvfsNoteSeen(s, p1);
   memvfsListInit(&superseded);
 
   memvfsEnter(s);
@@ -478,4 +509,74 @@ int memvfsCommit(MemFile *f){
   if( f->pConn ) f->pConn->commit = epoch;
   if( atomic_load(&memvfsWatched) ) memvfsAnnounce(f);   /* After the epoch was stored */
   return SQLITE_OK;
+}
+
+/* ---- Another database in the place of this one ---- */
+
+/*
+** Makes the table of pFrom the one that the commit of the writer will publish. After
+** SQLITE_OK pFrom is an empty database. After an error nothing has changed.
+*/
+static int takeTable(MemFile *f, memvfs_store *pFrom, int *pWrapped){
+  memvfs_store *s = f->pStore;
+  Reader *r = &f->reader;
+  Table *t = atomic_load(&pFrom->pTable), *pEmpty;
+  Slot *pSlot = memvfsSlot(t, 1);
+  Version *p1 = pSlot ? atomic_load(pSlot) : 0;
+  int rc = SQLITE_OK;
+
+  /* Only what a load has made. So each page has one version, in no list. */
+  if( p1==0 || p1->nSector==0 || atomic_load(&pFrom->epoch)!=1 || t->limbo.n ) return SQLITE_MISUSE;
+  if( s->mxByte ){
+    if( (uint64_t)p1->nSector*SECTOR>cap(f) ) return SQLITE_FULL;
+    memvfsEnter(s);
+    if( !mayHave(f, (uint64_t)t->nUsed*t->nBlock, 2*cap(f)) ) rc = SQLITE_FULL;
+    memvfsLeave(s);
+    if( rc!=SQLITE_OK ) return rc;
+  }
+  if( (pEmpty = memvfsTableNew(pFrom, 4096, 0))==0 ) return SQLITE_NOMEM;
+  /* The readers of pFrom use its table. One that comes later finds an empty one. */
+  memvfsEnter(pFrom);
+  if( pFrom->nReader>0 ) rc = SQLITE_BUSY; else atomic_store(&pFrom->pTable, pEmpty);
+  memvfsLeave(pFrom);
+  if( rc!=SQLITE_OK ){
+    memvfsTableFree(pEmpty);
+    return rc;
+  }
+  for(int i=0; i<2; i++){
+    if( s->aSeen[i]==UINT32_MAX ){
+      s->aSeen[i] = 0;
+      *pWrapped = 1;
+    }
+    put4(p1->aData+aiSeen[i], s->aSeen[i]+1);
+  }
+  memcpy(p1->aData+92, p1->aData+24, 4);   /* The change counter for which the size on page 1 is right */
+  /* The other versions keep the birth 1, which is before every pin: see reclaimTable. */
+  t->pStore = s;
+  t->birth = p1->birth = r->epoch+1;
+  r->nSector = p1->nSector;
+  f->pNewTable = r->pTable = t;
+  return SQLITE_OK;
+}
+
+int memvfs_store_replace(memvfs_store *s, memvfs_store *pFrom, int *pWrapped){
+  MemFile *f = memvfsMalloc(sizeof(*f));   /* A writer that is no file of SQLite's */
+  int rc;
+  *pWrapped = 0;
+  if( f==0 ) return SQLITE_NOMEM;
+  f->pStore = s;
+  if( (rc = memvfsReaderAdd(s, &f->reader))!=SQLITE_OK ){
+    memvfsFree(f);
+    return rc;
+  }
+  memvfsReaderBegin(s, &f->reader);
+  if( (rc = memvfsReserve(f))==SQLITE_OK ){
+    if( (rc = takeTable(f, pFrom, pWrapped))==SQLITE_OK ) rc = memvfsCommit(f);
+    memvfsRelease(f);
+  }
+  memvfsReaderEnd(s, &f->reader);
+  memvfsHelp(f);
+  memvfsReaderRemove(s, &f->reader);
+  memvfsFree(f);
+  return rc;
 }

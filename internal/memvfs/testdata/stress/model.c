@@ -42,6 +42,7 @@ static Image *last;
 static File aFile[NFILE];
 static struct { memvfs_snapshot *p; Image *seen; } aSnap[NSNAP];
 static File *writer;
+static uint32_t aSeen[2]; /* Of all states: the greatest change counter and schema cookie */
 static int hard;          /* No commit gets memory: blocks are not pages for a while */
 
 static Image *imageCopy(const Image *p){
@@ -57,6 +58,23 @@ static Image *ref(Image *p){ p->nRef++; return p; }
 
 static void unref(Image *p){
   if( p && --p->nRef==0 ){ free(p->a); free(p); }
+}
+
+static const int aiSeen[2] = { 24, 40 };   /* Where they are on page 1 */
+
+static uint32_t get4(const unsigned char *a){
+  return (uint32_t)a[0]<<24 | (uint32_t)a[1]<<16 | (uint32_t)a[2]<<8 | a[3];
+}
+
+/* Makes p the last commit. */
+static void setLast(Image *p){
+  int i;
+  unref(last);
+  last = p;
+  last->epoch = memvfs_store_epoch(store);
+  for(i=0; i<2 && p->n; i++){
+    if( get4(p->a+aiSeen[i])>aSeen[i] ) aSeen[i] = get4(p->a+aiSeen[i]);
+  }
 }
 
 static void fileOpen(File *p){
@@ -219,9 +237,7 @@ static void commit(File *p){
   }
   if( p->partial ) fetchedDrop(p, 0, MXBYTE);
   p->partial = 0;
-  unref(last);
-  last = imageCopy(p->work);
-  last->epoch = memvfs_store_epoch(store);
+  setLast(imageCopy(p->work));
   CHECK( last->epoch<=before+1 );
   unref(p->seen);
   p->seen = ref(last);
@@ -255,6 +271,56 @@ static void reserve(File *p){
     writer = p;
     if( below(&rng, 2) ) CHECK( p->f->pMethods->xLock(p->f, SQLITE_LOCK_EXCLUSIVE)==SQLITE_OK );
   }
+}
+
+/* Another database in the place of this one. */
+static void replace(void){
+  memvfs_store *pFrom = storeNew("from.db", 0);
+  Image *img = imageCopy(last);
+  uint64_t before = memvfs_store_epoch(store);
+  uint32_t nPage, done = 0, i;
+  int fault = 0, rc, wrapped;
+  img->ps = 512u<<below(&rng, 8);
+  nPage = below(&rng, MXBYTE/img->ps+1);
+  img->n = nPage*img->ps;
+  for(i=0; i<MXBYTE; i++) img->a[i] = i<img->n ? (unsigned char)rnd(&rng) : 0;
+  img->a[16] = (unsigned char)(img->ps>>8);
+  img->a[17] = (unsigned char)(img->ps>>16);
+  if( nPage ) CHECK( memvfs_load_begin(pFrom, img->ps, img->n)==SQLITE_OK );
+  while( done<img->n ){
+    void *p;
+    size_t n;
+    CHECK( memvfs_load_next(pFrom, 100000, &p, &n)==SQLITE_OK );
+    memcpy(p, img->a+done, n);
+    done += (uint32_t)n;
+  }
+  memvfs_load_end(pFrom);
+  if( (fault = faulty())==0 && hard ) memvfs_fail_alloc(1, fault = 1);
+  rc = memvfs_store_replace(store, pFrom, &wrapped);
+  memvfs_fail_alloc(0, 0);
+  if( writer ){
+    CHECK( rc==SQLITE_BUSY || (fault && rc==SQLITE_NOMEM) );
+  }else if( nPage==0 ){
+    CHECK( rc==SQLITE_MISUSE || (fault && rc==SQLITE_NOMEM) );
+  }else if( rc!=SQLITE_OK ){
+    CHECK( fault && rc==SQLITE_NOMEM );
+  }
+  storeEnd(pFrom);
+  if( rc!=SQLITE_OK ){
+    CHECK( memvfs_store_epoch(store)==before );
+    unref(img);
+    return;
+  }
+  CHECK( memvfs_store_epoch(store)==before+1 );
+  CHECK( wrapped==(aSeen[0]==UINT32_MAX || aSeen[1]==UINT32_MAX) );
+  for(i=0; i<2; i++){
+    uint32_t n;
+    if( aSeen[i]==UINT32_MAX ) aSeen[i] = 0;
+    n = aSeen[i]+1;
+    for(int j=3; j>=0; j--, n>>=8) img->a[aiSeen[i]+j] = (unsigned char)n;
+  }
+  memcpy(img->a+92, img->a+24, 4);
+  setLast(img);
 }
 
 static void snapshot(int i){
@@ -323,6 +389,7 @@ static void step(void){
   op = below(&rng, 64);
   if( op<NSNAP ) snapshot(op);
   else if( op<6 ) memvfs_store_drain(store);
+  else if( op==6 && below(&rng, 4)==0 ) replace();
   if( op==7 ){
     memvfs_stats st;
     memvfs_store_stats(store, &st);

@@ -122,6 +122,37 @@ static memvfs_conn *linkTo(sqlite3 *db, uintptr_t cancelled){
 
 static const char *zMmap = "PRAGMA mmap_size=1073741824";
 
+/* The state of now, or of a moment ago, in the place of that of then. */
+static void replacing(int nThread){
+  char z[512];
+  memvfs_snapshot *p = memvfs_snapshot_open(store);
+  uint64_t n = memvfs_snapshot_size(p), i = 0;
+  memvfs_store *pFrom;
+  sqlite3 *db;
+  int rc, wrapped;
+  snprintf(z, sizeof(z), "from%d.db", nThread);
+  pFrom = storeNew(z, 0);
+  CHECK( memvfs_load_begin(pFrom, memvfs_snapshot_page_size(p), n)==SQLITE_OK );
+  while( i<n ){
+    void *a;
+    size_t m;
+    CHECK( memvfs_load_next(pFrom, 100000, &a, &m)==SQLITE_OK );
+    memvfs_snapshot_read(p, a, m, i);
+    i += m;
+  }
+  memvfs_load_end(pFrom);
+  memvfs_snapshot_close(p);
+  snprintf(z, sizeof(z), "%s/from%d.db", zDir, nThread);
+  db = dbOpen(z, zMmap);
+  CHECK( number(db, "SELECT sum(bal) FROM acct")==TOTAL );
+  rc = memvfs_store_replace(store, pFrom, &wrapped);
+  CHECK( rc==SQLITE_BUSY || rc==SQLITE_BUSY_SNAPSHOT );   /* It is open, or somebody writes */
+  CHECK( sqlite3_close(db)==SQLITE_OK );
+  rc = memvfs_store_replace(store, pFrom, &wrapped);
+  CHECK( (rc==SQLITE_OK && !wrapped) || rc==SQLITE_BUSY || rc==SQLITE_BUSY_SNAPSHOT );
+  storeEnd(pFrom);
+}
+
 static void *writing(void *pArg){
   static const char *azSpill[] = {
     "UPDATE acct SET pad=hex(randomblob(40+abs(random()%200)))",
@@ -181,6 +212,8 @@ static void *writing(void *pArg){
       sqlite3_finalize(pMove);
       try(db, "VACUUM");
       pMove = prepare(db, "UPDATE acct SET bal=bal+?2, n=n+1 WHERE id=?1");
+    }else if( op<97 ){
+      replacing(p->n);
     }else if( op<98 ){
       try(db, "PRAGMA incremental_vacuum(20)");
     }else{                 /* Two stores in one transaction */
