@@ -36,6 +36,7 @@ type backend interface {
 	Sync(ctx context.Context) error
 	Backup(ctx context.Context, path string) error
 	BackupTo(ctx context.Context, w io.Writer) error
+	restore(ctx context.Context, in incoming, keep string) error
 	stats(ctx context.Context) (Stats, error)
 	watch(ctx context.Context) (watcher, error)
 
@@ -63,6 +64,10 @@ func (b memoryBackend) stats(context.Context) (Stats, error) { return storeStats
 // watch returns a watcher that does not keep the store open.
 func (b memoryBackend) watch(context.Context) (watcher, error) { return b.Store().Watch(), nil }
 
+func (b memoryBackend) restore(ctx context.Context, in incoming, keep string) error {
+	return b.Restore(ctx, in.from(), keep)
+}
+
 // fileBackend is a database on its file, in the role of a tool.
 type fileBackend struct {
 	*fileconn.Database
@@ -75,6 +80,10 @@ func (b *fileBackend) stats(context.Context) (Stats, error) { return fileStats(b
 
 func (b *fileBackend) watch(context.Context) (watcher, error) {
 	return nil, fmt.Errorf("sqlite-mem: %s: %w", b.path, ErrNotServed)
+}
+
+func (b *fileBackend) restore(ctx context.Context, in incoming, keep string) error {
+	return b.Restore(ctx, in.from().Read, keep)
 }
 
 // openBackend finds out the role of this process for the database, and opens the backend

@@ -130,6 +130,20 @@ func (c *connector) with(ctx context.Context, f func(backend) (release bool, err
 	}
 }
 
+// withOnce is with for an f that must not be tried again after an error, if begun then returns
+// true.
+func (c *connector) withOnce(ctx context.Context, begun func() bool, f func(backend) error) error {
+	var final error
+	err := c.with(ctx, func(b backend) (bool, error) {
+		err := f(b)
+		if err != nil && begun() {
+			final, err = err, nil
+		}
+		return true, err
+	})
+	return connerr.Join(final, err)
+}
+
 // liveRetry is the pause before a server that does not answer is looked for again.
 const liveRetry = 5 * time.Millisecond
 

@@ -150,15 +150,8 @@ func BackupTo(ctx context.Context, db *sql.DB, w io.Writer) error {
 		return err
 	}
 	to := &counted{Writer: w}
-	var partial error
-	err = c.with(ctx, func(b backend) (bool, error) {
-		err := b.BackupTo(ctx, to)
-		if err != nil && to.n > 0 {
-			partial, err = err, nil // w must not get the beginning a second time
-		}
-		return true, err
-	})
-	return connerr.Join(connerr.Join(partial, err), done())
+	err = c.withOnce(ctx, func() bool { return to.n > 0 }, func(b backend) error { return b.BackupTo(ctx, to) })
+	return connerr.Join(err, done())
 }
 
 // counted counts the bytes that a Writer has taken.

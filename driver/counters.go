@@ -48,6 +48,7 @@ func storeStats(s *store.Store) Stats {
 		BusyErrors:    writer.Timeouts,
 
 		Commits:      mem.Epoch - 1,
+		Restores:     s.Restores(),
 		DataBytes:    mem.Size,
 		HeldBytes:    mem.Held,
 		FreeBytes:    mem.Free,

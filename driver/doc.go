@@ -34,6 +34,8 @@
 //   - [Sync] saves one database. [SyncAll] makes all databases of a process durable. Call
 //     it on SIGTERM.
 //   - [Backup] writes a database to a file of its own. [BackupTo] streams one.
+//   - [Restore] and [RestoreFrom] replace one by the database of a file or a stream, while
+//     statements run. [RestoreOptions] say where the old one is kept.
 //   - [ReadStats] returns the counters, [Stats], for monitoring. A [Histogram] among them
 //     has the [HistogramBounds]. The module driver/metrics gives them to Prometheus. A
 //     [SyncEvent] tells Config.OnSync of a save.

@@ -29,6 +29,7 @@ const (
 	controlStats   = "stats"   // ReadStats, as JSON
 	controlBackup  = "backup"  // Backup, as a stream
 	controlWatch   = "watch"   // Watch, as a stream of JSON: see live_watch.go
+	controlRestore = "restore" // Restore, of a stream; with liveRestore as JSON
 )
 
 // live reports whether a tool may use the server's memory. Go code of this process cannot
@@ -89,7 +90,7 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 			db.Acquire()
 			return db.Connect(ctx)
 		},
-		Control: func(ctx context.Context, _ live.Peer, name string, _ []byte, w io.Writer) ([]byte, error) {
+		Control: func(ctx context.Context, peer live.Peer, name string, data []byte, body io.Reader, w io.Writer) ([]byte, error) {
 			if err := wait(ctx); err != nil {
 				return nil, err
 			}
@@ -108,6 +109,8 @@ func (c *Config) serve(s *store.Store, loaded <-chan struct{}) (store.Serving, e
 				return nil, err
 			case controlWatch:
 				return nil, sendChanges(ctx, s.Watch(), w)
+			case controlRestore:
+				return nil, restoreLive(ctx, s, peer, data, body)
 			}
 			return nil, fmt.Errorf("sqlite-mem: the server has no %q", name)
 		},
@@ -223,6 +226,19 @@ func (b *liveBackend) control(ctx context.Context, name string, w io.Writer) (da
 		err = live.ErrNoServer // it went before it began
 	}
 	return data, c.Info(), connerr.Join(err, c.Close())
+}
+
+// upload runs a control with a stream of this process, as control does.
+func (b *liveBackend) upload(ctx context.Context, name string, data []byte, body func(io.Writer) error) error {
+	c, err := b.dial(ctx, true)
+	if err != nil {
+		return err
+	}
+	_, err = c.Upload(ctx, name, data, body)
+	if errors.Is(err, driver.ErrBadConn) {
+		err = live.ErrNoServer // it went before it began
+	}
+	return connerr.Join(err, c.Close())
 }
 
 // Sync saves the database in the server.

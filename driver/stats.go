@@ -51,7 +51,8 @@ type Stats struct {
 	BusyErrors    uint64        `json:"busy_errors"`     // cumulative: waits that ended in SQLITE_BUSY
 
 	// Memory.
-	Commits         uint64        `json:"commits"`          // cumulative: commits that changed something
+	Commits         uint64        `json:"commits"`          // cumulative: commits that changed something, restores included
+	Restores        uint64        `json:"restores"`         // cumulative: restores (see Restore)
 	DataBytes       int64         `json:"data_bytes"`       // size of the database
 	HeldBytes       int64         `json:"held_bytes"`       // old page versions that readers need, or that wait to be freed
 	FreeBytes       int64         `json:"free_bytes"`       // kept for reuse

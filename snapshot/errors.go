@@ -55,15 +55,15 @@ var (
 
 // Error tells which operation on which file failed. Its fields:
 //
-//	Op   string // "load", "check", "save", "back up to", "log", "watch", "recover", "inspect the log" or "remove leftovers"
-//	Path string // as the caller gave it; empty for a check
+//	Op   string // "load", "check", "save", "back up to", "log", "watch", "recover", "inspect the log", "remove leftovers", "restore from" or "restore" (from a stream)
+//	Path string // as the caller gave it; empty for a check and a stream
 //	Err  error  // the cause, which Unwrap returns
 //
 // After an error of "check" or "inspect the log" nothing has been written. After one of "load"
 // SQLite may have recovered the file, and a change of file and log that a crash had
 // interrupted may be complete. After one of "save" the file is the old one; or the new one is
 // in place, and a power failure may still undo that. The text says so. After one of "log",
-// "watch" or "remove leftovers" the file is as it was. For the others see [Recover] and
+// "watch", "remove leftovers" or a restore the file is as it was. For the others see [Recover] and
 // [BackupFrom].
 type Error = image.Error
 

@@ -230,6 +230,25 @@ func (d *Database) report(reason string) {
 
 // fold writes the log of a crashed server into the file.
 func (d *Database) fold(ctx context.Context) error {
+	return d.own(ctx, func() error {
+		rec, err := image.FoldLog(ctx, d.opts.Path, d.opts.Keep)
+		if rec.Transactions > 0 {
+			d.opts.Logger.Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", d.opts.Path,
+				"transactions", rec.Transactions, "torn", rec.Torn)
+		}
+		d.notKept(rec.NotKept)
+		return err
+	})
+}
+
+func (d *Database) notKept(err error) {
+	if err != nil {
+		d.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", d.opts.Path, "error", err)
+	}
+}
+
+// own calls f while this process owns the file, and no connection of it has the file open.
+func (d *Database) own(ctx context.Context, f func() error) error {
 	lockCtx, cancel := context.WithTimeout(ctx, d.opts.BusyTimeout)
 	defer cancel()
 	// The order matters. While it waits for transactions of this process, other processes
@@ -243,19 +262,30 @@ func (d *Database) fold(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = image.RemoveLeftovers(d.opts.Path)
-	if err == nil {
-		var rec image.Recovery
-		rec, err = image.FoldLog(ctx, d.opts.Path, d.opts.Keep)
-		if rec.Transactions > 0 {
-			d.opts.Logger.Info("sqlite-mem: wrote what a crash had left in the log into the file", "path", d.opts.Path,
-				"transactions", rec.Transactions, "torn", rec.Torn)
-		}
-		if rec.NotKept != nil {
-			d.opts.Logger.Error("sqlite-mem: the state that the file had before is not kept (sqlite_keep)", "path", d.opts.Path, "error", rec.NotKept)
-		}
+	if _, err = image.RemoveLeftovers(d.opts.Path); err == nil {
+		err = f()
 	}
 	return connerr.Join(err, lock.Release())
+}
+
+// Restore replaces the file by the database that read gives to a sink: see image.Exchange.
+// keep is the name of a new file for the old state, or empty.
+func (d *Database) Restore(ctx context.Context, read func(context.Context, image.Sink) error, keep string) error {
+	if err := memvfs.Register(); err != nil {
+		return connerr.Open(d.opts.Name, err)
+	}
+	err := d.own(ctx, func() error {
+		notKept, err := image.Exchange(ctx, d.opts.Path, read, image.ExchangeOptions{Keep: d.opts.Keep, KeepAs: keep})
+		d.notKept(notKept)
+		return err
+	})
+	if owned, ok := errors.AsType[*proclock.OwnedError](err); ok && owned.Path == d.opts.Path {
+		if d.opts.Live && owned.MayBeLive() {
+			return ErrServed
+		}
+		return connerr.NewOwned(owned, connerr.ReadOnly)
+	}
+	return err
 }
 
 // uri returns the name by which go-sqlite3 opens the file.
@@ -314,6 +344,13 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 		inner, err := sd.Open(d.uri(f.readOnly))
 		if err == nil {
 			c.SQLiteConn = inner.(*sqlite3.SQLiteConn)
+			if c.file == nil {
+				// SQLite has created it. If another file takes its name, SQLite does not see
+				// that, as it has no pages.
+				if now, err := os.Stat(d.opts.Path); err == nil {
+					c.file = now
+				}
+			}
 			return c, nil
 		}
 		// A server that has come meanwhile, and has not saved yet, keeps others from

@@ -10,8 +10,8 @@ var ErrNotOwner = errors.New("another process owns the database")
 
 // Error tells which operation on which file failed. See snapshot.Error.
 type Error struct {
-	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log" or "remove leftovers"
-	Path string // as the caller gave it; empty for a check
+	Op   string // "load", "check", "save", "back up to", "log", "watch" (File.Check), "recover", "inspect the log", "remove leftovers", "restore from" or "restore" (from a stream)
+	Path string // as the caller gave it; empty for a check and a stream
 	Err  error  // the cause
 }
 

@@ -10,7 +10,7 @@ type Source interface {
 
 	// PinChanges is Pin, and adds to pages those that may have changed since the call
 	// before, or since Track. Page 1 is bit 0 of the first word. It returns pages, which
-	// may have grown. all: the page size has changed meanwhile. After an error the next
+	// may have grown. all: the page size or the whole database has changed meanwhile. After an error the next
 	// call has the changes.
 	PinChanges(pages []uint64) (img Image, _ []uint64, all bool, err error)
 }

@@ -120,8 +120,22 @@ func (h *held) copyTo(ctx context.Context, sink Sink, hash bool) (sqlitefile.ID,
 // copyPages reads the database into sink. It adds the bytes of the file to sum, unless that is
 // nil.
 func (h *held) copyPages(ctx context.Context, sink Sink, sum *xxhash.Digest) error {
-	ps, size := h.header.PageSize, h.imageSize()
-	if err := sink.Reserve(ps, size); err != nil {
+	return fill(ctx, sink, h.header.PageSize, h.imageSize(), func(p []byte, off int64) error {
+		n, err := h.readBase(p, off)
+		if err != nil {
+			return err
+		}
+		if sum != nil {
+			_, _ = sum.Write(p[:n]) // never fails
+		}
+		return h.readLog(p, off)
+	})
+}
+
+// fill gives a database to sink, whose pages read reads in order. Header bytes 18 and 19 are
+// set to rollback mode.
+func fill(ctx context.Context, sink Sink, pageSize int, size int64, read func(p []byte, off int64) error) error {
+	if err := sink.Reserve(pageSize, size); err != nil {
 		return err
 	}
 	for off := int64(0); off < size; {
@@ -133,17 +147,10 @@ func (h *held) copyPages(ctx context.Context, sink Sink, sum *xxhash.Digest) err
 		if err != nil {
 			return err
 		}
-		if len(p) == 0 || len(p) > want || len(p)%ps != 0 {
-			return fmt.Errorf("sink gave %d bytes for at most %d, page size %d", len(p), want, ps)
+		if len(p) == 0 || len(p) > want || len(p)%pageSize != 0 {
+			return fmt.Errorf("sink gave %d bytes for at most %d, page size %d", len(p), want, pageSize)
 		}
-		n, err := h.readBase(p, off)
-		if err != nil {
-			return err
-		}
-		if sum != nil {
-			_, _ = sum.Write(p[:n]) // never fails
-		}
-		if err := h.readLog(p, off); err != nil {
+		if err := read(p, off); err != nil {
 			return err
 		}
 		if off == 0 {

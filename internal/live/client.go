@@ -239,6 +239,11 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 		}
 		return nil, nil, c.notBegun(o)
 	}
+	if req.body != nil {
+		if err := c.upload(ctx, req); err != nil {
+			return nil, nil, err
+		}
+	}
 	ans, values, err = c.await(req.N, stream)
 	if f := c.dialer.Committed; f != nil && err != errNotBegun && (o == committed || o == halfCommitted) {
 		f(c.info)

@@ -15,10 +15,14 @@
 // falls back.
 //
 // The tool sends one request at a time, with a number, and reads one answer with
-// the same number. Only a cancellation may follow a request before its answer. It
-// carries the number too, so one that comes late reaches no other statement. The
-// tool waits for the answer all the same: it says whether the statement was
-// faster.
+// the same number. Only a cancellation, or the stream of the request, may follow it
+// before its answer. The cancellation carries the number too, so one that comes late
+// reaches no other statement. The tool waits for the answer all the same: it says
+// whether the statement was faster.
+//
+// A request for a control may be followed by a stream of the tool, in pieces of at most 64 KiB
+// and with an end of its own. The server takes a piece only when the control takes it. A tool
+// that sends nothing for ServerConfig.Idle is ended.
 //
 // The answer to a query has the first batch of rows. The tool asks for each
 // further one, so a slow reader holds nothing in the server but its statement.

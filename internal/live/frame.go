@@ -36,7 +36,7 @@ const (
 	kindRequest = 'r' // tool
 	kindCancel  = 'c' // tool: the number of the request to cancel
 	kindAnswer  = 'a' // server
-	kindData    = 'd' // server: a piece of a stream, before the answer
+	kindData    = 'd' // server: a piece of a stream, before the answer; tool: one of its own, behind a request
 	kindBye     = 'b' // server: the session is over, and no later request began
 )
 

@@ -725,7 +725,7 @@ func TestReset(t *testing.T) {
 func TestControl(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, func(cfg *ServerConfig) {
-		cfg.Control = func(ctx context.Context, _ Peer, name string, data []byte, w io.Writer) ([]byte, error) {
+		cfg.Control = func(ctx context.Context, _ Peer, name string, data []byte, body io.Reader, w io.Writer) ([]byte, error) {
 			switch name {
 			case "copy":
 				piece := make([]byte, 100_000)
@@ -799,7 +799,7 @@ func TestVersion(t *testing.T) {
 		message any
 		want    string
 	}{
-		"newer":   {map[int]any{1: Version + 1, 2: []int{1}, 9: "new"}, "the tool speaks version 2 of the live protocol, the server version 1"},
+		"newer":   {map[int]any{1: Version + 1, 2: []int{1}, 9: "new"}, "the tool speaks version 3 of the live protocol, the server version 2"},
 		"none":    {map[int]any{}, "the tool speaks version 0"},
 		"a text":  {"hello", "not the protocol of a live connection"},
 		"a float": {map[int]any{1: 1.5}, "not the protocol of a live connection"},

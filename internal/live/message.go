@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"reflect"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // Version is the version of the protocol. It changes with every change of a
 // message. Server and tool are builds of one program, and the older build is told
 // to be replaced.
-const Version = 1
+const Version = 2
 
 // hello is the first message of a tool. Its key 1 is the version in every version
 // of the protocol.
@@ -61,8 +62,11 @@ type request struct {
 	Isolation int    `cbor:"5,keyasint,omitempty"`
 	ReadOnly  bool   `cbor:"6,keyasint,omitempty"`
 	Data      []byte `cbor:"7,keyasint,omitempty"` // of a control
+	Upload    bool   `cbor:"8,keyasint,omitempty"` // a stream follows: see upload.go
 
-	args []driver.NamedValue
+	args   []driver.NamedValue
+	body   func(io.Writer) error // of the stream, in the tool
+	stream *io.PipeReader        // the stream, in the server
 }
 
 // answer is the answer to a request. The values of Rows rows stand behind it.

@@ -70,9 +70,10 @@ type ServerConfig struct {
 	// method may.
 	Connect func(ctx context.Context, peer Peer, params map[string]string, end func(reason string)) (driver.Conn, error)
 
-	// Control runs requests that are not SQL. The bytes written to w reach the tool as
-	// a stream, before the result. If Control is nil, there are no such requests.
-	Control func(ctx context.Context, peer Peer, name string, data []byte, w io.Writer) ([]byte, error)
+	// Control runs requests that are not SQL. body is the stream of the tool, nil if there
+	// is none: see Conn.Upload. The bytes written to w reach the tool as a stream, before
+	// the result. If Control is nil, there are no such requests.
+	Control func(ctx context.Context, peer Peer, name string, data []byte, body io.Reader, w io.Writer) ([]byte, error)
 
 	// Waits reports whether somebody waits for a lock that the connection holds. It is
 	// asked from time to time while a tool leaves a transaction idle. nil: always.

@@ -26,10 +26,11 @@ type session struct {
 
 	mu      sync.Mutex // guards what follows
 	running running
-	came    uint64 // the last request that has come
-	inTxNow bool   // a transaction was open after the last answer
-	room    *room  // where held was taken
-	held    int64  // the room of the request that comes or runs; 0: it needs none
+	came    uint64         // the last request that has come
+	inTxNow bool           // a transaction was open after the last answer
+	room    *room          // where held was taken
+	held    int64          // the room of the request that comes or runs; 0: it needs none
+	upload  *io.PipeWriter // of the stream that comes; nil: none
 
 	// The fields below belong to the worker.
 	conn   driver.Conn // nil: it answers controls only
@@ -107,8 +108,10 @@ func (s *session) read() {
 		return s.wire.c.SetReadDeadline(time.Now().Add(s.srv.cfg.Idle))
 	}
 	for {
+		large = s.limitUpload()
 		kind, b, err := s.wire.read(messageLimit, enter)
 		if err != nil || !s.receive(kind, b) {
+			s.endUpload(err)
 			return
 		}
 		if large {
@@ -171,11 +174,16 @@ func (s *session) receive(kind byte, b []byte) bool {
 				break
 			}
 		}
-		if err != nil || !s.begin(req.N) {
+		if err != nil || req.Upload && req.Op != opControl || !s.begin(req.N) {
 			return false
+		}
+		if req.Upload {
+			s.openUpload(req)
 		}
 		s.requests <- req // there is room: begin has made sure
 		return true
+	case kindData:
+		return s.piece(b)
 	}
 	return false
 }
@@ -718,12 +726,14 @@ func (s *session) reset() error {
 
 // control runs a request that is not SQL.
 func (s *session) control(req *request, ans *answer) error {
+	ctx, cancel := s.context()
+	defer cancel()
+	body, over := s.uploaded(ctx, req)
+	defer over()
 	if s.srv.cfg.Control == nil {
 		return fmt.Errorf("sqlite-mem: the server has no %q", req.Text)
 	}
-	ctx, cancel := s.context()
-	defer cancel()
-	data, err := s.srv.cfg.Control(ctx, s.peer, req.Text, req.Data, stream{s})
+	data, err := s.srv.cfg.Control(ctx, s.peer, req.Text, req.Data, body, stream{s})
 	ans.Data = data
 	return err
 }

@@ -26,6 +26,7 @@ type attachment struct {
 	detach    func() error // of store.Attach
 	committed uint64       // last commit, as of the last UnlockWrite
 	durable   uint64       // as conn.durable, for this store
+	retiredAt uint64       // as conn.retiredAt, for this store
 }
 
 var _ memvfs.Hooks = (*attachment)(nil)
@@ -47,7 +48,7 @@ func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
 	if !ok {
 		return nil
 	}
-	a := &attachment{c: c, store: s, link: link, detach: detach}
+	a := &attachment{c: c, store: s, link: link, detach: detach, retiredAt: s.Retired()}
 	c.attached = append(c.attached, a)
 	return a
 }

@@ -93,6 +93,12 @@ type conn struct {
 	// (sqlite_wal=commit).
 	durable uint64
 
+	// retiredAt is store.Retired as of before the open: see retire.go.
+	retiredAt uint64
+
+	// done is true after the call that runs has run a statement to its end.
+	done bool
+
 	// ctx is the context of the running statement, nil if it cannot be cancelled.
 	ctx context.Context
 
@@ -218,7 +224,7 @@ func (c *conn) Ping(ctx context.Context) error {
 // ExecContext runs all statements of query, each to its end.
 func (c *conn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	res := &result{}
-	err := c.do(ctx, func() error {
+	err := c.start(ctx, func() error {
 		for text, first := query, 0; ; {
 			s, tail, err := c.statement(text)
 			if s == nil {
@@ -245,7 +251,7 @@ func (c *conn) ExecContext(ctx context.Context, query string, args []driver.Name
 // QueryContext runs all statements of query and returns the rows of the last.
 func (c *conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	r := newRows(ctx)
-	err := c.do(ctx, func() error {
+	err := c.start(ctx, func() error {
 		for text, first := query, 0; ; {
 			s, tail, err := c.statement(text)
 			if s == nil {
@@ -274,7 +280,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 // a statement becomes one that does nothing.
 func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
 	s := &stmt{c: c}
-	err := c.do(ctx, func() (err error) {
+	err := c.start(ctx, func() (err error) {
 		if c.tx == txOver {
 			return connerr.ErrTxOver
 		}

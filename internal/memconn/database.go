@@ -155,6 +155,13 @@ func (d *Database) BackupTo(ctx context.Context, w io.Writer) error {
 	return err
 }
 
+// Restore replaces the database by the one that from gives: see store.Store.Restore. keep is
+// the name of a new file for the state that ends, or empty.
+func (d *Database) Restore(ctx context.Context, from store.RestoreFrom, keep string) error {
+	err := d.store.Restore(ctx, from, store.RestoreOptions{Keep: keep, Wait: d.opts.BusyTimeout})
+	return lockError(d.store, "restore", err)
+}
+
 // Close ends the connector's use: see refCount.Close. Kept connections are closed before, so
 // that they delay no last save.
 func (d *Database) Close() error {
@@ -201,7 +208,7 @@ func (d *Database) connect(ctx context.Context) (*conn, error) {
 			return c, d.Release() // it has a use of its own, so this one is never the last
 		}
 	}
-	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, times: d.times, opened: time.Now()}
+	c := &conn{store: d.store, db: d, opts: d.opts, loc: d.loc, times: d.times, opened: time.Now(), retiredAt: d.store.Retired()}
 	c.renewable = uri == d.plain && d.opts.Guest == 0 && d.opts.ConnectHook == nil && len(d.opts.Extensions) == 0
 	c.slow = newSlow(c)
 	if lock {

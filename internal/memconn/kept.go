@@ -68,17 +68,27 @@ func (k *kept) set(now, when time.Time) {
 
 // take returns the connection that was kept last, nil if there is none.
 func (k *kept) take() *conn {
+	c, old := k.pop()
+	closeKept(old) // the caller uses the database, so that this is before its end
+	return c
+}
+
+// pop is take, and also returns the connections on the way that are retired.
+func (k *kept) pop() (c *conn, old []*conn) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := len(k.conns)
-	if n == 0 {
-		return nil
+	for n := len(k.conns); n > 0; n-- {
+		c := k.conns[n-1]
+		k.conns[n-1] = nil
+		k.conns = k.conns[:n-1]
+		if c.retired() {
+			old = append(old, c)
+			continue
+		}
+		c.store.Kept.Add(-1)
+		return c, old
 	}
-	c := k.conns[n-1]
-	k.conns[n-1] = nil
-	k.conns = k.conns[:n-1]
-	c.store.Kept.Add(-1)
-	return c
+	return nil, old
 }
 
 // expire closes the connections that have reached keepAge.

@@ -40,6 +40,12 @@ func (c *conn) lockStore(ctx context.Context, s *store.Store, link *memvfs.Conn,
 		}
 		return nil
 	}
+	return lockError(s, what, err)
+}
+
+// lockError makes an error of SQLite of a failed wait for the write lock, and tells the logger
+// what else is known.
+func lockError(s *store.Store, what string, err error) error {
 	if timeout, ok := errors.AsType[*writelock.TimeoutError](err); ok {
 		s.Logger().Warn("sqlite-mem: a writer did not get its turn",
 			"path", s.Path(), "waited", timeout.Waited, "statement", store.LockText(what),
@@ -155,7 +161,11 @@ func (c *conn) LockWrite() error {
 		return nil
 	}
 	c.unlockEnded() // locked by an earlier statement of the same string
-	return c.inStatement(c.lock(c.statementContext(), c.what()))
+	err := c.lock(c.statementContext(), c.what())
+	if err == nil {
+		err = c.lockedInStatement()
+	}
+	return c.inStatement(err)
 }
 
 // what is the text of the running statement.

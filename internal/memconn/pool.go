@@ -16,7 +16,7 @@ func (c *conn) IsValid() bool {
 	if !c.broken && (c.raw || c.tx != txNone || c.locked || c.link.InTransaction() || c.reading()) {
 		c.clean()
 	}
-	return !c.broken
+	return !c.broken && !c.retired()
 }
 
 // ResetSession is called before the connection is used again.

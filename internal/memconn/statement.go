@@ -178,7 +178,7 @@ func (c *conn) claim(s *statement) (err error) {
 			c.wroteDisk = true
 		}
 	case !c.locked && s.writes():
-		err = c.lock(c.statementContext(), s.text)
+		err = c.lockFirst(s.text)
 	}
 	if c.slow != nil {
 		c.slow.runs(s)
@@ -215,6 +215,7 @@ func (c *conn) exec(s *statement, res *result) error {
 		_ = c.ran(s) // its own error could only be that there is no memory
 		return err
 	}
+	c.done = true
 	if res != nil {
 		res.id, res.changes = s.LastInsertRowID(), s.Changes()
 	}

@@ -49,7 +49,7 @@ func (s *stmt) ready(args []driver.NamedValue) (*statement, error) {
 // ExecContext runs the statement to its end.
 func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	c, res := s.c, &result{}
-	err := c.do(ctx, func() error {
+	err := c.start(ctx, func() error {
 		st, err := s.ready(args)
 		if st == nil {
 			return err
@@ -67,7 +67,7 @@ func (s *stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 // QueryContext runs the statement and returns its rows.
 func (s *stmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	c, r := s.c, newRows(ctx)
-	err := c.do(ctx, func() error {
+	err := c.start(ctx, func() error {
 		st, err := s.ready(args)
 		if st == nil {
 			return err

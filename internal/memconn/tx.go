@@ -50,7 +50,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 			begin, writing = stmtBeginExclusive, true
 		}
 	}
-	err := c.do(ctx, func() error {
+	err := c.start(ctx, func() error {
 		if c.tx == txOver {
 			return connerr.ErrTxOver
 		}
@@ -58,7 +58,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 			if c.tx == txReadOnly {
 				return connerr.ReadOnly
 			}
-			if err := c.lock(c.statementContext(), "transaction"); err != nil {
+			if err := c.lockFirst("transaction"); err != nil {
 				return err
 			}
 		}
@@ -77,6 +77,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		c.link.Pin()
 		for _, a := range c.attached {
 			a.link.Pin()
+		}
+		if c.retired() { // since the look of start
+			return nil, connerr.Join(driver.ErrBadConn, tx{c}.Rollback())
 		}
 	}
 	return tx{c}, nil

@@ -574,7 +574,7 @@ int memvfs_store_replace(memvfs_store *s, memvfs_store *pFrom, int *pWrapped){
     if( (rc = takeTable(f, pFrom, pWrapped))==SQLITE_OK ) rc = memvfsCommit(f);
     memvfsRelease(f);
   }
-  memvfsReaderEnd(s, &f->reader);
+  memvfsReaderEnd(&f->reader);
   memvfsHelp(f);
   memvfsReaderRemove(s, &f->reader);
   memvfsFree(f);

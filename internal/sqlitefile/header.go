@@ -14,6 +14,7 @@ const magic = "SQLite format 3\x00"
 
 // Offsets in the header.
 const (
+	offPageSize      = 16 // two bytes; 1 stands for 65536
 	OffWriteVersion  = 18 // 1: rollback journal, 2: WAL
 	OffReadVersion   = 19
 	offReserved      = 20
@@ -21,6 +22,7 @@ const (
 	OffChangeCounter = 24
 	offPageCount     = 28 // valid only if the next equals the change counter
 	offSchemaFormat  = 44 // 1 to 4, or 0 while there is no schema
+	offEncoding      = 56
 	OffValidFor      = 92
 )
 
@@ -46,10 +48,9 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 	if len(b) < HeaderSize {
 		return h, fmt.Errorf("%w: %d bytes, less than a header", ErrTruncated, size)
 	}
-	// 1 in these two bytes stands for 65536.
-	h.PageSize = int(b[16])<<8 | int(b[17])<<16
+	h.PageSize = pageSize(b)
 	if !ValidPageSize(h.PageSize) {
-		return h, fmt.Errorf("%w: page size %d", ErrNotADatabase, binary.BigEndian.Uint16(b[16:]))
+		return h, fmt.Errorf("%w: page size %d", ErrNotADatabase, binary.BigEndian.Uint16(b[offPageSize:]))
 	}
 	// SQLite opens a file of a later write version read-only, and refuses one of a later
 	// read version. A load rewrites both bytes, so both are refused.
@@ -80,6 +81,51 @@ func ParseHeader(b []byte, size int64) (Header, error) {
 		h.pages = n
 	}
 	return h, nil
+}
+
+// pageSize is the page size in a header, which may be invalid.
+func pageSize(b []byte) int { return int(b[offPageSize])<<8 | int(b[offPageSize+1])<<16 }
+
+// ParseStream is [ParseHeader] for a database whose length is not known. Its size is that of the
+// header. An error wraps ErrNotADatabase or ErrTruncated.
+func ParseStream(b []byte) (Header, error) {
+	if len(b) < HeaderSize {
+		return ParseHeader(b, int64(len(b)))
+	}
+	pages := int64(binary.BigEndian.Uint32(b[offPageCount:]))
+	known := pages > 0 && binary.BigEndian.Uint32(b[OffValidFor:]) == binary.BigEndian.Uint32(b[OffChangeCounter:])
+	h, err := ParseHeader(b, max(pages, 1)*int64(pageSize(b)))
+	if err == nil && !known {
+		err = fmt.Errorf("%w: its header does not tell its size, as SQLite before 3.7.0 wrote it: restore it from a file", ErrTruncated)
+	}
+	return h, err
+}
+
+// SetSize writes the size of the database, in bytes, to the header in b, which is valid.
+func SetSize(b []byte, size int64) {
+	binary.BigEndian.PutUint32(b[offPageCount:], uint32(size/int64(pageSize(b))))
+	copy(b[OffValidFor:OffValidFor+4], b[OffChangeCounter:OffChangeCounter+4])
+}
+
+// EmptyHeader returns the beginning of a database of one page without any table: its header,
+// and that of the root of its schema
+// (https://sqlite.org/fileformat2.html#b_tree_pages).
+func EmptyHeader(pageSize int) []byte {
+	b := make([]byte, HeaderSize+8)
+	copy(b, magic)
+	binary.BigEndian.PutUint16(b[offPageSize:], uint16(pageSize&0xffff|pageSize>>16))
+	b[OffWriteVersion], b[OffReadVersion] = 1, 1
+	copy(b[offFractions:], []byte{64, 32, 32})
+	binary.BigEndian.PutUint32(b[offPageCount:], 1)
+	b[HeaderSize] = 0x0d                                           // a leaf of a table
+	binary.BigEndian.PutUint16(b[HeaderSize+5:], uint16(pageSize)) // where its cells begin; 0 stands for 65536
+	return b
+}
+
+// Encoding returns the text encoding in a header: 1 for UTF-8, 2 and 3 for UTF-16. A database
+// without a table has none, and counts as UTF-8.
+func Encoding(b []byte) int {
+	return max(int(b[offEncoding+3]&3), 1)
 }
 
 // ValidPageSize reports whether a database may have pages of n bytes.

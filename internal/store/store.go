@@ -16,8 +16,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/mattn/go-sqlite3"
-
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/latency"
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
@@ -76,6 +74,10 @@ type Store struct {
 	// Kept is the number of connections that are open and belong to nobody: the driver
 	// keeps them for the next user.
 	Kept atomic.Int64
+
+	restoring chan struct{} // has room for the one Restore that runs
+	restores  atomic.Uint64 // see Restores
+	retired   atomic.Uint64 // see Retired; stored under Writer
 
 	opts   Options // of the first open; what others may change is in settings
 	entry  *entry
@@ -151,7 +153,7 @@ type FlushStats struct {
 
 // load creates the store and loads its file.
 func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
-	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync), loaded: make(chan struct{})}
+	s = &Store{opts: opts, entry: e, events: newEvents(opts.OnSync), loaded: make(chan struct{}), restoring: make(chan struct{}, 1)}
 	s.settings.init(opts)
 	defer func() {
 		if err != nil {
@@ -168,7 +170,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		s.memory = memoryNames.take()
 		// A transaction over several attached files makes a super-journal beside this
 		// name. So the directory must exist.
-		path = filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(s.memory))
+		path = memoryPath(s.memory)
 	} else {
 		var end func()
 		if s.lock, end, err = acquire(ctx, opts); err != nil {
@@ -208,7 +210,7 @@ func load(ctx context.Context, opts Options, e *entry) (s *Store, err error) {
 		return s, err
 	}
 	s.Engine.Loaded()
-	if err = s.check(); err != nil {
+	if err = s.check(ctx); err != nil {
 		return s, err
 	}
 	if found.Links > 1 {
@@ -276,20 +278,14 @@ func (s *Store) owned() error {
 }
 
 // check makes sure that the loaded database is sound, before it is used.
-func (s *Store) check() error {
+func (s *Store) check(ctx context.Context) error {
 	if s.Engine.Stats().Size == 0 {
 		return nil
 	}
-	c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(url.Values{"mode": {"ro"}}))
-	if err != nil {
-		return fmt.Errorf("check %s: %w", s.opts.Path, err)
-	}
-	conn := c.(*sqlite3.SQLiteConn)
-	_, err = conn.Exec("PRAGMA main.mmap_size=1", nil)
-	if err == nil {
-		err = image.Check(conn)
-	}
-	if err := errors.Join(err, conn.Close()); err != nil {
+	if err := checkEngine(ctx, s.Engine); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
 		return fmt.Errorf("%s: %w", s.opts.Path, err)
 	}
 	return nil
@@ -298,15 +294,17 @@ func (s *Store) check() error {
 // URI is the name by which go-sqlite3 opens the store, with params added. It names this
 // store only, not a later one of the same file. After the store is closed, the open fails
 // with SQLITE_CANTOPEN.
-func (s *Store) URI(params url.Values) string {
+func (s *Store) URI(params url.Values) string { return uriOf(s.Engine, params) }
+
+func uriOf(e *memvfs.Store, params url.Values) string {
 	q := url.Values{}
 	for k, v := range params {
 		q[k] = v
 	}
 	q.Set("vfs", memvfs.Name)
-	q.Set(memvfs.Param, s.Engine.Param())
+	q.Set(memvfs.Param, e.Param())
 	// ToSlash for Windows, where SQLite wants file:///C:/dir/file.
-	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(s.Engine.Path()), RawQuery: q.Encode()}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(e.Path()), RawQuery: q.Encode()}
 	if u.Path[0] != '/' {
 		u.Path = "/" + u.Path
 	}
@@ -543,6 +541,11 @@ func (s *Store) Owner() proclock.Owner { return s.lock.Owner() }
 
 // Logger is where the store and its connections log.
 func (s *Store) Logger() *slog.Logger { return s.opts.Logger }
+
+// memoryPath is the name of a database without a file, by its number in memoryNames.
+func memoryPath(number int) string {
+	return filepath.Join(os.TempDir(), "sqlite-mem-"+strconv.Itoa(os.Getpid())+"-"+strconv.Itoa(number))
+}
 
 // memoryNames numbers the databases without a file. Numbers are reused, because the engine
 // never frees the names of stores.
