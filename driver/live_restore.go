@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/memconn"
 	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
@@ -45,19 +44,7 @@ func restoreLive(ctx context.Context, s *store.Store, peer live.Peer, data []byt
 		}
 	}
 	db := memconn.OfGuest(s, memconn.Options{BusyTimeout: r.Wait})
-	return db.Restore(ctx, store.FromStream(&wholeStream{body}), r.Keep)
-}
-
-// wholeStream is a stream that must not end without io.EOF. A tool whose file changes while it
-// is sent breaks it off.
-type wholeStream struct{ io.Reader }
-
-var _ image.Ender = (*wholeStream)(nil)
-
-// End implements image.Ender.
-func (s *wholeStream) End() error {
-	_, err := io.Copy(io.Discard, s.Reader)
-	return err
+	return db.Restore(ctx, store.FromStream(body), r.Keep)
 }
 
 // restore sends the new database to the server.

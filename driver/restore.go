@@ -34,7 +34,7 @@ type RestoreOptions struct {
 // fails if its tables are not there. If the text encoding differs, the connections that are
 // open are of no use any more. Outside of transactions their calls return driver.ErrBadConn of
 // database/sql, which then makes them on a new connection. Only an [sql.Conn] has to be taken
-// anew. An empty file is an empty database; it then has one page of 4096 bytes.
+// anew. An empty file is an empty database, with one page of 4096 bytes.
 //
 // After nil the new database is durable in the file; with a sync interval of [Never], and in
 // memory only, it is as durable as any commit. A crash before that leaves the old database,
@@ -67,9 +67,12 @@ func Restore(ctx context.Context, db *sql.DB, path string, opts *RestoreOptions)
 }
 
 // RestoreFrom is [Restore] of a database file that r has: the body of an HTTP request, or the
-// output of a program that decrypts. It reads r to the end of the database, which the header
-// tells, and no further; with live connections it sends r to its end. A file can be checked for what is beside it, and for changes; a stream
-// cannot. So there are two functions.
+// output of a program that decrypts. A file can be checked for what is beside it, and for
+// changes; a stream cannot. So there are two functions.
+//
+// It reads r to io.EOF before it replaces anything. So an error of r at its end, such as a wrong
+// checksum, leaves the old database. What is behind the database, whose size is in its header,
+// is thrown away. A stream of no bytes is an error. It is what a program that fails writes.
 //
 // The end of ctx ends the restore between two calls of Read. A Read that does not return
 // cannot be interrupted. With live connections the server ends a restore whose stream gives

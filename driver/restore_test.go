@@ -381,11 +381,12 @@ func TestRestore_refused(t *testing.T) {
 		})
 	}
 	for name, r := range map[string]io.Reader{
-		"short":   bytes.NewReader(content[:50]),
-		"cut":     bytes.NewReader(content[:len(content)-1]),
-		"text":    strings.NewReader(strings.Repeat("hello ", 1000)),
-		"corrupt": bytes.NewReader(corrupt),
-		"failing": io.MultiReader(bytes.NewReader(content[:9000]), iotest.ErrReader(errors.New("the line is cut"))),
+		"short":            bytes.NewReader(content[:50]),
+		"cut":              bytes.NewReader(content[:len(content)-1]),
+		"text":             strings.NewReader(strings.Repeat("hello ", 1000)),
+		"corrupt":          bytes.NewReader(corrupt),
+		"wrong at its end": io.MultiReader(bytes.NewReader(content), iotest.ErrReader(errors.New("wrong checksum"))),
+		"failing":          io.MultiReader(bytes.NewReader(content[:9000]), iotest.ErrReader(errors.New("the line is cut"))),
 	} {
 		t.Run("stream "+name, func(t *testing.T) {
 			err := driver.RestoreFrom(ctx, db, r, nil)
@@ -466,12 +467,10 @@ func TestRestore_empty(t *testing.T) {
 	defer stmt.Close()
 	empty := filepath.Join(t.TempDir(), "empty.db")
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
-	for i := range 4 {
-		if i%2 == 0 {
-			require.NoError(t, driver.Restore(ctx, db, empty, nil))
-		} else {
-			require.NoError(t, driver.RestoreFrom(ctx, db, strings.NewReader(""), nil))
-		}
+	require.ErrorIs(t, driver.RestoreFrom(ctx, db, strings.NewReader(""), nil), snapshot.ErrTruncated, "a stream of nothing is what a program that fails writes")
+	require.Equal(t, "a", testdb.Text(t, db, "SELECT x FROM a"))
+	for range 3 {
+		require.NoError(t, driver.Restore(ctx, db, empty, nil))
 		require.Equal(t, "0", testdb.Text(t, db, "SELECT count(*) FROM sqlite_schema"))
 		_, err = stmt.Query()
 		require.ErrorContains(t, err, "no such table: a")

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,8 +83,8 @@ func sinkBytes(t testing.TB, read func(Sink) error) ([]byte, error) {
 	return sink.bytes(), err
 }
 
-// Ensure that a stream gives the same database as its file, however its bytes come, and is read
-// no further than to the end of the database.
+// Ensure that a stream gives the same database as its file, however its bytes come. It is read to
+// its end, and an error there counts.
 func TestReadStream(t *testing.T) {
 	for name, path := range map[string]string{
 		"small":  testfile.New(t, "CREATE TABLE u(x)"),
@@ -101,7 +102,12 @@ func TestReadStream(t *testing.T) {
 			got, err := sinkBytes(t, func(s Sink) error { return ReadStream(bg, iotest.HalfReader(r), s) })
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(want, got))
-			require.Equal(t, len("what follows"), r.Len())
+			require.Zero(t, r.Len())
+			wrong := errors.New("wrong checksum")
+			_, err = sinkBytes(t, func(s Sink) error {
+				return ReadStream(bg, io.MultiReader(bytes.NewReader(content), iotest.ErrReader(wrong)), s)
+			})
+			require.ErrorIs(t, err, wrong)
 		})
 	}
 	// Without a size in the header, a stream cannot tell where it ends.
@@ -116,12 +122,15 @@ func TestReadStream(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// Ensure that nothing gives a stream of no bytes, and a file of none, but an empty database that
-// SQLite takes for sound.
+// Ensure that a file of no bytes is an empty database that SQLite takes for sound. A stream of none
+// is what a program that fails writes, and no database.
 func TestReadStream_empty(t *testing.T) {
-	got, err := sinkBytes(t, func(s Sink) error { return ReadStream(bg, strings.NewReader(""), s) })
-	require.NoError(t, err)
+	_, err := sinkBytes(t, func(s Sink) error { return ReadStream(bg, strings.NewReader(""), s) })
+	require.ErrorIs(t, err, sqlitefile.ErrTruncated)
 	path := filepath.Join(t.TempDir(), "empty.db")
+	testfile.Write(t, path, nil)
+	got, err := sinkBytes(t, func(s Sink) error { return ReadFile(bg, path, s, nil) })
+	require.NoError(t, err)
 	testfile.Write(t, path, got)
 	db := testfile.OpenSQL(t, path)
 	var sound string
@@ -140,18 +149,20 @@ func TestReadStream_empty(t *testing.T) {
 // change comes and whatever program makes it.
 func TestReadFile_changes(t *testing.T) {
 	for n := 1; ; n++ {
-		path := testfile.New(t, "CREATE TABLE u(x)", "INSERT INTO u VALUES(zeroblob(50000))")
+		path := testfile.New(t, "CREATE TABLE u(x)", "INSERT INTO u VALUES(zeroblob(200000))")
 		count, changed := 0, false
 		ffs := &osfiletest.FaultFS{FS: osfile.OS{}, Before: func(op string) {
 			if count++; count == n {
 				changed = true
 				db := testfile.OpenSQL(t, path)
-				testfile.MustExec(t, db, "UPDATE u SET x=randomblob(50000)")
+				testfile.MustExec(t, db, "UPDATE u SET x=randomblob(200000)")
 				require.NoError(t, db.Close())
 			}
 		}}
 		before := testfile.Read(t, path)
-		got, err := sinkBytes(t, func(s Sink) error { return readFile(bg, ffs, path, s, nil) })
+		sink := &memSink{piece: 4} // so that it is read in many pieces
+		err := readFile(bg, ffs, path, sink, nil)
+		got := sink.bytes()
 		if !changed {
 			require.NoError(t, err)
 			require.Greater(t, n, 5)

@@ -142,26 +142,17 @@ func finished(fsx osfile.FS, target string) error {
 	return nil
 }
 
-// Ender is a Reader of which the whole is worth nothing until End has returned nil.
-type Ender interface {
-	io.Reader
-	End() error // called after the last Read
-}
-
-// ReadStream reads a database file from r into sink, for a restore. It reads to the end of
-// the database, whose size is in its header, and nothing after that; if r is an [Ender], it
-// calls End then. A stream of no bytes is an
-// empty database, as for [ReadFile]. The end of ctx is seen between two reads. A Read that does
-// not return cannot be interrupted.
+// ReadStream reads a database file from r into sink, for a restore. The size is that of its
+// header. It reads r to io.EOF, and throws away what is behind the database. So r can still say
+// that its content was not right: a checksum, or a sender that has given up. A stream of no
+// bytes is an error, though a file of none is an empty database. It is what a program that
+// fails writes. The end of ctx is seen between two reads. A Read that does not return cannot
+// be interrupted.
 //
 // Errors are an [*Error]. It wraps the error of ctx, r or sink, or one of
 // sqlitefile.ErrNotADatabase and ErrTruncated.
 func ReadStream(ctx context.Context, r io.Reader, sink Sink) error {
-	err := readStream(ctx, r, sink)
-	if e, ok := r.(Ender); ok && err == nil {
-		err = e.End()
-	}
-	if err != nil {
+	if err := readStream(ctx, r, sink); err != nil {
 		return RestoreError("", err)
 	}
 	return nil
@@ -174,7 +165,7 @@ func readStream(ctx context.Context, r io.Reader, sink Sink) error {
 	head := make([]byte, sqlitefile.HeaderSize)
 	n, err := io.ReadFull(r, head)
 	if err == io.EOF {
-		return fillEmpty(ctx, sink)
+		return fmt.Errorf("%w: the stream has no bytes: restore an empty database from an empty file", sqlitefile.ErrTruncated)
 	}
 	if err != nil && err != io.ErrUnexpectedEOF {
 		return err
@@ -183,7 +174,7 @@ func readStream(ctx context.Context, r io.Reader, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	return fill(ctx, sink, h.PageSize, h.Size(), func(p []byte, off int64) error {
+	err = fill(ctx, sink, h.PageSize, h.Size(), func(p []byte, off int64) error {
 		n := 0
 		if off == 0 {
 			n = copy(p, head)
@@ -203,6 +194,15 @@ func readStream(ctx context.Context, r io.Reader, sink Sink) error {
 		}
 		return nil
 	})
+	for rest := make([]byte, streamRun); err == nil; {
+		if err = ctx.Err(); err == nil {
+			_, err = r.Read(rest)
+		}
+	}
+	if err == io.EOF {
+		return nil
+	}
+	return err
 }
 
 // streamRun is how many bytes of a stream are read between two looks at the context: 64 KiB.

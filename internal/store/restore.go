@@ -85,7 +85,8 @@ func (s *Store) Restore(ctx context.Context, from RestoreFrom, opts RestoreOptio
 	}
 	s.restores.Add(1)
 	s.expose()
-	s.drain.soon()
+	s.Engine.Drain()
+	s.drain.soon() // for what readers hold
 	if s.opts.Path == "" || s.syncInterval() == 0 {
 		return nil
 	}

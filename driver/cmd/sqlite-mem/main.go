@@ -9,12 +9,13 @@
 //	sqlite-mem verify [flags] FILE             check a database, its log, a backup
 //	sqlite-mem sync FILE                       have the server save
 //	sqlite-mem backup [flags] FILE NEW         write what is committed to a new file
+//	sqlite-mem restore [flags] FILE FROM       replace a database by a backup of it
 //	sqlite-mem recover FILE                    write a log that a crash left into the file, or move it aside
 //	sqlite-mem demo [flags] [FILE]             serve a database from memory, with snapshots
 //	sqlite-mem version                         versions of this program, Go and SQLite
 //	sqlite-mem help [COMMAND]                  what a command does, and its flags
 //
-// Beside a server that answers tools, the first six see its memory: what was committed
+// Beside a server that answers tools, the first seven work on its memory: what was committed
 // a moment ago. Else they see the file. None of them becomes a server. The environment
 // variable SQLITE_MEM_DEFAULTS sets parameters of their connections, as for any program of
 // package driver. What it says of a server has no effect, and it does not decide what they see.
@@ -77,7 +78,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{shellCommand, queryCommand, statusCommand, verifyCommand, syncCommand, backupCommand, recoverCommand, demoCommand, versionCommand}
+	return []command{shellCommand, queryCommand, statusCommand, verifyCommand, syncCommand, backupCommand, restoreCommand, recoverCommand, demoCommand, versionCommand}
 }
 
 var versionCommand = command{

@@ -73,6 +73,10 @@ func TestRun_usageErrors(t *testing.T) {
 		{"backup", "FILE is missing"},
 		{"backup x.db", "NEW is missing"},
 		{"backup x.db y.db z.db", "z.db"},
+		{"restore", "FILE is missing"},
+		{"restore x.db", "FROM is missing"},
+		{"restore x.db y.db z.db", "z.db"},
+		{"restore -keep a.db -overwrite x.db y.db", "-keep and -overwrite"},
 		{"shell", "FILE is missing"},
 		{"shell x.db SELECT", "SELECT"},
 		{"shell -mode yaml x.db", "want table, csv, json, line, list"},
@@ -88,11 +92,12 @@ func TestRun_usageErrors(t *testing.T) {
 // command, flag and exit status.
 func TestRun_help(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
-		{"help", `sqlite-mem shell sqlite-mem query sqlite-mem status sqlite-mem verify sqlite-mem sync sqlite-mem backup sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
+		{"help", `sqlite-mem shell sqlite-mem query sqlite-mem status sqlite-mem verify sqlite-mem sync sqlite-mem backup sqlite-mem restore sqlite-mem recover sqlite-mem demo sqlite-mem version Exit 0 1 2`},
 		{"-h", `sqlite-mem demo`},
 		{"help shell", `FILE -saved -readonly -no-history -mode table csv json line list .help Ctrl-C`},
 		{"help sync", `sqlite-mem sync FILE`},
 		{"help backup", `FILE NEW -saved`},
+		{"help restore", `FILE FROM -keep -overwrite kept-1`},
 		{"help demo", `[flags] [FILE] -accounts -goroutines -interval -keep -rate -seconds`},
 		{"demo -h", `-seconds`},
 		{"help query", `FILE SQL [ARG...] -csv -json -readonly -saved`},

@@ -80,6 +80,16 @@ func openTarget(name string, how access) (*target, error) {
 	default:
 		return nil, err
 	}
+	db, err := openPath(path, params)
+	if err != nil {
+		return nil, err
+	}
+	db.readOnly = how.readOnly
+	return db, nil
+}
+
+// openPath opens the database at path, which is absolute.
+func openPath(path string, params url.Values) (*target, error) {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: params.Encode()}
 	if !strings.HasPrefix(u.Path, "/") {
 		u.Path = "/" + u.Path // a drive of Windows
@@ -89,7 +99,7 @@ func openTarget(name string, how access) (*target, error) {
 		return nil, err
 	}
 	o := &opened{Connector: connector}
-	return &target{DB: sql.OpenDB(o), path: path, opened: o, readOnly: how.readOnly}, nil
+	return &target{DB: sql.OpenDB(o), path: path, opened: o}, nil
 }
 
 // warnings leaves out what is no warning: that defaults of the environment for a server have
