@@ -51,7 +51,7 @@ func (c *conn) start(ctx context.Context, f func() error) error {
 // may have come after the look of start.
 func (c *conn) refused(err error) error {
 	switch {
-	case c.reading():
+	case c.reading(), c.tx == txReadOnly:
 		return err // it has pinned the old state, so that is not the reason
 	case c.tx == txNone && !c.link.InTransaction():
 		if !c.done {
