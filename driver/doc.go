@@ -174,10 +174,11 @@
 // With sqlite_live=yes (the default) a tool works on the memory of the server, through
 // the Unix socket FILE.sock. It sees what was committed a moment ago, and its writes queue
 // with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
-// [ReadStats], [Backup], [BackupTo], [Watch] and the two SQL functions act on the server's memory.
+// [ReadStats], [Backup], [BackupTo], [Restore], [RestoreFrom], [Watch] and the two SQL
+// functions act on the server's memory.
 //
 //   - The server serves its own user, root, and the owner of the file. Only a tool of
-//     root or of the server's user may name files (ATTACH, VACUUM INTO).
+//     root or of the server's user may name files (ATTACH, VACUUM INTO, RestoreOptions.Keep).
 //   - A tool waits while the server loads or saves for the last time, for at most
 //     _busy_timeout. It waits too for an owner that could not tell what it is, as its
 //     disk is full. A wrong user or version is an error.

@@ -17,6 +17,8 @@
 //   - keep.go keeps earlier states. publish.go publishes file and log together. leftovers.go
 //     removes temporary files.
 //   - A flush is in flush.go. watch.go looks whether all is where it was.
+//   - A restore reads its file or stream in incoming.go. exchange.go replaces a file that no
+//     process has in memory.
 //   - The others are backup.go, recover.go, inspect.go, check.go and pace.go (priority).
 //
 // # Why page images
@@ -69,6 +71,7 @@
 //   - [File.Open], [FoldLog] and [Recover] open and close it. Their caller makes sure that no
 //     connection of this process has the file open. They close the connection that they open
 //     themselves before their descriptors.
+//   - [ReadFile] opens it, and leaves the close to its caller. [Exchange] is as [FoldLog].
 //   - [File.Save], [File.Flush] and [File.Check] do not open it. They look at it through the
 //     descriptor that Open or the Save before has left open. Save closes that descriptor when
 //     the file has been replaced. By then nobody can find the old file any more. On Windows

@@ -94,10 +94,10 @@ type File struct {
 	foreign error             // the error of the last save, if somebody else has changed the file: then the log is of no use
 	dirty   pagelog.PageSet   // pages that have changed and are not in the log
 	since   pagelog.PageSet   // pages that have changed since the base was written
-	all     bool              // the page size has changed since the base was written: no log can express that
+	all     bool              // the page size, or the whole database, has changed since the base was written: no log can express that
 	saving  bool              // a save is writing a new base
 	next    pagelog.PageSet   // while saving: pages that have changed since the state that is saved
-	nextAll bool              // while saving: the page size has changed since the state that is saved
+	nextAll bool              // while saving: as all, since the state that is saved
 	fresh   pagelog.PageSet   // only for pinLocked; empty between two calls
 }
 

@@ -7,8 +7,8 @@ import (
 )
 
 // ErrNeedsSave is returned by [File.Flush] and [File.Check] when no log can express the
-// changes. Then there is no file yet, the database is empty, or VACUUM has changed the page
-// size. A Save makes it durable.
+// changes. Then there is no file yet, the database is empty, VACUUM has changed the page
+// size, or a restore has replaced the database. A Save makes it durable.
 var ErrNeedsSave = errors.New("sqlite-mem: only a save can make this durable")
 
 // Flush writes everything that is committed to the log, as one transaction, which

@@ -34,8 +34,8 @@ type Saved struct {
 // and a power failure may bring the old one back, with its log. The error names a temporary
 // file that could not be removed. The end of ctx ends the save, until the rename.
 func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
-	// It takes more than one try only if VACUUM changes the page size during a save, or
-	// the database becomes empty.
+	// It takes more than one try only if VACUUM changes the page size during a save, a
+	// restore replaces the database, or it becomes empty.
 	for range 3 {
 		saved, err := f.save(ctx, pace)
 		if err != errOutdated {
@@ -47,7 +47,7 @@ func (f *File) Save(ctx context.Context, pace Pace) (Saved, error) {
 
 // errOutdated: something has happened during the save that no log can express. So no log
 // leads from the saved state to the last commit.
-var errOutdated = errors.New("the page size has changed meanwhile, or the database has become empty")
+var errOutdated = errors.New("the page size has changed meanwhile, or the whole database, or it has become empty")
 
 func (f *File) save(ctx context.Context, pace Pace) (Saved, error) {
 	img, err := f.beginSave()
