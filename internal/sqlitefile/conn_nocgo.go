@@ -33,3 +33,6 @@ func IsCantOpen(error) bool { return false }
 
 // Check needs cgo.
 func Check(conn *sqlite3.SQLiteConn) error { return errNoCgo }
+
+// Check needs cgo.
+func (c *Conn) Check() error { return errNoCgo }
