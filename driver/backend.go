@@ -11,7 +11,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -126,10 +125,6 @@ func openBackend(ctx context.Context, cfg *Config, now backend) (backend, error)
 	}
 	if role == RoleTool {
 		return openTool(cfg, path, now), nil
-	}
-	if cfg.hasWAL() && runtime.GOOS == "windows" {
-		// The log is renamed while it is open, which Windows refuses.
-		return nil, connerr.Open(cfg.Path, paramErr("sqlite_wal", formatWAL(cfg.WAL), "it does not work on Windows"))
 	}
 	if b, ok := now.(*liveBackend); ok && noRecord(path) {
 		return b, nil // to ask for the lock would take a second

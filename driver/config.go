@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -149,8 +148,8 @@ type Config struct {
 	//   - WALCommit: a commit returns when it is durable. A crash costs nothing.
 	//   - WALOff: there is no log. A crash costs up to SyncInterval.
 	//
-	// 0 is DefaultWAL if there is a file and SyncInterval is longer than that. Otherwise,
-	// and on Windows, 0 is WALOff. A log is refused with a SyncInterval of Never.
+	// 0 is DefaultWAL if there is a file and SyncInterval is longer than that. Otherwise
+	// 0 is WALOff. A log is refused with a SyncInterval of Never.
 	WAL time.Duration
 
 	// Keep is how many earlier states of the file are kept beside it (sqlite_keep), in
@@ -333,7 +332,7 @@ func (c *Config) wal() time.Duration {
 		return store.WALOff
 	case c.WAL != 0:
 		return c.WAL
-	case c.noFile() || c.syncInterval() <= DefaultWAL || runtime.GOOS == "windows":
+	case c.noFile() || c.syncInterval() <= DefaultWAL:
 		return store.WALOff
 	}
 	return DefaultWAL

@@ -121,8 +121,8 @@
 //   - With off there is no log.
 //
 // The default is 1s if there is a file and sqlite_sync_interval is longer than that.
-// Otherwise, and on Windows, it is off. A log is refused for a database that is only in
-// memory, and with sqlite_sync_interval=never.
+// Otherwise it is off. A log is refused for a database that is only in memory, and with
+// sqlite_sync_interval=never.
 //
 // Each save begins the log anew. A log that is larger than the database, and than 64
 // MiB, asks for a save. The next open reads a log that a crash has left, whatever

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -348,7 +349,21 @@ func uriPath(s string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sqlite-mem: path %q: %w", s, err)
 	}
+	if runtime.GOOS == "windows" {
+		path = withoutSlash(path)
+	}
 	return path, nil
+}
+
+// withoutSlash returns C:/x for /C:/x, as SQLite does on Windows. A URI with an authority
+// has that slash.
+func withoutSlash(path string) string {
+	if len(path) > 2 && path[0] == '/' && path[2] == ':' {
+		if c := path[1] | 0x20; 'a' <= c && c <= 'z' {
+			return path[1:]
+		}
+	}
+	return path
 }
 
 // FormatDSN returns the data source name of c. It has all of a valid Config but

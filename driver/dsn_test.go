@@ -106,6 +106,21 @@ func TestParseDSN(t *testing.T) {
 	}
 }
 
+// Ensure that the drive of a URI is found as SQLite finds it, and that no other path changes.
+func TestWithoutSlash(t *testing.T) {
+	for path, want := range map[string]string{
+		"/C:/x.db": "C:/x.db", "/c:x.db": "c:x.db", "/C:": "C:", "C:/x.db": "C:/x.db",
+		"/x.db": "/x.db", "//C:/x.db": "//C:/x.db", "/1:/x.db": "/1:/x.db", "/": "/", "": "",
+	} {
+		require.Equal(t, want, withoutSlash(path), path)
+	}
+	if runtime.GOOS == "windows" {
+		c, err := ParseDSN("file:///C:/a%20b.db?mode=ro")
+		require.NoError(t, err)
+		require.Equal(t, "C:/a b.db", c.Path)
+	}
+}
+
 // Ensure that an invalid name is refused. The error names the key and the value, or the
 // path.
 func TestParseDSN_invalid(t *testing.T) {
@@ -203,6 +218,8 @@ func TestParseDSN_invalid(t *testing.T) {
 
 // Ensure that a Config made in Go is held to the same rules as a string.
 func TestConfig_validate(t *testing.T) {
+	beyond := math.MaxInt32
+	beyond++ // negative where an int has 32 bits, which is refused too
 	for _, c := range []Config{
 		{Path: "a.db", Role: "boss"},
 		{Path: "a.db", Keep: -1},
@@ -214,8 +231,8 @@ func TestConfig_validate(t *testing.T) {
 		{Path: "a.db", SyncInterval: 1500 * time.Nanosecond},
 		{Path: "a.db", WAL: time.Nanosecond},
 		{Path: "a.db", WAL: -7},
-		{Path: "a.db", StmtCacheSize: 1 << 40},
-		{Path: "a.db", Keep: 1 << 40},
+		{Path: "a.db", StmtCacheSize: beyond},
+		{Path: "a.db", Keep: beyond},
 		{Path: "a\x00.db"},
 		{Path: "a.db", InMemory: Off, Role: RoleServer},
 		{Path: "a.db", TxLock: "x"},
@@ -381,11 +398,7 @@ func TestConfig_wal(t *testing.T) {
 		{Config{}, store.WALOff},
 	} {
 		require.NoError(t, c.cfg.validate())
-		want := c.want
-		if runtime.GOOS == "windows" && c.cfg.WAL == 0 {
-			want = store.WALOff
-		}
-		require.Equal(t, want, c.cfg.wal(), "%+v", c.cfg)
+		require.Equal(t, c.want, c.cfg.wal(), "%+v", c.cfg)
 	}
 }
 

@@ -73,7 +73,7 @@ func runChild(string) {
 			time.Sleep(time.Millisecond) // Go's own are open then
 			var n uint64
 			if n, err = strconv.ParseUint(arg, 10, 64); err == nil {
-				err = syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: n, Max: 1000})
+				err = limitDescriptors(n)
 			}
 		case "close":
 			err = db.Close()

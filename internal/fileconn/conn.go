@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/mattn/go-sqlite3"
@@ -203,10 +204,14 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 	return t, nil
 }
 
+// idles is whether connections stay open in the pool. On Windows an open file cannot be
+// replaced, so an idle tool would keep a server from saving. It is a variable for tests.
+var idles = runtime.GOOS != "windows"
+
 // IsValid is called when the connection goes back to the pool. It rolls back an open
 // transaction.
 func (c *conn) IsValid() bool {
-	if c.stale {
+	if c.stale || !idles {
 		return false
 	}
 	if c.AutoCommit() {

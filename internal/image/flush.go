@@ -103,7 +103,7 @@ func (f *File) flushLocked() error {
 // durable. No other log may be made, because this one may be the one that fits the file. If
 // somebody has removed it, another log must be made.
 func (f *File) placeLocked() error {
-	if f.writing == nil || f.writing.Placed {
+	if f.writing == nil || f.writing.Placed || f.writing.Closed {
 		return nil
 	}
 	return f.writing.Place()
@@ -113,6 +113,9 @@ func (f *File) placeLocked() error {
 // written. The old log is gone; or a crash or an error has left it, so that nobody knows its
 // end. Both logs belong to the base. Whichever of them a crash leaves, it has all that was
 // durable before.
+//
+// The old log is closed before the rename, as Windows replaces no open file. It is no loss: a
+// log that is to be replaced is never appended to again, whether the new one is placed or not.
 func (f *File) rewriteLocked(img Image) error {
 	like, err := f.current.Like(f.fs, f.target)
 	if err != nil {
@@ -124,14 +127,18 @@ func (f *File) rewriteLocked(img Image) error {
 	}
 	log.Unsynced = f.writing != nil && f.writing.Unsynced
 	f.present = true
+	var closed error
+	if f.writing != nil {
+		closed = f.writing.Close()
+	}
 	if err := log.Place(); err != nil {
 		log.Broken = true // nobody knows whether its transactions are durable
 		if !log.Renamed {
-			return errors.Join(err, log.Discard())
+			return errors.Join(err, closed, log.Discard())
 		}
-		return errors.Join(err, f.replaceLocked(log))
+		return errors.Join(err, closed, f.replaceLocked(log))
 	}
-	return f.replaceLocked(log)
+	return errors.Join(closed, f.replaceLocked(log))
 }
 
 // replaceLocked makes log the one that is appended to, nil for none, and closes the old one.

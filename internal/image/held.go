@@ -53,6 +53,7 @@ func (h *held) close() error {
 	if h.shared {
 		return err
 	}
+	h.shared = true
 	return errors.Join(err, h.f.Close())
 }
 

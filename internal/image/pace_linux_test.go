@@ -64,9 +64,10 @@ func TestSave_overdue(t *testing.T) {
 		return s
 	}
 	nothing := func(int) {}
+	low := min(before+osfile.Niceness, 19)
 	require.Equal(t, all(before), run(Pace{}, nothing))
-	require.Equal(t, all(before+osfile.Niceness), run(Pace{Background: true}, nothing))
-	require.Equal(t, all(before+osfile.Niceness), run(Pace{Background: true, Overdue: time.Now().Add(time.Hour)}, nothing))
+	require.Equal(t, all(low), run(Pace{Background: true}, nothing))
+	require.Equal(t, all(low), run(Pace{Background: true, Overdue: time.Now().Add(time.Hour)}, nothing))
 	require.Equal(t, all(before), run(Pace{Background: true, Overdue: time.Now().Add(-time.Hour)}, nothing))
 
 	defer func() { paceClock = time.Now }()
@@ -77,6 +78,6 @@ func TestSave_overdue(t *testing.T) {
 			clock.Store(1)
 		}
 	})
-	require.Equal(t, append(append([]int{}, all(before + osfile.Niceness)[:4]...), all(before)[4:]...), prio)
+	require.Equal(t, append(append([]int{}, all(low)[:4]...), all(before)[4:]...), prio)
 	require.Equal(t, before, nice(t))
 }

@@ -135,9 +135,11 @@ func (r recoverer) fold(ctx context.Context, target string) (rec Recovery, err e
 				return rec, err
 			}
 		}
-		h.shared = true // Save closes it, or Close does
-		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, current: sqlitefile.Pinned{ID: id, File: h.f}, present: rec.Problem == nil}
+		f := &File{fs: r.fs, path: target, target: target, source: heldSource{h}, current: sqlitefile.Pinned{ID: id}, present: rec.Problem == nil}
 		f.Keep = r.keep
+		if sqlitefile.Pins {
+			h.shared, f.current.File = true, h.f // Save closes it, or Close does
+		}
 		saved, err := f.Save(ctx, Pace{})
 		rec.NotKept = saved.NotKept
 		if err = errors.Join(err, f.Close(false)); err != nil {
@@ -247,7 +249,13 @@ func (i heldImage) Size() int64 { return i.h.imageSize() }
 
 func (i heldImage) PageSize() int { return i.h.header.PageSize }
 
-func (i heldImage) Release() {}
+// Release is called when the new file has been written, and before it takes the place of the
+// old one. A file that cannot be replaced while it is open is closed here, and its log with it.
+func (i heldImage) Release() {
+	if !sqlitefile.Pins {
+		_ = i.h.close() // only read
+	}
+}
 
 func (i heldImage) ReadAt(p []byte, off int64) (int, error) {
 	if _, err := i.h.readBase(p, off); err != nil {

@@ -60,8 +60,8 @@ func (f *File) ownedLocked() error {
 // not got it yet.
 func (f *File) logGoneLocked() (bool, error) {
 	switch {
-	case f.writing != nil && !f.writing.Placed:
-		return true, nil // it has no name yet
+	case f.writing != nil && (!f.writing.Placed || f.writing.Closed):
+		return true, nil // it has no name yet, or the one that was to replace it has none
 	case f.writing != nil:
 		there, err := f.writing.There(pagelog.Name(f.target))
 		return !there, err

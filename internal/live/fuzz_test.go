@@ -88,8 +88,8 @@ func FuzzServer(f *testing.F) {
 		require.Zero(t, fake.get(&fake.stmts))
 		require.Empty(t, fake.lock)
 		require.Empty(t, s.slots)
-		require.EqualValues(t, roomSize, s.alone.free)
-		require.EqualValues(t, roomSize, s.inTx.free)
+		require.Equal(t, int64(roomSize), s.alone.free)
+		require.Equal(t, int64(roomSize), s.inTx.free)
 	})
 }
 

@@ -249,7 +249,9 @@ func TestDisk_creates(t *testing.T) {
 		require.NoFileExists(t, path)
 		require.Equal(t, sqlite3.ErrCantOpen, code(c.try("ATTACH ? AS o", filepath.Dir(path))))
 		require.NotContains(t, r.created, path)
-		require.NotContains(t, r.created, filepath.Dir(path))
+		if runtime.GOOS != "windows" { // SQLite takes an empty directory for an empty file there
+			require.NotContains(t, r.created, filepath.Dir(path))
+		}
 	}
 	path := diskPath(t)
 	openDisk(t, path, "").close()
@@ -346,6 +348,9 @@ func TestDisk_refused(t *testing.T) {
 // Ensure that a file that was replaced or removed is not written to:
 // SQLITE_READONLY_DBMOVED.
 func TestDisk_moved(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("an open database can be neither replaced nor removed")
+	}
 	recordDisk(t)
 	path := fileWith(t, tableOfOne)
 	image, err := os.ReadFile(path)

@@ -75,6 +75,10 @@ type File interface {
 }
 
 // OS is the file system of the operating system.
+//
+// On Windows, an operation on a file fails while another program has the file open and does
+// not share it. Scanners and tools do that for a moment. So the operations that Windows may
+// refuse for such a reason are tried again, for 1.3 s: see [persist].
 type OS struct{}
 
 // osFile is a file of OS.
@@ -82,29 +86,25 @@ type osFile struct{ *os.File }
 
 // Create opens with O_EXCL.
 func (OS) Create(name string, perm os.FileMode) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{f}, nil
+	return open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 }
 
 // Open is os.Open.
-func (OS) Open(name string) (File, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	return osFile{f}, nil
-}
+func (OS) Open(name string) (File, error) { return open(name, os.O_RDONLY, 0) }
 
 // OpenWrite does not create.
-func (OS) OpenWrite(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
+func (OS) OpenWrite(name string) (File, error) { return open(name, os.O_RDWR, 0) }
+
+func open(name string, flag int, perm os.FileMode) (f File, err error) {
+	err = persist(refusedOpen, func() error {
+		file, err := openShared(name, flag, perm)
+		f = osFile{file}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return osFile{f}, nil
+	return f, nil
 }
 
 // Stat is os.Stat.
@@ -116,19 +116,28 @@ func (OS) Lstat(name string) (os.FileInfo, error) { return os.Lstat(name) }
 // ReadDir is os.ReadDir.
 func (OS) ReadDir(name string) ([]os.DirEntry, error) { return os.ReadDir(name) }
 
-// Rename is os.Rename. On Windows it returns when the move is on the disk.
-func (OS) Rename(from, to string) error { return rename(from, to) }
+// Rename is os.Rename. On Windows it asks the system to return when the move is on the disk.
+func (OS) Rename(from, to string) error {
+	return persist(refusedChange, func() error { return rename(from, to) })
+}
 
 // RenameNew works on Linux and Windows.
-func (OS) RenameNew(from, to string) error { return renameNew(from, to) }
+func (OS) RenameNew(from, to string) error {
+	return persist(refusedChange, func() error { return renameNew(from, to) })
+}
 
 // Link is os.Link.
-func (OS) Link(name, also string) error { return os.Link(name, also) }
+func (OS) Link(name, also string) error {
+	return persist(refusedChange, func() error { return os.Link(name, also) })
+}
 
 // Remove is os.Remove.
-func (OS) Remove(name string) error { return os.Remove(name) }
+func (OS) Remove(name string) error {
+	return persist(refusedChange, func() error { return os.Remove(name) })
+}
 
-// SyncDir does nothing on Windows, where Rename writes through.
+// SyncDir asks for what the system has. Windows has no documented call for it: see syncDir
+// there.
 func (OS) SyncDir(name string) error { return syncDir(name) }
 
 // IsMountPoint works on Linux. On other systems nothing is mounted on single files.

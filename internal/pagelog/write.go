@@ -42,6 +42,7 @@ type Writer struct {
 	Renamed  bool // the file has the name of the log
 	Placed   bool // that name survives a power failure
 	Broken   bool // a write or sync has failed: another log must take its place
+	Closed   bool // the file is closed: another log must take its place
 }
 
 // Image is a state of a database.
@@ -234,10 +235,16 @@ func (l *Writer) Place() error {
 	return nil
 }
 
-// Close closes the file, and leaves the log where it is.
-func (l *Writer) Close() error { return l.File.Close() }
+// Close closes the file, and leaves the log where it is. A second Close does nothing.
+func (l *Writer) Close() error {
+	if l.Closed {
+		return nil
+	}
+	l.Closed = true
+	return l.File.Close()
+}
 
 // Discard closes and removes a log that has not been renamed.
 func (l *Writer) Discard() error {
-	return errors.Join(l.File.Close(), l.FS.Remove(NewName(l.Path)))
+	return errors.Join(l.Close(), l.FS.Remove(NewName(l.Path)))
 }

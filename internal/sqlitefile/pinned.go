@@ -11,8 +11,9 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
-// pins is whether a Pinned keeps its file open. On Windows an open file cannot be replaced.
-const pins = runtime.GOOS != "windows"
+// Pins is whether a Pinned keeps its file open. On Windows it does not, as an open file cannot
+// be replaced there. It is a variable for tests, which set it before they use any file.
+var Pins = runtime.GOOS != "windows"
 
 // Pinned is a file as this process has read or written it last. The zero value means that
 // there is no file.
@@ -30,7 +31,7 @@ type Pinned struct {
 // Pin returns the Pinned of an open file with that identity. It owns file from then on, also
 // after an error.
 func Pin(file osfile.File, id ID) (Pinned, error) {
-	if pins {
+	if Pins {
 		return Pinned{id, file}, nil
 	}
 	return Pinned{ID: id}, file.Close()

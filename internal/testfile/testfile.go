@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/mattn/go-sqlite3"
@@ -17,7 +18,13 @@ import (
 )
 
 // uri returns path, which is absolute, as SQLite reads it in a URI.
-func uri(path string) string { return (&url.URL{Scheme: "file", Path: path}).String() }
+func uri(path string) string {
+	path = filepath.ToSlash(path)
+	if !strings.HasPrefix(path, "/") {
+		path = "/" + path // C:/ on Windows
+	}
+	return (&url.URL{Scheme: "file", Path: path}).String()
+}
 
 // OpenSQL opens path with plain go-sqlite3, on one connection, and closes it at the end of
 // the test.

@@ -1,0 +1,48 @@
+//go:build cgo
+
+package fileconn
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"log/slog"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// connector opens connections to one file.
+type connector struct{ db *Database }
+
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) { return c.db.Connect(ctx) }
+func (c connector) Driver() driver.Driver                            { return nil }
+
+// Ensure that an idle tool has the file open only where that is in nobody's way.
+func TestIdle(t *testing.T) {
+	was := idles
+	defer func() { idles = was }()
+	for _, idles = range []bool{true, false} {
+		db := sql.OpenDB(connector{New(Options{
+			Path:      filepath.Join(t.TempDir(), "app.db"),
+			TxLock:    "immediate",
+			Logger:    slog.Default(),
+			StatsJSON: func() (string, error) { return "", nil },
+		})})
+		_, err := db.Exec("CREATE TABLE t(a)")
+		require.NoError(t, err)
+		tx, err := db.Begin()
+		require.NoError(t, err)
+		_, err = tx.Exec("INSERT INTO t VALUES(1)")
+		require.NoError(t, err)
+		require.Equal(t, 1, db.Stats().OpenConnections)
+		require.NoError(t, tx.Commit())
+		want := 0
+		if idles {
+			want = 1
+		}
+		require.Equal(t, want, db.Stats().OpenConnections)
+		require.NoError(t, db.Close())
+	}
+}
