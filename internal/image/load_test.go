@@ -145,7 +145,7 @@ func TestLoad_hotJournal(t *testing.T) {
 func TestLoad_hotJournalOfNewFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.db")
 	db := testfile.OpenSQL(t, path)
-	testfile.MustExec(t, db, "PRAGMA cache_size=1", "BEGIN", "CREATE TABLE t(a)")
+	testfile.MustExec(t, db, "PRAGMA auto_vacuum=NONE", "PRAGMA cache_size=1", "BEGIN", "CREATE TABLE t(a)")
 	begun := testfile.CopySet(t, path)
 	testfile.MustExec(t, db, "INSERT INTO t VALUES(randomblob(100000))")
 	written := testfile.CopySet(t, path)

@@ -42,7 +42,9 @@ func (d *Database) autoVacuumOnOpen(want int) (same, writes bool, err error) {
 	}
 	defer p.Release()
 	if p.Size() == 0 {
-		return want == autoVacuumNone, want != autoVacuumNone, nil
+		// Its mode is still open. Which one it gets by default depends on how SQLite was
+		// built (the tags sqlite_vacuum_full and sqlite_vacuum_incr).
+		return false, want != autoVacuumNone, nil
 	}
 	// The largest root page, at offset 52, is not zero in both modes. The number at offset
 	// 64 tells them apart (https://sqlite.org/fileformat2.html#incremental_vacuum_settings).
