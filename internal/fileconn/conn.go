@@ -17,6 +17,7 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
 	"github.com/sqlite-mem/sqlite-mem/internal/image"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 )
 
 // conn is a connection to the file. It is go-sqlite3's own, with three additions: the
@@ -55,6 +56,9 @@ func (c *conn) connected(inner *sqlite3.SQLiteConn) error {
 		inner.RegisterFunc("sqlite_mem_sync", func() int64 { return 0 }, false), // see Database.Sync
 		inner.RegisterFunc("sqlite_mem_stats", c.db.opts.StatsJSON, false),
 	)
+	if err == nil {
+		_, err = inner.ExecContext(context.Background(), sqlitefile.FullSync, nil)
+	}
 	if err == nil && !c.readOnly {
 		err = leaveWAL(inner)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/mattn/go-sqlite3"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/memvfs"
+	"github.com/sqlite-mem/sqlite-mem/internal/sqlitefile"
 	"github.com/sqlite-mem/sqlite-mem/internal/sqltime"
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
@@ -255,7 +256,7 @@ func (c *conn) connected(ctx context.Context, inner *sqlite3.SQLiteConn) error {
 	}
 	c.link = link
 	link.SetBusyTimeout(int(c.opts.BusyTimeout.Milliseconds()))
-	if _, err := inner.ExecContext(background, SetUp, nil); err != nil {
+	if _, err := inner.ExecContext(background, SetUp+"; "+sqlitefile.FullSync, nil); err != nil {
 		return err
 	}
 	if c.opts.Params["_cache_size"] == "" {

@@ -64,9 +64,10 @@ func one(t *testing.T, c *conn, text string, args ...driver.Value) driver.Value 
 func TestKept(t *testing.T) {
 	ctx := context.Background()
 	for name, test := range map[string]struct {
-		kept   bool
-		change func(*Options)
-		use    func(t *testing.T, c *conn)
+		kept    bool
+		content bool // the database has a table before
+		change  func(*Options)
+		use     func(t *testing.T, c *conn)
 	}{
 		"a query":       {kept: true, use: func(t *testing.T, c *conn) { one(t, c, "SELECT 1") }},
 		"a write":       {kept: true, use: func(t *testing.T, c *conn) { execute(t, c, "CREATE TABLE t(x); INSERT INTO t VALUES(1)") }},
@@ -82,9 +83,10 @@ func TestKept(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, s.Close())
 		}},
-		"no cache":              {kept: true, change: func(o *Options) { o.StmtCacheSize = 0 }, use: func(t *testing.T, c *conn) { one(t, c, "SELECT 1") }},
-		"auto_vacuum as it is":  {kept: true, change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "none"} }},
-		"auto_vacuum to be set": {change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "full"} }},
+		"no cache":               {kept: true, change: func(o *Options) { o.StmtCacheSize = 0 }, use: func(t *testing.T, c *conn) { one(t, c, "SELECT 1") }},
+		"auto_vacuum as it is":   {kept: true, content: true, change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "none"} }},
+		"auto_vacuum still open": {change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "none"} }},
+		"auto_vacuum to be set":  {change: func(o *Options) { o.Params = map[string]string{"_auto_vacuum": "full"} }},
 
 		"a search": {kept: true, use: func(t *testing.T, c *conn) {
 			execute(t, c, "CREATE VIRTUAL TABLE f USING fts4(a); INSERT INTO f VALUES('one two')")
@@ -130,6 +132,11 @@ func TestKept(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := openDatabase(t, test.change)
+			if test.content {
+				c := get(t, db)
+				execute(t, c, "CREATE TABLE content(a)")
+				require.NoError(t, c.Close())
+			}
 			c := get(t, db)
 			if test.use != nil {
 				test.use(t, c)

@@ -20,6 +20,8 @@ import (
 	"unsafe"
 
 	"github.com/mattn/go-sqlite3"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/osfile"
 )
 
 // DiskName is the name of the VFS for connections to a database file on the disk. Register
@@ -165,6 +167,17 @@ func memvfsGoDiskCreate(path *C.char, tool C.int, systemError *C.int) C.int {
 		*systemError = C.int(errno)
 	}
 	return diskCode(err)
+}
+
+//export memvfsGoSpell
+func memvfsGoSpell(path *C.char, n C.int) {
+	is := C.GoString(path)
+	want := osfile.Spelled(is)
+	if want == is || len(want) >= int(n) {
+		return
+	}
+	buf := unsafe.Slice((*byte)(unsafe.Pointer(path)), n)
+	buf[copy(buf, want)] = 0
 }
 
 // diskCode is the code that SQLite gets for an error of DiskHooks.

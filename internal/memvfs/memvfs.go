@@ -16,6 +16,7 @@ extern int memvfsGoDiskLock(char*, int, sqlite3*);
 extern void memvfsGoDiskUnlock(char*);
 extern int memvfsGoDiskCreate(char*, int, int*);
 extern void memvfsGoCommit(uintptr_t, uint64_t, char*, int, int);
+extern void memvfsGoSpell(char*, int);
 
 static int diskLock(const char *z, int tool, sqlite3 *db){ return memvfsGoDiskLock((char*)z, tool, db); }
 static void diskUnlock(const char *z){ memvfsGoDiskUnlock((char*)z); }
@@ -24,7 +25,7 @@ static int diskCreate(const char *z, int tool, int *pError){ return memvfsGoDisk
 static void commit(uintptr_t owner, uint64_t epoch, const char *z, int n, int all){ memvfsGoCommit(owner, epoch, (char*)z, n, all); }
 
 static int registerVFS(void){
-  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate, commit };
+  memvfs_hooks h = { memvfsGoLock, memvfsGoUnlock, memvfsGoCancelled, memvfsGoAttach, memvfsGoDetached, diskLock, diskUnlock, diskCreate, commit, memvfsGoSpell };
   return memvfs_register(h);
 }
 */

@@ -71,6 +71,10 @@ typedef struct memvfs_hooks {
   ** have changed the nTables bytes of names, each with a zero byte; all: any table. May
   ** be NULL. */
   void (*xCommit)(uintptr_t owner, uint64_t epoch, const char *zTables, int nTables, int all);
+
+  /* Replaces the absolute path at z, in a buffer of n bytes, by the one spelling of
+  ** it that all its spellings have. May be NULL. */
+  void (*xSpell)(char *z, int n);
 } memvfs_hooks;
 
 /*

@@ -5,6 +5,7 @@
 #include "engine.h"
 
 static sqlite3_vfs *pDefault;   /* Set once, by memvfs_register */
+static void (*xSpell)(char*, int);   /* Of memvfs_hooks; set once, by memvfs_register */
 
 /* ---- The database file ---- */
 
@@ -338,9 +339,21 @@ static int vAccess(sqlite3_vfs *pVfs, const char *zName, int flags, int *pRes){
   return pDefault->xAccess(pDefault, zName, flags, pRes);
 }
 
+/*
+** Where the file system ignores case, a file has many names. Its store has the one
+** that Go gives all of them. The name of a store itself needs no look at the disk.
+*/
 static int vFullPathname(sqlite3_vfs *pVfs, const char *zName, int nOut, char *zOut){
+  sqlite3_mutex *mutex = memvfsNamesMutex();
+  int rc = pDefault->xFullPathname(pDefault, zName, nOut, zOut);
+  int known;
   (void)pVfs;
-  return pDefault->xFullPathname(pDefault, zName, nOut, zOut);
+  if( (rc & 0xff)!=SQLITE_OK || xSpell==0 ) return rc;
+  sqlite3_mutex_enter(mutex);
+  known = memvfsHasStore(zOut);
+  sqlite3_mutex_leave(mutex);
+  if( !known ) xSpell(zOut, nOut);
+  return rc;
 }
 
 static void *vDlOpen(sqlite3_vfs *pVfs, const char *zName){
@@ -417,6 +430,7 @@ int memvfs_register(memvfs_hooks hooks){
   if( pDefault==0 || pDefault->iVersion<2 ) return SQLITE_NOTFOUND;
   memvfsConnHooks(hooks);
   memvfsWatchHook(hooks.xCommit);
+  xSpell = hooks.xSpell;
   rc = memvfsDiskRegister(pDefault, hooks);
   if( rc!=SQLITE_OK ) return rc;
   vfs.mxPathname = pDefault->mxPathname;

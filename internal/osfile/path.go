@@ -34,8 +34,8 @@ func Regular(path string, info os.FileInfo) error {
 
 // Resolve makes path absolute and follows its symbolic links. If the last link leads to
 // nothing, the result is where the file would be made. The directory must exist. All paths
-// of a file resolve to the same one, unless it has several hard links. Errors are those of
-// package os.
+// of a file resolve to the same one, unless it has several hard links; see also [Spelled].
+// Errors are those of package os.
 func Resolve(path string) (string, error) {
 	p := path
 	if !filepath.IsAbs(p) {
@@ -51,7 +51,7 @@ func Resolve(path string) (string, error) {
 	for range 40 {
 		real, err := filepath.EvalSymlinks(p)
 		if err == nil {
-			return real, nil
+			return Spelled(real), nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", err
@@ -67,7 +67,7 @@ func Resolve(path string) (string, error) {
 		p = filepath.Join(dir, base)
 		link, err := os.Readlink(p)
 		if err != nil {
-			return p, nil // nothing is there, or a file has just come to be
+			return Spelled(p), nil // nothing is there, or a file has just come to be
 		}
 		if filepath.IsAbs(link) {
 			p = link

@@ -24,7 +24,11 @@ func Open(path, params string) (*Conn, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	return &Conn{c.(*sqlite3.SQLiteConn)}, nil
+	d := &Conn{c.(*sqlite3.SQLiteConn)}
+	if err := d.Exec(FullSync); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
 }
 
 // Close closes the connection.
