@@ -12,6 +12,8 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/testfile"
 )
 
 // linked opens a connection with a link that holds the write lock.
@@ -215,6 +217,9 @@ func TestStmt_facts(t *testing.T) {
 		"SELECT optimize(f) FROM (SELECT 1 AS f)":     Effect,
 		"SELECT upper(b), count(*) FROM t GROUP BY 1": 0,
 	} {
+		if testfile.SystemSQLite && strings.Contains(query, "pragma_table_info") {
+			continue // older versions call it a pragma, too
+		}
 		s, _, err := link.Prepare(query, false)
 		if want < 0 {
 			require.Error(t, err)

