@@ -57,6 +57,11 @@ func bind(path string) (s *socket, err error) {
 	f := os.NewFile(uintptr(fd), name)
 	defer f.Close()
 	if err := bindName(fd, name); err != nil {
+		// A file system without sockets may have made a file before it failed (exFAT by FUSE).
+		info, lerr := os.Lstat(name)
+		if lerr == nil && info.Mode().IsRegular() && info.Size() == 0 && !errors.Is(err, syscall.EADDRINUSE) {
+			err = errors.Join(err, os.Remove(name))
+		}
 		return nil, err
 	}
 	s = &socket{name: name}

@@ -123,7 +123,7 @@ func (m *mail) add(ctx context.Context, db *sql.DB, from, to int) error {
 	created := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for i := from; i < to; i++ {
 		at := created.Add(time.Duration(i) * time.Minute)
-		limit := 0 // that of the server
+		limit := int64(0) // bytes; 0: that of the server
 		if i%10 == 0 {
 			limit = 5 << 30
 			_, err = tx.ExecContext(ctx, "INSERT INTO contacts (slug, url, name, created_at) VALUES (?, ?, ?, ?)",
