@@ -207,6 +207,10 @@
 // was saved last. That is also so if the socket cannot be created; the Config.Logger of
 // the server is told.
 //
+// On Windows no open file can be replaced. There a tool closes its connections when they go
+// back to the pool. Temporary tables and settings last as long as an [sql.Conn] or a
+// transaction. A tool that reads for long makes a save fail until it has finished.
+//
 // # sqlite_max_memory
 //
 // Cap on the size of the database: bytes, or a number with KiB, MiB, GiB or TiB.
