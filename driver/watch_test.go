@@ -225,6 +225,12 @@ func TestWatch_late(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "child parent", w.upTo(db))
 		testdb.Exec(t, db, "DROP TABLE child")
+
+		// A second ANALYZE empties its tables without a word to the authorizer.
+		testdb.Exec(t, db, "CREATE INDEX IF NOT EXISTS ai ON a(x); ANALYZE; INSERT INTO a VALUES(7)")
+		w.upTo(db)
+		testdb.Exec(t, db, "ANALYZE")
+		require.Equal(t, "sqlite_stat1 sqlite_stat4", w.upTo(db))
 		w.stop()
 	}
 }
@@ -315,6 +321,21 @@ func TestWatch_attached(t *testing.T) {
 		require.Equal(t, test.inA, wa.upTo(a), test.do)
 		require.Equal(t, test.inB, wb.upTo(b), test.do)
 	}
+
+	// A statement that SQLite prepares again as it runs finds its table in another database.
+	testdb.Exec(t, b, "CREATE TABLE moved(n)")
+	moving, err := conn.PrepareContext(ctx, "INSERT INTO moved VALUES(1)")
+	require.NoError(t, err)
+	defer moving.Close()
+	testdb.Exec(t, a, "CREATE TABLE moved(n)")
+	testdb.Text(t, conn, "SELECT count(*) FROM onlyA") // it reads the schema
+	testdb.Exec(t, b, "CREATE TABLE more(n)")
+	wa.upTo(a)
+	wb.upTo(b)
+	_, err = moving.Exec()
+	require.NoError(t, err)
+	require.Equal(t, "moved", wa.upTo(a))
+	require.Equal(t, "", wb.upTo(b))
 }
 
 // Ensure that a watcher that does not ask for long gets all commits as one, that memory and
