@@ -58,7 +58,7 @@ func replace(t testing.TB, s *Store, statements ...string) {
 // rows returns the rows of a prepared statement.
 func (c *testConn) rows(s driver.Stmt) (lines []string) {
 	c.t.Helper()
-	rows, err := s.Query(nil)
+	rows, err := s.(driver.StmtQueryContext).QueryContext(c.t.Context(), nil)
 	require.NoError(c.t, err)
 	defer rows.Close()
 	dest := make([]driver.Value, len(rows.Columns()))
