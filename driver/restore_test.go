@@ -256,6 +256,15 @@ func TestRestore_retires(t *testing.T) {
 	require.Equal(t, "old", testdb.Text(t, oneConn{conn}, "SELECT x FROM t"))
 	_, err = conn.ExecContext(ctx, "COMMIT")
 	require.NoError(t, err)
+	require.NoError(t, conn.Raw(func(c any) error {
+		raw := c.(driver.RawConn).Raw()
+		if _, err := raw.ExecContext(ctx, "BEGIN IMMEDIATE", nil); err == nil {
+			_, err = raw.ExecContext(ctx, "ROLLBACK", nil)
+			require.NoError(t, err)
+		}
+		return nil
+	}))
+	testdb.Exec(t, db, "INSERT INTO t VALUES('written')") // nobody has the write lock
 	_, err = conn.ExecContext(ctx, "SELECT x FROM t")
 	require.ErrorContains(t, err, "bad connection")
 	_ = conn.Close()

@@ -92,6 +92,9 @@ func (c *conn) settle(err error) error {
 		}
 	}
 	c.unlockEnded()
+	if c.slow != nil {
+		c.slow.leave() // what waits for the disk is no reader
+	}
 	// A string of statements may have committed before its error.
 	err = connerr.Join(err, c.awaitDurable())
 	// A transaction with its lock is open. Without the lock it has not begun to write,

@@ -162,7 +162,7 @@ func (c *conn) LockWrite() error {
 	}
 	c.unlockEnded() // locked by an earlier statement of the same string
 	err := c.lock(c.statementContext(), c.what())
-	if err == nil {
+	if err == nil && c.running { // the statement of a Raw fails by itself, and gives the lock back
 		err = c.lockedInStatement()
 	}
 	return c.inStatement(err)

@@ -66,8 +66,14 @@ func (c *conn) refused(err error) error {
 // lockFirst takes the write lock before a transaction, or before a statement outside of one. A
 // restore may have had it meanwhile.
 func (c *conn) lockFirst(what string) error {
+	if c.slow != nil {
+		c.slow.leave() // a writer that waits is no reader
+	}
 	if err := c.lock(c.statementContext(), what); err != nil {
 		return err
+	}
+	if c.slow != nil {
+		c.slow.enter()
 	}
 	if !c.done && c.outdated() {
 		return driver.ErrBadConn // do gives the lock back

@@ -77,6 +77,7 @@ func (s *slowConn) wrote(of *store.Store) {
 func (s *slowConn) enter() {
 	if s.reader != nil && !s.reading() {
 		s.began.Store(nil)
+		s.last.Store(nil)
 		s.stack(&s.readerStack)
 		s.reader.Begin()
 	}
@@ -96,6 +97,7 @@ var readOnlyTransaction = "read-only transaction"
 func (s *slowConn) pins() {
 	if s.reader != nil {
 		s.began.Store(&readOnlyTransaction)
+		s.last.Store(nil)
 		s.stack(&s.readerStack)
 		s.reader.Begin()
 	}

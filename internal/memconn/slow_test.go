@@ -15,7 +15,7 @@ import (
 // writer exactly while it holds the lock, whatever ends that.
 func TestSlow_watched(t *testing.T) {
 	ctx := context.Background()
-	db := openDatabase(t, func(o *Options) { o.SlowReader, o.SlowWriter = time.Hour, time.Hour })
+	db := openDatabase(t, func(o *Options) { o.SlowReader, o.SlowWriter, o.BusyTimeout = time.Hour, time.Hour, time.Minute })
 	db.Acquire()
 	c := get(t, db)
 	is := func(reader, writer bool) {
@@ -77,6 +77,21 @@ func TestSlow_watched(t *testing.T) {
 	is(false, true)
 	_, err = inner.Exec("COMMIT", nil)
 	require.NoError(t, err)
+	is(false, false)
+
+	// A writer that waits for the lock keeps no state.
+	other := get(t, db)
+	_, err = other.Begin()
+	require.NoError(t, err)
+	waits := make(chan error)
+	go func() {
+		_, err := c.ExecContext(ctx, "INSERT INTO t VALUES(7)", nil)
+		waits <- err
+	}()
+	require.Eventually(t, func() bool { return c.store.Writer.Stats().Waiting == 1 }, time.Minute, time.Millisecond)
+	require.False(t, c.slow.reader.Lasts())
+	require.NoError(t, other.Close())
+	require.NoError(t, <-waits)
 	is(false, false)
 
 	_, err = c.Begin()

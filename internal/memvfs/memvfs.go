@@ -189,6 +189,7 @@ func (s *Store) Loaded() { C.memvfs_load_end(s.c) }
 // page, was never written, and nobody has it open. It is closed afterwards. The caller keeps
 // writers away. Readers go on with what they have pinned. Page 1 gets a change counter and a
 // schema cookie above all that s ever had, so connections look at the new database afresh.
+// Drain frees what is superseded.
 // wrapped is true if there are no greater numbers. Then no connection that is open may be used
 // any more.
 //

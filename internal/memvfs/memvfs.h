@@ -142,6 +142,8 @@ void memvfs_load_end(memvfs_store*);
 ** Where there is no greater number, it gets 1 and sets *pWrapped: connections that are
 ** open must not be used any more.
 **
+** The old pages are not freed: memvfs_store_drain does, when writers may go on.
+**
 ** The caller keeps writers away. SQLITE_BUSY or SQLITE_BUSY_SNAPSHOT: it has not, or
 ** pFrom is open. SQLITE_FULL: the limit of the size. SQLITE_NOMEM. SQLITE_MISUSE: pFrom
 ** was written, or has no page. After an error the store is as it was. In each case the

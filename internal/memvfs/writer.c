@@ -575,7 +575,6 @@ int memvfs_store_replace(memvfs_store *s, memvfs_store *pFrom, int *pWrapped){
     memvfsRelease(f);
   }
   memvfsReaderEnd(&f->reader);
-  memvfsHelp(f);
   memvfsReaderRemove(s, &f->reader);
   memvfsFree(f);
   return rc;

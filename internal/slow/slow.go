@@ -35,9 +35,8 @@ var epoch = time.Now().Add(-time.Second)
 func now() int64 { return int64(time.Since(epoch)) }
 
 // New returns a Watch. It calls report on a goroutine of its own, and may call it again
-// before that ends. While lasts returns true, what report has read before of the use is of the
-// one that is too long. A limit of 0 or less
-// gives nil, which may be used and does nothing.
+// before that ends. While lasts returns true, what report has read is of that use. A limit of 0
+// or less gives nil, which may be used and does nothing.
 func New(limit time.Duration, report func(age time.Duration, lasts func() bool)) *Watch {
 	if limit <= 0 {
 		return nil

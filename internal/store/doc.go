@@ -9,7 +9,7 @@
 //  2. diskLocks.mu   the shares of process locks; held across AcquireShared
 //  3. registry.mu    the map of entries and the counts of each entry; never held across
 //     I/O
-//  4. settings.mu    the options that opens share; held across a flush
+//  4. settings.turn  the options that opens share; held across a flush
 //  5. the turn of the schedule.Flusher, across a flush and a save that it
 //     needs; then the mutex of the image.File, across I/O, which a save takes
 //     without the turn

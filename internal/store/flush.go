@@ -16,13 +16,13 @@ var logMin int64 = 64 << 20
 
 // Committed is called after every commit, with its epoch. With WALCommit it returns when
 // the commit is durable. With an interval it requests a flush of the log. Soon after, the
-// memory of what the commit has superseded is freed. The caller does not hold the write lock, so that one flush serves all waiting commits. Its error is a
-// [*NotDurableError].
+// memory of what the commit has superseded is freed. The caller does not hold the write lock. So
+// one flush serves all waiting commits. Its error is a [*NotDurableError].
 func (s *Store) Committed(epoch uint64) error {
 	s.drain.soon()
 	flusher := s.flusher.Load()
 	if s.WAL() != WALCommit {
-		s.expose()
+		s.expose(epoch)
 		if flusher != nil {
 			flusher.Soon()
 		}
@@ -31,7 +31,7 @@ func (s *Store) Committed(epoch uint64) error {
 	if s.file.Durable() >= epoch {
 		return nil
 	}
-	s.expose()
+	s.expose(epoch)
 	err := schedule.ErrClosed
 	if flusher != nil {
 		err = flusher.Wait()

@@ -20,19 +20,24 @@ func (s *Store) LossWindow() time.Duration {
 	return 0 // the commit is about to call expose
 }
 
-// expose notes the time of a commit that is not durable, if all before it are. It is called
-// after the commit has its epoch.
-func (s *Store) expose() {
-	if s.exposed.Load() == 0 {
-		s.exposed.CompareAndSwap(0, int64(time.Since(epoch)))
+// expose notes the time of the commit of that epoch, if it is not durable and all before it
+// are. It is called after the commit has its epoch.
+func (s *Store) expose(commit uint64) {
+	if s.file == nil || s.exposed.Load() != 0 {
+		return
+	}
+	now := int64(time.Since(epoch))
+	if s.exposed.CompareAndSwap(0, now) && s.file.Durable() >= commit {
+		s.exposed.CompareAndSwap(now, 0) // it was covered before it came here
 	}
 }
 
 // covered notes that all commits made before start are durable. A commit that finds exposed
-// set leaves it, so covered looks for such commits after it has cleared it.
+// set leaves it, so covered looks for such commits after it has cleared it. Each of them is
+// younger than start.
 func (s *Store) covered(start time.Time) {
 	s.exposed.Store(0)
 	if s.Unlogged() > 0 {
-		s.exposed.CompareAndSwap(0, int64(start.Sub(epoch)))
+		s.exposed.Store(int64(start.Sub(epoch)))
 	}
 }

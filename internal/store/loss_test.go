@@ -63,5 +63,13 @@ func TestLossWindow_meanwhile(t *testing.T) {
 	require.LessOrEqual(t, window, time.Since(start))
 	require.NoError(t, s.Committed(s.Engine.Epoch()))
 	require.GreaterOrEqual(t, s.LossWindow(), window, "a later commit is not the oldest")
+
+	s.exposed.Store(int64(time.Since(epoch))) // of a commit between the two steps of covered
+	s.covered(start)
+	require.GreaterOrEqual(t, s.LossWindow(), window)
+	_, err := s.Sync(t.Context())
+	require.NoError(t, err)
+	s.expose(s.Engine.Epoch()) // of a commit that this save has covered
+	require.Zero(t, s.exposed.Load())
 	require.NoError(t, s.Release())
 }

@@ -60,6 +60,8 @@ type RestoreOptions struct {
 //     flush of the log would be a save too. A crash leaves the state before, with all that was
 //     durable, or the new one.
 //
+// After an error of step 3 with another text encoding, the connections are retired all the same.
+//
 // After nil the new database is durable, unless Options.SyncInterval is 0: then nothing but an
 // explicit Sync writes the file. An error is a [*NotDurableError] if the new database is the
 // last commit, and step 4 has failed; the next save that succeeds makes it durable. After any
@@ -84,7 +86,7 @@ func (s *Store) Restore(ctx context.Context, from RestoreFrom, opts RestoreOptio
 		return err
 	}
 	s.restores.Add(1)
-	s.expose()
+	s.expose(s.Engine.Epoch())
 	s.Engine.Drain()
 	s.drain.soon() // for what readers hold
 	if s.opts.Path == "" || s.syncInterval() == 0 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -39,6 +40,16 @@ type serving struct {
 	ended   bool       // by endTools; no new one begins
 	notLive bool       // the record of the process lock says so
 	told    string     // text of the last error, which the logger has got
+
+	// shown is now, stored under mu. It is atomic for Tools: a logger that is called under mu
+	// may ask for the counters.
+	shown atomic.Pointer[Serving]
+}
+
+// setLocked stores what serves the tools.
+func (v *serving) setLocked(now Serving) {
+	v.now = now
+	v.shown.Store(&now)
 }
 
 // serve begins to serve tools, or makes sure that they can find what serves them. Somebody
@@ -64,7 +75,9 @@ func (s *Store) serve() {
 	} else {
 		effect = "see the file as last saved"
 		if err = s.owned(); err == nil {
-			v.now, err = s.opts.Serve(s, s.loaded)
+			now, serveErr := s.opts.Serve(s, s.loaded)
+			v.setLocked(now)
+			err = serveErr
 		}
 		if notLive := err != nil; notLive != v.notLive {
 			v.notLive = notLive
@@ -102,7 +115,8 @@ func (s *Store) endTools() error {
 	v := &s.serving
 	v.mu.Lock()
 	now := v.now
-	v.now, v.ended = nil, true
+	v.setLocked(nil)
+	v.ended = true
 	v.mu.Unlock()
 	var err error
 	if now != nil {
@@ -157,15 +171,11 @@ func liveName(o Options) string {
 
 // Tools is the number of connections that tools have to the store, or have attached it with.
 func (s *Store) Tools() int {
-	v := &s.serving
-	v.mu.Lock()
-	now := v.now
-	v.mu.Unlock()
 	registry.mu.Lock()
 	n := len(s.entry.guests)
 	registry.mu.Unlock()
-	if now != nil {
-		n += now.Tools()
+	if now := s.serving.shown.Load(); now != nil && *now != nil {
+		n += (*now).Tools()
 	}
 	return n
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -51,17 +50,19 @@ const remedy = "give every open the same, or set it for the process (driver.SetD
 
 // settings are the shared options of a store that a later open may change.
 type settings struct {
-	// mu serialises adopt. It is held across a flush.
-	mu  sync.Mutex
-	set Option // guarded by mu; the options that an open has named
+	// turn, of capacity 1, is a lock, which a send takes, so that a wait ends with a context.
+	// It serialises adopt, and is held across a flush.
+	turn chan struct{}
+	set  Option // guarded by turn; the options that an open has named
 
-	// Stored under mu, or before the store is used. They are atomic, as commits and saves
+	// Stored under turn, or before the store is used. They are atomic, as commits and saves
 	// load them.
 	syncInterval, wal atomic.Int64
 	keep              atomic.Int64
 }
 
 func (v *settings) init(opts Options) {
+	v.turn = make(chan struct{}, 1)
 	v.set = opts.Set
 	v.store(opts)
 }
@@ -91,8 +92,12 @@ func (s *Store) options() Options {
 // of ctx.
 func (s *Store) adopt(ctx context.Context, other Options) error {
 	v := &s.settings
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	select {
+	case v.turn <- struct{}{}:
+		defer func() { <-v.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	now := s.options()
 	next, set := now, v.set
 	for _, o := range shared {

@@ -86,7 +86,11 @@ func version1(root, dir string) Memory {
 // machine is the memory of the machine.
 func machine(root string) Memory {
 	const name = "proc/meminfo"
-	return Memory{field(root, name, "MemTotal:") << 10, field(root, name, "MemAvailable:") << 10, "/" + name}
+	available := field(root, name, "MemAvailable:")
+	if available == 0 { // Linux before 3.14 does not tell
+		return Memory{}
+	}
+	return Memory{field(root, name, "MemTotal:") << 10, available << 10, "/" + name}
 }
 
 // number reads a file with one number. "max" is none.
