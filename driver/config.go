@@ -157,8 +157,7 @@ type Config struct {
 	//
 	// FILE.kept-1 is what FILE was before the last save, FILE.kept-2 before the one
 	// before that, and so on. Each is a whole database, beside the file that a symbolic
-	// link leads to. The next save gives up the oldest. To go back, close the database
-	// and rename one to FILE.
+	// link leads to. The next save gives up the oldest. To go back, Restore one.
 	//
 	// Each takes the room of a database. Where there are no hard links it is a copy,
 	// with mode 0600. A lower Keep leaves those beyond it where they are. After a crash

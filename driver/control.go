@@ -202,8 +202,7 @@ func ReadStats(db *sql.DB) (Stats, error) {
 }
 
 // Close closes db, and makes sure that its database is closed too. It is for an sql.DB
-// behind a wrapper whose connector has no Close method, so that DB.Close does not reach
-// this driver: see "Behind wrappers" in the package documentation. For any other sql.DB it
+// behind a wrapper whose connector has no Close. There DB.Close does not reach this driver: see "Behind wrappers" in the package documentation. For any other sql.DB it
 // does what DB.Close does. Its errors are those of DB.Close and [ErrNotOurs], which leaves
 // db open.
 func Close(db *sql.DB) error {

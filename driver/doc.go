@@ -225,20 +225,18 @@
 //
 // The logger is warned when a tenth of either limit is left, of the system at most 2 GiB, and
 // again only after it was away from there. [Stats] counts the warnings, and tells what is
-// left. While writers write, the driver looks once a second. The system's limit is the
-// memory of the machine or of a control group (cgroup, version 1 or 2), whichever has the
-// least left; swap does not count. It is read on Linux alone. A load tells the
-// logger how much memory it needs before it takes it: as debugging below 64 MiB, as a warning
-// if the system does not have that.
+// left. While writers write, the driver looks once a second. The system's limit is that of
+// the machine or of a control group (cgroup, version 1 or 2), whichever has the least left.
+// Swap does not count. It is read on Linux alone. A load first tells the logger how much
+// memory it needs. Below 64 MiB that is debugging. It is a warning if the system has less.
 //
 // # sqlite_slow_writer, sqlite_slow_reader, sqlite_slow_stacks
 //
 // Who holds the lock, and who is slow. A writer that holds the write lock longer than
 // sqlite_slow_writer, such as 1s, is logged while it holds it. So is a reader that keeps an
-// old state of the database longer than sqlite_slow_reader, such as 1m: rows that are not
-// closed, a transaction that is left open, a live tool, a save, a backup. Each is logged
-// once, with its statement; with sqlite_slow_stacks=yes also with the stack of where it
-// began. off (the default), or [SlowOff] in Go: none is logged. Statements in logs and
+// old state longer than sqlite_slow_reader, such as 1m. Readers are open rows, transactions,
+// live tools, saves and backups. Each is logged once, with its statement; with
+// sqlite_slow_stacks=yes also with the stack of where it began, if it is of this process. off (the default), or [SlowOff] in Go: none is logged. Statements in logs and
 // counters have no values: a ? stands for each string, blob and number.
 //
 // # _busy_timeout
@@ -343,16 +341,16 @@
 // # Behind wrappers
 //
 // Packages for traces and metrics, such as XSAM/otelsql and ngrok/sqlmw, wrap the driver.
-// [Sync], [ReadStats], [Backup], [Watch] and [Close] find it all the same. They ask a connection of
-// the sql.DB. They look below a connection with one of these methods, and ask by a Ping:
+// The functions here that take an sql.DB find it all the same. They ask a connection of the
+// sql.DB. They look below a connection with one of these methods, and ask by a Ping:
 //
 //	Raw() driver.Conn
 //	Unwrap() driver.Conn
 //
 // Without such a method the wrapper has to pass Ping and its context on. The first call for
 // an sql.DB takes a connection from the pool and may open the database. ReadStats and Close
-// wait a minute for one at most. Later calls take none. If nothing is found, the error is
-// [ErrNotOurs].
+// wait a minute for one at most. Later calls take none, if the wrapper has OpenConnector. If
+// nothing is found, the error is [ErrNotOurs].
 //
 //   - A wrapper whose connector has no Close method keeps DB.Close from the driver. That of
 //     ngrok/sqlmw has none. Nothing is saved by DB.Close then, and the file stays open:
@@ -367,8 +365,9 @@
 //
 // The command driver/cmd/sqlite-mem works on a database beside its server, as a tool. It
 // has a prompt for SQL (shell) and runs single statements (query). It shows the server's
-// state (status), has it save (sync), and makes backups (backup). "sqlite-mem help"
-// describes them.
+// state (status), has it save (sync), makes backups (backup) and restores them (restore). It
+// checks a database or a backup (verify), and resolves what a crash has left (recover).
+// "sqlite-mem help" describes them.
 //
 // # Links
 //

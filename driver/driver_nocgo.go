@@ -7,6 +7,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"io"
 	"iter"
 )
 
@@ -30,6 +31,15 @@ func SyncAll(context.Context) error { return errNoCgo }
 
 // Backup writes a database to a new file; without cgo it returns an error that says so.
 func Backup(context.Context, *sql.DB, string) error { return errNoCgo }
+
+// BackupTo writes a database to w; without cgo it returns an error that says so.
+func BackupTo(context.Context, *sql.DB, io.Writer) error { return errNoCgo }
+
+// Restore replaces a database; without cgo it returns an error that says so.
+func Restore(context.Context, *sql.DB, string, *RestoreOptions) error { return errNoCgo }
+
+// RestoreFrom replaces a database; without cgo it returns an error that says so.
+func RestoreFrom(context.Context, *sql.DB, io.Reader, *RestoreOptions) error { return errNoCgo }
 
 // ReadStats returns the counters; without cgo it returns an error that says so.
 func ReadStats(*sql.DB) (Stats, error) { return Stats{}, errNoCgo }

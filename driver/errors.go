@@ -36,7 +36,7 @@ var (
 
 	// ErrNotServed is the error of a Watch of a database that this process does not serve,
 	// without a live connection to a server. Nobody sees the commits then.
-	ErrNotServed = errors.New("commits are reported by the server that has the database in memory, and there is no connection to one: start it, or open the database in the role of the server (not with sqlite_in_memory=no)")
+	ErrNotServed = errors.New("no server reports commits here: start one, or open the database as the server (not with sqlite_in_memory=no)")
 
 	// ErrNotDurable means that the log cannot be written (sqlite_wal=commit). See
 	// [NotDurableError].
@@ -54,7 +54,8 @@ var (
 	ErrCommitUnknown = live.ErrCommitUnknown
 
 	// ErrUnsaved means that a server ended, by a kill or otherwise. It may not have saved what
-	// this process had committed by a live connection. The text says what is known. [Sync] and [SyncAll] return it, as long as that is so.
+	// this process had committed by a live connection. The text says what is known. [Sync] and
+	// [SyncAll] return it while that is so.
 	ErrUnsaved = errors.New("a server ended, and did not record that everything was saved")
 
 	// ErrTxOver means that the transaction is over. SQLite has rolled it back after an error

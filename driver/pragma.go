@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // This file has the parameter _pragma of modernc.org/sqlite and of ncruces/go-sqlite3. They
@@ -167,8 +168,8 @@ func pragmaErr(text, reason string) error {
 		if name = p.name; known && rule.reason != noEncryption {
 			name = text
 		}
-	} else if i := strings.IndexAny(text, "(= ;'\""); i >= 0 {
-		name = text[:i]
+	} else if i := strings.IndexFunc(text, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) }); i >= 0 {
+		name = text[:i] // what follows may be a key
 	}
 	return fmt.Errorf("sqlite-mem: _pragma=%s: %s", name, reason)
 }
@@ -178,6 +179,9 @@ func checkPragma(text string) error {
 	p, err := parsePragma(text)
 	if err != nil {
 		return pragmaErr(text, err.Error())
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) { // live tools send one to a line
+		return pragmaErr(p.name, "it has a control character")
 	}
 	rule, known := pragmaRules[p.name]
 	switch {

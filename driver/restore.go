@@ -11,18 +11,6 @@ import (
 	"github.com/sqlite-mem/sqlite-mem/internal/store"
 )
 
-// RestoreOptions are the options of [Restore] and [RestoreFrom]. Nil is the zero value.
-type RestoreOptions struct {
-	// Keep is the name of a new file for the state that is replaced: a database like any
-	// other, with all commits up to the restore. It is durable before anything is replaced.
-	// Its errors are those of [Backup], and nothing is restored after one. Writers wait
-	// while it is written. Empty: the state is kept only as sqlite_keep says.
-	//
-	// With live connections the server writes the file. Only a tool of root or of the
-	// server's user may name one.
-	Keep string
-}
-
 // Restore replaces the database by that of the file at path, while the program runs. The file
 // is only read, and need not be writable.
 //
@@ -42,26 +30,31 @@ type RestoreOptions struct {
 // every commit included, is kept as <file>.kept-1; the save that this may take is made while
 // writers wait. See also RestoreOptions.Keep.
 //
-// Restore needs memory for both databases, until the last reader of the old one has ended.
+// Restore needs memory for both databases, until the last reader of the old one has ended. While
+// a reader of a state before several restores is open, the databases between stay as well.
 // With sqlite_max_memory the new database must not be larger than that or than the old one,
 // and all versions of pages together must fit into twice that. Otherwise the error is
 // SQLITE_FULL. While the new database is loaded, writers do not count it. Restores of a
 // database run one after the other. Commit hooks and update hooks are not called.
 //
-// The file must be a whole database by itself. It is refused if a journal, -wal or log with
-// content is beside it, if it changes while it is read, and if a process serves it: then
-// restore from a [Backup] of it. A kept state (<file>.kept-1) is such a file.
+// The file must be a whole database by itself, such as a kept state (<file>.kept-1). It is
+// refused if a journal, -wal or log with content is beside it, or if it changes meanwhile. It
+// is also refused if a process serves it: restore from a [Backup] then.
 //
 // In the role of a tool, with live connections, the server does all that, with the content
 // that this process sends. Without a server, the file of the database is replaced as by a
 // save. This process then owns it for the moment, and its old content need not be a sound
 // database. It is kept as sqlite_keep and RestoreOptions.Keep say.
 //
-// Errors are [ErrNotOurs], [ErrClosed], SQLITE_READONLY (mode=ro, _query_only), those of opening and of the file system, that of ctx,
-// SQLITE_BUSY after _busy_timeout, and those of package snapshot for a file that is no sound
-// database. If the error is a [NotDurableError] with Committed set, the new database is there
-// and could not be saved yet; a later save makes it durable. After [ErrCommitUnknown] the
-// server is lost, and either may be there. After every other error the old database is there.
+// Errors are [ErrNotOurs], [ErrClosed], that of ctx, and those of opening and of the file
+// system. SQLITE_READONLY: mode=ro or _query_only. SQLITE_BUSY: after _busy_timeout. A file
+// that is no sound database: those of package snapshot.
+//
+// If the error is a [NotDurableError] with Committed set, the new database is there and could
+// not be saved yet; a later save makes it durable. After [ErrCommitUnknown] the server is lost,
+// and either may be there. A tool without a server may get an error that says that the new file
+// is in place, and that a power failure may bring the old one back. After every other error the
+// old database is there.
 func Restore(ctx context.Context, db *sql.DB, path string, opts *RestoreOptions) error {
 	return restore(ctx, db, incoming{path: path}, opts)
 }

@@ -47,8 +47,8 @@ import (
 //   - A transaction over several databases (ATTACH) is a commit of each that it has
 //     changed, with the tables of that one.
 //
-// The loop ends with an error: that of ctx, [ErrClosed] when db is closed, [ErrNotOurs],
-// [ErrNotServed] for a tool that works on the file, or that of opening. For a live
+// The loop ends with the error of ctx or of opening, with [ErrClosed] when db is closed, with
+// [ErrNotOurs], or with [ErrNotServed] for a tool that works on the file. For a live
 // connection it also ends when the server does; a new loop finds the next server. Each live
 // watcher takes one of the server's sqlite_live_limit. A watcher does not keep a database
 // open. Commits that it has not heard of at the end are not reported.
@@ -82,11 +82,11 @@ func watchEach(ctx context.Context, db *sql.DB, yield func(Change) bool) error {
 }
 
 func (c *connector) watchEach(ctx context.Context, yield func(Change) bool) error {
-	if c.single { // it is closed, and the caller keeps the connection open
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // this ends the stream of a live tool
+	if c.single {  // it is closed, and the caller keeps the connection open
 		return c.watchUntil(ctx, yield)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	defer context.AfterFunc(c.ending, cancel)()
 	if err := c.watchUntil(ctx, yield); err != nil {
 		return c.ended(err)

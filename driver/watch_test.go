@@ -435,7 +435,7 @@ func TestWatch_end(t *testing.T) {
 		n, err = last(ctx, tool, nil)
 		require.Zero(t, n)
 		require.ErrorIs(t, err, driver.ErrNotServed)
-		require.ErrorContains(t, err, "start it")
+		require.ErrorContains(t, err, "start one")
 		require.NoError(t, tool.Close())
 	}
 }

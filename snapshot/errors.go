@@ -55,9 +55,13 @@ var (
 
 // Error tells which operation on which file failed. Its fields:
 //
-//	Op   string // "load", "check", "save", "back up to", "log", "watch", "recover", "inspect the log", "remove leftovers", "restore from" or "restore" (from a stream)
+//	Op   string // see below
 //	Path string // as the caller gave it; empty for a check and a stream
 //	Err  error  // the cause, which Unwrap returns
+//
+// Op is "load", "check", "save", "back up to", "log", "watch", "recover", "inspect the log",
+// "remove leftovers", "restore from" (a file), "restore" (from a stream), or "restore to" (a file
+// without a server).
 //
 // After an error of "check" or "inspect the log" nothing has been written. After one of "load"
 // SQLite may have recovered the file, and a change of file and log that a crash had

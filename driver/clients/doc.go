@@ -162,8 +162,8 @@
 // That is right: they are the server's.
 //
 // Both databases are in memory, with about 1.03 times the size of their files. Add room for
-// the old versions of the pages that change during a save. If the service has a limit (MemoryMax), the kernel kills it
-// there, and it starts again. With sqlite_max_memory below the limit, a write that would go
+// the old versions of the pages that change during a save. If the service has MemoryMax, the
+// kernel kills it there, and it starts again. With sqlite_max_memory below the limit, a write that would go
 // beyond is SQLITE_FULL instead. maddy then refuses the message for good (554), and goes on.
 // Watch the size of the file: "sqlite-mem status imapsql.db" tells it, and more.
 //

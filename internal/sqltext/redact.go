@@ -1,6 +1,7 @@
 package sqltext
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -80,7 +81,9 @@ func dotted(sql string) bool {
 // namesTable reports whether a table, index, schema or column must follow these two tokens.
 func namesTable(before [2]string) bool {
 	switch before[1] {
-	case ".", "INTO", "UPDATE", "TABLE", "INDEX", "VIEW", "TRIGGER", "JOIN", "EXISTS", "REFERENCES":
+	case "INTO": // not of VACUUM, where a path follows
+		return slices.Contains([]string{"INSERT", "REPLACE", "ABORT", "FAIL", "IGNORE", "ROLLBACK"}, before[0])
+	case ".", "UPDATE", "TABLE", "INDEX", "VIEW", "TRIGGER", "JOIN", "EXISTS", "REFERENCES":
 		return before[1] != "EXISTS" || before[0] == "IF" || before[0] == "NOT"
 	case "FROM":
 		return before[0] != "DISTINCT" // IS DISTINCT FROM

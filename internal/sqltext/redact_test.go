@@ -22,9 +22,11 @@ func TestRedact(t *testing.T) {
 		`SELECT a IS NOT DISTINCT FROM "secret", "secret".5`:                   `SELECT a IS NOT DISTINCT FROM ?, ??`,
 		`CREATE TABLE IF NOT EXISTS "t" ("a")`:                                 `CREATE TABLE IF NOT EXISTS "t" (?)`,
 		"ATTACH '/home/secret.db' AS x":                                        "ATTACH ? AS x",
-		"SELECT 1\x00secret":                                                   "SELECT ?",
-		"SELECT a1, größe2, null, true":                                        "SELECT a1, größe2, null, true",
-		"":                                                                     "", " -- secret": "", "BEGIN": "BEGIN",
+		`VACUUM INTO "/secret.db"; VACUUM main INTO "/secret.db"`:              "VACUUM INTO ?; VACUUM main INTO ?",
+		`INSERT INTO "t"`:                                                      `INSERT INTO "t"`, `INSERT OR IGNORE INTO "t"`: `INSERT OR IGNORE INTO "t"`,
+		"SELECT 1\x00secret":            "SELECT ?",
+		"SELECT a1, größe2, null, true": "SELECT a1, größe2, null, true",
+		"":                              "", " -- secret": "", "BEGIN": "BEGIN",
 	} {
 		require.Equal(t, want, Redact(sql), sql)
 	}

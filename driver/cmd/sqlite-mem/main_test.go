@@ -178,6 +178,14 @@ func TestMain_defaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "1s", st.WAL)
 
+	other := filepath.Join(t.TempDir(), "other.db")
+	testdb.Exec(t, testdb.Plain(t, other), "CREATE TABLE restored(x)")
+	cmd = child(t, "restore", "-overwrite", path, other)
+	told.Reset()
+	cmd.Stderr = &told
+	require.NoError(t, cmd.Run(), told.String())
+	require.Equal(t, "0", testdb.Text(t, db, "SELECT count(*) FROM restored"))
+
 	t.Setenv(driver.DefaultsEnv, "nonsense=1")
 	cmd = child(t, "query", path, "SELECT/**/1")
 	told.Reset()

@@ -68,7 +68,8 @@ func restore(ctx context.Context, name, from, keep string, overwrite bool, std s
 			return err
 		}
 	}
-	db, err := openPath(path, url.Values{"sqlite_role": {"tool"}})
+	// The environment may have other defaults, and decides nothing here.
+	db, err := openPath(path, url.Values{"sqlite_role": {"tool"}, "sqlite_in_memory": {"yes"}, "sqlite_live": {"yes"}, "mode": {"rwc"}})
 	if err != nil {
 		return err
 	}
@@ -84,10 +85,6 @@ func restore(ctx context.Context, name, from, keep string, overwrite bool, std s
 		return restoreError(ctx, path, keep, err)
 	}
 	took := time.Since(start)
-	v, st, err := db.look()
-	if err != nil {
-		return err
-	}
 	source, kept := from, ""
 	if from == "-" {
 		source = "standard input"
@@ -96,6 +93,11 @@ func restore(ctx context.Context, name, from, keep string, overwrite bool, std s
 		kept = "; the old one is " + keep
 	}
 	screen := show.NewScreen(std.out)
+	v, st, err := db.look()
+	if err != nil { // it is restored; its server may have ended since
+		screen.Line("%s: restored from %s in %s%s", escapeLines(name), escapeLines(source), show.Duration(took), escapeLines(kept))
+		return nil
+	}
 	screen.Line("%s: %s in %s, from %s, in %s%s", escapeLines(name), show.Size(st.DataBytes), show.Duration(took), escapeLines(source), v.sentence(), escapeLines(kept))
 	return nil
 }
@@ -109,11 +111,16 @@ func there(path string) bool {
 
 // restoreError rewords the common errors so that they name the remedy.
 func restoreError(ctx context.Context, path, keep string, err error) error {
+	if keep != "" && !errors.Is(err, fs.ErrExist) {
+		if _, statErr := os.Lstat(keep); statErr == nil {
+			return fmt.Errorf("%w; %s is a backup of the old database: remove it, or choose another name for -keep", err, keep)
+		}
+	}
 	var undurable *driver.NotDurableError
 	switch {
 	case errors.As(err, &undurable), errors.Is(err, driver.ErrCommitUnknown), errors.Is(err, io.ErrUnexpectedEOF):
 		return err
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return fmt.Errorf("interrupted: %s is as it was", path)
 	case errors.Is(err, fs.ErrExist) && keep != "":
 		return fmt.Errorf("%w; nothing was restored: choose another name for -keep", err)

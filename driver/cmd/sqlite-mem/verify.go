@@ -29,7 +29,8 @@ $TMPDIR is checked with it.
 Beside a server that answers tools, the file as saved last and the server's
 memory are checked. Writers go on meanwhile; the memory of pages that they
 rewrite is held. With -saved only the file is checked, and also if the server
-does not answer. The output says what was looked at.
+does not answer. The output says what was looked at. On Windows the server
+cannot save while the file is read; it tries again.
 
 Each finding is a line that begins with WRONG. With one, the exit status is 1.
 `,
