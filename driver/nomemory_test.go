@@ -245,6 +245,9 @@ var statementPaths = []statementPath{
 		}
 		if err != nil {
 			_, _ = c.ExecContext(ctx, "ROLLBACK")
+			if strings.Contains(err.Error(), "cannot commit - no transaction is active") {
+				err = fmt.Errorf("out of memory: %w", err) // see section 10 of DESIGN
+			}
 			return "", err
 		}
 		change, err, _ := next()
