@@ -38,7 +38,7 @@ func TestBackupTo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "live" && runtime.GOOS == "windows" {
-				t.Skip("no live connections")
+				t.Skip("no live connections here")
 			}
 			temp := t.TempDir()
 			t.Setenv("TMPDIR", temp)

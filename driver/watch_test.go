@@ -444,7 +444,7 @@ func TestWatch_end(t *testing.T) {
 // the tool's. The end of the server ends the watch, and a new one finds the next server.
 func TestWatch_live(t *testing.T) {
 	if !live.Supported {
-		t.Skip("no live connections")
+		t.Skip("no live connections here")
 	}
 	path := testdb.Path(t)
 	server := testdb.Open(t, path)

@@ -1,3 +1,5 @@
+//go:build maddy
+
 package clients
 
 import (
@@ -25,9 +27,7 @@ var maddy = flag.String("maddy", "", "directory with the source of maddy 0.9.4; 
 // fetched. The code, the commands and the configuration are those of the page. Only the
 // source, the addresses and TLS are not.
 func TestMaddy(t *testing.T) {
-	if *maddy == "" {
-		t.Skip("needs -maddy DIR, a clone of maddy at v0.9.4")
-	}
+	require.NotEmpty(t, *maddy, "-maddy DIR names a clone of maddy at v0.9.4")
 	var page []string
 	for _, b := range blocks() {
 		if b.section == "maddy" {

@@ -229,9 +229,8 @@ func acknowledged(t testing.TB, res crash.Result, h history) (last history, rows
 	return h, rows
 }
 
-// afterRestoreCrash makes sure that the files in dir are those of a state that is no older than
-// acked, and that each state that a restore has replaced is kept, with at least the rows that were
-// acknowledged.
+// afterRestoreCrash makes sure that the file in dir has a state that is no older than acked. Each
+// state that a restore has replaced must be kept, with at least the rows that were acknowledged.
 func afterRestoreCrash(t testing.TB, dir string, acked history, rows map[int]int) history {
 	t.Helper()
 	path := filepath.Join(dir, "app.db")

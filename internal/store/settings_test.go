@@ -93,9 +93,10 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
-// Ensure that when an open that adds sqlite_wal=commit has returned, earlier commits are
-// durable, and each later one is when it returns, whichever handle makes it.
-func TestAdopt_commit(t *testing.T) {
+// unflushed opens a store with a log that is flushed once an hour, and commits what neither
+// the log nor the file has.
+func unflushed(t *testing.T) (Options, *Store) {
+	t.Helper()
 	opts := options(t)
 	opts.WAL, opts.Set = time.Hour, 0
 	s := mustOpen(t, opts)
@@ -103,6 +104,13 @@ func TestAdopt_commit(t *testing.T) {
 	_, err := s.Sync(ctx)
 	require.NoError(t, err)
 	exec(t, s, "INSERT INTO t VALUES(1)")
+	return opts, s
+}
+
+// Ensure that when an open that adds sqlite_wal=commit has returned, earlier commits are
+// durable, and each later one is when it returns, whichever handle makes it.
+func TestAdopt_commit(t *testing.T) {
+	opts, s := unflushed(t)
 	require.NoError(t, s.Committed(s.Engine.Epoch()))
 
 	opts.WAL, opts.Set = WALCommit, SetWAL
@@ -159,18 +167,12 @@ func TestAdopt_interval(t *testing.T) {
 // Ensure that an open whose option cannot take effect, as the disk fails or its context
 // ends, is an error and changes nothing. No handle then waits for what nobody was promised.
 func TestAdopt_fails(t *testing.T) {
-	opts := options(t)
-	opts.WAL, opts.Set = time.Hour, 0
-	s := mustOpen(t, opts)
-	exec(t, s, "CREATE TABLE t(x)")
-	_, err := s.Sync(ctx)
-	require.NoError(t, err)
-	exec(t, s, "INSERT INTO t VALUES(1)")
+	opts, s := unflushed(t)
 	dir := filepath.Dir(opts.Path)
 	require.NoError(t, os.Rename(dir, dir+"-away"))
 	other := opts
 	other.WAL, other.Set = WALCommit, SetWAL
-	_, err = Open(ctx, other)
+	_, err := Open(ctx, other)
 	require.ErrorContains(t, err, "sqlite_wal=commit does not take effect")
 	require.NotErrorIs(t, err, ErrOptions)
 	require.Equal(t, time.Hour, s.WAL())
