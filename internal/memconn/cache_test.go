@@ -74,7 +74,7 @@ func TestStmtCache(t *testing.T) {
 		require.NoError(t, rows.Close())
 	}
 	require.Len(t, c.open, 1)
-	require.LessOrEqual(t, len(c.buffers), 4)
+	require.LessOrEqual(t, len(c.batches), 4)
 
 	// Statements that nobody has closed are freed with the connection.
 	rows, err := c.QueryContext(ctx, "SELECT value FROM json_each('[1,2,3,4,5,6]')", nil)
@@ -119,5 +119,27 @@ func TestBoxes(t *testing.T) {
 	b.setText(&got[0], []byte("x"), 0)
 	require.Equal(t, any("x"), got[0])
 	got[0] = int64(0)
+	require.Equal(t, want, got)
+
+	left := len(b.texts)
+	b.setText(&got[0], []byte(strings.Repeat("x", maxSharedText+1)), 64)
+	require.Equal(t, any(strings.Repeat("x", maxSharedText+1)), got[0])
+	require.Len(t, b.texts, left, "a long text is not kept by its neighbours")
+}
+
+// Ensure that the values of a query stay what they are while the connection runs others,
+// which use the same memory for their rows.
+func TestBoxes_queries(t *testing.T) {
+	c := open(t, 3)
+	var want, got []driver.Value
+	for i := range 200 {
+		rows, err := c.QueryContext(context.Background(), "SELECT ?1, ?2, ?1+1", []driver.NamedValue{{Ordinal: 1, Value: int64(1000 + i)}, {Ordinal: 2, Value: strings.Repeat("é", i)}})
+		require.NoError(t, err)
+		v := make([]driver.Value, 3)
+		require.NoError(t, rows.Next(v))
+		require.NoError(t, rows.Close())
+		want, got = append(want, int64(1000+i), strings.Repeat("é", i), int64(1001+i)), append(got, v...)
+	}
+	require.Len(t, c.batches, 1)
 	require.Equal(t, want, got)
 }

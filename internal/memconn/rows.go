@@ -27,8 +27,7 @@ type rows struct {
 	// ctx is the context of the query if it can be cancelled.
 	ctx context.Context
 
-	buf   memvfs.Rows   // the batch
-	has   bool          // buf is set
+	batch *batch        // nil before open, and after Close
 	row   *memvfs.Value // the next row
 	left  int           // number of rows of the batch from it on
 	taken int           // number of rows handed out
@@ -37,10 +36,15 @@ type rows struct {
 	// drained are rows of a statement that writes, fetched by drain: see conn.query.
 	drained [][]driver.Value
 
-	boxes
 	current // of Go 1.27: see rows_go127.go
 
 	prev, next *rows // in statements.rows
+}
+
+// batch is the memory of a batch of rows. The connection keeps it for its next query.
+type batch struct {
+	memvfs.Rows
+	boxes
 }
 
 var (
@@ -84,7 +88,7 @@ func (c *conn) query(s *statement, r *rows) error {
 		return err
 	}
 	writes := !s.ReadOnly()
-	code := s.Query(r.buf, c.batch(s, s.hint))
+	code := s.Query(r.batch.Rows, c.ahead(s, s.hint))
 	s.busy = true
 	r.take(code)
 	err = c.ran(s)
@@ -101,9 +105,9 @@ func (c *conn) query(s *statement, r *rows) error {
 	return nil
 }
 
-// batch returns the number of rows to fetch when want would be best. It is one if code of
+// ahead returns the number of rows to fetch when want would be best. It is one if code of
 // the user, or another statement, may run between two rows and change the second.
-func (c *conn) batch(s *statement, want int) int {
+func (c *conn) ahead(s *statement, want int) int {
 	if c.userCode || s.facts()&memvfs.Effect != 0 || c.tx != txReadOnly && c.link.InTransaction() {
 		return 1
 	}
@@ -112,16 +116,17 @@ func (c *conn) batch(s *statement, want int) int {
 
 // open gives the rows their memory.
 func (r *rows) open(c *conn, s *statement) error {
-	if n := len(c.buffers); n > 0 {
-		r.buf = c.buffers[n-1]
-		c.buffers = c.buffers[:n-1]
+	if n := len(c.batches); n > 0 {
+		r.batch = c.batches[n-1]
+		c.batches = c.batches[:n-1]
 	} else {
-		var ok bool
-		if r.buf, ok = memvfs.NewRows(); !ok {
+		inner, ok := memvfs.NewRows()
+		if !ok {
 			return connerr.NoMemory
 		}
+		r.batch = &batch{Rows: inner}
 	}
-	r.c, r.s, r.has = c, s, true
+	r.c, r.s = c, s
 	r.next = c.rows
 	if r.next != nil {
 		r.next.prev = r
@@ -132,7 +137,7 @@ func (r *rows) open(c *conn, s *statement) error {
 
 // take keeps the rows that a call has fetched, and the error of its code.
 func (r *rows) take(code int) {
-	r.row, r.left = r.buf.First()
+	r.row, r.left = r.batch.First()
 	if r.c.attaching != nil {
 		r.c.endAttaching()
 	}
@@ -162,11 +167,11 @@ func (r *rows) giveBack(hint int) {
 func (r *rows) drain() error {
 	for r.s != nil {
 		for r.left > 0 {
-			dest := make([]driver.Value, r.buf.Columns())
+			dest := make([]driver.Value, r.batch.Columns())
 			r.read(dest)
 			r.drained = append(r.drained, dest)
 		}
-		code := r.s.More(r.buf, maxBatch)
+		code := r.s.More(r.batch.Rows, maxBatch)
 		r.take(code)
 		r.ended(code)
 	}
@@ -220,7 +225,7 @@ func (r *rows) more() error {
 	}
 	return c.do(ctx, func() error {
 		c.now = r.s
-		code := r.s.More(r.buf, c.batch(r.s, min(max(16, 4*r.taken), maxBatch)))
+		code := r.s.More(r.batch.Rows, c.ahead(r.s, min(max(16, 4*r.taken), maxBatch)))
 		r.take(code)
 		r.ended(code)
 		if r.left == 0 {
@@ -246,11 +251,11 @@ func (r *rows) Close() error {
 			return err
 		})
 	}
-	if r.has && !c.broken {
-		if len(c.buffers) < 4 && !r.buf.Large() {
-			c.buffers = append(c.buffers, r.buf)
+	if r.batch != nil && !c.broken {
+		if len(c.batches) < 4 && !r.batch.Large() {
+			c.batches = append(c.batches, r.batch)
 		} else {
-			r.buf.Free()
+			r.batch.Free()
 		}
 	}
 	if r.prev != nil {
@@ -261,26 +266,23 @@ func (r *rows) Close() error {
 	if r.next != nil {
 		r.next.prev = r.prev
 	}
-	// Values that were handed out may point into r, and must not keep the connection in
-	// memory.
-	r.c, r.s, r.ctx, r.row, r.prev, r.next, r.drained = nil, nil, nil, nil, nil, nil, nil
-	r.left, r.err, r.current = 0, io.EOF, current{}
+	*r = rows{columns: r.columns, err: io.EOF} // keeps no connection in memory
 	return err
 }
 
 // orphan frees the memory of rows whose connection is being closed.
 func (r *rows) orphan() {
-	if r.has {
-		r.buf.Free()
+	if r.batch != nil {
+		r.batch.Free()
 	}
-	r.has, r.s, r.row, r.left = false, nil, nil, 0
+	r.batch, r.s, r.row, r.left = nil, nil, nil, 0
 	r.err = driver.ErrBadConn
 }
 
 // ReadAhead reports whether the next row may be fetched before it is asked for. It may
 // if that is done already, or the statement is over.
 func (r *rows) ReadAhead() bool {
-	return r.left > 0 || len(r.drained) > 0 || r.s == nil || r.c.batch(r.s, maxBatch) > 1
+	return r.left > 0 || len(r.drained) > 0 || r.s == nil || r.c.ahead(r.s, maxBatch) > 1
 }
 
 // Columns returns the names of the columns.

@@ -147,7 +147,7 @@ func (r *rows) scanText(v *memvfs.Value) string {
 	if r.taken == 1 && r.left == 0 {
 		rows = 1
 	}
-	return r.text(v.Bytes(), rows)
+	return r.batch.text(v.Bytes(), rows)
 }
 
 // assign sets *d, unless d is nil: database/sql has an error for that.

@@ -56,8 +56,8 @@ type statements struct {
 	// cacheStale is true if the cache must be emptied before it is used.
 	cacheStale bool
 
-	rows    *rows         // all that are not closed, linked
-	buffers []memvfs.Rows // free memory for rows
+	rows    *rows    // all that are not closed, linked
+	batches []*batch // that no rows use
 }
 
 // maxCachedText is the longest text that the cache keeps: it bounds its memory.
@@ -256,7 +256,7 @@ func (s *statements) finalizeAll() {
 	for st := range s.open {
 		st.Finalize()
 	}
-	for _, b := range s.buffers {
+	for _, b := range s.batches {
 		b.Free()
 	}
 	*s = statements{}

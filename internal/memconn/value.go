@@ -89,9 +89,9 @@ func (r *rows) value(dest *driver.Value, i int, v *memvfs.Value) {
 func (r *rows) plainValue(dest *driver.Value, v *memvfs.Value) {
 	switch v.Type {
 	case memvfs.Integer:
-		r.setInt(dest, v.Int(), r.left)
+		r.batch.setInt(dest, v.Int(), r.left)
 	case memvfs.Text:
-		r.setText(dest, v.Bytes(), r.left)
+		r.batch.setText(dest, v.Bytes(), r.left)
 	case memvfs.Float:
 		*dest = v.Float()
 	case memvfs.Blob:
@@ -157,25 +157,22 @@ func scanType(declared string) reflect.Type {
 }
 
 // boxes hold what the values of rows point to. An interface holds a pointer to its int64
-// or string, and each would be one or two allocations. Here the values of a batch share
-// allocations. A value that is kept keeps the others of its allocation in memory: at most
-// maxShared values, or maxChars bytes.
+// or string, and each would be one or two allocations. Here values share allocations, also
+// those of several queries of a connection. What is handed out is never used again. A value
+// that is kept keeps the others of its allocation in memory: at most maxShared values, of at
+// most maxSharedText bytes each.
 type boxes struct {
 	ints  []int64
 	texts []string
 	chars []byte
-
-	// The first ones need no allocation. The bytes of texts are not in here, so that
-	// a text that is kept does not keep the rows in memory.
-	firstInts  [2]int64
-	firstTexts [2]string
-	used       bool
 }
 
 const (
-	maxShared = 64
-	maxChars  = 2048
-	maxText   = 128 // a longer text has an allocation of its own
+	minShared     = 16
+	maxShared     = 64
+	maxChars      = 2048
+	maxText       = 128  // the bytes of a longer text have an allocation of their own
+	maxSharedText = 1024 // a longer text shares nothing
 )
 
 // iface is how Go lays out an interface without methods: TestBoxes.
@@ -195,11 +192,7 @@ func (b *boxes) setInt(dest *driver.Value, i int64, rows int) {
 		return
 	}
 	if len(b.ints) == 0 {
-		if !b.used {
-			b.start()
-		} else {
-			b.ints = make([]int64, min(2*max(rows, 1), maxShared))
-		}
+		b.ints = make([]int64, shared(rows))
 	}
 	p := &b.ints[0]
 	b.ints = b.ints[1:]
@@ -209,12 +202,12 @@ func (b *boxes) setInt(dest *driver.Value, i int64, rows int) {
 
 // setText sets dest to a copy of z. rows is how many rows are left of the batch.
 func (b *boxes) setText(dest *driver.Value, z []byte, rows int) {
+	if len(z) > maxSharedText {
+		*dest = string(z)
+		return
+	}
 	if len(b.texts) == 0 {
-		if !b.used {
-			b.start()
-		} else {
-			b.texts = make([]string, min(2*max(rows, 1), maxShared))
-		}
+		b.texts = make([]string, shared(rows))
 	}
 	p := &b.texts[0]
 	b.texts = b.texts[1:]
@@ -222,11 +215,8 @@ func (b *boxes) setText(dest *driver.Value, z []byte, rows int) {
 	*(*iface)(unsafe.Pointer(dest)) = iface{textType, unsafe.Pointer(p)}
 }
 
-// start uses the boxes that need no allocation.
-func (b *boxes) start() {
-	b.used = true
-	b.ints, b.texts = b.firstInts[:], b.firstTexts[:]
-}
+// shared returns for how many values to allocate memory.
+func shared(rows int) int { return max(minShared, min(2*rows, maxShared)) }
 
 // text returns a copy of z.
 func (b *boxes) text(z []byte, rows int) string {
