@@ -79,8 +79,7 @@ func backup(ctx context.Context, name, to string, how access, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	screen.Line("%s: %s in %s, from %s", escapeLines(to), show.Size(info.Size()), show.Duration(took), v.sentence())
-	return nil
+	return say(stdout, "%s: %s in %s, from %s\n", to, show.Size(info.Size()), show.Duration(took), v.sentence())
 }
 
 // backupError rewords the common errors so that they name the remedy.

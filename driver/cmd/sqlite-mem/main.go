@@ -156,8 +156,7 @@ func run(ctx context.Context, args []string, std stdio) int {
 	start := cmd.setUp(flags)
 	err := flags.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		cmd.usage(std.out)
-		return exitOK
+		return help([]string{name}, std)
 	}
 	if err != nil {
 		err = usageError(err.Error())
@@ -202,16 +201,19 @@ func find(name string) (command, bool) {
 }
 
 func help(args []string, std stdio) int {
+	var b strings.Builder
 	if len(args) == 0 {
-		usage(std.out)
-		return exitOK
-	}
-	cmd, ok := find(args[0])
-	if !ok {
+		usage(&b)
+	} else if cmd, ok := find(args[0]); ok {
+		cmd.usage(&b)
+	} else {
 		fmt.Fprintf(std.err, "sqlite-mem: there is no command %q; \"sqlite-mem help\" lists them\n", args[0])
 		return exitUsage
 	}
-	cmd.usage(std.out)
+	if _, err := io.WriteString(std.out, b.String()); err != nil {
+		fmt.Fprintln(std.err, "sqlite-mem:", message(err))
+		return exitFailed
+	}
 	return exitOK
 }
 

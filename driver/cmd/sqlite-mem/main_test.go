@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -213,5 +214,27 @@ func narrow(t testing.TB, text string) {
 		if !strings.Contains(line, "/") {
 			require.LessOrEqual(t, utf8.RuneCountInString(line), show.Width, line)
 		}
+	}
+}
+
+// full is a standard output on a full disk.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// Ensure that a command whose result cannot be written has failed, and tells why.
+func TestRun_outputFails(t *testing.T) {
+	path := file(t, "CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+	dir := t.TempDir()
+	source := filepath.Join(dir, "source.db")
+	succeed(t, "backup", path, source)
+	for _, args := range [][]string{
+		{"help"}, {"help", "query"}, {"query", "-h"}, {"version"},
+		{"query", path, "SELECT a FROM t"}, {"status", path}, {"status", "-json", path}, {"verify", path},
+		{"sync", path}, {"backup", path, filepath.Join(dir, "new.db")}, {"recover", path}, {"restore", "-overwrite", path, source},
+	} {
+		var errs bytes.Buffer
+		require.Equal(t, exitFailed, run(t.Context(), args, stdio{strings.NewReader(""), full{}, &errs}), "%q", args)
+		require.Contains(t, errs.String(), syscall.ENOSPC.Error(), "%q", args)
 	}
 }

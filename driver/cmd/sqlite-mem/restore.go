@@ -92,14 +92,11 @@ func restore(ctx context.Context, name, from, keep string, overwrite bool, std s
 	if old && keep != "" {
 		kept = "; the old one is " + keep
 	}
-	screen := show.NewScreen(std.out)
 	v, st, err := db.look()
 	if err != nil { // it is restored; its server may have ended since
-		screen.Line("%s: restored from %s in %s%s", escapeLines(name), escapeLines(source), show.Duration(took), escapeLines(kept))
-		return nil
+		return say(std.out, "%s: restored from %s in %s%s\n", name, source, show.Duration(took), kept)
 	}
-	screen.Line("%s: %s in %s, from %s, in %s%s", escapeLines(name), show.Size(st.DataBytes), show.Duration(took), escapeLines(source), v.sentence(), escapeLines(kept))
-	return nil
+	return say(std.out, "%s: %s in %s, from %s, in %s%s\n", name, show.Size(st.DataBytes), show.Duration(took), source, v.sentence(), kept)
 }
 
 // there reports whether there is a database at path that a restore would replace: a file that is

@@ -451,6 +451,9 @@ func counters(st *driver.Stats, when func(time.Time) string) (lines []string) {
 		line("log: %s (sqlite_wal=%s)", show.Size(st.LogBytes), st.WAL)
 	}
 	line("a crash now would cost %s", show.Plural(st.Unlogged, "commit"))
+	if st.Restores > 0 {
+		line("restored: %s since the start", show.Plural(st.Restores, "time"))
+	}
 	if st.UncleanStart {
 		line("start: the server before ended uncleanly; its log had %s", show.Plural(st.RecoveredCommits, "commit"))
 		if st.TornBytes > 0 {

@@ -152,11 +152,11 @@ func TestStatus_counters(t *testing.T) {
 		DataBytes: 5_000_000, HeldBytes: 4096, Connections: 3, OldestReader: 2 * time.Second,
 		WriterHolder: "a transaction of process 9\x1b[31m", WriterHeldFor: time.Second, WriterQueue: 2, WriterWaits: driver.Histogram{Count: 1234, Sum: time.Minute}, BusyErrors: 1,
 		LastSave: at, LastBytes: 12_000, LastDuration: time.Millisecond, Unsaved: 4,
-		WAL: "off", Unlogged: 4, UncleanStart: true, RecoveredCommits: 2, TornBytes: 10,
+		WAL: "off", Unlogged: 4, UncleanStart: true, RecoveredCommits: 2, TornBytes: 10, Restores: 3,
 	}
 	for _, want := range []string{"data: 5.00 MB; 4.10 kB held for older readers; 3 connections", `held for 1.00 s by a transaction of process 9\x1b[31m`,
 		"memory: 1.00 GB of 16.0 GB left in the system; so far 1 warning", "cap: 6.00 MB (sqlite_max_memory)", "queue: 2 writers; so far 1,234 waits, 60.0 s in all, 1 in vain", "oldest reader: since 2.00 s", "(1 h ago)", "12.0 kB in 1.00 ms; 4 commits since",
-		"log: none (sqlite_wal=off)", "a crash now would cost 4 commits", "ended uncleanly; its log had 2 commits", "10 bytes of one more"} {
+		"log: none (sqlite_wal=off)", "a crash now would cost 4 commits", "restored: 3 times since the start", "ended uncleanly; its log had 2 commits", "10 bytes of one more"} {
 		require.Contains(t, write(), want)
 	}
 	s.Server.LastError, s.Server.SaveFailures = "the disk is full", 3
