@@ -192,15 +192,11 @@ var ErrGone = errors.New("the log has been removed or replaced")
 
 // There reports whether the file called name is this log, with all that was written to it.
 func (l *Writer) There(name string) (bool, error) {
-	now, err := l.FS.Lstat(name)
+	same, size, err := osfile.Same(l.FS, name, l.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if err != nil {
-		return false, err
-	}
-	mine, err := l.File.Stat()
-	return err == nil && os.SameFile(mine, now) && mine.Size() >= l.Size, err
+	return same && size >= l.Size, err
 }
 
 // Place renames the log over the one before, and makes that durable. Until it has returned
