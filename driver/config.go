@@ -50,11 +50,11 @@ const (
 	// NoStmtCache is a StmtCacheSize: no statement is kept (_stmt_cache_size=off).
 	NoStmtCache = -5
 
-	// NoKeep is a Keep: no earlier state is kept (sqlite_keep=0), also if [SetDefaults]
-	// or [DefaultsEnv] says so.
+	// NoKeep is a Keep: no earlier state is kept (sqlite_keep=0), even if
+	// [SetDefaults] or [DefaultsEnv] asks for some.
 	NoKeep = -6
 
-	// NoMaxMemory is a MaxMemory: there is no cap (sqlite_max_memory=0), also if
+	// NoMaxMemory is a MaxMemory: there is no cap (sqlite_max_memory=0), even if
 	// [SetDefaults] or [DefaultsEnv] has one.
 	NoMaxMemory = -7
 
@@ -118,7 +118,7 @@ type SyncEvent = snapshot.Event
 
 // Config says which database to open and how. The zero value of every field leaves it to the
 // defaults, as if the parameter were missing from a data source name. They are those of
-// [SetDefaults], then those of [DefaultsEnv], then what the field says. Each field that has a
+// [SetDefaults], then those of [DefaultsEnv], then what the field says of 0. Each field that has a
 // parameter names it: [ParseDSN] makes a Config of a name, and [Config.FormatDSN] a name
 // of a Config.
 type Config struct {
@@ -195,20 +195,20 @@ type Config struct {
 	MaxMemory int64
 
 	// SlowWriter is how long a writer may hold the write lock (sqlite_slow_writer): at least
-	// 1ms. One that holds it longer is logged once, while it does, with its statement. 0 is
-	// SlowOff: none is logged. Statements in the log have no values.
+	// 1ms. One that holds it longer is reported to Logger once, while it does, with its
+	// statement. 0 is SlowOff: none is reported. Statements in the report have no values.
 	SlowWriter time.Duration
 
 	// SlowReader is how long a reader may keep a state of the database
-	// (sqlite_slow_reader): at least 1ms. One that keeps it longer is logged once, while it
-	// does, with the statement with which it began and the last one. Readers are rows that
-	// are not closed, transactions, live tools, saves and backups; those of the statements
-	// of Conn.Raw are not seen. 0 is SlowOff: none is logged.
+	// (sqlite_slow_reader): at least 1ms. One that keeps it longer is reported to Logger once,
+	// while it does, with the statement with which it began and the last one. Readers are
+	// rows that are not closed, transactions, live tools, saves and backups. Those of the
+	// statements of Conn.Raw are not seen. 0 is SlowOff: none is reported.
 	//
 	// The saves and backups of a file follow the sql.DB that has opened it first.
 	SlowReader time.Duration
 
-	// SlowStacks, if On, logs the stack of where a slow writer or reader began, too
+	// SlowStacks, if On, adds to the report the stack of where a slow writer or reader began
 	// (sqlite_slow_stacks). That costs about a microsecond for each statement. Empty is Off.
 	SlowStacks Switch
 

@@ -107,9 +107,9 @@ func SyncAll(ctx context.Context) error {
 //   - The name path belongs to a file beside a database: its journal, log, lock, or a
 //     kept state.
 //
-// After an error there is no file at path, with two exceptions. Either the error says that
-// the file is in place, and also if a power failure may take it away. Or it names an empty
-// file at path that could not be removed. Of several backups to one path at once, one
+// After an error there is no file at path, with two exceptions, which the error tells. The
+// backup may be in place; the error then says whether a power failure may undo it. Or an
+// empty file at path could not be removed. Of several backups to one path at once, one
 // succeeds. The end of ctx ends the backup.
 func Backup(ctx context.Context, db *sql.DB, path string) error {
 	c, done, err := connectorOf(ctx, db)

@@ -18,10 +18,9 @@
 //   - A [Config] and [NewConnector], for sql.OpenDB, are the same from Go. They have a
 //     logger and a callback for each save. [ParseDSN] makes a Config of a data source name.
 //     [Config.FormatDSN] makes a name of a Config.
-//   - The types of its fields are [TxLock] and [Role].
+//   - The types of its fields are [TxLock], [Role] and [Switch], which is [On] or [Off].
 //   - Some values of its fields stand for words, not for numbers: [Never], [NoWait],
-//     [NoStmtCache], [NoKeep], [NoMaxMemory], [WALOff] and [WALCommit]. A [Switch] is [On]
-//     or [Off].
+//     [NoStmtCache], [NoKeep], [NoMaxMemory], [SlowOff], [WALOff] and [WALCommit].
 //   - [DefaultSyncInterval], [DefaultWAL], [DefaultBusyTimeout], [DefaultStmtCacheSize],
 //     [DefaultLiveLimit] and [DefaultLiveIdle] are the defaults of its fields.
 //   - [Driver] is for registering a driver with extensions or a connect hook.
@@ -60,7 +59,8 @@
 // is percent-decoded (https://sqlite.org/uri.html).
 //
 // The names ":memory:", "file::memory:", "" and "file:NAME?mode=memory" stand for a
-// database that is only in memory. Each sql.DB has one of its own. With cache=shared there
+// database without a file. What is about a file is refused for it, such as
+// sqlite_sync_interval, sqlite_wal, sqlite_keep and sqlite_role. Each sql.DB has one of its own. With cache=shared there
 // is one for each NAME in the process. All connections of an sql.DB see the same
 // database, and it lives until the sql.DB is closed.
 //
@@ -75,16 +75,17 @@
 // itself, also one that a name sets to what is built in: sqlite_keep=0 keeps nothing,
 // whatever the defaults say.
 //
-// All sql.DBs of a file in a process share its sqlite_* options.
+// All sql.DBs of a file in a process share sqlite_sync_interval, sqlite_wal, sqlite_keep,
+// sqlite_max_memory, sqlite_live, sqlite_live_limit and sqlite_live_idle.
 //
 //   - An option that an open leaves out, as the defaults do, is no conflict.
 //   - Two different values are [ErrOptions].
 //   - sqlite_wal, sqlite_sync_interval and sqlite_keep may come with a later open. They hold
-//     for all before its first connection is open. With sqlite_wal=commit each commit that
+//     for all sql.DBs before the later open has its first connection. With sqlite_wal=commit each commit that
 //     returns from then on is durable, by whichever sql.DB. If the log cannot be flushed,
 //     that open fails, and nothing has changed.
 //   - A later open may not make a crash cost more, nor begin or end a log: [ErrOptions]. The
-//     other options must come with the first open.
+//     other four must come with the first open.
 //   - What one open has set stays until the last sql.DB of the file is closed.
 //
 // # sqlite_in_memory
@@ -101,7 +102,7 @@
 // 1d12h. Nothing is written when nothing has changed. Without a log this is the time that
 // a crash can cost.
 //
-// With never, only [Sync] and [SyncAll] write the file, and Close does not. 0 is an older
+// With never, only [Sync] and [SyncAll] write the file, and Close does not. There is no log. 0 is an older
 // spelling of never.
 //
 // # sqlite_wal
@@ -138,7 +139,7 @@
 //
 // One process at a time serves a file from memory: the server. It has the process lock, on
 // FILE.lock, which the system releases when the process dies. Every other process is a
-// tool: it works on the file itself.
+// tool. It works on the server's memory, or on the file itself.
 //
 //   - auto (the default) is the server if there is none, else a tool. A tool becomes
 //     the server with the first new connection after the server has gone.
@@ -167,21 +168,24 @@
 // failure, such as no free descriptor, is an error and decides no role.
 //
 // [SetRole] and the environment variable SQLITE_MEM_ROLE win over the parameter, in
-// that order.
+// that order. For a daemon with other programs beside it, give the daemon
+// sqlite_role=server, and the others SQLITE_MEM_ROLE=tool. Then none of them becomes the
+// server while the daemon restarts.
 //
 // # sqlite_live, sqlite_live_limit, sqlite_live_idle
 //
 // With sqlite_live=yes (the default) a tool works on the memory of the server, through
 // the Unix socket FILE.sock. It sees what was committed a moment ago, and its writes queue
 // with all others. A live connection behaves like one in the server. [Sync], [SyncAll],
-// [ReadStats], [Backup], [BackupTo], [Restore], [RestoreFrom], [Watch] and the two SQL
-// functions act on the server's memory.
+// [ReadStats], [Backup], [BackupTo], [Restore], [RestoreFrom], [Watch] and the SQL
+// functions sqlite_mem_sync() and sqlite_mem_stats() act on the server's memory.
 //
 //   - The server serves its own user, root, and the owner of the file. Only a tool of
 //     root or of the server's user may name files (ATTACH, VACUUM INTO, RestoreOptions.Keep).
 //   - A tool waits while the server loads or saves for the last time, for at most
-//     _busy_timeout. It waits too for an owner that could not tell what it is, as its
-//     disk is full. A wrong user or version is an error.
+//     _busy_timeout. It also waits for an owner whose record in FILE.lock is missing
+//     because the disk was full. A wrong user is an error. So are two versions of this
+//     package with different protocols: update server and tools together.
 //   - The tool's sqlite_* options do not reach the server. Go code cannot either. With
 //     Extensions or a ConnectHook in its Config, the tool uses the file, and
 //     Config.Logger is told. Those of the server run for the tool's connections too.
@@ -228,16 +232,18 @@
 // left. While writers write, the driver looks once a second. The system's limit is that of
 // the machine or of a control group (cgroup, version 1 or 2), whichever has the least left.
 // Swap does not count. It is read on Linux alone. A load first tells the logger how much
-// memory it needs. Below 64 MiB that is debugging. It is a warning if the system has less.
+// memory it needs: at level Info from 64 MiB on, below that at level Debug. If the system has
+// less, it is a warning.
 //
 // # sqlite_slow_writer, sqlite_slow_reader, sqlite_slow_stacks
 //
-// Who holds the lock, and who is slow. A writer that holds the write lock longer than
-// sqlite_slow_writer, such as 1s, is logged while it holds it. So is a reader that keeps an
-// old state longer than sqlite_slow_reader, such as 1m. Readers are open rows, transactions,
-// live tools, saves and backups. Each is logged once, with its statement; with
-// sqlite_slow_stacks=yes also with the stack of where it began, if it is of this process. off (the default), or [SlowOff] in Go: none is logged. Statements in logs and
-// counters have no values: a ? stands for each string, blob and number.
+// These report slow writers and readers to Config.Logger. A writer that holds the write lock
+// longer than sqlite_slow_writer, such as 1s, is reported while it holds it. So is a reader
+// that keeps an old state longer than sqlite_slow_reader, such as 1m. Readers are open rows,
+// transactions, live tools, saves and backups. Each is reported once, with its statement.
+// With sqlite_slow_stacks=yes the report has the stack of where it began, if it is of this
+// process. With off (the default), or [SlowOff] in Go, none is reported. Statements in reports
+// and counters have no values: a ? stands for each string, blob and number.
 //
 // # _busy_timeout
 //
@@ -280,15 +286,17 @@
 // exceptions:
 //
 //   - vfs and nolock are refused. They would take away the locks.
-//   - A database in memory refuses immutable.
+//   - immutable needs sqlite_in_memory=no.
 //   - A server has its journal in memory, so _journal_mode, _locking_mode and
 //     _synchronous have no effect.
-//   - A server has "no" for _mutex by default.
+//   - A server's defaults are "no" for _mutex and 20 pages for _cache_size. A name may
+//     change them.
 //
 // # Concurrency
 //
 // Readers never wait: each statement, or transaction, sees the database as it was when it
-// began to read. Writers take turns, in the order in which they began to wait. A turn lasts
+// began to read. A transaction that only reads is begun with [sql.TxOptions].ReadOnly; any
+// other one waits for its turn to write. Writers take turns, in the order in which they began to wait. A turn lasts
 // from the beginning of the statement or transaction to its end. A save reads a state
 // that it has pinned and holds up nobody. A long reader costs the memory of the pages
 // that are rewritten while it lasts, each once.
@@ -321,7 +329,9 @@
 // # What survives
 //
 // Sync, and Close of the last sql.DB of a file, return when everything is durable in the
-// file. Close of any other sql.DB returns when the log has what was committed. A crash
+// file. Close of any other sql.DB returns when the log has what was committed, if there is a
+// log. If rows or transactions are open at the last Close, it saves what is committed by then.
+// Their last one saves the rest, and Config.Logger is told of an error. A crash
 // of the process or the machine, or an end without Close, costs what sqlite_wal says. It
 // never leaves a damaged file, which is replaced as a whole. After an unclean end [Stats]
 // tells so, and what was recovered.

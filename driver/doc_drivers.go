@@ -38,7 +38,7 @@
 //	_txlock                     deferred      deferred         immediate     immediate
 //	_writable_schema            yes           -                -             as go-sqlite3
 //	cache                       SQLite's      SQLite's         SQLite's      memory only
-//	immutable                   SQLite's      SQLite's         SQLite's      a tool's only
+//	immutable                   SQLite's      SQLite's         SQLite's      see below
 //	mode, modeof, psow          SQLite's      SQLite's         SQLite's      SQLite's
 //	nolock                      SQLite's      SQLite's         SQLite's      refused
 //	vfs                         SQLite's      yes              SQLite's      refused
@@ -64,7 +64,8 @@
 //     them. A text that is only a time of day is no time.
 //   - A tool on the file keeps the parameters too. So does a live tool, by the server.
 //
-// What is refused would change nothing, or more than the other driver says. _dqs=0 and
+// A parameter is refused if this driver cannot do what it asks for. immutable needs
+// sqlite_in_memory=no. _dqs=0 and
 // _defensive=1 need calls that go-sqlite3 does not have. _error_rc=1 is about the texts of
 // modernc's errors. vfs and nolock would take away the locks.
 package driver

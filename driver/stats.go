@@ -10,13 +10,13 @@ import (
 // Stats are the counters of a database, each as of a moment of its own. Cumulative ones
 // only grow, from the time that this process opened the database. The others describe the
 // present. sqlite_mem_stats() returns them as JSON: names are in snake_case, times are
-// RFC 3339 and durations are nanoseconds. A tool has only Role, Path and DataBytes.
+// RFC 3339 and durations are nanoseconds. A tool without a live connection has only Role, Path and DataBytes.
 type Stats struct {
 	Role Role   `json:"role"` // RoleServer also for a database only in memory; RoleLive: these are the server's
 	Path string `json:"path"` // absolute; empty: only in memory
 
-	// The start. After an unclean end, commits that were neither saved nor logged are
-	// lost. A program that must never give out a number twice, as an IMAP server its
+	// The start. After an unclean end, commits that were neither in the file nor in the
+	// log are lost. A program that must never give out a number twice, as an IMAP server its
 	// UIDs, looks here.
 	UncleanStart     bool  `json:"unclean_start"`     // the server before was killed, crashed, or ended without Close
 	RecoveredCommits int   `json:"recovered_commits"` // commits of its log that the file did not have

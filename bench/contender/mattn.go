@@ -16,8 +16,8 @@ import (
 // mattnOptions are the options that sqlite-mem sets for its own go-sqlite3, so that the
 // engines are compared and not the options. They are cached statements, no mutex around
 // each call, a transaction that locks at its beginning, and a wait of up to a minute.
-// One more, no counting of allocated memory, is set for the whole process by importing
-// sqlite-mem.
+// One more, no counting of allocated memory, is set for the whole process by the first open
+// of sqlite-mem.
 const mattnOptions = "_stmt_cache_size=128&_mutex=no&_txlock=immediate&_busy_timeout=60000"
 
 func mattnBusy(err error) bool {

@@ -3,8 +3,10 @@
 //
 //	prometheus.MustRegister(metrics.NewCollector(db, "mail"))
 //
-// The counters are those of [driver.Stats]. alerts.yml beside this file has alert rules for
-// them: the last save is too old, the log fails, a reader is open for an hour.
+// The counters are those of [driver.Stats]. Their names begin with sqlite_mem_ and end with
+// the unit, seconds or bytes, or with total. Each has a HELP line. alerts.yml beside this file
+// has eight alert rules, such as: the last save is too old, the log fails, a reader is open
+// for an hour.
 //
 // Without Prometheus, the package expvar of the standard library shows the same: see the
 // example.
@@ -120,7 +122,7 @@ type collector struct {
 // sqlite-mem. All metrics have the label db_name with the value name, as those of the
 // client library's NewDBStatsCollector. Two collectors of one registry need different names.
 //
-// A scrape takes no connection from the pool. It opens the database if that was not used
+// A scrape takes no connection from the pool, but for the first one behind a wrapper. It opens the database if that was not used
 // before. If the counters cannot be read, for instance because db is closed, the only metric
 // is sqlite_mem_up, and it is 0. A tool that works on the file has only sqlite_mem_up,
 // sqlite_mem_role_info and sqlite_mem_data_bytes. With a live connection the counters are
