@@ -31,6 +31,7 @@ type options struct {
 	writers      []int
 	commitRounds int
 	commitTime   time.Duration
+	memoryRounds int // each as long as commitTime
 	mailUsers    int
 	snapshotMB   []int
 	snapshots    int           // rounds
@@ -56,7 +57,7 @@ func main() {
 	flag.IntVar(&o.accounts, "accounts", workload.Accounts, "accounts in the database")
 	flag.StringVar(&o.out, "out", "", "directory for the report (default results/DATE)")
 	flag.StringVar(&o.dir, "dir", "", "directory for the databases, on the disk to measure (default: the directory for temporary files)")
-	flag.StringVar(&o.only, "only", "throughput,users,commits,mail,live,snapshot,loadsave,growth", "parts to run, separated by commas")
+	flag.StringVar(&o.only, "only", "throughput,users,commits,memory,mail,live,snapshot,loadsave,growth", "parts to run, separated by commas")
 	flag.StringVar(&o.contenders, "contenders", "", "names, separated by commas (default: all); sqlite-mem always runs")
 	flag.StringVar(&o.from, "from", "", "do not measure; write the page again from this results.json")
 	flag.StringVar(&workerDir, "worker", "", "used by the command itself")
@@ -82,7 +83,7 @@ func (o *options) has(part string) bool { return slices.Contains(strings.Split(o
 func (o *options) sizes() {
 	o.goroutines, o.writers = []int{1, 2, 8, 64}, []int{1, 8, 64}
 	o.userRounds = 3
-	o.commitRounds, o.commitTime = 3, time.Second
+	o.commitRounds, o.commitTime, o.memoryRounds = 3, time.Second, 5
 	o.mailUsers = mailstore.Users
 	o.snapshotMB, o.snapshots, o.quiet = []int{300, 1024}, 5, 2*time.Second
 	o.loadMB, o.repeats = 300, 3
@@ -94,7 +95,7 @@ func (o *options) sizes() {
 		o.rounds, o.cell, o.accounts = 1, 2*time.Millisecond, 2000
 		o.goroutines, o.writers = []int{1, 8}, []int{1, 8}
 		o.userRounds = 1
-		o.commitRounds, o.commitTime = 1, 10*time.Millisecond
+		o.commitRounds, o.commitTime, o.memoryRounds = 1, 10*time.Millisecond, 1
 		o.mailUsers = 20
 		o.snapshotMB, o.snapshots, o.quiet = []int{10}, 1, 200*time.Millisecond
 		o.loadMB, o.repeats = 10, 1
@@ -160,6 +161,7 @@ func measureAll(o options, p *progress, save func(*results) error) (err error) {
 	part("throughput", func() error { return throughput(r, o, p) })
 	part("users", func() error { return users(r, o, p) })
 	part("commits", func() error { return commits(r, o, p) })
+	part("memory", func() error { return memory(r, o, p) })
 	part("mail", func() error { return mail(r, o, p) })
 	part("live", func() error { return live(r, o, p) })
 	for _, mb := range o.snapshotMB {

@@ -156,6 +156,9 @@ func page(r *results, svgs []string) string {
 	if len(r.Commits) > 0 {
 		b.commits(r, svgs)
 	}
+	if len(r.Memory) > 0 {
+		b.memory(r)
+	}
 	if len(r.Mail) > 0 {
 		b.mail(r, svgs)
 	}
@@ -653,6 +656,34 @@ func (b *builder) snapshots(r *results) {
 	for _, s := range r.Snapshots {
 		if s.Err != "" && !slices.Contains(r.snapshotSizes(), s.MB) {
 			b.line("\n%s, %d MB: failed: %s", s.Contender, s.MB, s.Err)
+		}
+	}
+}
+
+// memory has the first round beside the last, so that memory which grows is seen.
+func (b *builder) memory(r *results) {
+	b.line("\n## Memory of %d writers", contender.MaxGoroutines)
+	b.line("")
+	b.line("Resident memory, in MB, over that of the process before it opened the database. Before: each of the %d goroutines has a connection, and none has written.", contender.MaxGoroutines)
+	b.line("Peak: until the end of a round of point writes. At rest: behind it, when Go has returned free memory.")
+	b.head("contender", "data", "before", "peak, first round", "peak, last round", "at rest, first round", "at rest, last round")
+	for _, name := range grown {
+		var runs []*memoryRun
+		failed := ""
+		for _, m := range r.Memory {
+			switch {
+			case m.Contender != name:
+			case m.Err != "":
+				failed = m.Err
+			default:
+				runs = append(runs, m)
+			}
+		}
+		if failed != "" {
+			b.row(name, "failed: "+failed, "", "", "", "", "")
+		} else if len(runs) > 0 {
+			first, last := runs[0], runs[len(runs)-1]
+			b.row(name, mb(float64(first.DataBytes)), mb(float64(first.Before)), mb(float64(first.Peak)), mb(float64(last.Peak)), mb(float64(first.After)), mb(float64(last.After)))
 		}
 	}
 }

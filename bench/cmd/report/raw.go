@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sqlite-mem/sqlite-mem/bench/contender"
 	"github.com/sqlite-mem/sqlite-mem/bench/measure"
 )
 
@@ -22,6 +23,12 @@ func writeRaw(w io.Writer, r *results) error {
 	writeCells(b, r, "", r.Users)
 	writeCells(b, r, "", r.Mail)
 	writeCells(b, r, "Live", r.Live)
+	for _, m := range r.Memory {
+		if m.Err == "" {
+			fmt.Fprintf(b, "BenchmarkMemory/goroutines=%d/contender=%s-%d\t1\t%d before-bytes\t%d peak-bytes\t%d rest-bytes\t%d data-bytes\n",
+				contender.MaxGoroutines, m.Contender, r.Machine.Cores, m.Before, m.Peak, m.After, m.DataBytes)
+		}
+	}
 	for _, s := range r.Snapshots {
 		if s.Err != "" {
 			continue

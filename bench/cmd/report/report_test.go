@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 // this machine. Each line of raw.txt must be one that benchstat reads.
 func TestReport(t *testing.T) {
 	dir := t.TempDir()
-	o := options{short: true, dir: dir, only: "throughput,users,commits,mail,live,snapshot,loadsave,growth",
+	o := options{short: true, dir: dir, only: "throughput,users,commits,memory,mail,live,snapshot,loadsave,growth",
 		contenders: "madmail,mattn-disk-wal-normal,zombiezen-memdb,crawshaw-memory-shared,C,null"}
 	o.sizes()
 	o.rounds, o.userRounds, o.growthMB, o.snapshotMB, o.loadMB = 2, 2, []int{2, 4}, []int{4}, 4
@@ -45,7 +45,7 @@ func TestReport(t *testing.T) {
 		r = now
 		return nil
 	}))
-	require.Equal(t, 9, parts, "the results are saved after each part")
+	require.Equal(t, 10, parts, "the results are saved after each part")
 	require.Empty(t, r.Failures)
 	for _, c := range slices.Concat(r.Cells, r.Users, r.Mail, r.Live) {
 		require.Empty(t, c.failed(), c.Workload)
@@ -67,6 +67,11 @@ func TestReport(t *testing.T) {
 		require.NotNil(t, find(r.Live, "PointWrite", name, false, 8), name)
 	}
 	require.Equal(t, postgresPrograms() != "", find(r.Live, "PointRead", postgreSQL, false, 1) != nil)
+	require.Len(t, r.Memory, 2, "sqlite-mem and madmail")
+	for _, m := range r.Memory {
+		require.Positive(t, m.After)
+		require.GreaterOrEqual(t, m.Peak, m.Before)
+	}
 	require.Len(t, r.Snapshots, 2, "sqlite-mem and madmail")
 	for _, s := range r.Snapshots {
 		require.Positive(t, s.LoadedSave)
@@ -103,7 +108,7 @@ func TestReport(t *testing.T) {
 	}
 	page, err := os.ReadFile(filepath.Join(out, "README.md"))
 	require.NoError(t, err)
-	for _, want := range []string{"## Aims", "its figures mean nothing", "## Contenders", "### PointRead", "### GormDeliver", "## Users, articles and comments", "### BulkJoin", "| C † |", "| null ‡ |", "| zombiezen-memdb † |", "| crawshaw-memory-shared † |", "## Commits", "### MailDeliverFiles", "## Live connections", "| live-connection |", "## A snapshot under load", "## Load and save", "## Growth",
+	for _, want := range []string{"## Aims", "its figures mean nothing", "## Contenders", "### PointRead", "### GormDeliver", "## Users, articles and comments", "### BulkJoin", "| C † |", "| null ‡ |", "| zombiezen-memdb † |", "| crawshaw-memory-shared † |", "## Commits", "## Memory of 64 writers", "### MailDeliverFiles", "## Live connections", "| live-connection |", "## A snapshot under load", "## Load and save", "## Growth",
 		"failed: too large"} {
 		require.Contains(t, string(page), want)
 	}

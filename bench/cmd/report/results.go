@@ -18,6 +18,7 @@ type results struct {
 
 	Cells     []*cell // throughput
 	Commits   []*cell // point writes on a disk, by the cost of a crash
+	Memory    []*memoryRun
 	Users     []*cell // workload.Users
 	Mail      []*cell // go-imap-sql
 	Live      []*cell // through sockets; the contenders are the names of live.go
@@ -60,6 +61,19 @@ func (c *cell) failed() string {
 		}
 	}
 	return ""
+}
+
+// memoryRun is one round of a contender: point writes with many connections. The sizes are
+// resident memory over the process before it opened the database.
+type memoryRun struct {
+	Contender string
+	Round     int
+	Err       string `json:",omitempty"`
+
+	DataBytes int64 // size of the database
+	Before    int64
+	Peak      int64 // until the end of the writes
+	After     int64 // at rest
 }
 
 // snapshotRun is one round of a contender: a paced load without a save, then with one.

@@ -48,6 +48,8 @@ func (s *session) do(r request) (any, error) {
 		return nil, s.save()
 	case "snapshot":
 		return s.snapshot(r)
+	case "memory":
+		return s.memory(r)
 	case "growth":
 		return s.growth(r)
 	case "loadsave":
