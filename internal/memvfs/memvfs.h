@@ -242,6 +242,7 @@ struct memvfs_conn {
   struct memvfs_stmt *pStmt; /* The statement of stmt.h that is prepared or runs; NULL: none */
   int tell;               /* hooks.xUnlock is called after every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
+  int lastOp;             /* The action of which the authorizer was told last */
   int altered;            /* A pragma, ATTACH, DETACH or registering function was prepared: see memvfs_conn_altered */
   int64_t nRenewed;       /* sqlite3_total_changes64, as of the last memvfs_conn_renew */
 

@@ -167,6 +167,7 @@ struct sqlite3_vfs {
 /* https://sqlite.org/c3ref/c_alter_table.html */
 #define SQLITE_CREATE_INDEX         1
 #define SQLITE_CREATE_TABLE         2
+#define SQLITE_CREATE_TEMP_TRIGGER  5
 #define SQLITE_CREATE_VIEW          8
 #define SQLITE_DELETE               9
 #define SQLITE_DROP_INDEX          10

@@ -73,6 +73,9 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
   memvfs_conn *p = pArg;
   int facts = MEMVFS_ASKED;
   (void)zTrigger;
+  /* The action behind CREATE TEMP TRIGGER names the schema of the trigger's table. */
+  if( op==SQLITE_INSERT && p->lastOp==SQLITE_CREATE_TEMP_TRIGGER ) zSchema = "temp";
+  p->lastOp = op;
   switch( op ){
     case SQLITE_INSERT: case SQLITE_UPDATE: case SQLITE_DELETE:
     case SQLITE_REINDEX: case SQLITE_ANALYZE:
