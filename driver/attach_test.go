@@ -35,6 +35,31 @@ func attached(t *testing.T) (db, other *sql.DB, conn *sql.Conn, otherPath string
 	return db, other, conn, otherPath
 }
 
+// Ensure that a transaction takes the write lock of each attached database, on a connection
+// that has begun one before the ATTACH as well.
+func TestAttach_begunBefore(t *testing.T) {
+	for _, lock := range []string{"immediate", "exclusive"} {
+		otherPath := testdb.Path(t)
+		other := testdb.Open(t, otherPath+"?_busy_timeout=0")
+		testdb.Exec(t, other, "CREATE TABLE u(x)")
+		conn, err := newTable(t, "?_txlock="+lock).Conn(ctx)
+		require.NoError(t, err)
+		for _, query := range []string{"SELECT 1", "ATTACH '" + otherPath + "' AS o"} {
+			tx, err := conn.BeginTx(ctx, nil)
+			require.NoError(t, err)
+			require.NoError(t, tx.Rollback())
+			testdb.Exec(t, conn, query)
+		}
+		tx, err := conn.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		_, err = other.Exec("INSERT INTO u VALUES(1)")
+		require.Equal(t, sqlite3.ErrBusy, code(err), lock)
+		require.NoError(t, tx.Rollback())
+		testdb.Exec(t, other, "INSERT INTO u VALUES(1)")
+		require.NoError(t, conn.Close())
+	}
+}
+
 // Ensure that an attached database is written under its own write lock. A
 // writer waits in the queue of that database, and a context ends the wait at
 // once.

@@ -102,6 +102,23 @@ func TestStmtCache_attached(t *testing.T) {
 	require.Equal(t, []string{"SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"}, c.cached(t))
 }
 
+// Ensure that a pragma that is prepared and never run holds for cached statements, as SQLite
+// sets it when it prepares it.
+func TestStmtCache_preparedPragma(t *testing.T) {
+	ctx := context.Background()
+	c := open(t, 128)
+	execute(t, c, "CREATE TABLE t(x)")
+	for _, want := range []string{"x", "t.x"} {
+		rows, err := c.QueryContext(ctx, "SELECT x FROM t", nil)
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, rows.Columns())
+		require.NoError(t, rows.Close())
+		s, err := c.PrepareContext(ctx, "PRAGMA full_column_names=1")
+		require.NoError(t, err)
+		require.NoError(t, s.Close())
+	}
+}
+
 // Ensure that values that share allocations are equal to values made by Go, at
 // every place of a batch.
 func TestBoxes(t *testing.T) {

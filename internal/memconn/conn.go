@@ -286,6 +286,9 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 		}
 		if s.s, _, err = c.prepare(query); s.s != nil {
 			s.n = s.s.Params()
+			if s.s.facts()&memvfs.Pragma != 0 {
+				c.cacheStale = true // SQLite has set it, and makes statements anew when it is run
+			}
 		}
 		return err
 	})

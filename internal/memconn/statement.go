@@ -232,9 +232,15 @@ func (r *result) LastInsertId() (int64, error) { return r.id, nil }
 // connection has changed.
 func (r *result) RowsAffected() (int64, error) { return r.changes, nil }
 
-// dropCache empties the cache.
+// dropCache empties the cache, and forgets how to begin a transaction that writes.
 func (c *conn) dropCache() {
 	c.cacheStale = false
+	for _, i := range []int{stmtBeginImmediate, stmtBeginExclusive} {
+		if s := c.txControl[i]; s != nil {
+			c.finalize(s)
+			c.txControl[i] = nil
+		}
+	}
 	for e := c.cache.oldest; e != nil; {
 		next := e.newer
 		c.cache.remove(e)

@@ -62,6 +62,9 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 				return err
 			}
 		}
+		if c.cacheStale {
+			c.dropCache() // BEGIN IMMEDIATE knows the databases that were attached when it was prepared
+		}
 		return c.control(begin)
 	})
 	if err != nil {
