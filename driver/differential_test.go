@@ -366,7 +366,7 @@ func runTx(c *sql.Conn, queries []string, args [][]any, commit bool) string {
 }
 
 // run runs a statement in one of four ways and tells all that can be seen of it.
-func run(c *sql.Conn, how int, query string, args []any) string {
+func run(c place, how int, query string, args []any) string {
 	var res sql.Result
 	var rows *sql.Rows
 	var err error
