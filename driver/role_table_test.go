@@ -414,8 +414,11 @@ func asUser(t *testing.T, user string, f func()) {
 		require.NoError(t, err)
 		defer func() { require.NoError(t, os.RemoveAll(dir)) }()
 		require.NoError(t, os.Chmod(dir, 0o755))
-		childBinary = filepath.Join(dir, "child")
-		require.NoError(t, os.Link(binary, childBinary))
+		b, err := os.ReadFile(binary)
+		require.NoError(t, err)
+		open := filepath.Join(dir, "child") // a copy, as a link would need the same file system
+		require.NoError(t, os.WriteFile(open, b, 0o755))
+		childBinary = open
 		childAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		defer func() { childBinary, childAttr = binary, nil }()
 	}
