@@ -125,7 +125,7 @@ func TestWatch_tables(t *testing.T) {
 		{"PRAGMA writable_schema=1; UPDATE sqlite_master SET sql=sql||' ' WHERE name='a'", "sqlite_schema"},
 		{"REINDEX", ""},
 		{"ANALYZE", "sqlite_schema sqlite_stat1 sqlite_stat4"},
-		{"CREATE INDEX i ON a(x); PRAGMA optimize(0x10002)", "all"},
+		{"CREATE INDEX i ON a(x); SELECT * FROM a WHERE x=1; PRAGMA optimize", "all"}, // before SQLite 3.46 only tables that were queried
 		{"PRAGMA user_version=7", ""},
 		{"VACUUM", "all"},
 		{"BEGIN; INSERT INTO a VALUES(5, 5); UPDATE w SET x=2; COMMIT", "a w"},
