@@ -104,50 +104,65 @@ func (f *forgetfulFile) Close() error {
 	return f.File.Close()
 }
 
+// inodesForgotten saves where inode numbers last only while a file is open. below is the file
+// system below.
+func inodesForgotten(t testing.TB, below osfile.FS, log bool) {
+	t.Helper()
+	want := logStates(t, 8)
+	path := filepath.Join(t.TempDir(), "x.db")
+	fs := newForgetful(below)
+	counting := &osfiletest.FaultFS{FS: fs}
+	f, h := served(t, counting, path, log, want)
+	f.Keep = 2
+	for _, img := range want[1:6] {
+		fs.forget()
+		require.NoError(t, f.Check())
+		h.commit(img.b)
+		if log {
+			require.NoError(t, f.Flush())
+			fs.forget()
+		}
+		saved, err := f.Save(bg, Pace{})
+		require.NoError(t, err)
+		require.NoError(t, saved.NotKept)
+	}
+	fs.forget()
+	testfile.Write(t, path, want[7].b)
+	h.commit(want[6].b)
+	_, err := f.Save(bg, Pace{})
+	first := requireForeign(t, err, path, want[6])
+	counting.Ops = nil
+	for range 5 {
+		fs.forget()
+		_, err = f.Save(bg, Pace{})
+		require.Equal(t, first.SavedAs, requireForeign(t, err, path, want[6]).SavedAs)
+	}
+	require.NotContains(t, strings.Join(counting.Ops, "\n"), "create ")
+
+	require.NoError(t, os.Rename(first.SavedAs, path))
+	fs.forget()
+	_, err = f.Save(bg, Pace{})
+	require.NoError(t, err)
+	require.Equal(t, string(want[6].b), string(testfile.Read(t, path)))
+}
+
 // Ensure that where inode numbers do not last, no save takes its own file for another. A
 // save that is refused does not write its copy again at each retry.
 func TestFile_inodesForgotten(t *testing.T) {
-	want := logStates(t, 8)
 	for name, below := range map[string]osfile.FS{"links": osfile.OS{}, "copies": withoutLinks(osfile.OS{})} {
 		for _, log := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s/log=%v", name, log), func(t *testing.T) {
-				path := filepath.Join(t.TempDir(), "x.db")
-				fs := newForgetful(below)
-				counting := &osfiletest.FaultFS{FS: fs}
-				f, h := served(t, counting, path, log, want)
-				f.Keep = 2
-				for _, img := range want[1:6] {
-					fs.forget()
-					require.NoError(t, f.Check())
-					h.commit(img.b)
-					if log {
-						require.NoError(t, f.Flush())
-						fs.forget()
-					}
-					saved, err := f.Save(bg, Pace{})
-					require.NoError(t, err)
-					require.NoError(t, saved.NotKept)
-				}
-				fs.forget()
-				testfile.Write(t, path, want[7].b)
-				h.commit(want[6].b)
-				_, err := f.Save(bg, Pace{})
-				first := requireForeign(t, err, path, want[6])
-				counting.Ops = nil
-				for range 5 {
-					fs.forget()
-					_, err = f.Save(bg, Pace{})
-					require.Equal(t, first.SavedAs, requireForeign(t, err, path, want[6]).SavedAs)
-				}
-				require.NotContains(t, strings.Join(counting.Ops, "\n"), "create ")
-
-				require.NoError(t, os.Rename(first.SavedAs, path))
-				fs.forget()
-				_, err = f.Save(bg, Pace{})
-				require.NoError(t, err)
-				require.Equal(t, string(want[6].b), string(testfile.Read(t, path)))
-			})
+			t.Run(fmt.Sprintf("%s/log=%v", name, log), func(t *testing.T) { inodesForgotten(t, below, log) })
 		}
+	}
+}
+
+// Ensure that the test finds a process that knows its file by an inode number which it has
+// noted, and does not keep the file open.
+func TestPlanted_inode(t *testing.T) {
+	sqlitefile.Pins = false
+	defer func() { sqlitefile.Pins = true }()
+	for _, log := range []bool{false, true} {
+		require.True(t, osfiletest.Finds(t, func(t testing.TB) { inodesForgotten(t, osfile.OS{}, log) }), "log=%v", log)
 	}
 }
 

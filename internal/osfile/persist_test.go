@@ -2,31 +2,22 @@ package osfile
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Ensure that an operation that is refused for a moment is done in the end. One that is refused
-// for good ends with its error, after about the time that SQLite waits.
-func TestPersist(t *testing.T) {
+// refusals runs an operation that is refused, by persist, and returns what persist does wrong.
+func refusals(persist func(mayPass func(error) bool, op func() error) error) error {
 	defer func() { pause = time.Sleep }()
 	var waited time.Duration
 	pause = func(d time.Duration) { waited += d }
 	held, other := errors.New("held"), errors.New("other")
 	mayPass := func(err error) bool { return errors.Is(err, held) }
-	run := func(results ...error) (calls int, err error) {
-		waited = 0
-		err = persist(mayPass, func() error {
-			calls++
-			return results[min(calls, len(results))-1]
-		})
-		return calls, err
-	}
-
 	for _, tt := range []struct {
-		results []error
+		results []error // the last one stays
 		calls   int
 		want    error
 	}{
@@ -36,9 +27,59 @@ func TestPersist(t *testing.T) {
 		{[]error{held, other, nil}, 2, other},
 		{[]error{held}, 8, held},
 	} {
-		calls, err := run(tt.results...)
-		require.Equal(t, tt.want, err)
-		require.Equal(t, tt.calls, calls)
+		calls := 0
+		waited = 0
+		err := persist(mayPass, func() error {
+			if calls++; calls > 100 {
+				return nil // for a persist without an end
+			}
+			return tt.results[min(calls, len(tt.results))-1]
+		})
+		if err != tt.want || calls != tt.calls {
+			return fmt.Errorf("%v: %w after %d calls", tt.results, err, calls)
+		}
 	}
-	require.Equal(t, 1270*time.Millisecond, waited)
+	if waited != 1270*time.Millisecond {
+		return fmt.Errorf("waited %v", waited)
+	}
+	return nil
+}
+
+// Ensure that an operation that is refused for a moment is done in the end. One that is refused
+// for good ends with its error, after about the time that SQLite waits. The test finds the
+// planted faults.
+func TestPersist(t *testing.T) {
+	require.NoError(t, refusals(persist))
+
+	type function = func(mayPass func(error) bool, op func() error) error
+	for name, planted := range map[string]function{
+		"the first refusal is final": func(_ func(error) bool, op func() error) error { return op() },
+		"the second refusal is final": func(mayPass func(error) bool, op func() error) error {
+			err := op()
+			if err != nil && mayPass(err) {
+				pause(firstPause)
+				err = op()
+			}
+			return err
+		},
+		"every error may pass": func(_ func(error) bool, op func() error) error {
+			return persist(func(error) bool { return true }, op)
+		},
+		"the last refusal is a success": func(mayPass func(error) bool, op func() error) error {
+			if err := persist(mayPass, op); err != nil && !mayPass(err) {
+				return err
+			}
+			return nil
+		},
+		"without an end": func(mayPass func(error) bool, op func() error) error {
+			err := op()
+			for err != nil && mayPass(err) {
+				pause(lastPause)
+				err = op()
+			}
+			return err
+		},
+	} {
+		require.Error(t, refusals(planted), name)
+	}
 }

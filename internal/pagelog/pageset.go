@@ -11,7 +11,7 @@ type PageSet []uint64
 
 // Add adds a page.
 func (s *PageSet) Add(pgno uint32) {
-	i := int(pgno-1) / 64
+	i := int((pgno - 1) / 64) // int may have 32 bits
 	if i >= len(*s) {
 		*s = append(*s, make([]uint64, i+1-len(*s))...)
 	}
