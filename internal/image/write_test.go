@@ -252,7 +252,8 @@ func TestWrite_foreignChangeDuringSave(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	id := save(t, path, image(t, 5), sqlitefile.ID{})
 	img := image(t, 6)
-	img.read = func() { require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(time.Hour))) }
+	later := time.Now().Add(time.Hour)
+	img.read = func() { require.NoError(t, os.Chtimes(path, later, later)) } // FUSE sets both times or none
 	_, err := Write(bg, path, img, id, writeOptions{})
 	var fe *ForeignChangeError
 	require.ErrorAs(t, err, &fe)

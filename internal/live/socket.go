@@ -64,13 +64,13 @@ func bind(path string) (s *socket, err error) {
 		}
 		return nil, err
 	}
-	s = &socket{name: name}
-	if s.info, err = os.Lstat(name); err != nil {
+	bound, err := os.Lstat(name)
+	if err != nil {
 		return nil, err
 	}
-	defer func() {
+	defer func() { // s is nil if err is not
 		if err != nil {
-			err = errors.Join(err, removeSocket(name, s.info))
+			err = errors.Join(err, removeSocket(name, bound))
 		}
 	}()
 	// Nobody can connect before listen.
@@ -84,7 +84,7 @@ func bind(path string) (s *socket, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.UnixListener = l.(*net.UnixListener)
+	s = &socket{UnixListener: l.(*net.UnixListener), name: name, info: bound}
 	s.SetUnlinkOnClose(false) // remove does, if it is still ours
 	return s, nil
 }

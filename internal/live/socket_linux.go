@@ -56,8 +56,16 @@ func restrict(path, name string) error {
 	if err := unix.Fstat(fd, &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
+	names := uint32(st.Nlink)
+	if names != 1 { // FUSE may still count the name that bindName has removed
+		var now unix.Statx_t
+		if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH|unix.AT_STATX_FORCE_SYNC, unix.STATX_NLINK, &now); err != nil {
+			return os.NewSyscallError("statx", err)
+		}
+		names = now.Nlink
+	}
 	// A second name may be that of a socket elsewhere.
-	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || st.Nlink != 1 {
+	if st.Mode&unix.S_IFMT != unix.S_IFSOCK || names != 1 {
 		return errors.New("it was replaced meanwhile")
 	}
 	if st.Mode&0o777 != 0o600 {

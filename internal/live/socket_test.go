@@ -188,3 +188,19 @@ func TestSocket_error(t *testing.T) {
 	require.ErrorContains(t, err, SocketName(cfg.Path)+": cannot serve tools")
 	require.Equal(t, 1, strings.Count(err.Error(), cfg.Path), err)
 }
+
+// A socket that root cannot give to the owner of the database is an error, and its name is
+// removed. The server then goes on without tools.
+func TestSocket_noOwner(t *testing.T) {
+	f := newFake()
+	cfg := f.config(t)
+	require.NoError(t, os.Symlink(cfg.Path, cfg.Path)) // its owner cannot be found out
+	s, err := Listen(cfg)
+	if os.Geteuid() == 0 {
+		require.ErrorContains(t, err, SocketName(cfg.Path)+": cannot serve tools")
+	} else { // nobody else gives sockets away
+		require.NoError(t, err)
+		stop(t, s)
+	}
+	require.NoFileExists(t, SocketName(cfg.Path))
+}
