@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -199,7 +200,7 @@ func TestWrite_foreignChange(t *testing.T) {
 				require.Equal(t, path, fe.Path)
 				require.NotEmpty(t, fe.Reason)
 				require.NoError(t, fe.Err)
-				require.Regexp(t, `^`+path+`\.sqlite-mem-\d{8}T\d{6}Z(-\d+)?$`, fe.SavedAs)
+				require.Regexp(t, `^`+regexp.QuoteMeta(path)+`\.sqlite-mem-\d{8}T\d{6}Z(-\d+)?$`, fe.SavedAs)
 				for _, part := range []string{fe.Path, fe.Reason, fe.SavedAs} {
 					require.Contains(t, err.Error(), part)
 				}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +26,7 @@ func TestBackup(t *testing.T) {
 	path := file(t, "CREATE TABLE t (a); INSERT INTO t VALUES (1)")
 	to := filepath.Join(t.TempDir(), "new.db")
 	out := succeed(t, "backup", path, to)
-	require.Regexp(t, `^`+to+`: [0-9.]+ kB in .*, from the file, which no server has in memory\n$`, out)
+	require.Regexp(t, `^`+regexp.QuoteMeta(to)+`: [0-9.]+ kB in .*, from the file, which no server has in memory\n$`, out)
 	require.Equal(t, "1", testdb.Text(t, testdb.Plain(t, to), "SELECT count(*) FROM t"))
 }
 

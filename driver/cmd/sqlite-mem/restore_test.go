@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,7 @@ import (
 func TestRestore(t *testing.T) {
 	from := file(t, "CREATE TABLE t (a); INSERT INTO t VALUES (1)")
 	path := filepath.Join(t.TempDir(), "app.db")
-	require.Regexp(t, `^`+path+`: [0-9.]+ kB in .*, from `+from+`, in the file, which no server has in memory\n$`, succeed(t, "restore", path, from))
+	require.Regexp(t, `^`+regexp.QuoteMeta(path)+`: [0-9.]+ kB in .*, from `+regexp.QuoteMeta(from)+`, in the file, which no server has in memory\n$`, succeed(t, "restore", path, from))
 	rows := func(path string) string { return testdb.Text(t, testdb.Plain(t, path), "SELECT count(*) FROM t") }
 	require.Equal(t, "1", rows(path))
 

@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func TestSync(t *testing.T) {
 	status, stdout, stderr := program(t, "sync", path)
 	if isLive {
 		require.Equal(t, exitOK, status, stderr)
-		require.Regexp(t, `^`+path+` holds every commit: .* saved in .*\n$`, stdout)
+		require.Regexp(t, `^`+regexp.QuoteMeta(path)+` holds every commit: .* saved in .*\n$`, stdout)
 		require.Equal(t, 6, rowsOf(t, path))
 	} else {
 		require.Equal(t, exitFailed, status)
