@@ -144,8 +144,8 @@ var foreignChanges = map[string]func(t *testing.T, path string){
 	"edited without SQLite": func(t *testing.T, path string) {
 		b := testfile.Read(t, path)
 		b[len(b)-1] ^= 1
-		require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)))
 		testfile.Write(t, path, b)
+		require.NoError(t, os.Chtimes(path, time.Time{}, time.Now().Add(-time.Hour)))
 	},
 	"grown": func(t *testing.T, path string) {
 		db := testfile.OpenSQL(t, path)
