@@ -212,7 +212,7 @@ func (w writer) takeIn(ctx context.Context, target string, read func(context.Con
 	// immutable: SQLite takes no locks and makes no side files.
 	db, err := sqlitefile.Open(tmp, "mode=ro&immutable=1")
 	if err == nil {
-		err = errors.Join(db.Check(), db.Close())
+		err = errors.Join(db.Check(ctx), db.Close())
 	}
 	return tmp, sink.pages, err
 }

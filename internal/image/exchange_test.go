@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -62,6 +63,31 @@ func TestExchange_faults(t *testing.T) {
 		}
 		requireCause(t, ffs, err)
 	})
+}
+
+// Ensure that the end of the context ends an exchange while the new database is checked, which
+// takes a minute here. Nothing is changed, and nothing is left beside the file.
+func TestExchange_cancelled(t *testing.T) {
+	slow := testfile.Read(t, testfile.New(t,
+		"CREATE TABLE u(a, b AS (length(hex(zeroblob(1)))) NOT NULL)",
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<5000) INSERT INTO u SELECT i FROM n",
+		"PRAGMA writable_schema=ON",
+		"UPDATE sqlite_schema SET sql=replace(sql, '(1)', '(2000000)') WHERE name='u'"))
+	path := testfile.New(t)
+	before := testfile.Contents(t, filepath.Dir(path))
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	var start time.Time
+	_, err := Exchange(ctx, path, func(ctx context.Context, sink Sink) error {
+		err := readOf(slow)(ctx, sink)
+		start = time.Now()
+		time.AfterFunc(50*time.Millisecond, cancel)
+		return err
+	}, ExchangeOptions{Keep: 1})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, sqlitefile.ErrCorrupt)
+	require.Less(t, time.Since(start), 20*time.Second)
+	require.Equal(t, before, testfile.Contents(t, filepath.Dir(path)))
 }
 
 // requireCause makes sure that err wraps one of the faults.

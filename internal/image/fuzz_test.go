@@ -147,7 +147,7 @@ func isSQLiteError(err error) bool {
 func verdict(t *testing.T, path, params string) string {
 	d, err := sqlitefile.Open(path, "mode=ro"+params)
 	if err == nil {
-		err = errors.Join(d.Check(), d.Close())
+		err = errors.Join(d.Check(bg), d.Close())
 	}
 	if err != nil {
 		var e sqlite3.Error

@@ -70,7 +70,7 @@ func query(t testing.TB, b []byte, q string) int64 {
 	d, err := sqlitefile.Open(path, "mode=ro&immutable=1")
 	require.NoError(t, err)
 	defer d.Close()
-	require.NoError(t, d.Check())
+	require.NoError(t, d.Check(bg))
 	n, err := d.QueryInt(q)
 	require.NoError(t, err)
 	return n

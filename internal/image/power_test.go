@@ -108,7 +108,7 @@ func opensAs(path string, want []*memImage) error {
 	if err != nil {
 		return err
 	}
-	row, err := d.Find("PRAGMA integrity_check", func(row string) bool { return row != "ok" })
+	row, err := d.Find(bg, "PRAGMA integrity_check", func(row string) bool { return row != "ok" })
 	if err == nil && row != "" {
 		err = errors.New(row)
 	}
@@ -267,7 +267,7 @@ var powerRuns = map[string]powerRun{
 				n := int64(0)
 				d, err := sqlitefile.Open(name, "mode=ro")
 				if err == nil {
-					if row, ferr := d.Find("PRAGMA integrity_check", func(row string) bool { return row != "ok" }); row != "" {
+					if row, ferr := d.Find(bg, "PRAGMA integrity_check", func(row string) bool { return row != "ok" }); row != "" {
 						err = errors.Join(ferr, errors.New(row))
 					}
 					if info, serr := os.Stat(name); serr != nil || info.Size() > 0 {

@@ -3,6 +3,7 @@
 package sqlitefile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,10 +13,11 @@ import (
 
 // Check checks the structure of the database that conn has open as "main". See
 // snapshot.Check.
-func Check(conn *sqlite3.SQLiteConn) error { return (&Conn{conn}).Check() }
+func Check(conn *sqlite3.SQLiteConn) error { return (&Conn{conn}).Check(context.Background()) }
 
-// Check checks the structure of the database. The error wraps ErrCorrupt if it is damaged.
-func (d *Conn) Check() (err error) {
+// Check checks the structure of the database. The error wraps ErrCorrupt if it is damaged. The
+// end of ctx ends the check with the error of ctx.
+func (d *Conn) Check(ctx context.Context) (err error) {
 	// CHECK constraints are about values, may call functions that are not registered, and
 	// cost time.
 	ignored, err := d.QueryInt("PRAGMA ignore_check_constraints")
@@ -28,7 +30,7 @@ func (d *Conn) Check() (err error) {
 		}
 		defer func() { err = errors.Join(err, d.Exec("PRAGMA ignore_check_constraints=OFF")) }()
 	}
-	err = quickCheck(d, "")
+	err = quickCheck(ctx, d, "")
 	if !isSQLError(err) {
 		return err
 	}
@@ -36,7 +38,7 @@ func (d *Conn) Check() (err error) {
 	// whole database does not compile. Go table by table; the schema table stands for the
 	// free list.
 	names := []string{"sqlite_schema"}
-	_, err = d.Find("SELECT name FROM main.sqlite_schema WHERE type='table'", func(name string) bool {
+	_, err = d.Find(ctx, "SELECT name FROM main.sqlite_schema WHERE type='table'", func(name string) bool {
 		names = append(names, name)
 		return false
 	})
@@ -44,7 +46,7 @@ func (d *Conn) Check() (err error) {
 		return err
 	}
 	for _, name := range names {
-		if err := quickCheck(d, name); err != nil && !isSQLError(err) {
+		if err := quickCheck(ctx, d, name); err != nil && !isSQLError(err) {
 			return err
 		}
 	}
@@ -58,7 +60,7 @@ func isSQLError(err error) bool {
 }
 
 // quickCheck checks one table, or everything if its name is empty.
-func quickCheck(d *Conn, table string) error {
+func quickCheck(ctx context.Context, d *Conn, table string) error {
 	// Each damaged page gives a row, so their number is limited. Damage of the B-trees
 	// comes first: if the first hundred rows are about values only, the trees are sound.
 	const limit = 100
@@ -68,10 +70,10 @@ func quickCheck(d *Conn, table string) error {
 	}
 	n := 0
 	damage := func(row string) bool { n++; return isDamage(row) }
-	row, err := d.Find(query, damage)
+	row, err := d.Find(ctx, query, damage)
 	if err == nil && row == "" && n >= limit && table == "" {
 		// Rows about values may have reached the limit before a damaged record.
-		row, err = d.Find("PRAGMA main.quick_check(2147483647)", damage)
+		row, err = d.Find(ctx, "PRAGMA main.quick_check(2147483647)", damage)
 	}
 	if err == nil && row != "" {
 		err = fmt.Errorf("%w: %s", ErrCorrupt, strings.TrimPrefix(row, "*** in database main ***\n"))

@@ -4,6 +4,7 @@ package sqlitefile
 
 import (
 	"bytes"
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -82,7 +83,7 @@ func TestCheck_values(t *testing.T) {
 	testfile.WithConn(t, path, func(c *sqlite3.SQLiteConn) {
 		d := &Conn{c}
 		seen := map[string]bool{}
-		_, err := d.Find("PRAGMA quick_check(5000)", func(s string) bool { seen[s] = true; return false })
+		_, err := d.Find(context.Background(), "PRAGMA quick_check(5000)", func(s string) bool { seen[s] = true; return false })
 		require.NoError(t, err)
 		require.Contains(t, seen, "CHECK constraint failed in c")
 		require.Contains(t, seen, "NULL value in c.n")
@@ -122,7 +123,7 @@ func TestCheck_missingParts(t *testing.T) {
 		"INSERT INTO sqlite_schema SELECT 'table','w','w',(SELECT max(rootpage)+1 FROM sqlite_schema),'CREATE TABLE w(x)'",
 	)
 	testfile.WithConn(t, path, func(c *sqlite3.SQLiteConn) {
-		_, err := (&Conn{c}).Find("PRAGMA quick_check", func(string) bool { return false })
+		_, err := (&Conn{c}).Find(context.Background(), "PRAGMA quick_check", func(string) bool { return false })
 		require.True(t, isSQLError(err), "%v", err)
 		require.NoError(t, Check(c))
 		n, err := (&Conn{c}).QueryInt("PRAGMA ignore_check_constraints")
@@ -141,7 +142,7 @@ func TestCheck_fts(t *testing.T) {
 	path := testfile.New(t, "CREATE VIRTUAL TABLE m USING fts4(x)", "INSERT INTO m VALUES('hello')",
 		"UPDATE m_content SET c0x='goodbye'")
 	testfile.WithConn(t, path, func(c *sqlite3.SQLiteConn) {
-		row, err := (&Conn{c}).Find("PRAGMA quick_check", func(s string) bool { return s != "ok" })
+		row, err := (&Conn{c}).Find(context.Background(), "PRAGMA quick_check", func(s string) bool { return s != "ok" })
 		require.NoError(t, err)
 		if !testfile.SystemSQLite { // SQLite before 3.44 does not look
 			require.Contains(t, row, "FTS")

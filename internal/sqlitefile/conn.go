@@ -3,6 +3,7 @@
 package sqlitefile
 
 import (
+	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -107,10 +108,13 @@ func IsCantOpen(err error) bool {
 }
 
 // Find returns the first row that is wanted of a query with one text column; "" if there is
-// none. It does not read the rest.
-func (d *Conn) Find(query string, wanted func(string) bool) (string, error) {
-	rows, err := d.conn.Query(query, nil)
+// none. It does not read the rest. The end of ctx interrupts the query; the error is that of ctx.
+func (d *Conn) Find(ctx context.Context, query string, wanted func(string) bool) (string, error) {
+	rows, err := d.conn.QueryContext(ctx, query, nil)
 	if err != nil {
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
 		return "", classify(err)
 	}
 	dest := make([]driver.Value, len(rows.Columns()))

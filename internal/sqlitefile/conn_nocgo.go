@@ -3,6 +3,7 @@
 package sqlitefile
 
 import (
+	"context"
 	"errors"
 
 	"github.com/mattn/go-sqlite3"
@@ -35,4 +36,4 @@ func IsCantOpen(error) bool { return false }
 func Check(conn *sqlite3.SQLiteConn) error { return errNoCgo }
 
 // Check needs cgo.
-func (c *Conn) Check() error { return errNoCgo }
+func (c *Conn) Check(ctx context.Context) error { return errNoCgo }
