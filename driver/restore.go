@@ -30,8 +30,7 @@ import (
 // every commit included, is kept as <file>.kept-1; the save that this may take is made while
 // writers wait. See also RestoreOptions.Keep.
 //
-// Restore needs memory for both databases, until the last reader of the old one has ended. While
-// a reader of a state before several restores is open, the databases between stay as well.
+// Restore needs memory for both databases, until the last reader of the old one has ended.
 // With sqlite_max_memory the new database must not be larger than that or than the old one,
 // and all versions of pages together must fit into twice that. Otherwise the error is
 // SQLITE_FULL. While the new database is loaded, writers do not count it. Restores of a

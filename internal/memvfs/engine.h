@@ -109,15 +109,15 @@ struct Bucket {
 /*
 ** A table of slots, with the versions in them. Its block size is the database's
 ** page size. If VACUUM changes that, or another database takes the place of this
-** one, a new table takes its place. The old table is freed as a whole when its last
-** reader has ended.
+** one, a new table takes its place. The pages of the old table are freed when its last
+** reader has ended, and the rest when no reader of a still older one is left.
 */
 struct Table {
   uint32_t nBlock;           /* Bytes a block; fixed */
   uint64_t birth;            /* Epoch of its first commit; fixed once published */
   _Atomic(Table*) pOlder;    /* The table before; freed and cleared under [m] */
   memvfs_store *pStore;      /* Fixed once published */
-  _Atomic(Slot*) aSeg[NSEGMENT]; /* Set once, by the writer, before a slot in it is used */
+  _Atomic(Slot*) aSeg[NSEGMENT]; /* Set by the writer before a slot in it is used; 0 again when nobody reads it */
 
   /* [m] from here on */
   Slab *pPartial;            /* Slabs with a free place, doubly linked */
@@ -174,7 +174,8 @@ struct memvfs_store {
   int nReader;
   uint64_t *aPin;            /* Room for nPinAlloc pins, for memvfsReclaim */
   int nPinAlloc;
-  Table *pDoomed;            /* Tables without readers, freed in pieces; linked by pOlder */
+  Table *pDoomed;            /* Tables that no reader reads or passes, freed in pieces; linked by pOlder */
+  int emptying;              /* A table that readers still pass has pages that none of them needs */
   uint64_t *aChanged;        /* A bit for each page changed since memvfs_snapshot_changes: page 1 is bit 0 */
   size_t nChanged;           /* Words of aChanged. Changed by the writer only, which reads it without [m] */
   int changedAll;            /* The page size has changed since, or the whole database */
@@ -225,6 +226,7 @@ void memvfsStressPoint(int n);
 **   1  A version is freed under a reader that is pinned at its birth.
 **   2  A version is freed under a reader that walks past it.
 **   3  A reader pins an epoch without checking that it is still the last.
+**   4  A table is emptied under a reader that is pinned at its birth.
 */
 #ifndef MEMVFS_PLANT
 # define MEMVFS_PLANT 0

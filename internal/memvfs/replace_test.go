@@ -119,6 +119,66 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// Ensure that a reader holds the database that it reads, and none of those that have come and
+// gone since. The same holds for the tables of VACUUMs that change the page size.
+func TestReplace_between(t *testing.T) {
+	const sum = "SELECT count(*), sum(b) FROM t"
+	for _, tt := range []struct {
+		name string
+		next func(t *testing.T, s *Store, w *testConn, i int)
+	}{
+		{"restore", func(t *testing.T, s *Store, w *testConn, i int) {
+			replace(t, s, fill, fmt.Sprintf("UPDATE t SET b=%d", i))
+		}},
+		{"vacuum", func(t *testing.T, s *Store, w *testConn, i int) {
+			w.exec(fmt.Sprintf("UPDATE t SET b=%d; PRAGMA page_size=%d; VACUUM", i, 1024<<(i%2)))
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newStore(t, 0)
+			w, oldest, middle, raw := open(t, s), open(t, s), open(t, s), openRaw(t, s)
+			for _, c := range []*testConn{w, oldest, middle, raw} {
+				defer c.close()
+			}
+			held := func() int64 {
+				s.Drain()
+				s.Drain() // what the first put into limbo
+				return s.Stats().Held
+			}
+			begin := func(c *testConn) string {
+				c.exec("BEGIN")
+				return c.text(sum)
+			}
+			keeps := func(c *testConn, want string) {
+				t.Helper()
+				require.Equal(t, want, c.text(sum))
+				require.Equal(t, "ok", c.text("PRAGMA integrity_check"))
+			}
+			w.exec(fill)
+			want, wantMiddle := begin(oldest), ""
+			require.Equal(t, want, begin(raw))
+			tt.next(t, s, w, 0)
+			one := held()
+			for i := 1; i <= 10; i++ {
+				tt.next(t, s, w, i)
+				if i == 5 {
+					wantMiddle = begin(middle)
+				}
+			}
+			require.Less(t, held(), 3*one, "the oldest and one between are read")
+			keeps(middle, wantMiddle)
+			keeps(oldest, want)
+			oldest.exec("COMMIT")
+			keeps(raw, want)
+			raw.exec("COMMIT")
+			require.Less(t, held(), 2*one, "one between is read")
+			keeps(middle, wantMiddle)
+			middle.exec("COMMIT")
+			require.Zero(t, held())
+		})
+	}
+}
+
 // Ensure that no statement is taken for one of the new database because of an equal schema
 // cookie, and no page for one of it because of an equal change counter. The greatest numbers
 // so far count, not the last, and not those of the new file.

@@ -105,13 +105,23 @@ Table *memvfsTableNew(memvfs_store *s, uint32_t nBlock, uint64_t birth){
   return t;
 }
 
+/* Takes the versions of t out of its lists, and frees what is in no slab. */
+static void unlist(Table *t){
+  Bucket *b;
+  while( (b = t->pBucket)!=0 ){
+    t->pBucket = b->pNext;
+    memvfsFree(b);
+  }
+  t->nHeld = 0;
+  memvfsListInit(&t->retired);
+  memvfsListInit(&t->limbo);
+  for(int i=0; i<NSEGMENT; i++) memvfsFree((void*)atomic_exchange(&t->aSeg[i], 0));
+}
+
 /* Frees the table and every version in it. No reader may be using them. */
 void memvfsTableFree(Table *t){
-  Bucket *b, *pNext;
   int64_t nAll = INT64_MAX;
-  int i;
-  for(b=t->pBucket; b; b=pNext){ pNext = b->pNext; memvfsFree(b); }
-  for(i=0; i<NSEGMENT; i++) memvfsFree((void*)atomic_load(&t->aSeg[i]));
+  unlist(t);
   memvfsSlabFreeSome(t, &nAll);
   memvfsFree(t);
 }
@@ -217,7 +227,8 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   r->epoch = e;
   memvfsStressPoint(10);
   /* A table is published before the epoch of its first commit. An older one is not
-  ** freed while a pin is before that epoch. So the walk ends at the table of e. */
+  ** freed while a pin is before that epoch. So the walk ends at the table of e. The
+  ** tables on the way may be empty: see freeTables. */
   t = atomic_load(&s->pTable);
   while( t->birth>e ){
     memvfsStressPoint(10);
@@ -382,13 +393,52 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
 }
 
 /*
+** Frees the tables that no reader reads, but for the newest. A table is read at the
+** epochs from its birth up to, not including, the birth of the next one.
+**
+** A table without a pin in that range is empty from then on. No reader gets into it
+** later. Its range has ended: the next table has been published, and the epoch of that
+** was stored, before the pins were read here. So a reader whose pin was not seen loads
+** an epoch past the range after it has stored its pin, and pins that instead: see
+** memvfsReaderBegin. A reader that has left the table has also ended its walks in it,
+** before it cleared its pin. So no version there has to wait in limbo.
+**
+** A reader that begins may be on its way through the table to an older one, which it
+** has pinned. It does not say so. It loads birth and pOlder of the tables that it
+** passes, and nothing else of them. So the Table itself stays until there is no pin
+** before it. No walk goes past the table of its pin, and that of the oldest pin is the
+** last one to stay. A reader whose pin was not seen needs none but the newest table.
+**
+** Frees at most *pnFree pages, which it reduces. memvfs_store.emptying tells whether
+** there is more.
+*/
+static void freeTables(memvfs_store *s, const uint64_t *aPin, int nPin, int64_t *pnFree){
+  Table *t = atomic_load(&s->pTable), *pOlder, *pLast = t;
+  /* A reader that begins may show a pin for which there is no table any more. */
+  while( pLast && nPin>0 && aPin[0]<pLast->birth ) pLast = atomic_load(&pLast->pOlder);
+  if( pLast && (pOlder = atomic_load(&pLast->pOlder))!=0 ){
+    atomic_store(&pLast->pOlder, 0);
+    for(pLast=pOlder; atomic_load(&pLast->pOlder); pLast=atomic_load(&pLast->pOlder)){}
+    atomic_store(&pLast->pOlder, s->pDoomed);
+    s->pDoomed = pOlder;
+  }
+  s->emptying = 0;
+  for(; (pOlder = atomic_load(&t->pOlder))!=0; t=pOlder){
+    if( pOlder->nSlab==0 || pinWithin(aPin, nPin, pOlder->birth + (MEMVFS_PLANT==4), t->birth) ) continue;
+    unlist(pOlder);
+    memvfsSlabFreeSome(pOlder, pnFree);
+    if( pOlder->nSlab>0 ) s->emptying = 1;
+  }
+}
+
+/*
 ** Checks up to nBudget superseded versions, and frees at most twice as many. Returns
 ** true if there is more to do now. A version is checked when it is superseded, and
 ** again when the reader that needed it has ended. So the work is in proportion to
-** what is written, not to what is held.
+** what is written, not to what is held. [m]
 */
 int memvfsReclaim(memvfs_store *s, int nBudget){
-  Table *t = atomic_load(&s->pTable), *pOld, *pLast;
+  Table *t;
   uint64_t *aPin = s->aPin, minWalk = UINT64_MAX, pin;
   int64_t nFree = 2*(int64_t)nBudget;
   int nPin = 0, nUnlinked = 0, more = 0;
@@ -400,15 +450,9 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   }
   if( nPin>1 ) qsort(aPin, nPin, sizeof(*aPin), pinCompare);
 
-  /* Older tables without readers are doomed. */
-  if( (pOld = atomic_load(&t->pOlder))!=0 && (nPin==0 || aPin[0]>=t->birth) ){
-    atomic_store(&t->pOlder, 0);
-    for(pLast=pOld; atomic_load(&pLast->pOlder); pLast=atomic_load(&pLast->pOlder)){}
-    atomic_store(&pLast->pOlder, s->pDoomed);
-    s->pDoomed = pOld;
-  }
+  freeTables(s, aPin, nPin, &nFree);
 
-  for(; t; t=atomic_load(&t->pOlder)){
+  for(t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)){
     if( reclaimTable(t, aPin, nPin, &nBudget, &nUnlinked) && t->retired.pHead ) more = 1;
   }
   if( nUnlinked ) memvfsEra(s);
@@ -424,16 +468,16 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
       memvfsPageFree(t, listPop(&t->limbo));
     }
   }
-  while( nFree>0 && (pOld = s->pDoomed)!=0 ){
-    memvfsSlabFreeSome(pOld, &nFree);
-    if( pOld->nSlab==0 ){
-      s->pDoomed = atomic_load(&pOld->pOlder);
-      memvfsTableFree(pOld);
+  while( nFree>0 && (t = s->pDoomed)!=0 ){
+    memvfsSlabFreeSome(t, &nFree);
+    if( t->nSlab==0 ){
+      s->pDoomed = atomic_load(&t->pOlder);
+      memvfsTableFree(t);
     }
   }
 
   memvfsBacklog(s);
-  return more || s->pDoomed;
+  return more || s->pDoomed || s->emptying;
 }
 
 /* Notes whether there is enough to free for the next writer. */
@@ -441,5 +485,5 @@ void memvfsBacklog(memvfs_store *s){
   int64_t n = 0;
   for(Table *t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)) n += t->retired.n + t->limbo.n;
   /* Relaxed: a late note only delays the freeing. */
-  atomic_store_explicit(&s->backlog, n>=BACKLOG || s->pDoomed, memory_order_relaxed);
+  atomic_store_explicit(&s->backlog, n>=BACKLOG || s->pDoomed || s->emptying, memory_order_relaxed);
 }
