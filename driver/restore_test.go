@@ -272,6 +272,53 @@ func TestRestore_retires(t *testing.T) {
 	require.Equal(t, "new", testdb.Text(t, db, "SELECT x FROM t"))
 }
 
+// Ensure that a restore with another encoding that fails in its last step leaves every connection
+// usable, also one that has the database attached. The limit of the memory is reached while the
+// restore waits for the write lock.
+func TestRestore_failedKeepsConnections(t *testing.T) {
+	const row = "INSERT INTO t VALUES(randomblob(700000))"
+	utf16 := source(t, "PRAGMA encoding='UTF-16le'; CREATE TABLE t(x); INSERT INTO t VALUES(randomblob(900000))")
+	db, other := testdb.Open(t, testdb.Path(t)+"?sqlite_max_memory=1MiB&sqlite_sync_interval=never"), testdb.Open(t, testdb.Path(t))
+	testdb.Exec(t, db, "CREATE TABLE t(x); "+row)
+	st, err := driver.ReadStats(db)
+	require.NoError(t, err)
+	conns := map[string]*sql.Conn{}
+	for name, from := range map[string]*sql.DB{"idle": db, "reader": db, "writer": db, "attached": other} {
+		conns[name], err = from.Conn(ctx)
+		require.NoError(t, err)
+		defer conns[name].Close()
+	}
+	run := func(name, query string) {
+		t.Helper()
+		_, err := conns[name].ExecContext(ctx, query)
+		require.NoError(t, err, name)
+	}
+	const count = "SELECT count(*) FROM t"
+	run("attached", "ATTACH '"+st.Path+"' AS a")
+	run("reader", "BEGIN")
+	require.Equal(t, "1", testdb.Text(t, oneConn{conns["reader"]}, count))
+	run("writer", "BEGIN IMMEDIATE")
+	done := make(chan error)
+	go func() { done <- driver.Restore(ctx, db, utf16, nil) }()
+	eventually(t, func() bool {
+		st, err := driver.ReadStats(db)
+		return err == nil && st.WriterQueue == 1
+	})
+	run("writer", "DELETE FROM t; "+row)
+	run("writer", "COMMIT")
+	require.Equal(t, sqlite3.ErrFull, code(<-done))
+	run("reader", "COMMIT")
+	for name, c := range conns {
+		require.Equal(t, "1", testdb.Text(t, oneConn{c}, count), name)
+		run(name, "INSERT INTO t VALUES('more'); DELETE FROM t WHERE x='more'")
+	}
+	require.NoError(t, driver.Restore(ctx, db, utf16, nil))
+	for name, c := range conns {
+		_, err := c.ExecContext(ctx, count)
+		require.ErrorContains(t, err, "bad connection", name)
+	}
+}
+
 // Ensure that a database that is attached to a connection can be restored like any other.
 func TestRestore_attached(t *testing.T) {
 	utf16 := source(t, "PRAGMA encoding='UTF-16le'; CREATE TABLE t(x); INSERT INTO t VALUES('utf16')")

@@ -27,6 +27,16 @@ func (c *conn) retired() bool {
 	return false
 }
 
+// retiredByNow is retired behind what the connection has read. A restore may have come since the
+// look of start, and may not have said yet that it has.
+func (c *conn) retiredByNow() bool {
+	c.store.Replaced()
+	for _, a := range c.attached {
+		a.store.Replaced()
+	}
+	return c.retired()
+}
+
 // outdated reports whether the connection is retired, and not in the middle of something. Open
 // rows and a transaction go on with the state that they have pinned.
 func (c *conn) outdated() bool {
@@ -41,7 +51,7 @@ func (c *conn) start(ctx context.Context, f func() error) error {
 	}
 	c.done = false
 	err := c.do(ctx, f)
-	if e, ok := err.(sqlite3.Error); ok && e.Code == sqlite3.ErrError && !c.broken && c.retired() {
+	if e, ok := err.(sqlite3.Error); ok && e.Code == sqlite3.ErrError && !c.broken && c.retiredByNow() {
 		return c.refused(err)
 	}
 	return err

@@ -81,7 +81,7 @@ func (c *conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		for _, a := range c.attached {
 			a.link.Pin()
 		}
-		if c.retired() { // since the look of start
+		if c.retiredByNow() {
 			return nil, connerr.Join(driver.ErrBadConn, tx{c}.Rollback())
 		}
 	}

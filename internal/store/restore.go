@@ -60,8 +60,6 @@ type RestoreOptions struct {
 //     flush of the log would be a save too. A crash leaves the state before, with all that was
 //     durable, or the new one.
 //
-// After an error of step 3 with another text encoding, the connections are retired all the same.
-//
 // After nil the new database is durable, unless Options.SyncInterval is 0: then nothing but an
 // explicit Sync writes the file. An error is a [*NotDurableError] if the new database is the
 // last commit, and step 4 has failed; the next save that succeeds makes it durable. After any
@@ -133,14 +131,14 @@ func (s *Store) replaceBy(ctx context.Context, next *incoming, opts RestoreOptio
 	if err != nil {
 		return err
 	}
-	retires := old != encoding
-	if retires {
-		s.retired.Add(1) // before, for a statement that begins before and reads after: see Retired
-	}
+	s.replacing.Lock()
+	s.replaces.Store(true)
 	wrapped, err := s.Engine.Replace(next.engine)
-	if err == nil && (retires || wrapped) {
-		s.retired.Add(1) // for connections opened in between
+	if err == nil && (old != encoding || wrapped) {
+		s.retired.Add(1)
 	}
+	s.replaces.Store(false)
+	s.replacing.Unlock()
 	var full sqlite3.Error
 	if errors.As(err, &full) && full.Code == sqlite3.ErrFull {
 		err = s.noRoom(err)
@@ -150,9 +148,18 @@ func (s *Store) replaceBy(ctx context.Context, next *incoming, opts RestoreOptio
 
 // Retired is a number that grows when all connections that are open become useless, as a
 // restore has changed the text encoding. A connection is bound to the encoding that it has read
-// first. It also grows before such a restore. So a statement that fails because of it finds
-// that the number has grown.
+// first. The number grows right behind the commit of the restore: see Replaced.
 func (s *Store) Retired() uint64 { return s.retired.Load() }
+
+// Replaced returns when no restore is between its commit and the number of Retired. So whoever has
+// seen the new database then finds the number of it. Step 3 of Restore takes constant time, but
+// for page versions that it frees at the limit of the memory.
+func (s *Store) Replaced() {
+	if s.replaces.Load() {
+		s.replacing.Lock()
+		defer s.replacing.Unlock()
+	}
+}
 
 // Restores is the number of restores.
 func (s *Store) Restores() uint64 { return s.restores.Load() }

@@ -77,7 +77,9 @@ type Store struct {
 
 	restoring chan struct{} // has room for the one Restore that runs
 	restores  atomic.Uint64 // see Restores
-	retired   atomic.Uint64 // see Retired; stored under Writer
+	replacing sync.Mutex    // held during step 3 of Restore
+	replaces  atomic.Bool   // true while it is held; stored under replacing
+	retired   atomic.Uint64 // see Retired; stored under replacing
 
 	opts   Options // of the first open; what others may change is in settings
 	entry  *entry
