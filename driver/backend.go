@@ -306,12 +306,15 @@ func (c *Config) memoryStore() store.Options {
 
 var privateNames atomic.Int64
 
-// namedMemory are the options of the store for a database in memory that has a name.
-// It reports false for every other data source name.
-func namedMemory(dsn string) (store.Options, bool) {
+// namedMemory are the options of the store for a database in memory that has a name, with the
+// defaults of this process. It reports false for every other data source name.
+func namedMemory(dsn string) (opts store.Options, ok bool, err error) {
 	cfg, err := ParseDSN(dsn)
 	if err != nil || !cfg.noFile() || cfg.MemoryName == "" {
-		return store.Options{}, false
+		return store.Options{}, false, nil
 	}
-	return cfg.memoryStore(), true
+	if cfg, err = cfg.withDefaults(); err != nil {
+		return store.Options{}, false, err
+	}
+	return cfg.memoryStore(), true, nil
 }

@@ -24,9 +24,10 @@ var processDefaults struct {
 }
 
 // SetDefaults sets the options that data source names, and Configs, leave out, for every
-// sql.DB that this process opens from now on. It is for programs that open one file in
-// several places with bare names. What a name says wins over SetDefaults, which wins over
-// [DefaultsEnv], which wins over what is built in. The zero Config takes it back.
+// sql.DB that this process opens from now on, and for every named database in memory that an
+// ATTACH makes. It is for programs that open one file in several places with bare names. What a
+// name says wins over SetDefaults, which wins over [DefaultsEnv], which wins over what is built
+// in. The zero Config takes it back.
 //
 // A default that cannot apply to a database is skipped: an interval for one that is only in
 // memory, or a log (sqlite_wal) beside a name that says sqlite_sync_interval=never. A

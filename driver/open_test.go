@@ -126,6 +126,40 @@ func TestDefaults_everywhere(t *testing.T) {
 	}
 }
 
+// Ensure that the defaults of the process hold for a database in memory that ATTACH makes, as for
+// one that an open makes, so that either can be first. What its name says wins.
+func TestDefaults_attached(t *testing.T) {
+	for name, set := range map[string]func(*testing.T){
+		"SetDefaults": func(t *testing.T) {
+			require.NoError(t, driver.SetDefaults(driver.Config{MaxMemory: 1 << 20}))
+			t.Cleanup(func() { require.NoError(t, driver.SetDefaults(driver.Config{})) })
+		},
+		"environment": func(t *testing.T) { t.Setenv(driver.DefaultsEnv, "sqlite_max_memory=1MiB") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, err := testdb.Open(t, ":memory:").Conn(ctx)
+			require.NoError(t, err)
+			defer conn.Close()
+			const large = "INSERT INTO m.t VALUES(zeroblob(2000000))"
+			set(t)
+			name := "file:attached-" + name + "?mode=memory&cache=shared"
+			testdb.Exec(t, conn, "ATTACH '"+name+"' AS m; CREATE TABLE m.t(x)")
+			_, err = conn.ExecContext(ctx, large)
+			require.Equal(t, sqlite3.ErrFull, code(err))
+			opened := testdb.Open(t, name)
+			require.NoError(t, opened.Ping(), "it is the same database, with the same options")
+			testdb.Close(t, opened)
+			testdb.Exec(t, conn, "DETACH m")
+
+			testdb.Exec(t, conn, "ATTACH '"+name+"&sqlite_max_memory=0' AS m; CREATE TABLE m.t(x); "+large+"; DETACH m")
+
+			t.Setenv(driver.DefaultsEnv, "no_such=1")
+			_, err = conn.ExecContext(ctx, "ATTACH '"+name+"' AS m")
+			require.ErrorContains(t, err, driver.DefaultsEnv)
+		})
+	}
+}
+
 // Ensure that an option that a later open adds holds for the handles that are open already,
 // and that one that it leaves out is no conflict. A second value is ErrOptions, and says how
 // two opens come to agree.

@@ -29,7 +29,10 @@ func (c *conn) attachMemory(name any) (any, error) {
 	if !ok || !strings.HasPrefix(s, "file:") {
 		return name, nil
 	}
-	opts, ok := c.opts.NamedMemory(s)
+	opts, ok, err := c.opts.NamedMemory(s)
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return name, nil // SQLite's to judge
 	}

@@ -43,7 +43,7 @@ type Options struct {
 	// NamedMemory returns the options of the database that is only in memory and has
 	// this data source name, file:NAME?mode=memory&cache=shared. Its
 	// Logger is not used. ok is false for every other name.
-	NamedMemory func(dsn string) (opts store.Options, ok bool)
+	NamedMemory func(dsn string) (opts store.Options, ok bool, err error)
 
 	// Guest is the process that the connections are for. It is 0 for this process, and
 	// GuestUnknown if the system does not tell. The write lock's holder names it. NoFiles keeps

@@ -22,7 +22,7 @@ func openDatabase(t *testing.T, change func(*Options)) *Database {
 		Store:         store.Options{Name: t.Name(), Logger: slog.Default()},
 		TxLock:        "immediate",
 		StmtCacheSize: 16,
-		NamedMemory:   func(string) (store.Options, bool) { return store.Options{}, false },
+		NamedMemory:   func(string) (store.Options, bool, error) { return store.Options{}, false, nil },
 	}
 	if change != nil {
 		change(&opts)
@@ -236,7 +236,7 @@ func TestKept_statements(t *testing.T) {
 func TestKept_attaching(t *testing.T) {
 	name := t.Name() + " found"
 	db := openDatabase(t, func(o *Options) {
-		o.NamedMemory = func(string) (store.Options, bool) { return store.Options{Name: name}, true }
+		o.NamedMemory = func(string) (store.Options, bool, error) { return store.Options{Name: name}, true, nil }
 	})
 	c := get(t, db)
 	rows, err := c.QueryContext(context.Background(), "SELECT sqlite_mem_attach('file:found') FROM (VALUES(1), (2), (3))", nil)

@@ -38,7 +38,7 @@ func open(t *testing.T, stmtCacheSize int) *conn {
 		Store:         store.Options{Name: t.Name(), Logger: slog.Default()},
 		TxLock:        "immediate",
 		StmtCacheSize: stmtCacheSize,
-		NamedMemory:   func(string) (store.Options, bool) { return store.Options{}, false },
+		NamedMemory:   func(string) (store.Options, bool, error) { return store.Options{}, false, nil },
 	})
 	require.NoError(t, err)
 	db.Acquire()

@@ -21,7 +21,7 @@ func TestNoFiles(t *testing.T) {
 		Store:       store.Options{Name: t.Name(), Logger: slog.Default()},
 		TxLock:      "immediate",
 		NoFiles:     true,
-		NamedMemory: func(string) (store.Options, bool) { return store.Options{}, false },
+		NamedMemory: func(string) (store.Options, bool, error) { return store.Options{}, false, nil },
 	})
 	require.NoError(t, err)
 	db.Acquire()
