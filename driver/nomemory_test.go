@@ -245,9 +245,6 @@ var statementPaths = []statementPath{
 		}
 		if err != nil {
 			_, _ = c.ExecContext(ctx, "ROLLBACK")
-			if strings.Contains(err.Error(), "cannot commit - no transaction is active") {
-				err = fmt.Errorf("out of memory: %w", err) // see section 10 of DESIGN
-			}
 			return "", err
 		}
 		change, err, _ := next()
@@ -275,6 +272,9 @@ func isNoMemory(err error) bool {
 	if errors.As(err, &e) && (e.Code == sqlite3.ErrNomem || e.ExtendedCode == sqlite3.ErrIoErr.Extend(12)) {
 		return true
 	}
+	if e.ExtendedCode == sqlite3.ErrAbortRollback {
+		return true // the statement has lost its transaction
+	}
 	// A Go function, as the one in an ATTACH, can give SQLite a text only.
 	return strings.Contains(err.Error(), "out of memory") || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, driver.ErrTxOver) || errors.Is(err, sql.ErrTxDone)
 }
@@ -293,6 +293,7 @@ func TestNoMemory(t *testing.T) {
 		t.Logf("%s", out)
 		return
 	}
+	t.Run("stale schema", testStaleSchema)
 	for _, whose := range []struct {
 		name string
 		fail func(n int64, forever bool) int64
@@ -309,6 +310,67 @@ func TestNoMemory(t *testing.T) {
 		}
 		require.Positive(t, failed, whose.name)
 	}
+}
+
+// testStaleSchema ensures that no statement runs outside of the transaction in which it began. If
+// another connection has changed the schema, SQLite ends a statement that was prepared before, and
+// runs it again. If an allocation of that end fails, it first rolls back the transaction.
+func testStaleSchema(t *testing.T) {
+	defer memvfs.FailSQLite(0, false)
+	db := testdb.Open(t, ":memory:")
+	testdb.Exec(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY, n INT, s TEXT)")
+	c, err := db.Conn(ctx)
+	require.NoError(t, err)
+	for name, run := range map[string]func() error{
+		"typed": func() error {
+			_, err := c.ExecContext(ctx, "BEGIN; "+threeRows+"; COMMIT", "x")
+			return err
+		},
+		"query": func() error {
+			if _, err := c.ExecContext(ctx, "BEGIN"); err != nil {
+				return err
+			}
+			if _, err := queryText(c, threeRows+" RETURNING id", "x"); err != nil {
+				return err
+			}
+			_, err := c.ExecContext(ctx, "COMMIT")
+			return err
+		},
+		"Tx": func() error {
+			tx, err := c.BeginTx(ctx, nil)
+			if err != nil {
+				return err
+			}
+			if _, err = tx.Exec(threeRows, "x"); err != nil {
+				return errors.Join(err, tx.Rollback())
+			}
+			return tx.Commit()
+		},
+	} {
+		testdb.Exec(t, c, "DELETE FROM t")
+		require.NoError(t, run()) // the connection keeps the statement
+		lost := 0
+		for n, done := int64(1), false; !done; n++ {
+			testdb.Exec(t, c, "DELETE FROM t")
+			testdb.Exec(t, db, "DROP TABLE IF EXISTS stale; CREATE TABLE stale(x)")
+			memvfs.FailSQLite(n, false)
+			err := run()
+			done = memvfs.FailSQLite(0, false) < n
+			want := "3"
+			if err != nil {
+				want = "0"
+				require.Truef(t, isNoMemory(err), "%s: allocation %d: %s", name, n, tellError(err))
+				_, _ = c.ExecContext(ctx, "ROLLBACK")
+			}
+			if code(err) == sqlite3.ErrAbort {
+				lost++
+			}
+			require.Equal(t, want, testdb.Text(t, db, "SELECT count(*) FROM t"), "%s: allocation %d: %v", name, n, err)
+			require.True(t, err == nil || !done)
+		}
+		require.Equal(t, 1, lost, name)
+	}
+	require.NoError(t, c.Close())
 }
 
 // sweepMemory runs a path with the n-th allocation failing, on a new connection

@@ -240,6 +240,8 @@ struct memvfs_conn {
   int attaches;           /* An ATTACH or DETACH was prepared */
   int autocommit;         /* sqlite3_get_autocommit, as of the last call of stmt.h */
   struct memvfs_stmt *pStmt; /* The statement of stmt.h that is prepared or runs; NULL: none */
+  int inTransaction;      /* A transaction was open when it began */
+  int lost;               /* It has lost that transaction, and was not run again: see stmt.c */
   int tell;               /* hooks.xUnlock is called after every write transaction */
   uint64_t commit;        /* Epoch of the last commit made through pFile; 0: none */
   int lastOp;             /* The action of which the authorizer was told last */

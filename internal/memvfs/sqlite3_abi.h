@@ -81,6 +81,7 @@ struct sqlite3_vfs {
 
 /* https://sqlite.org/rescode.html */
 #define SQLITE_OK                0
+#define SQLITE_ABORT           4
 #define SQLITE_BUSY              5
 #define SQLITE_LOCKED            6
 #define SQLITE_NOMEM             7
@@ -97,6 +98,7 @@ struct sqlite3_vfs {
 #define SQLITE_IOERR_WRITE      (SQLITE_IOERR | (3<<8))
 #define SQLITE_IOERR_TRUNCATE   (SQLITE_IOERR | (6<<8))
 #define SQLITE_IOERR_LOCK       (SQLITE_IOERR | (15<<8))
+#define SQLITE_ABORT_ROLLBACK   (SQLITE_ABORT | (2<<8))
 #define SQLITE_IOERR_NOMEM      (SQLITE_IOERR | (12<<8))
 #define SQLITE_BUSY_SNAPSHOT    (SQLITE_BUSY  | (2<<8))
 #define SQLITE_ROW             100

@@ -64,8 +64,21 @@ static void noteTables(memvfs_conn *p, int op, const char *z1, const char *zSche
 }
 
 /*
-** The authorizer allows everything except file names and process-wide settings,
-** where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a
+** True if SQLite prepares the running statement again, and has rolled back the transaction
+** in which the statement began. If a statement finds that the schema has changed, SQLite
+** ends it, prepares it again and runs it again. If that end fails, for want of memory, SQLite
+** rolls back the transaction and goes on all the same. The statement would then be a
+** transaction of its own.
+*/
+static int lostTransaction(memvfs_conn *p){
+  memvfs_stmt *s = p->pStmt;
+  /* While it is busy, a function that it calls prepares another one. */
+  return s && s->p && p->inTransaction && sqlite3_get_autocommit(p->db) && !sqlite3_stmt_busy(s->p);
+}
+
+/*
+** The authorizer allows everything except statements that have lost their transaction, and
+** file names and process-wide settings where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a
 ** statement, with each action of the statement. An application's own authorizer
 ** replaces this one; a statement then lacks MEMVFS_ASKED.
 */
@@ -73,6 +86,10 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
   memvfs_conn *p = pArg;
   int facts = MEMVFS_ASKED;
   (void)zTrigger;
+  if( lostTransaction(p) ){
+    p->lost = 1;
+    return SQLITE_DENY;
+  }
   /* The action behind CREATE TEMP TRIGGER names the schema of the trigger's table. */
   if( op==SQLITE_INSERT && p->lastOp==SQLITE_CREATE_TEMP_TRIGGER ) zSchema = "temp";
   p->lastOp = op;
@@ -128,6 +145,7 @@ int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const ch
 static void enter(memvfs_stmt *s){
   memvfs_conn *p = s->pConn;
   p->pStmt = s;
+  p->inTransaction = !sqlite3_get_autocommit(p->db);
   /* Relaxed: a statement that misses a change is not followed, and its commit sees that. */
   if( p->watched!=atomic_load_explicit(&memvfsWatched, memory_order_relaxed) ) memvfsFollow(p);
 }
@@ -247,6 +265,10 @@ static int bind(memvfs_stmt *s){
 
 int memvfs_reset(memvfs_stmt *s){
   int rc = sqlite3_reset(s->p);
+  if( s->pConn->lost ){
+    s->pConn->lost = 0;
+    rc = SQLITE_ABORT_ROLLBACK;
+  }
   left(s);
   dropArguments(s);
   return rc;
