@@ -9,6 +9,8 @@ import (
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
+
+	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
 
 // Ensure that the owner of the file may use a server of root, but not have it open files.
@@ -31,6 +33,36 @@ func TestLive_untrusted(t *testing.T) {
 		require.NoFileExists(t, other)
 	})
 	server.must("exec VACUUM INTO '" + filepath.Join(t.TempDir(), "own.db") + "'")
+}
+
+// Ensure that the server writes no file under a name that a tool of another user gives: a restore of
+// that tool is refused if it names a file for the state before, and nothing is restored. Without
+// that it is allowed, as it changes no more than SQL could. A tool of root may name the file.
+func TestLive_untrustedRestore(t *testing.T) {
+	path := rolePath(t, "nobody")
+	from := rolePath(t, "nobody")
+	server := startChild(t)
+	server.must("open " + path)
+	server.must("exec INSERT INTO t VALUES(2)")
+	keep := filepath.Join(filepath.Dir(path), "before.db")
+	asUser(t, "nobody", func() {
+		tool := startChild(t)
+		tool.must("open " + path)
+		require.Equal(t, "live", tool.must("role"))
+		_, err := tool.ask("restore " + from + " " + keep)
+		require.ErrorContains(t, err, "the server keeps no state under a name that another user gives")
+		require.Equal(t, "2", tool.must("text SELECT count(*) FROM t"))
+		require.NoFileExists(t, keep)
+		tool.must("restore " + from)
+		require.Equal(t, "1", tool.must("text SELECT count(*) FROM t"))
+		require.NoFileExists(t, keep)
+	})
+	tool := startChild(t)
+	tool.must("open " + path)
+	tool.must("exec INSERT INTO t VALUES(3)")
+	tool.must("restore " + from + " " + keep)
+	require.Equal(t, "1", tool.must("text SELECT count(*) FROM t"))
+	require.Equal(t, "2", testdb.Text(t, testdb.Plain(t, keep), "SELECT count(*) FROM t"))
 }
 
 // Ensure that a tool of another user may use what the server's ConnectHook has made, files

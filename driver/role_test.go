@@ -67,6 +67,9 @@ func runChild(string) {
 			held = nil
 		case "sync":
 			err = driver.Sync(ctx, db)
+		case "restore": // FILE, or FILE KEEP
+			from, keep, _ := strings.Cut(arg, " ")
+			err = driver.Restore(ctx, db, from, &driver.RestoreOptions{Keep: keep})
 		case "recover":
 			_, err = proclock.Acquire(ctx, arg, proclock.Recovery)
 		case "descriptors":

@@ -1,9 +1,12 @@
 package osfile
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -36,5 +39,28 @@ func TestResolve(t *testing.T) {
 	for _, p := range []string{"loop.db", "none/x.db", "none/", "a/none/"} {
 		_, err := Resolve(p)
 		require.Error(t, err, p)
+	}
+}
+
+// failingFS is the system, whose files cannot be opened for writing.
+type failingFS struct {
+	OS
+	err error
+}
+
+func (f failingFS) OpenWrite(name string) (File, error) {
+	return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
+}
+
+// Ensure that only a lasting refusal makes a file read-only. A full disk, or a lack of descriptors,
+// may pass: a server that took the file for read-only then would serve it without saving it.
+func TestOpenForWriting(t *testing.T) {
+	for err, readOnly := range map[error]bool{
+		fs.ErrPermission: true, syscall.EACCES: true, syscall.EROFS: true,
+		syscall.ENOSPC: false, syscall.EMFILE: false, syscall.EIO: false,
+	} {
+		_, got := OpenForWriting(failingFS{err: err}, "app.db")
+		require.ErrorIs(t, got, err)
+		require.Equal(t, readOnly, errors.Is(got, ErrReadOnly), "%v", err)
 	}
 }

@@ -69,6 +69,33 @@ func TestOpen_hardLinks(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
+// Ensure that a path that has become a symbolic link after it was resolved is refused, by an error
+// that names where it leads. Neither file is locked or changed then.
+func TestOpen_becameLink(t *testing.T) {
+	opts := options(t)
+	s := mustOpen(t, opts)
+	exec(t, s, "CREATE TABLE t(x)")
+	require.NoError(t, s.Release())
+	before, err := os.ReadFile(opts.Path)
+	require.NoError(t, err)
+	target := filepath.Join(filepath.Dir(opts.Path), "moved.db")
+	require.NoError(t, os.Rename(opts.Path, target))
+	if err := os.Symlink(target, opts.Path); err != nil {
+		t.Skip("no symbolic links here: ", err)
+	}
+	_, err = Open(ctx, opts)
+	require.ErrorContains(t, err, opts.Path+" has become a symbolic link to "+target+" meanwhile")
+	require.Zero(t, Count())
+	after, err := os.ReadFile(target)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+
+	require.NoError(t, os.Remove(opts.Path))
+	require.NoError(t, mustOpen(t, opts).Release())
+	opts.Path = target
+	require.NoError(t, mustOpen(t, opts).Release())
+}
+
 // Ensure that the end of a server does not drop the locks of a tool of this process. The
 // server's descriptor is closed after the tool has released them.
 func TestRelease_toolHasLock(t *testing.T) {
