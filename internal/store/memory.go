@@ -20,8 +20,8 @@ const bigLoad = 64 << 20
 
 // Tests replace these.
 var (
-	memoryEvery = time.Second // between two looks at the memory, while writers write
-	memoryRoot  = "/"         // of the file system that sysmem reads
+	memoryEvery = time.Second          // between two looks at the memory, while writers write
+	memoryRoot  atomic.Pointer[string] // of the file system that sysmem reads; nil: "/"
 )
 
 // memoryWatch looks how much memory is left while writers write.
@@ -143,7 +143,12 @@ func (s *Store) MemoryWarnings() uint64 { return s.memoryWatch.warnings.Load() }
 func (s *Store) MaxMemory() int64 { return s.opts.MaxMemory }
 
 // SystemMemory is what the system has left.
-func SystemMemory() sysmem.Memory { return sysmem.Read(memoryRoot) }
+func SystemMemory() sysmem.Memory {
+	if root := memoryRoot.Load(); root != nil {
+		return sysmem.Read(*root)
+	}
+	return sysmem.Read("/")
+}
 
 // loading is the engine as a load uses it. It tells the logger how much memory a load needs,
 // before the load takes it.

@@ -36,13 +36,13 @@ func (s *said) count(text string) int {
 
 // withSystem gives the store a system of 1000 MiB, of which available sets what is left.
 func withSystem(t *testing.T) (available func(mib int)) {
-	root := memoryRoot
-	t.Cleanup(func() { memoryRoot = root })
-	memoryRoot = t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(memoryRoot, "proc"), 0o700))
+	root := t.TempDir()
+	t.Cleanup(func() { memoryRoot.Store(nil) }) // a look may be under way
+	memoryRoot.Store(&root)
+	require.NoError(t, os.Mkdir(filepath.Join(root, "proc"), 0o700))
 	return func(mib int) {
 		text := fmt.Sprintf("MemTotal: %d kB\nMemAvailable: %d kB\n", 1000<<10, mib<<10)
-		require.NoError(t, os.WriteFile(filepath.Join(memoryRoot, "proc/meminfo"), []byte(text), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(root, "proc/meminfo"), []byte(text), 0o600))
 	}
 }
 
@@ -102,7 +102,7 @@ func TestMemory_versions(t *testing.T) {
 func TestMemory_system(t *testing.T) {
 	every := memoryEvery
 	defer func() { memoryEvery = every }()
-	memoryEvery = time.Millisecond
+	memoryEvery = time.Hour // no look by itself yet
 	available := withSystem(t)
 	available(500)
 	log := &said{}
@@ -122,6 +122,7 @@ func TestMemory_system(t *testing.T) {
 	look(99, 1)
 	look(150, 1)
 	available(99)
+	memoryEvery = time.Millisecond // the timer is not set: the last look has found no commit
 	var o Owner
 	require.NoError(t, s.LockWriter(context.Background(), 0, "a test", &o))
 	require.Eventually(t, func() bool { return s.MemoryWarnings() == 2 }, time.Minute, time.Millisecond)
