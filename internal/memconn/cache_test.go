@@ -119,6 +119,23 @@ func TestStmtCache_preparedPragma(t *testing.T) {
 	}
 }
 
+// Ensure that a cached statement is not used any more after EXPLAIN of a pragma, which SQLite
+// sets.
+func TestStmtCache_explainedPragma(t *testing.T) {
+	ctx := context.Background()
+	c := open(t, 128)
+	execute(t, c, "CREATE TABLE t(x)")
+	for _, want := range []string{"x", "t.x"} {
+		rows, err := c.QueryContext(ctx, "SELECT x FROM t", nil)
+		require.NoError(t, err)
+		require.Equal(t, []string{want}, rows.Columns())
+		require.NoError(t, rows.Close())
+		rows, err = c.QueryContext(ctx, "EXPLAIN PRAGMA full_column_names=1", nil)
+		require.NoError(t, err)
+		require.NoError(t, rows.Close())
+	}
+}
+
 // Ensure that values that share allocations are equal to values made by Go, at
 // every place of a batch.
 func TestBoxes(t *testing.T) {

@@ -275,7 +275,7 @@ func (r *rows) orphan() {
 	if r.batch != nil {
 		r.batch.Free()
 	}
-	r.batch, r.s, r.row, r.left = nil, nil, nil, 0
+	r.batch, r.s, r.row, r.left, r.current = nil, nil, nil, 0, current{}
 	r.err = driver.ErrBadConn
 }
 

@@ -143,6 +143,7 @@ func (c *conn) prepare(text string) (s *statement, tail string, err error) {
 	}
 	if err := s.readColumns(); err != nil {
 		inner.Finalize()
+		c.cacheStale = true // a pragma may have been set
 		return nil, "", err
 	}
 	if c.open == nil {

@@ -78,8 +78,8 @@ static int lostTransaction(memvfs_conn *p){
 
 /*
 ** The authorizer allows everything except statements that have lost their transaction, and
-** file names and process-wide settings where they are refused (memvfs_conn.noFiles). SQLite calls it while it prepares a
-** statement, with each action of the statement. An application's own authorizer
+** file names and process-wide settings where they are refused (memvfs_conn.noFiles).
+** SQLite calls it while it prepares a statement, with each action of the statement. An application's own authorizer
 ** replaces this one; a statement then lacks MEMVFS_ASKED.
 */
 int memvfsAuthorize(void *pArg, int op, const char *z1, const char *z2, const char *zSchema, const char *zTrigger){
@@ -170,6 +170,8 @@ int memvfs_prepare(memvfs_conn *p, const char *z, int n, int persistent, memvfs_
       s->nParam = sqlite3_bind_parameter_count(s->p);
       s->nCol = sqlite3_column_count(s->p);
       s->readonly = sqlite3_stmt_readonly(s->p) || sqlite3_stmt_isexplain(s->p);
+      /* SQLite sets a pragma that it explains, and makes no statement anew. */
+      if( (s->facts & MEMVFS_PRAGMA) && sqlite3_stmt_isexplain(s->p) ) s->facts |= MEMVFS_NAMES;
       if( s->nParam && (s->aArg = memvfsMalloc(s->nParam*sizeof(*s->aArg)))==0 ) rc = SQLITE_NOMEM;
     }
   }
@@ -267,7 +269,9 @@ int memvfs_reset(memvfs_stmt *s){
   int rc = sqlite3_reset(s->p);
   if( s->pConn->lost ){
     s->pConn->lost = 0;
-    rc = SQLITE_ABORT_ROLLBACK;
+    /* A statement that has ended has been denied nothing. Another one was, prepared by code
+    ** of the user that SQLite calls behind a commit. */
+    if( rc!=SQLITE_OK ) rc = SQLITE_ABORT_ROLLBACK;
   }
   left(s);
   dropArguments(s);

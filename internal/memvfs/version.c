@@ -228,7 +228,7 @@ void memvfsReaderBegin(memvfs_store *s, Reader *r){
   memvfsStressPoint(10);
   /* A table is published before the epoch of its first commit. An older one is not
   ** freed while a pin is before that epoch. So the walk ends at the table of e. The
-  ** tables on the way may be empty: see freeTables. */
+  ** tables on the way may be empty: see emptyTables. */
   t = atomic_load(&s->pTable);
   while( t->birth>e ){
     memvfsStressPoint(10);
@@ -409,10 +409,10 @@ static int reclaimTable(Table *t, const uint64_t *aPin, int nPin, int *pnBudget,
 ** before it. No walk goes past the table of its pin, and that of the oldest pin is the
 ** last one to stay. A reader whose pin was not seen needs none but the newest table.
 **
-** Frees at most *pnFree pages, which it reduces. memvfs_store.emptying tells whether
+** Frees about *pnFree pages at most, and reduces it. memvfs_store.emptying tells whether
 ** there is more.
 */
-static void freeTables(memvfs_store *s, const uint64_t *aPin, int nPin, int64_t *pnFree){
+static void emptyTables(memvfs_store *s, const uint64_t *aPin, int nPin, int64_t *pnFree){
   Table *t = atomic_load(&s->pTable), *pOlder, *pLast = t;
   /* A reader that begins may show a pin for which there is no table any more. */
   while( pLast && nPin>0 && aPin[0]<pLast->birth ) pLast = atomic_load(&pLast->pOlder);
@@ -450,7 +450,7 @@ int memvfsReclaim(memvfs_store *s, int nBudget){
   }
   if( nPin>1 ) qsort(aPin, nPin, sizeof(*aPin), pinCompare);
 
-  freeTables(s, aPin, nPin, &nFree);
+  emptyTables(s, aPin, nPin, &nFree);
 
   for(t=atomic_load(&s->pTable); t; t=atomic_load(&t->pOlder)){
     if( reclaimTable(t, aPin, nPin, &nBudget, &nUnlinked) && t->retired.pHead ) more = 1;

@@ -3,7 +3,7 @@ package osfile
 import "os"
 
 // Same reports whether the file called name is f, and the size of f. It does not follow a
-// symbolic link. Unlike Lstat and Stat it asks for no times: see sameNow.
+// symbolic link. On Linux it asks for no times, as Lstat and Stat do: see sameNow.
 func Same(fsx FS, name string, f File) (same bool, size int64, err error) {
 	if file, ok := f.(osFile); ok && fsx == (OS{}) {
 		return sameNow(name, file.File)

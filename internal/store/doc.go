@@ -6,6 +6,8 @@
 //  1. Store.Writer   the write lock: one write transaction at a time. It is held across
 //     the SQL of the transaction, never by a save. Those of several stores (ATTACH) are
 //     taken in any order: LockWriter refuses deadlocks
+//     Store.replacing, under it: a restore between its commit and what it says of it;
+//     held across a call of the engine, and across what begins at watchers.begin
 //  2. diskLocks.mu   the shares of process locks; held across AcquireShared
 //  3. registry.mu    the map of entries and the counts of each entry; never held across
 //     I/O
