@@ -208,13 +208,13 @@ func (p *planner) columns(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 			p.problem(field, "has several columns %s without regard to case; exclude them by name (CopyOptions.Exclude)", sc.name)
 			continue
 		}
-		c := copyColumn{source: sc.name, name: sc.name, stamp: sc.kind == timeKind}
+		c := copyColumn{source: sc.name, name: sc.name}
 		known := false
 		if spec != nil {
 			n := slices.IndexFunc(spec.columns, func(s specColumn) bool { return strings.EqualFold(s.name, sc.name) })
 			if known = n >= 0; known {
 				c = spec.columns[n].copyColumn
-				c.source, c.stamp = sc.name, c.kind == timeKind
+				c.source = sc.name
 			}
 		}
 		var found []columnInfo

@@ -29,10 +29,9 @@ type copyColumn struct {
 	source string // the name in the source; "" if the source does not have the column
 	name   string // the name in the target
 	kind   columnKind
-	digits int  // of a time: digits of the fraction of a second
-	most   int  // the limit of a text in bytes; 0 means none
-	stamp  bool // a column of times in the source, if that is SQLite
-	empty  any  // the value for NULL, or nil
+	digits int // of a time: digits of the fraction of a second
+	most   int // the limit of a text in bytes; 0 means none
+	empty  any // the value for NULL, or nil
 }
 
 // copyRow is a row with its converted values, in the order of copyTable.columns.
@@ -123,8 +122,10 @@ func (s copySide) selection(db *gorm.DB) string {
 		switch {
 		case name == "":
 			columns = append(columns, "NULL")
-		case sqliteDialect(db) && (s.isSource && c.stamp || !s.isSource && c.kind == timeKind):
-			columns = append(columns, "CAST("+quoted(db, name)+" AS TEXT)") // see stamp
+		case sqliteDialect(db):
+			// Drivers convert a value to the declared type of its column: BOOLEAN 2 to true,
+			// and a time that they cannot read to year 1. An expression has no such type.
+			columns = append(columns, "+"+quoted(db, name))
 		default:
 			columns = append(columns, quoted(db, name))
 		}
