@@ -21,8 +21,19 @@ type catalog struct {
 type tableInfo struct {
 	name    string
 	virtual bool // a virtual table of SQLite
+	strict  bool // a STRICT table of SQLite
 	columns []columnInfo
 	key     []string // the primary key
+}
+
+// keeps reports whether the column to of SQLite, in t, stores each value of the column
+// from of SQLite, in a table of, as it is.
+func (t *tableInfo) keeps(to columnInfo, from columnInfo, of *tableInfo) bool {
+	a := affinityOf(to.dataType, t.strict)
+	if a == anyKind && (!t.strict || to.kind == anyKind) {
+		return true
+	}
+	return a == affinityOf(from.dataType, of.strict) && (!t.strict || of.strict && strings.EqualFold(to.dataType, from.dataType))
 }
 
 // A columnInfo describes a column.
@@ -62,7 +73,7 @@ func (t *tableInfo) column(name string) (found []columnInfo) {
 type catalogQueries struct{ tables, columns, keys, parents string }
 
 var sqliteCatalog = catalogQueries{
-	tables: `SELECT name, type = 'virtual' FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`,
+	tables: `SELECT name, type = 'virtual', strict FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`,
 	columns: `SELECT l.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer', c.hidden > 0, 9
 		FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name, 'main') AS c WHERE l.schema = 'main' AND l.type IN ('table', 'virtual') ORDER BY l.name, c.cid`,
 	keys: `SELECT l.name, c.name FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name, 'main') AS c
@@ -72,7 +83,7 @@ var sqliteCatalog = catalogQueries{
 }
 
 var postgresCatalog = catalogQueries{
-	tables: `SELECT table_name, FALSE FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY table_name`,
+	tables: `SELECT table_name, FALSE, FALSE FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY table_name`,
 	columns: `SELECT table_name, column_name, data_type, is_nullable = 'NO', column_default IS NOT NULL OR is_identity = 'YES', is_generated = 'ALWAYS', COALESCE(datetime_precision, 6)
 		FROM information_schema.columns WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position`,
 	keys: `SELECT k.table_name, k.column_name FROM information_schema.table_constraints AS c
@@ -83,7 +94,7 @@ var postgresCatalog = catalogQueries{
 }
 
 var mysqlCatalog = catalogQueries{
-	tables: `SELECT table_name, 0 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name`,
+	tables: `SELECT table_name, 0, 0 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name`,
 	columns: `SELECT table_name, column_name, data_type, is_nullable = 'NO', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
 		COALESCE(generation_expression, '') <> '', COALESCE(datetime_precision, 0)
 		FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position`,
@@ -106,7 +117,7 @@ func readCatalog(db *gorm.DB) (*catalog, error) {
 	byName := map[string]*tableInfo{}
 	err := eachRow(db.Raw(queries.tables), func(rows *sql.Rows) error {
 		t := &tableInfo{}
-		if err := rows.Scan(&t.name, &t.virtual); err != nil {
+		if err := rows.Scan(&t.name, &t.virtual, &t.strict); err != nil {
 			return err
 		}
 		c.tables = append(c.tables, t)

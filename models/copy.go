@@ -121,9 +121,11 @@ const (
 // whole. Call Copy again to continue: it skips equal rows. If the source has changed
 // since, Overwrite and Prune make the target equal to it.
 //
-// A value is converted to the type of the target's column: integers, floating-point
-// numbers, texts, blobs, booleans and times. A value that would change is an error. Other
-// types are an error that names the column. Times are truncated to the precision of the
+// Between two SQLite databases a value keeps its type and its bytes, if the target's
+// column has the affinity of the source's, or none. This is not so in the stores' tables.
+// Everywhere else a value is converted to the type of the target's column: integers,
+// floating-point numbers, texts, blobs, booleans and times. A value that would change is
+// an error. Other types are an error that names the column. Times are truncated to the precision of the
 // column, and those of the stores to milliseconds. Go's zero time, in the year 1, is
 // copied as NULL, and any other year before 1000 is an error. In the stores' tables, NULL
 // is copied as 0 or the empty string, and a time of NULL stays NULL.

@@ -46,3 +46,98 @@ func TestCopy_boolean(t *testing.T) {
 		require.Equal(t, []string{"2", "-1", "0", "1"}, texts(t, to, "SELECT v FROM t ORDER BY k"))
 	})
 }
+
+// stored has every kind of value, with the type that a column without a type keeps.
+const stored = `(1, 0), (2, 2), (3, -1), (4, 1700000000), (5, 1700000000000), (6, 1.0), (7, 1.5), (8, 9e999), (9, -9223372036854775808),
+	(10, 'cd'), (11, x'6364'), (12, ''), (13, x''), (14, NULL), (15, '5'), (16, '05'), (17, x'35'), (18, 'true'), (19, '1.50'), (20, x'00ff'),
+	(21, '2025-01-31'), (22, '2025-01-31 10:00:00+02:00'), (23, '12:00'), (24, '0001-01-01 00:00:00+00:00'), (25, '2025-01-31 12:34:56 +0330 +0330 m=+1.5'), (26, 2460706.5),
+	(27, char(0, 65)), (28, CAST(x'ff' AS TEXT))`
+
+// Ensure that between two SQLite databases each value keeps its type and its bytes,
+// whatever the type of its column, and that a second copy finds it equal.
+func TestCopy_untouched(t *testing.T) {
+	const content = "SELECT k || ' ' || typeof(v) || ' ' || hex(v) || ' ' || quote(v) FROM t ORDER BY k"
+	columns := []string{"", "ANY", "BLOB", "TEXT", "VARCHAR(10)", "INTEGER", "BIGINT", "REAL", "DOUBLE", "NUMERIC", "DECIMAL(10,2)", "JSON", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP"}
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		for _, column := range columns {
+			for _, target := range []string{column, "BLOB", ""} { // a BLOB column keeps every value
+				for _, db := range []*gorm.DB{from, to} {
+					must(t, db, "DROP TABLE IF EXISTS t")
+				}
+				must(t, from, "CREATE TABLE t (k INTEGER PRIMARY KEY, v "+column+")", "INSERT INTO t VALUES "+stored)
+				must(t, to, "CREATE TABLE t (k INTEGER PRIMARY KEY, v "+target+")")
+				want := texts(t, from, content)
+				_, err := models.Copy(t.Context(), from, to, models.CopyOptions{BatchRows: 10})
+				require.NoError(t, err, "%s to %s", column, target)
+				require.Equal(t, want, texts(t, to, content), "%s to %s", column, target)
+				report, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+				require.NoError(t, err)
+				require.EqualValues(t, len(want), foundEqual(report))
+			}
+		}
+	})
+}
+
+// foundEqual returns the number of rows that were in the target before.
+func foundEqual(report models.CopyReport) (n int64) {
+	for _, table := range report.Tables {
+		n += table.Equal
+	}
+	return n
+}
+
+// Ensure that rows with keys of any type are copied between two SQLite databases.
+func TestCopy_keyTypes(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		for _, db := range []*gorm.DB{from, to} {
+			must(t, db, "CREATE TABLE reals (k REAL PRIMARY KEY, v)", "CREATE TABLE dates (a DATETIME, b BOOLEAN, v, PRIMARY KEY (a, b)) WITHOUT ROWID")
+		}
+		must(t, from, "INSERT INTO reals VALUES (0.1, 1), (1, 2), (-9e999, 3), ('x', 4)", "INSERT INTO dates VALUES ('2025-01-31', 2, 1), (1700000000, 2, 2), ('2025-01-31', 1, 3)")
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+		require.NoError(t, err)
+		for _, query := range []string{"SELECT typeof(k) || k || v FROM reals ORDER BY v", "SELECT typeof(a) || a || b || v FROM dates ORDER BY v"} {
+			require.Equal(t, texts(t, from, query), texts(t, to, query))
+		}
+	})
+}
+
+// Ensure that a value which the target's SQLite would store as another one is an error
+// that names it, and that it is converted if nothing is lost.
+func TestCopy_affinities(t *testing.T) {
+	for _, c := range []struct{ from, value, to, want string }{ // want: the stored value, or the error
+		{"TEXT", "'5'", "INTEGER", "5"}, {"TEXT", "'x'", "INTEGER", `is "x", which is no integer`}, {"INTEGER", "5", "TEXT", "'5'"},
+		{"INTEGER", "5", "REAL", "5.0"}, {"REAL", "5.5", "INTEGER", "is 5.5, which is no integer"}, {"REAL", "1.5", "TEXT", "is 1.5, which is no text"},
+		{"BLOB", "x'6162'", "TEXT", "X'6162'"}, {"TEXT", "x'35'", "INTEGER", "X'35'"}, {"BLOB", "'ab'", "TEXT", "'ab'"},
+	} {
+		from, to := openMem(t, quiet()), openMem(t, quiet())
+		must(t, from, "CREATE TABLE t (k INTEGER PRIMARY KEY, v "+c.from+")", "INSERT INTO t VALUES (1, "+c.value+")")
+		must(t, to, "CREATE TABLE t (k INTEGER PRIMARY KEY, v "+c.to+")")
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+		if err != nil {
+			require.ErrorIs(t, err, models.ErrInvalid)
+			require.ErrorContains(t, err, `source table t, row "1": v `+c.want)
+			continue
+		}
+		require.Equal(t, []string{c.want}, texts(t, to, "SELECT quote(v) FROM t"), "%+v", c)
+	}
+}
+
+// Ensure that a value which a STRICT table of the target does not take is an error of
+// the check, and that the others are copied.
+func TestCopy_strict(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		must(t, from, "CREATE TABLE t (k INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, a)",
+			"INSERT INTO t VALUES (1, 1, 2, '3', x'04', '05'), (2, NULL, NULL, NULL, NULL, 1.0)")
+		must(t, to, "CREATE TABLE t (k INTEGER PRIMARY KEY, i INTEGER, r REAL, t TEXT, b BLOB, a ANY) STRICT")
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+		require.NoError(t, err)
+		const all = "SELECT quote(k) || quote(i) || quote(r) || quote(t) || quote(b) || quote(a) FROM t ORDER BY k"
+		require.Equal(t, texts(t, from, all), texts(t, to, all))
+		for column, value := range map[string]string{"i": "'x'"} {
+			must(t, from, "DELETE FROM t WHERE k > 2", "INSERT INTO t (k, "+column+") VALUES (3, "+value+")")
+			_, err = models.Copy(t.Context(), from, to, models.CopyOptions{DryRun: true})
+			require.ErrorIs(t, err, models.ErrInvalid, column)
+			require.ErrorContains(t, err, `source table t, row "3": `+column)
+		}
+	})
+}

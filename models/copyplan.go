@@ -234,6 +234,12 @@ func (p *planner) columns(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 			c.name = found[0].name
 			if !known {
 				c.kind, c.digits = found[0].kind, found[0].digits
+				if sqliteDialect(p.from) && sqliteDialect(p.to) {
+					c.blobs = !tt.strict
+					if tt.keeps(found[0], sc, st) {
+						c.kind = anyKind
+					}
+				}
 			}
 		case !known: // Migrate adds the columns of a spec
 			p.problem(field, "has a column %s, which is not in the target; exclude it by name (CopyOptions.Exclude)", sc.name)

@@ -29,9 +29,10 @@ type copyColumn struct {
 	source string // the name in the source; "" if the source does not have the column
 	name   string // the name in the target
 	kind   columnKind
-	digits int // of a time: digits of the fraction of a second
-	most   int // the limit of a text in bytes; 0 means none
-	empty  any // the value for NULL, or nil
+	digits int  // of a time: digits of the fraction of a second
+	most   int  // the limit of a text in bytes; 0 means none
+	blobs  bool // a blob stays one: SQLite stores it in a column of any type
+	empty  any  // the value for NULL, or nil
 }
 
 // copyRow is a row with its converted values, in the order of copyTable.columns.
@@ -150,7 +151,11 @@ func (s copySide) scan(rows *sql.Rows) (row copyRow, size int, err error) {
 		case []byte:
 			size += len(v)
 		}
-		converted, err := convert(values[i], c.kind, c.digits)
+		kind := c.kind
+		if _, ok := values[i].([]byte); ok && c.blobs {
+			kind = anyKind
+		}
+		converted, err := convert(values[i], kind, c.digits)
 		switch {
 		case err != nil:
 			values[i] = fmt.Sprintf("%v", values[i])

@@ -14,7 +14,7 @@ import (
 type columnKind int
 
 const (
-	anyKind   columnKind = iota // of SQLite: a value of any type
+	anyKind   columnKind = iota // of SQLite: a value of any type, as it is
 	intKind                     // int64
 	floatKind                   // float64
 	textKind                    // string
@@ -86,6 +86,25 @@ func kindOf(dialect, dataType string) columnKind {
 		return floatKind
 	}
 	return anyKind
+}
+
+// affinityOf returns the affinity of a column of SQLite: textKind, floatKind for REAL,
+// intKind for INTEGER and NUMERIC, which store values alike, and anyKind for none
+// (https://sqlite.org/datatype3.html#determination_of_column_affinity).
+func affinityOf(dataType string, strict bool) columnKind {
+	dataType = strings.ToLower(dataType)
+	has := func(part string) bool { return strings.Contains(dataType, part) }
+	switch {
+	case has("int"):
+		return intKind
+	case has("char") || has("clob") || has("text"):
+		return textKind
+	case has("blob") || dataType == "" || strict && dataType == "any":
+		return anyKind
+	case has("real") || has("floa") || has("doub"):
+		return floatKind
+	}
+	return intKind
 }
 
 // convert returns a value as the kind of a column of the target. Equal values of any
