@@ -135,6 +135,9 @@ func readCatalog(db *gorm.DB) (*catalog, error) {
 		}
 		column.kind = kindOf(db.Name(), column.dataType)
 		if t := byName[table]; t != nil {
+			if t.strict && strings.EqualFold(column.dataType, "any") {
+				column.kind = anyKind
+			}
 			t.columns = append(t.columns, column)
 		}
 		return nil

@@ -124,11 +124,15 @@ const (
 // Between two SQLite databases a value keeps its type and its bytes, if the target's
 // column has the affinity of the source's, or none. This is not so in the stores' tables.
 // Everywhere else a value is converted to the type of the target's column: integers,
-// floating-point numbers, texts, blobs, booleans and times. A value that would change is
-// an error. Other types are an error that names the column. Times are truncated to the precision of the
+// floating-point numbers, texts, blobs, booleans and times. Other types are an error that
+// names the column. A value that would change is an error of the check: 2 for a boolean,
+// '05' for a number, NaN. So is a value of another type than its column's, if the copy
+// would change its type: a blob in a TEXT column, a text in a BLOB column. Times are
+// copied as instants, without their zones. They are truncated to the precision of the
 // column, and those of the stores to milliseconds. Go's zero time, in the year 1, is
 // copied as NULL, and any other year before 1000 is an error. In the stores' tables, NULL
-// is copied as 0 or the empty string, and a time of NULL stays NULL.
+// is copied as 0 or the empty string, a time of NULL stays NULL, and a blob is taken for
+// a text.
 //
 // The tests copy between SQLite, PostgreSQL 15 and MariaDB 10.11. Copy reads
 // information_schema, and on PostgreSQL pg_constraint and pg_get_serial_sequence. It was

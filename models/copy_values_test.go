@@ -133,7 +133,7 @@ func TestCopy_strict(t *testing.T) {
 		require.NoError(t, err)
 		const all = "SELECT quote(k) || quote(i) || quote(r) || quote(t) || quote(b) || quote(a) FROM t ORDER BY k"
 		require.Equal(t, texts(t, from, all), texts(t, to, all))
-		for column, value := range map[string]string{"i": "'x'"} {
+		for column, value := range map[string]string{"i": "'x'", "r": "x'35'", "t": "x'35'", "b": "'x'"} {
 			must(t, from, "DELETE FROM t WHERE k > 2", "INSERT INTO t (k, "+column+") VALUES (3, "+value+")")
 			_, err = models.Copy(t.Context(), from, to, models.CopyOptions{DryRun: true})
 			require.ErrorIs(t, err, models.ErrInvalid, column)

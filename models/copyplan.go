@@ -208,13 +208,13 @@ func (p *planner) columns(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 			p.problem(field, "has several columns %s without regard to case; exclude them by name (CopyOptions.Exclude)", sc.name)
 			continue
 		}
-		c := copyColumn{source: sc.name, name: sc.name}
+		c := copyColumn{source: sc.name, name: sc.name, from: sc.kind}
 		known := false
 		if spec != nil {
 			n := slices.IndexFunc(spec.columns, func(s specColumn) bool { return strings.EqualFold(s.name, sc.name) })
 			if known = n >= 0; known {
 				c = spec.columns[n].copyColumn
-				c.source = sc.name
+				c.source, c.from, c.own = sc.name, sc.kind, true
 			}
 		}
 		var found []columnInfo

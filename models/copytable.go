@@ -26,13 +26,15 @@ type copyTable struct {
 
 // copyColumn is a column of a copyTable.
 type copyColumn struct {
-	source string // the name in the source; "" if the source does not have the column
-	name   string // the name in the target
-	kind   columnKind
-	digits int  // of a time: digits of the fraction of a second
-	most   int  // the limit of a text in bytes; 0 means none
-	blobs  bool // a blob stays one: SQLite stores it in a column of any type
-	empty  any  // the value for NULL, or nil
+	source string     // the name in the source; "" if the source does not have the column
+	name   string     // the name in the target
+	from   columnKind // the kind in the source
+	kind   columnKind // the kind in the target
+	own    bool       // of this package's tables: a value of any type is taken for what it means
+	digits int        // of a time: digits of the fraction of a second
+	most   int        // the limit of a text in bytes; 0 means none
+	blobs  bool       // a blob stays one: SQLite stores it in a column of any type
+	empty  any        // the value for NULL, or nil
 }
 
 // copyRow is a row with its converted values, in the order of copyTable.columns.
@@ -135,7 +137,7 @@ func (s copySide) selection(db *gorm.DB) string {
 }
 
 // scan reads a row.
-func (s copySide) scan(rows *sql.Rows) (row copyRow, size int, err error) {
+func (s copySide) scan(rows *sql.Rows, mysql bool) (row copyRow, size int, err error) {
 	values, targets := make([]any, len(s.columns)), make([]any, len(s.columns))
 	for i := range values {
 		targets[i] = &values[i]
@@ -151,11 +153,16 @@ func (s copySide) scan(rows *sql.Rows) (row copyRow, size int, err error) {
 		case []byte:
 			size += len(v)
 		}
-		kind := c.kind
-		if _, ok := values[i].([]byte); ok && c.blobs {
-			kind = anyKind
+		from := c.kind
+		if s.isSource {
+			from = c.from
 		}
-		converted, err := convert(values[i], kind, c.digits)
+		if b, ok := values[i].([]byte); ok && (mysql && from != blobKind) {
+			values[i] = string(b) // the driver returns texts as bytes
+		} else if ok && c.blobs {
+			c.kind = anyKind
+		}
+		converted, err := c.convert(values[i], from)
 		switch {
 		case err != nil:
 			values[i] = fmt.Sprintf("%v", values[i])
@@ -215,7 +222,7 @@ func (s copySide) each(ctx context.Context, db *gorm.DB, batch int, fn func(rows
 		return flushed
 	}
 	err := eachRow(db.Raw(s.selection(db)), func(r *sql.Rows) error {
-		row, size, err := s.scan(r)
+		row, size, err := s.scan(r, db.Name() == mysqlDialect)
 		if err != nil {
 			return err
 		}
@@ -245,7 +252,7 @@ func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error)
 	}
 	condition, vars := s.keys(db, rows)
 	err := eachRow(db.Raw(s.selection(db)+" WHERE "+condition, vars...), func(r *sql.Rows) error {
-		row, _, err := s.scan(r)
+		row, _, err := s.scan(r, db.Name() == mysqlDialect)
 		if err == nil {
 			there[s.keyOf(row)] = row
 		}

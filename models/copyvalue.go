@@ -2,6 +2,7 @@ package models
 
 import (
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -14,14 +15,15 @@ import (
 type columnKind int
 
 const (
-	anyKind   columnKind = iota // of SQLite: a value of any type, as it is
-	intKind                     // int64
-	floatKind                   // float64
-	textKind                    // string
-	blobKind                    // blob
-	boolKind                    // bool
-	timeKind                    // time.Time in UTC
-	otherKind                   // a type that is not copied
+	anyKind     columnKind = iota // of SQLite: a value of any type, as it is
+	numericKind                   // of SQLite: a value of any type, but no text that looks like a number
+	intKind                       // int64
+	floatKind                     // float64
+	textKind                      // string
+	blobKind                      // blob
+	boolKind                      // bool
+	timeKind                      // time.Time in UTC
+	otherKind                     // a type that is not copied
 )
 
 // A blob is a value of bytes. It is comparable with ==.
@@ -74,7 +76,7 @@ func kindOf(dialect, dataType string) columnKind {
 	switch {
 	case has("bool"):
 		return boolKind
-	case dataType == "timestamp" || dataType == "datetime" || dataType == "date":
+	case strings.HasPrefix(dataType, "timestamp") || strings.HasPrefix(dataType, "datetime") || dataType == "date":
 		return timeKind
 	case has("int"):
 		return intKind
@@ -84,8 +86,10 @@ func kindOf(dialect, dataType string) columnKind {
 		return blobKind
 	case has("real", "floa", "doub"):
 		return floatKind
+	case dataType == "":
+		return anyKind
 	}
-	return anyKind
+	return numericKind
 }
 
 // affinityOf returns the affinity of a column of SQLite: textKind, floatKind for REAL,
@@ -107,10 +111,10 @@ func affinityOf(dataType string, strict bool) columnKind {
 	return intKind
 }
 
-// convert returns a value as the kind of a column of the target. Equal values of any
-// two databases are equal with ==. nil stands for NULL. A value that would change is an
-// error.
-func convert(value any, kind columnKind, digits int) (any, error) {
+// convert returns a value as the kind of a column of the target. from is the kind of the
+// column that has the value. Equal values of any two databases are equal with ==. nil
+// stands for NULL. A value that would change is an error.
+func (c copyColumn) convert(value any, from columnKind) (any, error) {
 	if value == nil {
 		return nil, nil
 	}
@@ -128,28 +132,56 @@ func convert(value any, kind columnKind, digits int) (any, error) {
 		}
 		value = int64(v)
 	}
-	text, isText := value.(string)
-	if b, ok := value.(blob); ok {
-		text, isText = string(b), true
+	if b, ok := value.(blob); ok && c.own {
+		value = string(b)
 	}
-	switch kind {
+	if f, ok := value.(float64); ok && math.IsNaN(f) {
+		return nil, errors.New("is NaN, which SQLite and MySQL do not have")
+	}
+	// Without an affinity SQLite has both 5 and '5' in a column. They must not become
+	// one value.
+	typed := c.own || from != anyKind && from != blobKind
+	text, isText := value.(string)
+	isText = isText && typed
+	switch c.kind {
 	case anyKind:
-		return value, nil
+		switch v := value.(type) {
+		case bool:
+			return number(v), nil
+		case int64, float64, string, blob:
+			return v, nil
+		}
+	case numericKind:
+		switch v := value.(type) {
+		case bool:
+			return number(v), nil
+		case float64:
+			if v == math.Trunc(v) && math.Abs(v) < 1<<63 {
+				return int64(v), nil // so does SQLite
+			}
+			return v, nil
+		case string:
+			if !looksNumeric(v) {
+				return v, nil
+			}
+			if n, ok := parseInt(v); ok && isText {
+				return n, nil
+			}
+		case int64, blob:
+			return v, nil
+		}
 	case intKind:
 		switch v := value.(type) {
 		case int64:
 			return v, nil
 		case bool:
-			if v {
-				return int64(1), nil
-			}
-			return int64(0), nil
+			return number(v), nil
 		case float64:
 			if v == math.Trunc(v) && math.Abs(v) < 1<<53 {
 				return int64(v), nil
 			}
 		}
-		if n, err := strconv.ParseInt(text, 10, 64); isText && err == nil {
+		if n, ok := parseInt(text); ok && isText {
 			return n, nil
 		}
 	case floatKind:
@@ -161,17 +193,26 @@ func convert(value any, kind columnKind, digits int) (any, error) {
 				return float64(v), nil
 			}
 		}
-		if f, err := strconv.ParseFloat(text, 64); isText && err == nil {
+		if f, err := strconv.ParseFloat(text, 64); isText && err == nil && strconv.FormatFloat(f, 'f', -1, 64) == text {
 			return f, nil
 		}
 	case textKind:
-		if isText {
-			return text, nil
-		}
-		if n, ok := value.(int64); ok {
-			return strconv.FormatInt(n, 10), nil
+		switch v := value.(type) {
+		case string:
+			return v, nil
+		case blob:
+			if from == blobKind {
+				return string(v), nil
+			}
+		case int64:
+			if typed {
+				return strconv.FormatInt(v, 10), nil
+			}
 		}
 	case blobKind:
+		if b, ok := value.(blob); ok {
+			return b, nil
+		}
 		if isText {
 			return blob(text), nil
 		}
@@ -189,26 +230,47 @@ func convert(value any, kind columnKind, digits int) (any, error) {
 		}
 	case timeKind:
 		var s stamp
-		if b, ok := value.(blob); ok {
-			value = string(b)
-		}
-		if err := s.Scan(value); err != nil {
-			return nil, fmt.Errorf("is %s, which is no time", show(value))
+		if err := s.Scan(value); err != nil || value == "" && !c.own {
+			break
 		}
 		if s.IsZero() {
 			return nil, nil
 		}
 		precision := time.Second
-		for range digits {
+		for range c.digits {
 			precision /= 10
 		}
 		return s.UTC().Truncate(precision), nil
 	}
-	return nil, fmt.Errorf("is %s, which is no %s", show(value), kind)
+	return nil, fmt.Errorf("is %s, which is no %s", show(value), c.kind)
+}
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// parseInt parses an integer as FormatInt writes it: without +, zeros or spaces.
+func parseInt(s string) (n int64, ok bool) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && strconv.FormatInt(n, 10) == s
+}
+
+// looksNumeric reports whether SQLite's NUMERIC affinity turns a text into a number.
+func looksNumeric(s string) bool {
+	s, _, _ = strings.Cut(s, "\x00") // SQLite reads to the end of a C string
+	s = strings.Trim(s, " \t\n\v\f\r")
+	if digits := strings.TrimLeft(s, "+-"); digits == "" || !strings.ContainsRune("0123456789.", rune(digits[0])) || strings.ContainsAny(s, "_xX") {
+		return false // ParseFloat takes inf, nan, 1_000 and 0x1p0, too
+	}
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 func (k columnKind) String() string {
-	return []string{"value", "integer", "floating-point number", "text", "blob", "boolean", "time", "value that can be copied"}[k]
+	return []string{"value of SQLite", "value that SQLite keeps in a NUMERIC column", "integer", "floating-point number", "text", "blob", "boolean", "time", "value that can be copied"}[k]
 }
 
 // show returns a value for an error.
@@ -216,9 +278,9 @@ func show(value any) string {
 	switch v := value.(type) {
 	case string:
 		return brief(v)
-	case blob: // MySQL's driver returns texts as bytes
+	case blob:
 		if utf8.ValidString(string(v)) {
-			return brief(string(v))
+			return "the blob " + brief(string(v))
 		}
 		return "a blob of " + strconv.Itoa(len(v)) + " bytes"
 	}

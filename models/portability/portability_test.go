@@ -75,6 +75,53 @@ func TestCopy(t *testing.T) {
 	}
 }
 
+// Ensure that a value arrives as it is or is converted without a loss, and that any
+// other is an error of the check that names it.
+func TestCopy_values(t *testing.T) {
+	kinds := map[string]suite.Open{"sqlite-mem": openMem, "Postgres": openPostgres("", "", false), "MySQL": openMySQL("CHARACTER SET utf8mb4", nil)}
+	for _, c := range []struct{ from, column, value, to, target, want string }{ // want: the value as text, or the error
+		{"sqlite-mem", "BOOLEAN", "2", "Postgres", "BOOLEAN", "is 2, which is no boolean"}, {"sqlite-mem", "BOOLEAN", "1", "Postgres", "BOOLEAN", "true"},
+		{"sqlite-mem", "BOOLEAN", "-1", "MySQL", "BOOLEAN", "-1"}, {"sqlite-mem", "BOOLEAN", "2", "Postgres", "INTEGER", "2"},
+		{"sqlite-mem", "TEXT", "x'6162'", "Postgres", "TEXT", `is the blob "ab", which is no text`}, {"sqlite-mem", "TEXT", "x'6162'", "MySQL", "TEXT", `is the blob "ab", which is no text`},
+		{"sqlite-mem", "BLOB", "'ab'", "Postgres", "BYTEA", `is "ab", which is no blob`}, {"sqlite-mem", "BLOB", "'ab'", "MySQL", "BLOB", `is "ab", which is no blob`},
+		{"sqlite-mem", "BLOB", "x'6162'", "Postgres", "TEXT", "ab"}, {"sqlite-mem", "TEXT", "'ab'", "MySQL", "BLOB", "ab"}, {"sqlite-mem", "TEXT", "x'6162'", "Postgres", "BYTEA", `\x6162`},
+		{"sqlite-mem", "REAL", "x'312e35'", "Postgres", "DOUBLE PRECISION", `is the blob "1.5", which is no floating-point number`},
+		{"sqlite-mem", "DATETIME", "1700000000", "Postgres", "TIMESTAMP", "2023-11-14 22:13:20"}, {"sqlite-mem", "DATE", "'12:00'", "Postgres", "TIMESTAMP", `is "12:00", which is no time`},
+		{"sqlite-mem", "DATE", "''", "Postgres", "TIMESTAMP", `is "", which is no time`}, {"sqlite-mem", "DATE", "'2025-01-31'", "MySQL", "DATETIME", "2025-01-31 00:00:00"},
+		{"sqlite-mem", "", "'5'", "Postgres", "BIGINT", `is "5", which is no integer`}, {"sqlite-mem", "", "5", "MySQL", "TEXT", "is 5, which is no text"},
+		{"sqlite-mem", "TEXT", "'05'", "Postgres", "BIGINT", `is "05", which is no integer`}, {"sqlite-mem", "STRING", "5", "Postgres", "TEXT", "5"},
+		{"Postgres", "TEXT", "'05'", "sqlite-mem", "JSON", `is "05", which is no value that SQLite keeps in a NUMERIC column`}, {"Postgres", "TEXT", "'5'", "sqlite-mem", "JSON", "5"},
+		{"Postgres", "TEXT", "'{}'", "sqlite-mem", "JSON", "{}"}, {"Postgres", "BOOLEAN", "TRUE", "sqlite-mem", "", "1"}, {"Postgres", "TIMESTAMP", "'2025-01-31'", "sqlite-mem", "", "which is no value of SQLite"},
+		{"Postgres", "TIMESTAMPTZ", "'2025-01-31 10:00:00+02'", "sqlite-mem", "TIMESTAMP WITH TIME ZONE", "2025-01-31 08:00:00+00:00"},
+		{"Postgres", "DOUBLE PRECISION", "'NaN'", "Postgres", "DOUBLE PRECISION", "is NaN"}, {"Postgres", "DOUBLE PRECISION", "5", "sqlite-mem", "DECIMAL", "5"},
+		{"MySQL", "VARBINARY(10)", "'ab'", "sqlite-mem", "TEXT", "ab"}, {"MySQL", "TEXT", "'ab'", "sqlite-mem", "BLOB", "ab"}, {"MySQL", "TEXT", "'ab'", "Postgres", "TEXT", "ab"},
+		{"MySQL", "DOUBLE", "0.1", "sqlite-mem", "REAL", "0.1"}, {"MySQL", "BOOLEAN", "2", "Postgres", "BOOLEAN", "is 2, which is no boolean"},
+	} {
+		t.Run(fmt.Sprintf("%s %s %s to %s %s", c.from, c.column, c.value, c.to, c.target), func(t *testing.T) {
+			from, to := kinds[c.from](t, quiet()), kinds[c.to](t, quiet())
+			require.NoError(t, from.Exec("CREATE TABLE t (k INTEGER PRIMARY KEY, v "+c.column+")").Error)
+			require.NoError(t, to.Exec("CREATE TABLE t (k INTEGER PRIMARY KEY, v "+c.target+")").Error)
+			require.NoError(t, from.Exec("INSERT INTO t VALUES (1, "+c.value+")").Error)
+			_, checked := models.Copy(t.Context(), from, to, models.CopyOptions{DryRun: true})
+			_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+			require.Equal(t, checked == nil, err == nil, "%v, %v", checked, err)
+			if err != nil {
+				require.ErrorIs(t, err, models.ErrInvalid)
+				require.ErrorContains(t, err, `source table t, row "1": v is `)
+				require.ErrorContains(t, err, c.want)
+				return
+			}
+			text := "TEXT"
+			if c.to == "MySQL" {
+				text = "CHAR"
+			}
+			var got string
+			require.NoError(t, to.Raw("SELECT CAST(v AS "+text+") FROM t").Scan(&got).Error)
+			require.Equal(t, c.want, got)
+		})
+	}
+}
+
 // Ensure that keys are sorted by their bytes on PostgreSQL, also in a table of another
 // program with the database's locale. Our own tables have an index for that order.
 func TestPostgres_collation(t *testing.T) {
