@@ -32,7 +32,9 @@ type CopyOptions struct {
 	Exclude []string
 
 	// DryRun checks the copy and writes nothing. The report has the numbers of rows that
-	// would be written, and the error has everything that is in the way.
+	// would be written, and the error has all that the check finds. What only a write
+	// tells is not checked: UNIQUE, CHECK, foreign keys, triggers, keys that the target's
+	// collation takes for one, and the lengths and ranges of its types.
 	DryRun bool
 
 	// Progress is called after each batch, and once for an empty table, on the
@@ -101,11 +103,11 @@ const (
 //
 //   - The check compares the whole source with the target, and writes no row. These are
 //     errors: a value that cannot be converted, a value that breaks the package's rule,
-//     and a key that is in the source twice. A row of the target with a key of the
-//     source and other content is an error without Overwrite. A row of the target whose
-//     key is not in the source is an error without Prune or Merge. If a table without a
-//     primary key has rows in the target, they must be those of the source. Copy
-//     returns all errors of the check as one.
+//     NULL for a column that is NOT NULL in the target, and a key that is in the source
+//     twice. A row of the target with a key of the source and other content is an error
+//     without Overwrite. A row of the target whose key is not in the source is an error
+//     without Prune or Merge. If a table without a primary key has rows in the target,
+//     they must be those of the source. Copy returns all errors of the check as one.
 //   - The write writes batches, each a transaction on the target. A table comes after
 //     those that its foreign keys refer to. A table without a primary key is written in
 //     one transaction, if it is empty. PostgreSQL's sequences are set behind the highest
@@ -130,9 +132,9 @@ const (
 // would change its type: a blob in a TEXT column, a text in a BLOB column. Times are
 // copied as instants, without their zones. They are truncated to the precision of the
 // column, and those of the stores to milliseconds. Go's zero time, in the year 1, is
-// copied as NULL, and any other year before 1000 is an error. In the stores' tables, NULL
-// is copied as 0 or the empty string, a time of NULL stays NULL, and a blob is taken for
-// a text.
+// copied as NULL to MySQL, which does not have it. Any other year before 1000 is an
+// error. In the stores' tables, NULL is copied as 0 or the empty string, a time of NULL
+// stays NULL, the zero time becomes NULL, and a blob is taken for a text.
 //
 // The tests copy between SQLite, PostgreSQL 15 and MariaDB 10.11. Copy reads
 // information_schema, and on PostgreSQL pg_constraint and pg_get_serial_sequence. It was

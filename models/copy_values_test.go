@@ -4,6 +4,7 @@ package models_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
@@ -139,5 +140,43 @@ func TestCopy_strict(t *testing.T) {
 			require.ErrorIs(t, err, models.ErrInvalid, column)
 			require.ErrorContains(t, err, `source table t, row "3": `+column)
 		}
+	})
+}
+
+// Ensure that NULL for a column that is NOT NULL in the target is an error of the check
+// that names the row, before any table is written.
+func TestCopy_notNull(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		for _, db := range []*gorm.DB{from, to} {
+			must(t, db, "CREATE TABLE a (k INTEGER PRIMARY KEY)")
+		}
+		must(t, from, "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT, w INTEGER)", "INSERT INTO a VALUES (1)", "INSERT INTO t VALUES (1, 'x', 1), (2, NULL, 2), (3, 'y', NULL)")
+		must(t, to, "CREATE TABLE t (k INTEGER PRIMARY KEY, v TEXT NOT NULL, w INTEGER NOT NULL DEFAULT 5)")
+		for _, dry := range []bool{true, false} {
+			_, err := models.Copy(t.Context(), from, to, models.CopyOptions{DryRun: dry})
+			require.ErrorIs(t, err, models.ErrInvalid)
+			for _, want := range []string{`source table t, row "2": v is NULL`, `source table t, row "3": w is NULL`} {
+				require.ErrorContains(t, err, want)
+			}
+			require.Empty(t, texts(t, to, "SELECT k FROM a"))
+		}
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{Exclude: []string{"t.w"}})
+		require.ErrorContains(t, err, `row "2": v is NULL`)
+		require.NotContains(t, err.Error(), `row "3"`)
+	})
+}
+
+// Ensure that Go's zero time is copied into a column that is NOT NULL.
+func TestCopy_zeroTime(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		must(t, from, "CREATE TABLE t (k INTEGER PRIMARY KEY, v DATETIME, w TEXT)")
+		require.NoError(t, from.Exec("INSERT INTO t VALUES (1, ?, ?)", time.Time{}, "0001-01-01 00:00:00+00:00").Error)
+		must(t, to, "CREATE TABLE t (k INTEGER PRIMARY KEY, v DATETIME NOT NULL, w DATETIME NOT NULL)")
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+		require.NoError(t, err)
+		require.Equal(t, []string{"0001-01-01 00:00:00+00:00"}, texts(t, to, "SELECT CAST(v AS TEXT) FROM t WHERE v = w"))
+		var v, w time.Time
+		require.NoError(t, to.Raw("SELECT v, w FROM t").Row().Scan(&v, &w))
+		require.True(t, v.IsZero() && w.IsZero())
 	})
 }

@@ -231,9 +231,10 @@ func (p *planner) columns(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 			}
 			continue
 		case len(found) == 1:
-			c.name = found[0].name
+			c.name, c.notNull = found[0].name, found[0].notNull
 			if !known {
 				c.kind, c.digits = found[0].kind, found[0].digits
+				c.zero = p.to.Name() != mysqlDialect
 				if sqliteDialect(p.from) && sqliteDialect(p.to) {
 					c.blobs = !tt.strict
 					if tt.keeps(found[0], sc, st) {

@@ -26,15 +26,17 @@ type copyTable struct {
 
 // copyColumn is a column of a copyTable.
 type copyColumn struct {
-	source string     // the name in the source; "" if the source does not have the column
-	name   string     // the name in the target
-	from   columnKind // the kind in the source
-	kind   columnKind // the kind in the target
-	own    bool       // of this package's tables: a value of any type is taken for what it means
-	digits int        // of a time: digits of the fraction of a second
-	most   int        // the limit of a text in bytes; 0 means none
-	blobs  bool       // a blob stays one: SQLite stores it in a column of any type
-	empty  any        // the value for NULL, or nil
+	source  string     // the name in the source; "" if the source does not have the column
+	name    string     // the name in the target
+	from    columnKind // the kind in the source
+	kind    columnKind // the kind in the target
+	own     bool       // of this package's tables: a value of any type is taken for what it means
+	digits  int        // of a time: digits of the fraction of a second
+	most    int        // the limit of a text in bytes; 0 means none
+	blobs   bool       // a blob stays one: SQLite stores it in a column of any type
+	zero    bool       // the target has the zero time, which otherwise becomes NULL
+	notNull bool       // NOT NULL in the target
+	empty   any        // the value for NULL, or nil
 }
 
 // copyRow is a row with its converted values, in the order of copyTable.columns.
@@ -68,9 +70,6 @@ func (t *copyTable) keyOf(row copyRow) string {
 func digest(values []any) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, value := range values {
-		if t, ok := value.(time.Time); ok {
-			value = t.UnixNano()
-		}
 		text := fmt.Sprintf("%T %v", value, value)
 		fmt.Fprintf(h, "%d %s ", len(text), text)
 	}
@@ -179,10 +178,18 @@ func (s copySide) scan(rows *sql.Rows, mysql bool) (row copyRow, size int, err e
 	return row, size, nil
 }
 
-// valid checks that every database accepts a row of the source.
+// valid checks that every database accepts a row of the source, and that no column
+// which is NOT NULL in the target gets NULL.
 func (t *copyTable) valid(row copyRow) error {
 	for i, c := range t.columns {
 		switch v := row.values[i].(type) {
+		case nil:
+			switch {
+			case c.notNull && c.kind == timeKind && !c.zero:
+				return &InvalidError{c.name, "is NULL or the zero time, and the target's column is NOT NULL"}
+			case c.notNull:
+				return &InvalidError{c.name, "is NULL, and the target's column is NOT NULL"}
+			}
 		case string:
 			if !t.rule {
 				continue
@@ -195,6 +202,9 @@ func (t *copyTable) valid(row copyRow) error {
 				return err
 			}
 		case time.Time:
+			if v.IsZero() {
+				continue
+			}
 			if err := checkYear(c.name, v); err != nil {
 				return err
 			}

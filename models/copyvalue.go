@@ -233,7 +233,7 @@ func (c copyColumn) convert(value any, from columnKind) (any, error) {
 		if err := s.Scan(value); err != nil || value == "" && !c.own {
 			break
 		}
-		if s.IsZero() {
+		if s.IsZero() && !c.zero {
 			return nil, nil
 		}
 		precision := time.Second

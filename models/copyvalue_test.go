@@ -33,7 +33,7 @@ func TestConvert(t *testing.T) {
 		{boolKind, boolKind, true, true}, {boolKind, boolKind, int64(0), false}, {intKind, boolKind, int64(1), true}, {textKind, boolKind, "false", false},
 		{boolKind, boolKind, int64(2), nil}, {boolKind, boolKind, int64(-1), nil}, {textKind, boolKind, "yes", nil}, {floatKind, boolKind, 1.0, nil}, {anyKind, boolKind, "1", nil},
 		{timeKind, timeKind, at, at.Truncate(time.Microsecond)}, {timeKind, timeKind, at.String(), at.Truncate(time.Microsecond)}, {timeKind, timeKind, int64(5), time.Unix(5, 0).UTC()},
-		{timeKind, timeKind, "tomorrow", nil}, {timeKind, timeKind, "", nil}, {timeKind, timeKind, 1.5, nil}, {timeKind, timeKind, []byte("2025-01-31"), nil},
+		{timeKind, timeKind, "0001-01-01 00:00:00", time.Time{}}, {timeKind, timeKind, "tomorrow", nil}, {timeKind, timeKind, "", nil}, {timeKind, timeKind, 1.5, nil}, {timeKind, timeKind, []byte("2025-01-31"), nil},
 		{anyKind, anyKind, int64(5), int64(5)}, {anyKind, anyKind, "5", "5"}, {anyKind, anyKind, []byte("5"), blob("5")}, {anyKind, anyKind, 5.5, 5.5},
 		{boolKind, anyKind, true, int64(1)}, {timeKind, anyKind, at, nil},
 		{numericKind, numericKind, int64(5), int64(5)}, {floatKind, numericKind, 5.0, int64(5)}, {floatKind, numericKind, 5.5, 5.5}, {floatKind, numericKind, 1e300, 1e300},
@@ -41,7 +41,7 @@ func TestConvert(t *testing.T) {
 		{textKind, numericKind, "5", int64(5)}, {textKind, numericKind, " 5", nil}, {textKind, numericKind, "5.0", nil}, {textKind, numericKind, "1e999", nil}, {anyKind, numericKind, "5", nil},
 		{timeKind, numericKind, at, nil},
 	} {
-		got, err := copyColumn{kind: c.kind, digits: 6}.convert(c.value, c.from)
+		got, err := copyColumn{kind: c.kind, digits: 6, zero: true}.convert(c.value, c.from)
 		if c.want == nil {
 			require.Error(t, err, "%#v of a %s as %s", c.value, c.from, c.kind)
 			continue
@@ -67,7 +67,9 @@ func TestConvert(t *testing.T) {
 
 // Ensure that the digests of rows are equal if the values are, and only then.
 func TestDigest(t *testing.T) {
-	rows := [][]any{{nil}, {""}, {"<nil>"}, {int64(1)}, {"1"}, {1.0}, {blob("1")}, {true}, {"a", "b"}, {"ab", ""}, {"a 3 string b"}, {time.Unix(1, 0).UTC()}, {time.Unix(1, 1).UTC()}}
+	year1170 := time.Time{}.Add(math.MaxInt64).Add(math.MaxInt64).Add(2) // 1<<64 ns later
+	year1170 = year1170.Add(math.MaxInt64).Add(math.MaxInt64).Add(2)
+	rows := [][]any{{time.Time{}}, {year1170}, {nil}, {""}, {"<nil>"}, {int64(1)}, {"1"}, {1.0}, {blob("1")}, {true}, {"a", "b"}, {"ab", ""}, {"a 3 string b"}, {time.Unix(1, 0).UTC()}, {time.Unix(1, 1).UTC()}}
 	for i, a := range rows {
 		for j, b := range rows {
 			require.Equal(t, i == j, digest(a) == digest(b), "%v %v", a, b)

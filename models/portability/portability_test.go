@@ -94,6 +94,10 @@ func TestCopy_values(t *testing.T) {
 		{"Postgres", "TEXT", "'{}'", "sqlite-mem", "JSON", "{}"}, {"Postgres", "BOOLEAN", "TRUE", "sqlite-mem", "", "1"}, {"Postgres", "TIMESTAMP", "'2025-01-31'", "sqlite-mem", "", "which is no value of SQLite"},
 		{"Postgres", "TIMESTAMPTZ", "'2025-01-31 10:00:00+02'", "sqlite-mem", "TIMESTAMP WITH TIME ZONE", "2025-01-31 08:00:00+00:00"},
 		{"Postgres", "DOUBLE PRECISION", "'NaN'", "Postgres", "DOUBLE PRECISION", "is NaN"}, {"Postgres", "DOUBLE PRECISION", "5", "sqlite-mem", "DECIMAL", "5"},
+		{"sqlite-mem", "DATETIME", "'0001-01-01 00:00:00+00:00'", "Postgres", "TIMESTAMPTZ NOT NULL", "0001-01-01 00:00:00+00"},
+		{"Postgres", "TIMESTAMPTZ", "'0001-01-01 00:00:00+00'", "sqlite-mem", "DATETIME NOT NULL", "0001-01-01 00:00:00+00:00"},
+		{"sqlite-mem", "DATETIME", "'0001-01-01 00:00:00+00:00'", "MySQL", "DATETIME NOT NULL", "is NULL or the zero time"},
+		{"Postgres", "TEXT", "NULL", "MySQL", "VARCHAR(10) NOT NULL", "is NULL"},
 		{"MySQL", "VARBINARY(10)", "'ab'", "sqlite-mem", "TEXT", "ab"}, {"MySQL", "TEXT", "'ab'", "sqlite-mem", "BLOB", "ab"}, {"MySQL", "TEXT", "'ab'", "Postgres", "TEXT", "ab"},
 		{"MySQL", "DOUBLE", "0.1", "sqlite-mem", "REAL", "0.1"}, {"MySQL", "BOOLEAN", "2", "Postgres", "BOOLEAN", "is 2, which is no boolean"},
 	} {
