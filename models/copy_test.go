@@ -16,16 +16,17 @@ import (
 
 // Ensure that rows without distinct keys are an error, and not an incomplete copy.
 func TestCopy_brokenKeys(t *testing.T) {
-	for name, c := range map[string]struct{ rows, reason string }{
-		"NULL":           {"(NULL, 'a'), ('b', 'b')", "NULL"},
-		"twice":          {"('a', 'a'), ('a', 'b')", "twice"},
-		"twice on pages": {"('a', 'a'), ('b', 'b'), ('c', 'c'), ('b', 'd')", "twice"},
-		"blob and text":  {"('a', 'a'), (x'61', 'b')", "twice"},
+	for name, c := range map[string]struct{ rows, reason, key string }{
+		"NULL":                 {"(NULL, 'a'), ('b', 'b')", "NULL", ""},
+		"twice":                {"('a', 'a'), ('a', 'b')", "twice", ""},
+		"twice on pages":       {"('a', 'a'), ('b', 'b'), ('c', 'c'), ('b', 'd')", "twice", ""},
+		"blob and text":        {"('a', 'a'), (x'61', 'b')", "twice", ""},
+		"blob and text as key": {"('a', 'a'), (x'61', 'b')", "twice", " PRIMARY KEY"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			from := openSQLite(t, quiet())
 			to := openSQLite(t, quiet())
-			require.NoError(t, from.Exec("CREATE TABLE table_entries (key text, value text)").Error)
+			require.NoError(t, from.Exec("CREATE TABLE table_entries (key text"+c.key+", value text)").Error)
 			require.NoError(t, from.Exec("INSERT INTO table_entries VALUES "+c.rows).Error)
 			_, err := models.Copy(t.Context(), from, to, models.CopyOptions{BatchRows: 2})
 			require.ErrorIs(t, err, models.ErrInvalid)

@@ -180,3 +180,37 @@ func TestCopy_zeroTime(t *testing.T) {
 		require.True(t, v.IsZero() && w.IsZero())
 	})
 }
+
+// Ensure that keys which differ in their types alone are different keys, in each pass
+// and with each option.
+func TestCopy_keysOfTwoTypes(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		for _, db := range []*gorm.DB{from, to} {
+			must(t, db, "CREATE TABLE one (k PRIMARY KEY, v)", "CREATE TABLE two (k, l, v, PRIMARY KEY (k, l)) WITHOUT ROWID")
+		}
+		must(t, from, "INSERT INTO one VALUES (1, 'a'), ('1', 'b'), (x'31', 'c'), (1.5, 'd'), ('1.5', 'e'), ('x''31''', 'f')",
+			"INSERT INTO two VALUES (1, 2, 'a'), ('1', 2, 'b'), (1, '2', 'c'), ('1, 2', '', 'd'), (x'31', 2, 'e')")
+		same := func() {
+			t.Helper()
+			for _, query := range []string{"SELECT quote(k) || v FROM one ORDER BY v", "SELECT quote(k) || quote(l) || v FROM two ORDER BY v"} {
+				require.Equal(t, texts(t, from, query), texts(t, to, query))
+			}
+		}
+		_, err := models.Copy(t.Context(), from, to, models.CopyOptions{BatchRows: 2})
+		require.NoError(t, err)
+		same()
+		report, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+		require.NoError(t, err)
+		require.EqualValues(t, 11, foundEqual(report))
+		must(t, to, "DELETE FROM one WHERE k = '1'", "UPDATE one SET v = 'x' WHERE k = 1", "INSERT INTO one VALUES ('2', 'extra')", "DELETE FROM two WHERE l = '2'")
+		must(t, from, "INSERT INTO one VALUES (2, 'g')")
+		var conflict *models.ConflictError
+		_, err = models.Copy(t.Context(), from, to, models.CopyOptions{})
+		require.ErrorAs(t, err, &conflict)
+		require.Equal(t, models.ConflictError{Table: "one", Differ: 1, Extra: 1, Keys: []string{"1", "2"}}, *conflict)
+		report, err = models.Copy(t.Context(), from, to, models.CopyOptions{Overwrite: true, Prune: true})
+		require.NoError(t, err)
+		require.Equal(t, models.TableReport{Table: "one", Rows: 7, Equal: 4, Inserted: 2, Replaced: 1, Removed: 1}, report.Tables[len(report.Tables)-2])
+		same()
+	})
+}

@@ -35,11 +35,11 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 		rows = slices.DeleteFunc(slices.Clone(rows), func(row copyRow) bool {
 			err := row.bad
 			if err == nil && t.key != nil && !t.distinct {
-				sum := digest([]any{t.keyOf(row)})
-				if _, twice := seen[sum]; twice {
+				id := t.keyID(row)
+				if _, twice := seen[id]; twice {
 					err = &InvalidError{"key", "is there twice"}
 				}
-				seen[sum] = struct{}{}
+				seen[id] = struct{}{}
 			}
 			if err != nil {
 				wrong(row, err)
@@ -54,7 +54,7 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 			return err
 		}
 		for _, row := range rows {
-			switch other, ok := there[t.keyOf(row)]; {
+			switch other, ok := there[t.keyID(row)]; {
 			case !ok:
 			case slices.Equal(other.values, row.values):
 				equal++
@@ -124,8 +124,8 @@ func (c *copier) checkTable(ctx context.Context, t *copyTable, found *[]error) e
 }
 
 // there returns the target's rows with the keys of the given rows.
-func (c *copier) there(ctx context.Context, t *copyTable, rows []copyRow) (map[string]copyRow, error) {
-	return ask(ctx, c.to, func(tx *gorm.DB) (map[string]copyRow, error) { return t.to().fetch(tx, rows) })
+func (c *copier) there(ctx context.Context, t *copyTable, rows []copyRow) (map[[sha256.Size]byte]copyRow, error) {
+	return ask(ctx, c.to, func(tx *gorm.DB) (map[[sha256.Size]byte]copyRow, error) { return t.to().fetch(tx, rows) })
 }
 
 // findExtra finds the rows that only the target has, by their keys.
@@ -137,7 +137,7 @@ func (c *copier) findExtra(ctx context.Context, t *copyTable) error {
 			return err
 		}
 		for _, row := range rows {
-			if _, ok := there[t.keyOf(row)]; ok {
+			if _, ok := there[t.keyID(row)]; ok {
 				continue
 			}
 			key := copyRow{values: make([]any, len(row.values))} // the other values are not needed
@@ -230,7 +230,7 @@ func (c *copier) writeBatch(ctx context.Context, t *copyTable, rows []copyRow) e
 			conflict := ConflictError{Table: t.name}
 			var missing []copyRow
 			for _, row := range rows {
-				switch other, ok := there[t.keyOf(row)]; {
+				switch other, ok := there[t.keyID(row)]; {
 				case row.bad != nil:
 					return fmt.Errorf("source table %s, row %s: %w", t.source, brief(t.keyOf(row)), row.bad)
 				case !ok:
@@ -300,7 +300,7 @@ func (c *copier) verify(ctx context.Context) error {
 				return err
 			}
 			for _, row := range rows {
-				if other, ok := there[t.keyOf(row)]; !ok || !slices.Equal(other.values, row.values) {
+				if other, ok := there[t.keyID(row)]; !ok || !slices.Equal(other.values, row.values) {
 					if differ++; differ == 1 {
 						first = t.keyOf(row)
 					}

@@ -303,8 +303,9 @@ func (p *planner) key(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 		}
 		t.key = append(t.key, n)
 	}
-	// Without the same key in the source, a key may be there twice.
-	t.distinct = len(st.key) > 0 && len(st.key) == len(names)
+	// Without the same key in the source, a key may be there twice. In a table of this
+	// package a blob and a text become one key.
+	t.distinct = len(st.key) > 0 && len(st.key) == len(names) && (spec == nil || !sqliteDialect(p.from))
 	for _, name := range st.key {
 		t.distinct = t.distinct && slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 	}

@@ -19,7 +19,7 @@ type copyTable struct {
 	key      []int // the columns of the target's primary key; nil if it has none
 	rule     bool  // texts must be valid on the target: UTF-8 without NUL
 	create   bool  // the target does not have the table, and Copy creates it
-	distinct bool  // the key is also the source's key
+	distinct bool  // the source has no key twice
 	report   TableReport
 	extra    []copyRow // rows that only the target has, as the check found; only their keys
 }
@@ -45,7 +45,16 @@ type copyRow struct {
 	bad    error // the reason why the row cannot be copied
 }
 
-// keyOf returns the key of a row, as text that is unique for it.
+// keyID identifies the key of a row. SQLite may have both 1 and '1' as keys.
+func (t *copyTable) keyID(row copyRow) [sha256.Size]byte {
+	key := make([]any, len(t.key))
+	for i, n := range t.key {
+		key[i] = row.values[n]
+	}
+	return digest(key)
+}
+
+// keyOf returns the key of a row for a message.
 func (t *copyTable) keyOf(row copyRow) string {
 	if len(t.key) == 1 {
 		if s, ok := row.values[t.key[0]].(string); ok {
@@ -70,6 +79,9 @@ func (t *copyTable) keyOf(row copyRow) string {
 func digest(values []any) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	for _, value := range values {
+		if value == 0.0 { // or -0.0
+			value = 0.0
+		}
 		text := fmt.Sprintf("%T %v", value, value)
 		fmt.Fprintf(h, "%d %s ", len(text), text)
 	}
@@ -254,9 +266,9 @@ func (s copySide) each(ctx context.Context, db *gorm.DB, batch int, fn func(rows
 	return flush()
 }
 
-// fetch returns the rows with the keys of the given rows, by their keys.
-func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error) {
-	there := make(map[string]copyRow, len(rows))
+// fetch returns the rows with the keys of the given rows, by keyID.
+func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[[sha256.Size]byte]copyRow, error) {
+	there := make(map[[sha256.Size]byte]copyRow, len(rows))
 	if len(rows) == 0 {
 		return there, nil
 	}
@@ -264,7 +276,7 @@ func (s copySide) fetch(db *gorm.DB, rows []copyRow) (map[string]copyRow, error)
 	err := eachRow(db.Raw(s.selection(db)+" WHERE "+condition, vars...), func(r *sql.Rows) error {
 		row, _, err := s.scan(r, db.Name() == mysqlDialect)
 		if err == nil {
-			there[s.keyOf(row)] = row
+			there[s.keyID(row)] = row
 		}
 		return err
 	})

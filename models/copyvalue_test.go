@@ -67,6 +67,7 @@ func TestConvert(t *testing.T) {
 
 // Ensure that the digests of rows are equal if the values are, and only then.
 func TestDigest(t *testing.T) {
+	require.Equal(t, digest([]any{0.0}), digest([]any{math.Copysign(0, -1)}))
 	year1170 := time.Time{}.Add(math.MaxInt64).Add(math.MaxInt64).Add(2) // 1<<64 ns later
 	year1170 = year1170.Add(math.MaxInt64).Add(math.MaxInt64).Add(2)
 	rows := [][]any{{time.Time{}}, {year1170}, {nil}, {""}, {"<nil>"}, {int64(1)}, {"1"}, {1.0}, {blob("1")}, {true}, {"a", "b"}, {"ab", ""}, {"a 3 string b"}, {time.Unix(1, 0).UTC()}, {time.Unix(1, 1).UTC()}}
