@@ -111,9 +111,13 @@ const (
 //   - The write writes batches, each a transaction on the target. A table comes after
 //     those that its foreign keys refer to. A table without a primary key is written in
 //     one transaction, if it is empty. PostgreSQL's sequences are set behind the highest
-//     key.
+//     key. The counter of an AUTOINCREMENT table of SQLite is carried over to SQLite and
+//     PostgreSQL, so that they do not give out a deleted key again. Other counters are
+//     not carried over: the target counts on from its highest key.
 //   - The verification reads both again. Copy returns nil only if each row of the source
 //     is in the target with equal content and, without Merge, the counts are equal.
+//
+// Rows of SQLite that have no INTEGER PRIMARY KEY get new rowids.
 //
 // Copy reads the source in one transaction and does not change it. Stop the server
 // first: its later writes are not copied. A table of [Migrate] that the source does not

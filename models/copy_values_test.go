@@ -214,3 +214,28 @@ func TestCopy_keysOfTwoTypes(t *testing.T) {
 		same()
 	})
 }
+
+// Ensure that a key of an AUTOINCREMENT table which was deleted in the source is not
+// given out again in the target, and that a counter is never set back.
+func TestCopy_autoincrement(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		const auto = " (k INTEGER PRIMARY KEY AUTOINCREMENT, v)"
+		must(t, from, "CREATE TABLE Gone"+auto, "CREATE TABLE emptied"+auto, "CREATE TABLE ahead"+auto, "CREATE TABLE plain_here (k INTEGER PRIMARY KEY, v)", "CREATE TABLE plain_there"+auto,
+			"CREATE TABLE unused"+auto)
+		must(t, to, "CREATE TABLE gone"+auto, "CREATE TABLE emptied"+auto, "CREATE TABLE ahead"+auto, "CREATE TABLE plain_here"+auto, "CREATE TABLE plain_there (k INTEGER PRIMARY KEY, v)",
+			"CREATE TABLE unused"+auto, "INSERT INTO ahead VALUES (1000, '')", "DELETE FROM ahead")
+		for _, table := range []string{"gone", "emptied", "ahead", "plain_here", "plain_there"} {
+			must(t, from, "INSERT INTO "+table+" VALUES (1, ''), (100, '')", "DELETE FROM "+table+" WHERE k = 100")
+		}
+		must(t, from, "DELETE FROM emptied")
+		for range 2 {
+			_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+			require.NoError(t, err)
+			require.Equal(t, []string{"ahead 1000", "emptied 100", "gone 100", "plain_here 1"}, texts(t, to, "SELECT name || ' ' || seq FROM sqlite_sequence ORDER BY 1"))
+		}
+		for table, want := range map[string]string{"gone": "101", "emptied": "101", "ahead": "1001", "plain_here": "2", "plain_there": "2", "unused": "1"} {
+			must(t, to, "INSERT INTO "+table+" (v) VALUES ('')")
+			require.Equal(t, []string{want}, texts(t, to, "SELECT max(k) FROM "+table), table)
+		}
+	})
+}

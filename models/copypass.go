@@ -193,7 +193,11 @@ func (c *copier) write(ctx context.Context) error {
 			return err
 		}
 		if !t.report.Missing {
-			if err := run(ctx, c.to, t.setSequences); err != nil {
+			last, err := t.counter(c.from)
+			if err != nil {
+				return fmt.Errorf("source table %s: %w", t.source, err)
+			}
+			if err := run(ctx, c.to, func(tx *gorm.DB) error { return t.setSequences(tx, last) }); err != nil {
 				return fmt.Errorf("target table %s: %w", t.name, err)
 			}
 		}

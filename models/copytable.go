@@ -360,13 +360,29 @@ func (t *copyTable) inKey(column int) bool {
 	return false
 }
 
-// setSequences sets the sequences of the target's columns behind their highest values,
-// and never back. MySQL and SQLite do so at each INSERT.
-func (t *copyTable) setSequences(tx *gorm.DB) error {
-	if tx.Name() != postgresDialect {
+// counter returns the last key that SQLite's AUTOINCREMENT has given out in the source,
+// or 0.
+func (t *copyTable) counter(from *gorm.DB) (last int64, err error) {
+	if !sqliteDialect(from) {
+		return 0, nil
+	}
+	if found, err := hasTable(from, "sqlite_sequence"); !found || err != nil {
+		return 0, err
+	}
+	err = from.Raw("SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = ? AND typeof(seq) = 'integer'", t.source).Row().Scan(&last)
+	return last, err
+}
+
+// setSequences sets the target's counters behind last and the highest keys, and never
+// back. SQLite and MySQL do so at each INSERT, for the keys that are there.
+func (t *copyTable) setSequences(tx *gorm.DB, last int64) error {
+	switch {
+	case sqliteDialect(tx) && last > 0:
+		return t.setCounter(tx, last)
+	case tx.Name() != postgresDialect:
 		return nil
 	}
-	for _, c := range t.columns {
+	for i, c := range t.columns {
 		if c.kind != intKind {
 			continue
 		}
@@ -377,18 +393,35 @@ func (t *copyTable) setSequences(tx *gorm.DB) error {
 		if !sequence.Valid {
 			continue
 		}
-		var highest sql.NullInt64
-		if err := tx.Raw("SELECT MAX(" + quoted(tx, c.name) + ") FROM " + quoted(tx, t.name)).Row().Scan(&highest); err != nil {
+		var highest int64
+		if err := tx.Raw("SELECT COALESCE(MAX(" + quoted(tx, c.name) + "), 0) FROM " + quoted(tx, t.name)).Row().Scan(&highest); err != nil {
 			return err
 		}
-		if !highest.Valid || highest.Int64 < 1 {
+		if len(t.key) == 1 && t.inKey(i) {
+			highest = max(highest, last)
+		}
+		if highest < 1 {
 			continue
 		}
 		err := tx.Exec("SELECT setval(CAST(? AS regclass), GREATEST(?, COALESCE(pg_sequence_last_value(CAST(? AS regclass)), 0)))",
-			sequence.String, highest.Int64, sequence.String).Error
+			sequence.String, highest, sequence.String).Error
 		if err != nil {
 			return fmt.Errorf("sequence %s: %w", sequence.String, err)
 		}
 	}
 	return nil
+}
+
+// setCounter sets SQLite's counter of an AUTOINCREMENT table to last, unless it is ahead.
+// SQLite has no row for a table that never had one. A row for a table that has the word
+// elsewhere in its statement would mean nothing.
+func (t *copyTable) setCounter(tx *gorm.DB, last int64) error {
+	if found, err := hasTable(tx, "sqlite_sequence"); !found || err != nil {
+		return err
+	}
+	if err := tx.Exec("UPDATE sqlite_sequence SET seq = ? WHERE name = ? AND seq < ?", last, t.name, last).Error; err != nil {
+		return err
+	}
+	return tx.Exec(`INSERT INTO sqlite_sequence (name, seq) SELECT name, ? FROM sqlite_master
+		WHERE type = 'table' AND name = ? AND sql LIKE '%autoincrement%' AND name NOT IN (SELECT name FROM sqlite_sequence)`, last, t.name).Error
 }

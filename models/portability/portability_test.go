@@ -126,6 +126,26 @@ func TestCopy_values(t *testing.T) {
 	}
 }
 
+// Ensure that PostgreSQL does not give out a key that was deleted from an AUTOINCREMENT
+// table of SQLite.
+func TestPostgres_autoincrement(t *testing.T) {
+	from, to := openMem(t, quiet()), openPostgres("", "", false)(t, quiet())
+	for _, table := range []string{"gone", "emptied"} {
+		require.NoError(t, from.Exec("CREATE TABLE "+table+" (k INTEGER PRIMARY KEY AUTOINCREMENT, v TEXT)").Error)
+		require.NoError(t, to.Exec("CREATE TABLE "+table+" (k BIGSERIAL PRIMARY KEY, v TEXT)").Error)
+		require.NoError(t, from.Exec("INSERT INTO "+table+" VALUES (1, ''), (100, '')").Error)
+	}
+	require.NoError(t, from.Exec("DELETE FROM gone WHERE k = 100").Error)
+	require.NoError(t, from.Exec("DELETE FROM emptied").Error)
+	_, err := models.Copy(t.Context(), from, to, models.CopyOptions{})
+	require.NoError(t, err)
+	for _, table := range []string{"gone", "emptied"} {
+		var next int64
+		require.NoError(t, to.Raw("INSERT INTO "+table+" (v) VALUES ('') RETURNING k").Scan(&next).Error)
+		require.EqualValues(t, 101, next, table)
+	}
+}
+
 // Ensure that keys are sorted by their bytes on PostgreSQL, also in a table of another
 // program with the database's locale. Our own tables have an index for that order.
 func TestPostgres_collation(t *testing.T) {
