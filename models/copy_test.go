@@ -179,3 +179,37 @@ func TestCopy_capitals(t *testing.T) {
 	require.NoError(t, to.Table("quota").Take(&row).Error)
 	require.Equal(t, models.Quota{Username: "alice", MaxStorage: 5, CreatedAt: 6}, row)
 }
+
+// Ensure that keys are sorted by their bytes also in a table of another program whose
+// keys have another collation, page by page.
+func TestTable_collation(t *testing.T) {
+	db := openSQLite(t, quiet())
+	must(t, db, "CREATE TABLE passwords (key TEXT COLLATE NOCASE PRIMARY KEY, value TEXT NOT NULL)",
+		"CREATE TABLE contacts (slug TEXT COLLATE RTRIM PRIMARY KEY, url TEXT NOT NULL, name TEXT, created_at DATETIME)",
+		"CREATE TABLE quotas (username TEXT COLLATE NOCASE PRIMARY KEY, max_storage INTEGER, created_at INTEGER)")
+	require.NoError(t, models.Migrate(t.Context(), db))
+	table, err := models.NewTable(db, models.TableSpec{Name: "passwords"})
+	require.NoError(t, err)
+	quotas, err := models.NewQuotas(db, models.QuotaConfig{})
+	require.NoError(t, err)
+	for _, key := range []string{"b", "C", "a", "_", "Z"} {
+		require.NoError(t, table.Set(t.Context(), key, ""))
+		require.NoError(t, quotas.Set(t.Context(), key, 1))
+	}
+	want := []string{"C", "Z", "_", "a", "b"}
+	keys, err := table.Keys(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, keys)
+	var tables, users []string
+	for i := range want {
+		after := strings.Join(want[max(i-1, 0):i], "")
+		entries, err := table.List(t.Context(), after, 1)
+		require.NoError(t, err)
+		tables = append(tables, string(entries[0].Key))
+		rows, err := quotas.List(t.Context(), after, 1)
+		require.NoError(t, err)
+		users = append(users, string(rows[0].Username))
+	}
+	require.Equal(t, want, tables)
+	require.Equal(t, want, users)
+}

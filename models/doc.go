@@ -43,7 +43,7 @@
 //
 //   - Keys (user names, slugs, table keys) are valid UTF-8 without NUL, of at most
 //     [MaxKeyBytes] bytes. They are compared and sorted by their bytes. So case,
-//     accents and trailing spaces count.
+//     accents and trailing spaces count. In tables of another program, see [NewTable].
 //   - Values, names and URLs are valid UTF-8 without NUL, of at most [MaxValueBytes]
 //     bytes. A field may say that there are fewer.
 //   - Table and column names have 1 to [MaxNameBytes] lower-case ASCII letters, digits

@@ -39,13 +39,17 @@ func textType(db *gorm.DB) string {
 }
 
 // keyOrder returns the key column as an expression that compares and sorts by bytes.
-// PostgreSQL needs the collation in the expression, for tables that another program
-// created with the database's locale. It still uses the index of a column declared with
-// that collation. SQLite sorts by bytes, and so does MySQL for the type of our columns.
+// PostgreSQL and SQLite need the collation in the expression, for tables that another
+// program created with the database's locale or with COLLATE NOCASE. They still use the
+// index of a column declared with that collation. MySQL sorts by bytes for the type of
+// our columns.
 func keyOrder(db *gorm.DB, column string) clause.Expr {
 	expr := clause.Expr{SQL: "?", Vars: []any{clause.Column{Name: column}}}
-	if db.Name() == postgresDialect {
+	switch {
+	case db.Name() == postgresDialect:
 		expr.SQL = `? COLLATE "C"`
+	case sqliteDialect(db):
+		expr.SQL = "? COLLATE BINARY"
 	}
 	return expr
 }

@@ -70,8 +70,9 @@ type Table struct {
 }
 
 // NewTable returns the store of the table that spec names. It does not use the
-// database. [Table.Migrate] creates the table, or another program does. On MySQL, a
-// table of another program compares keys by its own collation. An invalid name is an
+// database. [Table.Migrate] creates the table, or another program does. A table of
+// another program compares keys by its own collation on MySQL and SQLite: with NOCASE, A
+// and a are one key. On MySQL it also sorts them so. An invalid name is an
 // [InvalidError].
 func NewTable(db *gorm.DB, spec TableSpec) (*Table, error) {
 	spec, err := spec.checked()
