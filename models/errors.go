@@ -9,7 +9,7 @@ import (
 
 // Errors of the stores.
 var (
-	// ErrNotFound means that the user, slug or table does not exist.
+	// ErrNotFound means that the user, contact, blocked user, token or table does not exist.
 	ErrNotFound = errors.New("not found")
 
 	// ErrSlugTaken means that a contact or a reservation has the slug already.
