@@ -10,6 +10,10 @@ type change struct {
 	// sql is the CREATE TABLE that is wanted, with the table's present name.
 	sql string
 
+	// wanted is what sql must mean. Its parts come from the old definition and from the
+	// model, and not from sql.
+	wanted *definition
+
 	// alter makes the same change by ALTER TABLE. It is nil if no ALTER TABLE could
 	// make it. SQLite may refuse it.
 	alter []string
@@ -26,6 +30,9 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	wanted, err := parseDefinition(c.sql)
 	if err != nil {
 		return fmt.Errorf("gormdialect: table %s would become %w", t, err)
+	}
+	if !wanted.same(c.wanted) {
+		return fmt.Errorf("gormdialect: table %s is not changed: its CREATE TABLE would lose or change another part: %s", t, c.sql)
 	}
 	var uses []string
 	if c.dropped != "" && !s.db.DryRun {

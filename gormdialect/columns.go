@@ -78,16 +78,23 @@ func (m Migrator) AddColumn(value any, name string) error {
 			if t.column(field.DBName) != nil {
 				return nil, fmt.Errorf("gormdialect: table %s has a column %s already", t, field.DBName)
 			}
-			sql := definition
-			if field.Unique && len(t.def.constraints) == 0 {
-				// A table constraint follows all columns.
-				sql += "," + m.uniqueConstraint(stmt, field)
+			wanted := t.def.clone()
+			added, err := parseColumn(definition)
+			if err != nil {
+				return nil, fmt.Errorf("gormdialect: column %s of table %s: %w", field.DBName, t, err)
 			}
-			edits := []edit{t.def.appendColumn(sql)}
-			if field.Unique && len(t.def.constraints) > 0 {
-				edits = append(edits, t.def.appendConstraint(m.uniqueConstraint(stmt, field)))
+			wanted.columns = append(wanted.columns, added)
+			edits := []edit{t.def.appendColumn(definition)}
+			if field.Unique {
+				sql := m.uniqueConstraint(stmt, field)
+				constraint, err := parseConstraint(sql)
+				if err != nil {
+					return nil, fmt.Errorf("gormdialect: a constraint of table %s: %w", t, err)
+				}
+				wanted.constraints = append(wanted.constraints, constraint)
+				edits = append(edits, t.def.appendConstraint(sql)) // behind the new column
 			}
-			return &change{sql: apply(t.def.sql, edits)}, nil
+			return &change{sql: apply(t.def.sql, edits), wanted: wanted}, nil
 		})
 		if err != nil && altered != nil {
 			return fmt.Errorf("%w (ALTER TABLE was tried first: %w)", err, altered)
@@ -138,11 +145,14 @@ func dropColumn(t *table, name string) (*change, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.wanted = t.def.clone()
+	c.wanted.columns = slices.DeleteFunc(c.wanted.columns, func(d columnDef) bool { return fold(d.name.name()) == fold(name) })
 	def, inConstraint := t.def, false
 	for removed := true; removed; {
 		removed = false
 		for i := range def.constraints {
 			if _, involved := involves(def, &def.constraints[i], col.name); involved {
+				c.wanted.constraints = slices.Delete(c.wanted.constraints, i, i+1)
 				sql := apply(def.sql, def.remove(&def.constraints[i]))
 				if def, err = parseDefinition(sql); err != nil {
 					return nil, fmt.Errorf("gormdialect: table %s: %w", t, err)
@@ -234,6 +244,13 @@ func alterColumn(t *table, name, full string) (*change, error) {
 		return nil, fmt.Errorf("gormdialect: table %s has no column %s", t, name)
 	}
 	cut := func(c *constraint) string { return wantedSQL[c.start:c.end] }
+	def := t.def.clone()
+	become := def.column(name)
+	become.dataType = wanted.dataType
+	remove := func(c *constraint) edit {
+		def.drop(c)
+		return edit{span: c.span}
+	}
 	var edits []edit
 	behindType := col.name.end
 	if n := len(col.dataType); n > 0 {
@@ -258,12 +275,13 @@ func alterColumn(t *table, name, full string) (*change, error) {
 	switch {
 	case isNotNull == nil && wantNotNull != nil:
 		edits = append(edits, insert(behindType, " "+cut(wantNotNull)))
+		become.constraints = append(become.constraints, *wantNotNull)
 		alter = "SET NOT NULL"
 		if c := col.find(null); c != nil {
-			edits, alter = append(edits, edit{span: c.span}), ""
+			edits, alter = append(edits, remove(c)), ""
 		}
 	case isNotNull != nil && wantNotNull == nil && info.key == 0:
-		edits = append(edits, edit{span: isNotNull.span})
+		edits = append(edits, remove(isNotNull))
 		alter = "DROP NOT NULL"
 	}
 	nullEdits := len(edits)
@@ -300,18 +318,22 @@ func alterColumn(t *table, name, full string) (*change, error) {
 		switch {
 		case is == nil:
 			edits = append(edits, insert(col.end, " "+text))
+			become.constraints = append(become.constraints, c)
 		case !sameTokens(is.tokens, c.tokens):
+			remove(is)
 			edits = append(edits, edit{span{is.tokens[0].start, is.end}, wantedSQL[c.tokens[0].start:c.end]})
+			c.name = is.name
+			become.constraints = append(become.constraints, c)
 		}
 	}
 	if is := col.find(defaultValue); is != nil && wanted.find(defaultValue) == nil {
-		edits = append(edits, edit{span: is.span})
+		edits = append(edits, remove(is))
 	}
 
 	if len(edits) == 0 {
 		return nil, nil
 	}
-	c := &change{sql: apply(t.def.sql, edits)}
+	c := &change{sql: apply(t.def.sql, edits), wanted: def}
 	if typeEdits == 0 && len(edits) == nullEdits && alter != "" {
 		c.alter = []string{"ALTER TABLE " + t.sql() + " ALTER COLUMN " + quote(name) + " " + alter}
 	}

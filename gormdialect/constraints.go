@@ -77,9 +77,14 @@ func createConstraint(t *table, sql string) (*change, error) {
 		return nil, fmt.Errorf("gormdialect: a constraint of table %s: %w", t, err)
 	}
 	column, is := t.def.named(wanted.name)
+	def := t.def.clone()
+	if is != nil {
+		def.drop(is)
+	}
+	def.constraints = append(def.constraints, wanted)
 	switch {
 	case is == nil:
-		c := &change{sql: apply(t.def.sql, []edit{t.def.appendConstraint(sql)})}
+		c := &change{sql: apply(t.def.sql, []edit{t.def.appendConstraint(sql)}), wanted: def}
 		if wanted.kind == check {
 			c.alter = []string{"ALTER TABLE " + t.sql() + " ADD " + sql}
 		}
@@ -87,9 +92,9 @@ func createConstraint(t *table, sql string) (*change, error) {
 	case sameTokens(is.tokens, wanted.tokens):
 		return nil, nil
 	case column == nil:
-		return &change{sql: apply(t.def.sql, []edit{{is.span, sql}})}, nil
+		return &change{sql: apply(t.def.sql, []edit{{is.span, sql}}), wanted: def}, nil
 	default:
-		return &change{sql: apply(t.def.sql, []edit{{span: is.span}, t.def.appendConstraint(sql)})}, nil
+		return &change{sql: apply(t.def.sql, []edit{{span: is.span}, t.def.appendConstraint(sql)}), wanted: def}, nil
 	}
 }
 
@@ -121,7 +126,8 @@ func dropConstraint(t *table, name string, says *constraint) (*change, error) {
 	if is == nil {
 		return nil, fmt.Errorf("gormdialect: table %s has no constraint %s", t, name)
 	}
-	c := &change{sql: apply(t.def.sql, t.def.remove(is))}
+	c := &change{sql: apply(t.def.sql, t.def.remove(is)), wanted: t.def.clone()}
+	c.wanted.drop(is)
 	if is.kind == check && is.name != "" {
 		c.alter = []string{"ALTER TABLE " + t.sql() + " DROP CONSTRAINT " + quote(is.name)}
 	}

@@ -237,6 +237,25 @@ func (d *definition) mentions(tokens []token) map[string]bool {
 	return found
 }
 
+// clone returns a copy whose columns and constraints can be changed.
+func (d *definition) clone() *definition {
+	c := *d
+	c.columns, c.constraints = slices.Clone(d.columns), slices.Clone(d.constraints)
+	for i := range c.columns {
+		c.columns[i].constraints = slices.Clone(c.columns[i].constraints)
+	}
+	return &c
+}
+
+// drop removes a constraint of a clone. It leaves the text as it is.
+func (d *definition) drop(c *constraint) {
+	same := func(o constraint) bool { return o.span == c.span }
+	d.constraints = slices.DeleteFunc(d.constraints, same)
+	for i := range d.columns {
+		d.columns[i].constraints = slices.DeleteFunc(d.columns[i].constraints, same)
+	}
+}
+
 // text returns the text from the first of the tokens to the last.
 func (d *definition) text(tokens []token) string {
 	if len(tokens) == 0 {

@@ -170,6 +170,24 @@ func TestDefinition_remove(t *testing.T) {
 	}
 }
 
+// Ensure that an edit merges no two tokens into one.
+func TestApply(t *testing.T) {
+	for _, c := range []struct{ sql, old, text, want string }{
+		{"a VARCHAR(10)NOT NULL", "VARCHAR(10)", "text", "a text NOT NULL"},
+		{`"a"NOT NULL`, `"a"`, "b", "b NOT NULL"},
+		{"DEFAULT(0)NOT NULL", "(0)", "true", "DEFAULT true NOT NULL"},
+		{"DEFAULT(0)NOT NULL", "(0)", "(1)", "DEFAULT(1)NOT NULL"},
+		{`"a"'b'UNIQUE`, "'b'", "", `"a" UNIQUE`},
+		{`"a"'b'"c"`, "'b'", "", `"a" "c"`},
+		{"DEFAULT(x)'", "(x)", "x", "DEFAULT x '"},
+		{"DEFAULT(0)", "(0)", "é", "DEFAULT é"},
+		{"a int,b int", "int", "", "a ,b int"},
+	} {
+		at := strings.Index(c.sql, c.old)
+		require.Equal(t, c.want, apply(c.sql, []edit{{span{at, at + len(c.old)}, c.text}}), c.sql)
+	}
+}
+
 // Ensure that only INTEGER PRIMARY KEY is an alias of the rowid, with SQLite's
 // exceptions.
 func TestDefinition_rowidAlias(t *testing.T) {

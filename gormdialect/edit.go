@@ -14,19 +14,37 @@ type edit struct {
 // insert returns an edit that adds text at an offset.
 func insert(at int, text string) edit { return edit{span{at, at}, text} }
 
-// apply returns sql with the edits made. Edits must not overlap. Insertions at one
-// offset keep their order.
+// apply returns sql with the edits made. Edits must not overlap, and begin and end
+// between tokens. Insertions at one offset keep their order.
 func apply(sql string, edits []edit) string {
 	slices.SortStableFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var out strings.Builder
+	var last byte
+	write := func(part string) {
+		if part == "" {
+			return
+		}
+		if merge(last, part[0]) {
+			out.WriteByte(' ')
+		}
+		out.WriteString(part)
+		last = part[len(part)-1]
+	}
 	done := 0
 	for _, e := range edits {
-		out.WriteString(sql[done:e.start])
-		out.WriteString(e.text)
+		write(sql[done:e.start])
+		write(e.text)
 		done = max(done, e.end)
 	}
-	out.WriteString(sql[done:])
+	write(sql[done:])
 	return out.String()
+}
+
+// merge reports whether two tokens may become one if the second follows the first
+// without a space. last is the first token's last byte, and next is the second's first.
+func merge(last, next byte) bool {
+	solid := func(c byte) bool { return isWord(c) || c == '\'' || c == '"' || c == '`' }
+	return solid(last) && solid(next)
 }
 
 // remove returns the edits that remove a constraint, and a comma with it.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gorm.io/gorm"
 )
@@ -63,13 +64,21 @@ func (g *generator) space() string {
 	return pick(g, "/* it's a comment, (really */", " -- a line, CHECK ( 'x\n", "/**/", " /* CONSTRAINT x -- */ ")
 }
 
+// joins reports whether SQLite needs no space between two parts.
+func (g *generator) joins(left, right string) bool {
+	solid := regexp.MustCompile("^[\\pL\\pN_$'\"`]$")
+	last, _ := utf8.DecodeLastRuneInString(left)
+	first, _ := utf8.DecodeRuneInString(right)
+	return !solid.MatchString(string(last)) || !solid.MatchString(string(first)) || strings.ContainsRune("'\"`", last) && !strings.ContainsRune("'\"`", first)
+}
+
 func (g *generator) join(parts ...string) string {
 	var out strings.Builder
-	for i, p := range parts {
+	for _, p := range parts {
 		if p == "" {
 			continue
 		}
-		if i > 0 {
+		if out.Len() > 0 && (!g.chance(30) || !g.joins(out.String(), p)) {
 			out.WriteString(g.space())
 		}
 		out.WriteString(p)

@@ -177,6 +177,40 @@ func TestMethods_dropColumn(t *testing.T) {
 	require.Equal(t, []string{"CREATE", "TABLE", `"t"`, "(", "e,", "CHECK", "(lower(e)", "IS", "NOT", "'b'))"}, strings.Fields(strings.ReplaceAll(strings.ReplaceAll(sql, "(e ,", "( e,"), "(e,", "( e,")))
 }
 
+// Ensure that a column keeps its other constraints where its definition has no spaces
+// between them. SQLite needs none behind a parenthesis, a quote or a bracket.
+func TestMethods_noSpaces(t *testing.T) {
+	type yes struct {
+		A bool `gorm:"type:numeric;default:true;not null"`
+	}
+	for _, c := range []struct {
+		column string
+		model  any
+		want   string
+	}{
+		{"a VARCHAR(10)NOT NULL", model("column:a;type:text;not null"), "text | 1 | <NULL> | "},
+		{"a VARCHAR(10)UNIQUE", model("column:a;type:text"), "text | 0 | <NULL> | u"},
+		{"a VARCHAR(10)UNIQUE", model("column:a;type:varchar(10);not null"), "varchar(10) | 1 | <NULL> | u"},
+		{"\"a\"NOT NULL", model("column:a;type:text;not null"), "text | 1 | <NULL> | "},
+		{"[a][INT]NOT NULL", model("column:a;type:bigint;not null"), "bigint | 1 | <NULL> | "},
+		{"a numeric DEFAULT(0)NOT NULL", &yes{}, "numeric | 1 | true | "},
+		{"a numeric DEFAULT(0)NOT NULL UNIQUE", &yes{}, "numeric | 1 | true | u"},
+		{"a INT DEFAULT(1)NOT NULL COLLATE\"NOCASE\"UNIQUE", model("column:a;type:int;default:-1"), "integer | 0 | \"-1\" | u"},
+	} {
+		for _, run := range outsideAndInside {
+			db := open(t, gormdialect.Open(file(t)), quiet())
+			setup(t, db, "CREATE TABLE t(id INTEGER PRIMARY KEY,"+c.column+")", "INSERT INTO t VALUES (1, '5')")
+			require.NoError(t, run(db, func(db *gorm.DB) error {
+				return db.Table("t").Migrator().AlterColumn(c.model, "a")
+			}), "%s, %+v", c.column, c.model)
+			var got string
+			require.NoError(t, db.Raw(`SELECT lower(type) || ' | ' || "notnull" || ' | ' || coalesce(dflt_value, '<NULL>') || ' | ' ||
+				coalesce((SELECT origin FROM pragma_index_list('t')), '') FROM pragma_table_info('t') WHERE name = 'a'`).Row().Scan(&got))
+			require.Equal(t, c.want, got, "%s, %+v", c.column, c.model)
+		}
+	}
+}
+
 // Ensure that tables of temp and of attached databases are migrated in their schema,
 // with the temporary triggers on them.
 func TestMethods_schemas(t *testing.T) {
