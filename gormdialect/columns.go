@@ -74,7 +74,7 @@ func (m Migrator) AddColumn(value any, name string) error {
 				return altered
 			}
 		}
-		err = m.change(names(value, stmt), func(t *table) (*change, error) {
+		err = m.change(names(value, stmt), func(_ *session, t *table) (*change, error) {
 			if t.column(field.DBName) != nil {
 				return nil, fmt.Errorf("gormdialect: table %s has a column %s already", t, field.DBName)
 			}
@@ -119,11 +119,13 @@ func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) st
 func (m Migrator) DropColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		name := columnName(stmt, name)
-		return m.change(names(value, stmt), func(t *table) (*change, error) { return dropColumn(t, name) })
+		return m.change(names(value, stmt), func(s *session, t *table) (*change, error) { return dropColumn(s, t, name) })
 	})
 }
 
-func dropColumn(t *table, name string) (*change, error) {
+// dropColumn drops a column. Without a session it looks for what forbids that, except
+// in expressions.
+func dropColumn(s *session, t *table, name string) (*change, error) {
 	col := t.column(name)
 	if col == nil {
 		return nil, fmt.Errorf("gormdialect: table %s has no column %s", t, name)
@@ -131,54 +133,50 @@ func dropColumn(t *table, name string) (*change, error) {
 	if len(t.columns) == 1 {
 		return nil, fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: there are no other columns; drop the table", col.name, t)
 	}
-	c := &change{dropped: col.name}
+	c := &change{dropped: col.name, wanted: t.def.clone()}
+	c.wanted.columns = slices.DeleteFunc(c.wanted.columns, func(d columnDef) bool { return fold(d.name.name()) == fold(name) })
+	in := &expressions{}
 	var err error
+	if s != nil {
+		if in, err = s.expressionsWith(t, col.name); err != nil {
+			return nil, err
+		}
+	}
+	var gone []constraint
 	t.def.all(func(other *columnDef, with *constraint) bool {
 		if other != nil && fold(other.name.name()) == fold(name) {
 			return true
 		}
-		if alone, involved := involves(t.def, with, col.name); involved && (!alone || other != nil) {
-			err = fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: %s names it and other columns; drop that first", col.name, t, t.def.sql[with.start:with.end])
+		var alone, involved bool
+		if alone, involved, err = involves(s, t, with, col.name, in); err == nil && involved {
+			if !alone || other != nil {
+				err = fmt.Errorf("gormdialect: column %s of table %s cannot be dropped: %s names it and other columns; drop that first", col.name, t, t.def.sql[with.start:with.end])
+			}
+			gone = append(gone, *with)
 		}
 		return err == nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.wanted = t.def.clone()
-	c.wanted.columns = slices.DeleteFunc(c.wanted.columns, func(d columnDef) bool { return fold(d.name.name()) == fold(name) })
-	def, inConstraint := t.def, false
-	for removed := true; removed; {
-		removed = false
-		for i := range def.constraints {
-			if _, involved := involves(def, &def.constraints[i], col.name); involved {
-				c.wanted.constraints = slices.Delete(c.wanted.constraints, i, i+1)
-				sql := apply(def.sql, def.remove(&def.constraints[i]))
-				if def, err = parseDefinition(sql); err != nil {
-					return nil, fmt.Errorf("gormdialect: table %s: %w", t, err)
-				}
-				removed, inConstraint = true, true
-				break
-			}
+	def := t.def
+	// The places of the constraints before the removed one do not change.
+	for _, with := range slices.Backward(gone) {
+		n := slices.IndexFunc(def.constraints, func(c constraint) bool { return c.span == with.span })
+		sql := apply(def.sql, def.remove(&def.constraints[n]))
+		if def, err = parseDefinition(sql); err != nil {
+			return nil, fmt.Errorf("gormdialect: table %s: %w", t, err)
 		}
+		c.wanted.drop(&with)
 	}
 	c.sql = apply(def.sql, def.removeColumn(def.column(name)))
 	for _, i := range t.indexes {
-		if i.origin != "c" {
-			continue
-		}
 		with := slices.ContainsFunc(i.columns, func(c indexColumn) bool { return fold(c.name) == fold(name) })
-		if !with {
-			with, err = inExpression(t.def, i, col.name)
-			if err != nil {
-				return nil, err
-			}
-		}
-		if with {
+		if i.origin == "c" && (with || in.indexes[i.name]) {
 			c.indexes = append(c.indexes, i.name)
 		}
 	}
-	if !inConstraint {
+	if len(gone) == 0 {
 		for _, name := range c.indexes {
 			c.alter = append(c.alter, "DROP INDEX "+relation{schema: t.schema, name: name}.sql())
 		}
@@ -187,36 +185,33 @@ func dropColumn(t *table, name string) (*change, error) {
 	return c, nil
 }
 
-// involves reports whether a constraint uses a column, and whether it uses no other.
-func involves(def *definition, c *constraint, column string) (alone, involved bool) {
-	about := map[string]bool{}
-	switch c.kind {
-	case check, generated:
-		about = def.mentions(c.tokens)
-	default:
-		for _, name := range c.columns {
-			about[fold(name)] = true
+// involves reports whether a constraint uses a column, and whether it uses no other. in
+// has the expressions with the column.
+func involves(s *session, t *table, c *constraint, column string, in *expressions) (alone, involved bool, err error) {
+	if c.kind == check || c.kind == generated {
+		if !in.constraints[c.span] {
+			return false, false, nil
 		}
-		if fold(c.parent) == fold(def.name.name()) {
-			for _, name := range c.refers {
-				about[fold(name)] = true
+		for name := range t.def.mentions(c.tokens) {
+			if name == fold(column) {
+				continue
+			}
+			if in, err = s.expressionsWith(t, name); err != nil || in.constraints[c.span] {
+				return false, true, err
 			}
 		}
+		return true, true, nil
 	}
-	return len(about) == 1, about[fold(column)]
-}
-
-// inExpression reports whether an expression or the WHERE of an index uses a column.
-func inExpression(def *definition, i index, column string) (bool, error) {
-	if !i.partial && !slices.ContainsFunc(i.columns, func(c indexColumn) bool { return c.name == "" }) {
-		return false, nil
+	about := map[string]bool{}
+	for _, name := range c.columns {
+		about[fold(name)] = true
 	}
-	tokens, err := tokenize(i.sql)
-	if err != nil {
-		return false, err
+	if fold(c.parent) == fold(t.def.name.name()) {
+		for _, name := range c.refers {
+			about[fold(name)] = true
+		}
 	}
-	on := slices.IndexFunc(tokens, func(t token) bool { return t.is("ON") })
-	return def.mentions(tokens[min(on+2, len(tokens)):])[fold(column)], nil
+	return len(about) == 1, about[fold(column)], nil
 }
 
 // AlterColumn gives a column the type, NOT NULL, DEFAULT and further constraints of
@@ -229,7 +224,7 @@ func (m Migrator) AlterColumn(value any, name string) error {
 			return err
 		}
 		full := m.DB.Migrator().FullDataTypeOf(field).SQL
-		return m.change(names(value, stmt), func(t *table) (*change, error) { return alterColumn(t, field.DBName, full) })
+		return m.change(names(value, stmt), func(_ *session, t *table) (*change, error) { return alterColumn(t, field.DBName, full) })
 	})
 }
 

@@ -67,7 +67,7 @@ func (m Migrator) CreateConstraint(value any, name string) error {
 			return fmt.Errorf("gormdialect: the model of table %s has no constraint %s", stmt.Table, name)
 		}
 		sql := m.build(found)
-		return m.change(names, func(t *table) (*change, error) { return createConstraint(t, sql) })
+		return m.change(names, func(_ *session, t *table) (*change, error) { return createConstraint(t, sql) })
 	})
 }
 
@@ -109,7 +109,7 @@ func (m Migrator) DropConstraint(value any, name string) error {
 				says = &c
 			}
 		}
-		return m.change(names, func(t *table) (*change, error) { return dropConstraint(t, name, says) })
+		return m.change(names, func(_ *session, t *table) (*change, error) { return dropConstraint(t, name, says) })
 	})
 }
 

@@ -224,8 +224,8 @@ func (d *definition) hasOption(keyword string) bool {
 	return slices.ContainsFunc(d.options, func(t token) bool { return t.is(keyword) })
 }
 
-// mentions returns the folded names of the columns that an expression mentions. It
-// may return a column too many: a type in the expression may have a column's name.
+// mentions returns the folded names of the columns that an expression may use. A
+// keyword, a type or a collation in it may have a column's name.
 func (d *definition) mentions(tokens []token) map[string]bool {
 	found := map[string]bool{}
 	for i, t := range tokens {

@@ -40,6 +40,8 @@
 // Execute the script on one connection. Where a migration tries ALTER TABLE
 // first, the script has only that: a dry run cannot know whether SQLite makes the
 // change.
+// It refuses to drop a column whose name is in a CHECK, a generated column or an
+// expression of an index: only SQLite can tell whether that is the column.
 //
 // # The guard
 //

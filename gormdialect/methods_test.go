@@ -177,6 +177,70 @@ func TestMethods_dropColumn(t *testing.T) {
 	require.Equal(t, []string{"CREATE", "TABLE", `"t"`, "(", "e,", "CHECK", "(lower(e)", "IS", "NOT", "'b'))"}, strings.Fields(strings.ReplaceAll(strings.ReplaceAll(sql, "(e ,", "( e,"), "(e,", "( e,")))
 }
 
+// Ensure that DropColumn drops no index and refuses no CHECK that has the column's name
+// only as a keyword, a type or a collation.
+func TestMethods_dropKeyword(t *testing.T) {
+	for _, c := range []struct {
+		columns, index string
+		drop           string
+		want           string // the indexes that are left, or part of the error
+	}{
+		{"a int, deleted int, `desc` text", "UNIQUE INDEX i ON t (a DESC) WHERE deleted IS NULL", "desc", "i"},
+		{"a int, `desc` text", "INDEX i ON t (a DESC) WHERE `desc` <> ''", "desc", ""},
+		{"a int, text text", "UNIQUE INDEX i ON t (CAST(a AS text))", "text", "i"},
+		{"a int, text text", "UNIQUE INDEX i ON t (CAST(text AS int))", "text", ""},
+		{"a int, `and` int", "UNIQUE INDEX i ON t (a) WHERE a > 1 AND a < 5", "and", "i"},
+		{"a int, `and` int", "UNIQUE INDEX i ON t (a) WHERE a > 1 AND \"and\" < 5", "and", ""},
+		{"a int, nocase text", "INDEX i ON t (lower(a) COLLATE nocase)", "nocase", "i"},
+		{"a int, b text", "INDEX i ON t (a) WHERE b = 'b' OR a = \"b\"", "b", ""},
+		{"a int, b text", "INDEX i ON t (a) WHERE a = 'b' OR a = \"c\"", "b", "i"},
+		{"a int CHECK (a IS NOT NULL), `null` text", "INDEX i ON t (a)", "null", "i"},
+		{"a int, `null` text, CHECK (a IS NOT NULL)", "INDEX i ON t (a)", "null", "i"},
+		{"a int, `null` text, CHECK (`null` IS NULL)", "INDEX i ON t (a)", "null", "i"},
+		{"a int, `is` int, `null` text, CHECK (`is` IS NULL)", "INDEX i ON t (a)", "is", "i"},
+		{"a int, b int, `null` text, CHECK (a IS NOT NULL), CHECK (b IS NULL), CHECK (a IS NOT NULL)", "INDEX i ON t (b)", "a", "i"},
+		{"a int, b int, `null` text, CHECK (a IS NOT b)", "INDEX i ON t (a)", "a", "error: names it and other columns"},
+		{"a int, text text, g AS (CAST(a AS text))", "INDEX i ON t (g)", "text", "i"},
+		{"a int, text text, g AS (CAST(text AS int))", "INDEX i ON t (g)", "text", "error: names it and other columns"},
+	} {
+		for _, also := range []string{"SELECT 1", "CREATE VIEW broken AS SELECT x FROM nowhere", "PRAGMA legacy_alter_table = ON"} {
+			for _, run := range outsideAndInside {
+				db := open(t, gormdialect.Open(file(t)), quiet())
+				resize(t, db, 1)
+				setup(t, db, "CREATE TABLE t (id INTEGER PRIMARY KEY, "+c.columns+")", "CREATE "+c.index, "INSERT INTO t (id, a) VALUES (1, 2)",
+					"CREATE TRIGGER tr AFTER INSERT ON t BEGIN SELECT 1; END", also)
+				before := take(t, db)
+				err := run(db, func(db *gorm.DB) error { return db.Migrator().DropColumn("t", c.drop) })
+				after := take(t, db)
+				if want, refused := strings.CutPrefix(c.want, "error: "); refused {
+					require.ErrorContains(t, err, want, "%+v", c)
+					require.Equal(t, before, after)
+					continue
+				}
+				require.NoError(t, err, "%+v, %s", c, also)
+				var got string
+				require.NoError(t, db.Raw("SELECT coalesce(group_concat(name), '') FROM sqlite_master WHERE type = 'index' AND tbl_name = 't'").Row().Scan(&got))
+				require.Equal(t, c.want, got, "%+v, %s", c, also)
+				require.NotContains(t, after.cols["t"], c.drop)
+				for _, o := range before.schema {
+					if !strings.HasPrefix(o, "index") || c.want != "" {
+						require.Contains(t, after.schema, o, "%+v, %s", c, also)
+					}
+				}
+			}
+		}
+	}
+}
+
+// Ensure that a dry run drops no column of which it cannot tell what uses it.
+func TestMethods_dryRunExpression(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	setup(t, db, "CREATE TABLE t (a int, text text, b int)", "CREATE UNIQUE INDEX i ON t (CAST(a AS text))")
+	dry := db.Session(&gorm.Session{DryRun: true}).Migrator()
+	require.ErrorContains(t, dry.DropColumn("t", "text"), "a dry run cannot tell")
+	require.NoError(t, dry.DropColumn("t", "b"))
+}
+
 // Ensure that a column keeps its other constraints where its definition has no spaces
 // between them. SQLite needs none behind a parenthesis, a quote or a bracket.
 func TestMethods_noSpaces(t *testing.T) {

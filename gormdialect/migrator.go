@@ -50,9 +50,9 @@ func (m Migrator) tableOf(value any) (r relation, err error) {
 }
 
 // change changes a table as build says. build returns nil if there is nothing to do.
-// It is called first without the write lock, and again with it if there is a change.
-func (m Migrator) change(names []tableName, build func(*table) (*change, error)) error {
-	prepare := func(db *gorm.DB) (*table, *change, error) {
+// It is called first without a session, and again with one if there is a change.
+func (m Migrator) change(names []tableName, build func(*session, *table) (*change, error)) error {
+	prepare := func(db *gorm.DB, s *session) (*table, *change, error) {
 		r, err := find(db, names)
 		if err != nil {
 			return nil, nil, err
@@ -61,16 +61,16 @@ func (m Migrator) change(names []tableName, build func(*table) (*change, error))
 		if err != nil {
 			return nil, nil, err
 		}
-		c, err := build(t)
+		c, err := build(s, t)
 		return t, c, err
 	}
-	// Without the lock, another migration may commit between two of our queries. A
+	// Without the write lock, another migration may commit between two of our queries. A
 	// table that was not understood is therefore read again with the lock.
-	if _, c, err := prepare(plain(m.DB)); !errors.Is(err, errNotUnderstood) && (err != nil || c == nil) {
+	if _, c, err := prepare(plain(m.DB), nil); !errors.Is(err, errNotUnderstood) && (err != nil || c == nil) {
 		return err
 	}
 	return m.atomically(func(s *session) error {
-		t, c, err := prepare(s.db)
+		t, c, err := prepare(s.db, s)
 		if err != nil || c == nil {
 			return err
 		}

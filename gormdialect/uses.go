@@ -89,10 +89,7 @@ func (s *session) notNamed(t *table, name string, objects []object) error {
 			}
 		}
 	}
-	gone := name + "__gone"
-	for t.column(gone) != nil {
-		gone += "_"
-	}
+	gone := goneName(name, objects)
 	legacy, err := setting(s.db, "legacy_alter_table")
 	if err != nil {
 		return err
@@ -133,4 +130,114 @@ func (s *session) notNamed(t *table, name string, objects []object) error {
 		}
 	}
 	return nil
+}
+
+// goneName returns a name for a trial rename of a column. It occurs in no object.
+func goneName(name string, objects []object) string {
+	for gone := name + "__gone"; ; gone += "_" {
+		if !slices.ContainsFunc(objects, func(o object) bool { return strings.Contains(fold(o.sql), fold(gone)) }) {
+			return gone
+		}
+	}
+}
+
+// The expressions of a table that use a column.
+type expressions struct {
+	constraints map[span]bool   // CHECKs and generated columns
+	indexes     map[string]bool // indexes with the column in an expression or in WHERE
+}
+
+// expressionsWith returns the expressions that use a column. It renames the column in a
+// savepoint, and SQLite writes the new name into those. A search for the name would not
+// do: desc may be a column or a direction, and text a column or a type.
+func (s *session) expressionsWith(t *table, name string) (*expressions, error) {
+	in := &expressions{constraints: map[span]bool{}, indexes: map[string]bool{}}
+	mentioned := ""
+	t.def.all(func(_ *columnDef, c *constraint) bool {
+		if (c.kind == check || c.kind == generated) && t.def.mentions(c.tokens)[fold(name)] {
+			mentioned = t.def.text(c.tokens)
+		}
+		return true
+	})
+	for _, i := range t.indexes {
+		tokens, err := expressionTokens(i)
+		if err != nil {
+			return nil, err
+		}
+		if t.def.mentions(tokens)[fold(name)] {
+			mentioned = i.sql
+		}
+	}
+	if mentioned == "" {
+		return in, nil
+	}
+	if s.db.DryRun {
+		return nil, fmt.Errorf("gormdialect: column %s of table %s: a dry run cannot tell whether this uses it: %s; drop that first", name, t, mentioned)
+	}
+	objects, err := objectsOf(s.db, t.schema)
+	if err != nil {
+		return nil, err
+	}
+	gone := goneName(name, objects)
+	// SQLite renames nothing while any view or trigger is broken.
+	var statements []string
+	for _, kind := range []string{"trigger", "view"} {
+		for _, o := range objects {
+			if o.kind == kind {
+				statements = append(statements, "DROP "+kind+" "+relation{schema: o.schema, name: o.name}.sql())
+			}
+		}
+	}
+	statements = append(statements, "ALTER TABLE "+t.sql()+" RENAME COLUMN "+quote(name)+" TO "+quote(gone))
+	errAsked := errors.New("undo")
+	var after *definition
+	var indexes []index
+	asked := s.savepoint("sqlite_mem_ask", func() (err error) {
+		if err = s.exec(statements...); err != nil {
+			return err
+		}
+		if after, err = definitionOf(s.db, t.relation); err != nil {
+			return err
+		}
+		if indexes, err = indexesOf(s.db, t.relation); err != nil {
+			return err
+		}
+		return errAsked
+	})
+	if asked != errAsked {
+		return nil, fmt.Errorf("gormdialect: column %s of table %s: SQLite does not tell whether this uses it: %s: %w; drop that first", name, t, mentioned, asked)
+	}
+	uses := func(tokens []token) bool {
+		return slices.ContainsFunc(tokens, func(t token) bool { return fold(t.name()) == fold(gone) })
+	}
+	var spans []span
+	t.def.all(func(_ *columnDef, c *constraint) bool {
+		spans = append(spans, c.span)
+		return true
+	})
+	n := 0
+	after.all(func(_ *columnDef, c *constraint) bool {
+		in.constraints[spans[n]] = (c.kind == check || c.kind == generated) && uses(c.tokens)
+		n++
+		return true
+	})
+	for _, i := range indexes {
+		tokens, err := expressionTokens(i)
+		if err != nil {
+			return nil, err
+		}
+		in.indexes[i.name] = uses(tokens)
+	}
+	return in, nil
+}
+
+// expressionTokens returns the tokens of an index behind the table's name, if it has an
+// expression or a WHERE.
+func expressionTokens(i index) ([]token, error) {
+	if !i.partial && !slices.ContainsFunc(i.columns, func(c indexColumn) bool { return c.name == "" }) {
+		return nil, nil
+	}
+	tokens, err := tokenize(i.sql)
+	on := slices.IndexFunc(tokens, func(t token) bool { return t.is("ON") })
+	return tokens[min(on+2, len(tokens)):], err
 }
