@@ -215,8 +215,9 @@ func involves(s *session, t *table, c *constraint, column string, in *expression
 }
 
 // AlterColumn gives a column the type, NOT NULL, DEFAULT and further constraints of
-// the model's field. The column keeps its other constraints. A primary key whose type
-// becomes INTEGER is an alias of the rowid from then on.
+// the model's field. The column keeps its other constraints, and with default:(-) its
+// DEFAULT. A primary key whose type becomes INTEGER is an alias of the rowid from then
+// on.
 func (m Migrator) AlterColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
@@ -224,11 +225,12 @@ func (m Migrator) AlterColumn(value any, name string) error {
 			return err
 		}
 		full := m.DB.Migrator().FullDataTypeOf(field).SQL
-		return m.change(names(value, stmt), func(_ *session, t *table) (*change, error) { return alterColumn(t, field.DBName, full) })
+		return m.change(names(value, stmt), func(_ *session, t *table) (*change, error) { return alterColumn(t, field, full) })
 	})
 }
 
-func alterColumn(t *table, name, full string) (*change, error) {
+func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
+	name := field.DBName
 	wantedSQL := quote(name) + " " + full
 	wanted, err := parseColumn(wantedSQL)
 	if err != nil {
@@ -321,7 +323,8 @@ func alterColumn(t *table, name, full string) (*change, error) {
 			become.constraints = append(become.constraints, c)
 		}
 	}
-	if is := col.find(defaultValue); is != nil && wanted.find(defaultValue) == nil {
+	// The tag default:(-) leaves the default to the database.
+	if is := col.find(defaultValue); is != nil && wanted.find(defaultValue) == nil && field.DefaultValue != "(-)" {
 		edits = append(edits, remove(is))
 	}
 

@@ -580,6 +580,30 @@ func TestMethods_inPlace(t *testing.T) {
 	require.Contains(t, take(t, db).sql(t, db, "t"), "NOT DEFERRABLE")
 }
 
+// Ensure that a column keeps the default of the database if the model's is (-), whatever
+// else changes, and that nothing changes otherwise.
+func TestMethods_databaseDefault(t *testing.T) {
+	type Coin struct {
+		ID   uint
+		Code string `gorm:"not null;default:(-)"`
+		N    int64  `gorm:"type:bigint;not null;default:(-)"`
+		None *int   `gorm:"default:(-)"`
+	}
+	for _, n := range []string{"bigint", "integer"} {
+		recorder := &statements{Interface: logger.Discard}
+		db := open(t, gormdialect.Open(file(t)), &gorm.Config{Logger: recorder})
+		setup(t, db, "CREATE TABLE coins (id integer PRIMARY KEY, code text NOT NULL DEFAULT (lower(hex(randomblob(4)))), n "+n+" NOT NULL DEFAULT 7, none integer)")
+		require.NoError(t, db.AutoMigrate(&Coin{}))
+		require.NoError(t, db.Create(&Coin{}).Error)
+		var got []string
+		require.NoError(t, db.Raw("SELECT name || ' ' || type || ' ' || coalesce(dflt_value, '') FROM pragma_table_info('coins')").Scan(&got).Error)
+		require.Equal(t, []string{"id INTEGER ", "code TEXT lower(hex(randomblob(4)))", "n bigint 7", "none INTEGER "}, got)
+		recorder.all = nil
+		require.NoError(t, db.AutoMigrate(&Coin{}))
+		recorder.requireQueries(t)
+	}
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {
