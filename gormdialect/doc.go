@@ -29,7 +29,9 @@
 // TABLE is the old text, except for the change.
 //
 // A migration is one transaction on one connection, with foreign keys off. A method
-// either does its work or returns an error and changes nothing.
+// either does its work or returns an error and changes nothing. AutoMigrate calls
+// several methods. If one of them fails, the changes of those before it stay. Call it
+// inside a transaction to roll back all of them.
 //
 // Foreign keys cannot be switched off inside a transaction, and dropping a table
 // there acts on the rows that refer to it. Inside a transaction with foreign keys on,

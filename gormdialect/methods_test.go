@@ -445,6 +445,9 @@ func TestMethods_dryRun(t *testing.T) {
 	require.NoError(t, dry.Migrator().DropColumn("owners", "name"))
 	require.Contains(t, strings.Join(recorder.all, "\n"), "DROP COLUMN")
 	require.NoError(t, dry.Migrator().DropTable("owners"))
+	recorder.all = nil
+	require.NoError(t, dry.Table("made").Migrator().CreateTable(model("column:a;index")))
+	require.Regexp(t, "(?s)BEGIN IMMEDIATE\n.*CREATE TABLE.*\nCREATE INDEX.*\nCOMMIT", strings.Join(recorder.all, "\n"))
 	_, err := dry.Migrator().ColumnTypes("owners")
 	require.NoError(t, err)
 	for _, statement := range recorder.all {

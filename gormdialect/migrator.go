@@ -17,6 +17,9 @@ import (
 // https://sqlite.org/lang_altertable.html#otheralter describes. Each method either
 // does its work or returns an error and changes nothing.
 //
+// AutoMigrate and MigrateColumn are the exception: they are GORM's, and call the other
+// methods in turn. Inside a transaction that is rolled back, they change nothing either.
+//
 // A table is given as a model or by its name. The name may be in quotes and may have a
 // schema.
 type Migrator struct {
@@ -121,6 +124,18 @@ func (m Migrator) HasTable(value any) (has bool) {
 		m.report(err)
 	}
 	return has
+}
+
+// CreateTable creates the tables of all the models, with their indexes, or none.
+func (m Migrator) CreateTable(values ...any) error {
+	return m.atomically(func(s *session) error {
+		// The handle keeps its table and its options. It gets the session's connection.
+		db := m.DB.Session(&gorm.Session{Context: m.DB.Statement.Context})
+		db.Statement.ConnPool = s.db.Statement.ConnPool
+		official := m.Migrator
+		official.DB = db
+		return official.CreateTable(values...)
+	})
 }
 
 // GetTables returns the names of all tables of the main schema, including SQLite's own.

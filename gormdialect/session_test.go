@@ -244,6 +244,51 @@ func TestSession_everyStatementFails(t *testing.T) {
 	}
 }
 
+// Ensure that CreateTable creates all tables with their indexes, or none, in every way to
+// call it. A later attempt succeeds when the cause is gone.
+func TestSession_createTable(t *testing.T) {
+	type Fruit struct {
+		ID   uint
+		Name string `gorm:"uniqueIndex:by_name;index:fruit_name"`
+	}
+	type Crate struct {
+		ID      uint
+		Name    string `gorm:"index:by_name"`
+		FruitID uint
+		Fruit   Fruit
+	}
+	for _, way := range ways {
+		t.Run(way.name, func(t *testing.T) {
+			db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+			setup(t, db, "CREATE TABLE x (a)", "CREATE INDEX fruit_name ON x (a)")
+			before := take(t, db)
+			for _, create := range []func(db *gorm.DB) error{
+				func(db *gorm.DB) error { return db.Migrator().CreateTable(&Fruit{}) },
+				func(db *gorm.DB) error { return db.Table("apples").Migrator().CreateTable(&Fruit{}) },
+				func(db *gorm.DB) error { return db.AutoMigrate(&Fruit{}) },
+				func(db *gorm.DB) error { return db.Migrator().CreateTable(&Crate{}, &Fruit{}) },
+			} {
+				require.ErrorContains(t, way.run(t, db, create), "already exists")
+				require.Equal(t, before, take(t, db))
+				requireSettings(t, db, true)
+			}
+			setup(t, db, "DROP TABLE x")
+			require.ErrorContains(t, way.run(t, db, func(db *gorm.DB) error { return db.Migrator().CreateTable(&Fruit{}, &Crate{}) }), "by_name already exists")
+			require.False(t, db.Migrator().HasTable(&Fruit{}))
+			require.False(t, db.Migrator().HasTable(&Crate{}))
+			require.NoError(t, way.run(t, db, func(db *gorm.DB) error {
+				return db.Table("apples").Set("gorm:table_options", " STRICT").Migrator().CreateTable(&Fruit{})
+			}))
+			setup(t, db, "DROP INDEX by_name", "DROP INDEX fruit_name", "INSERT INTO apples (name) VALUES ('a')")
+			require.ErrorContains(t, db.Exec("INSERT INTO apples (name) VALUES (x'00')").Error, "cannot store", "the table is STRICT")
+			require.NoError(t, way.run(t, db, func(db *gorm.DB) error { return db.Migrator().CreateTable(&Fruit{}) }))
+			require.True(t, db.Migrator().HasIndex(&Fruit{}, "by_name"))
+			require.True(t, db.Migrator().HasIndex(&Fruit{}, "fruit_name"))
+			requireSettings(t, db, true)
+		})
+	}
+}
+
 // Ensure that a migration leaves no statement in GORM's cache of prepared statements.
 func TestSession_prepared(t *testing.T) {
 	config := quiet()

@@ -4,6 +4,7 @@ package suite
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,13 +129,13 @@ func (r *Recorder) Trace(_ context.Context, _ time.Time, fc func() (string, int6
 	r.statements = append(r.statements, statement)
 }
 
-// Writes returns the recorded statements that are not queries.
+// Writes returns the recorded statements that are neither queries nor savepoints.
 func (r *Recorder) Writes() (out []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, statement := range r.statements {
 		verb, _, _ := strings.Cut(strings.ToUpper(strings.TrimSpace(statement)), " ")
-		if verb != "SELECT" && verb != "SHOW" && verb != "PRAGMA" {
+		if !slices.Contains([]string{"SELECT", "SHOW", "PRAGMA", "SAVEPOINT", "RELEASE"}, verb) {
 			out = append(out, statement)
 		}
 	}
