@@ -34,6 +34,11 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 	if !wanted.same(c.wanted) {
 		return fmt.Errorf("gormdialect: table %s is not changed: its CREATE TABLE would lose or change another part: %s", t, c.sql)
 	}
+	if c.dropped != "" {
+		if err := notByName(s.db, t.relation, c.dropped, "dropped"); err != nil {
+			return err
+		}
+	}
 	var uses []string
 	if c.dropped != "" && !s.db.DryRun {
 		if uses, err = s.usesWithout(t, c.dropped); err != nil {

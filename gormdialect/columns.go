@@ -55,20 +55,24 @@ func (m Migrator) HasColumn(value any, name string) bool {
 }
 
 // AddColumn adds the column of a field. It rebuilds the table where ALTER TABLE cannot
-// add it: for a computed default or a unique column.
+// add it: for a computed default or a unique column. It is an error if a NATURAL JOIN of
+// a view or a trigger would then be by that column, too.
 func (m Migrator) AddColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		field, err := fieldOf(stmt, name)
 		if err != nil || field.IgnoreMigration {
 			return err
 		}
+		r, err := find(plain(m.DB), names(value, stmt))
+		if err != nil {
+			return err
+		}
+		if err := notByName(plain(m.DB), r, field.DBName, "added"); err != nil {
+			return err
+		}
 		definition := backquote(field.DBName) + " " + m.DB.Migrator().FullDataTypeOf(field).SQL
 		var altered error
 		if !field.Unique {
-			r, err := find(plain(m.DB), names(value, stmt))
-			if err != nil {
-				return err
-			}
 			altered = m.exec("ALTER TABLE " + r.sql() + " ADD " + definition)
 			if altered == nil || m.DB.Statement.Context.Err() != nil {
 				return altered
@@ -338,7 +342,8 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 	return c, nil
 }
 
-// RenameColumn renames a column, also in indexes, triggers and views.
+// RenameColumn renames a column, also in indexes, triggers and views. It is an error if
+// a view or a trigger has a NATURAL JOIN that may be by the old name or the new one.
 func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		r, err := find(plain(m.DB), names(value, stmt))
@@ -352,6 +357,11 @@ func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 		from, to := columnName(stmt, oldName), columnName(stmt, newName)
 		if findColumn(columns, from) == nil {
 			return fmt.Errorf("gormdialect: table %s has no column %s", r, from)
+		}
+		for _, name := range []string{from, to} {
+			if err := notByName(plain(m.DB), r, name, "renamed"); err != nil {
+				return err
+			}
 		}
 		return m.exec("ALTER TABLE " + r.sql() + " RENAME COLUMN " + quote(from) + " TO " + quote(to))
 	})

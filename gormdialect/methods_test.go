@@ -607,6 +607,68 @@ func TestMethods_databaseDefault(t *testing.T) {
 	}
 }
 
+// Ensure that no column is dropped, renamed or added by which a NATURAL JOIN of a view or
+// a trigger is, or would be. It names no column, so it would be another join silently.
+func TestMethods_naturalJoin(t *testing.T) {
+	const (
+		view    = "CREATE VIEW v AS SELECT t.b, u.c FROM t NATURAL JOIN u"
+		through = "CREATE VIEW v AS SELECT w.b, u.c FROM main.[u] natural LEFT JOIN w"
+		trigger = "CREATE TRIGGER v AFTER INSERT ON log BEGIN DELETE FROM u WHERE c IN (SELECT c FROM t NATURAL JOIN u WHERE b = new.x); END"
+		query   = "CREATE VIEW v AS SELECT b FROM t NATURAL JOIN (SELECT x AS a, x AS fresh FROM log)"
+		twice   = "CREATE VIEW v AS SELECT x.b FROM t AS x NATURAL JOIN t AS y"
+		without = "CREATE VIEW v AS SELECT t.b, u.c FROM t JOIN u ON t.b = u.c"
+		other   = "CREATE VIEW v AS SELECT log.x, u.c FROM log NATURAL JOIN u"
+	)
+	drop := func(name string) func(m gorm.Migrator) error {
+		return func(m gorm.Migrator) error { return m.DropColumn("t", name) }
+	}
+	rename := func(from, to string) func(m gorm.Migrator) error {
+		return func(m gorm.Migrator) error { return m.RenameColumn("t", from, to) }
+	}
+	add := func(m gorm.Migrator) error { return m.AddColumn(model("column:fresh;type:text"), "fresh") }
+	unique := func(m gorm.Migrator) error { return m.AddColumn(model("column:fresh;type:text;unique"), "fresh") }
+	for _, c := range []struct {
+		join string
+		run  func(m gorm.Migrator) error
+		want string
+	}{
+		{view, drop("a"), "cannot be dropped: view v has a NATURAL JOIN"},
+		{through, drop("a"), "cannot be dropped: view v has a NATURAL JOIN"},
+		{trigger, drop("a"), "cannot be dropped: trigger v has a NATURAL JOIN"},
+		{query, drop("a"), "cannot be dropped: view v has a NATURAL JOIN"},
+		{twice, drop("a"), "cannot be dropped: view v has a NATURAL JOIN"},
+		{view, drop("free"), ""},
+		{trigger, drop("free"), ""},
+		{query, drop("free"), ""},
+		{without, drop("a"), ""},
+		{other, drop("a"), ""},
+		{view, rename("a", "z"), "cannot be renamed: view v"},
+		{view, rename("free", "c"), "cannot be renamed: view v"},
+		{view, rename("free", "z"), ""},
+		{through, rename("free", "c"), "cannot be renamed: view v"},
+		{without, rename("a", "z"), ""},
+		{view, add, "cannot be added: view v"},
+		{view, unique, "cannot be added: view v"},
+		{query, add, "cannot be added: view v"},
+		{trigger, add, "cannot be added: trigger v"},
+		{without, add, ""},
+		{other, add, ""},
+	} {
+		for _, dry := range []bool{false, true} {
+			db := open(t, gormdialect.Open(file(t)), quiet())
+			setup(t, db, "CREATE TABLE t (a, b, free)", "CREATE TABLE u (a, c, fresh)", "CREATE TABLE log (x)", "CREATE VIEW w AS SELECT * FROM t", c.join)
+			before := take(t, db)
+			err := c.run(db.Session(&gorm.Session{DryRun: dry}).Table("t").Migrator())
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want, "%+v", c)
+				require.Equal(t, before, take(t, db))
+			} else {
+				require.NoError(t, err, "%+v", c)
+			}
+		}
+	}
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {

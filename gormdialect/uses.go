@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gorm.io/gorm"
 )
 
 // usesWithout returns an error if a view, a trigger or another table names a column
@@ -240,4 +242,81 @@ func expressionTokens(i index) ([]token, error) {
 	tokens, err := tokenize(i.sql)
 	on := slices.IndexFunc(tokens, func(t token) bool { return t.is("ON") })
 	return tokens[min(on+2, len(tokens)):], err
+}
+
+// readers returns the folded names of a table and of the views that read it, also
+// through other views.
+func readers(r relation, objects []object) (map[string]bool, error) {
+	read := map[string]bool{fold(r.name): true}
+	for more := true; more; {
+		more = false
+		for _, o := range objects {
+			if o.kind != "view" || read[fold(o.name)] {
+				continue
+			}
+			tokens, err := tokenize(o.sql)
+			if err != nil {
+				return nil, err
+			}
+			if slices.ContainsFunc(tokens, func(t token) bool { return t.isName() && read[fold(t.name())] }) {
+				read[fold(o.name)], more = true, true
+			}
+		}
+	}
+	return read, nil
+}
+
+// notByName returns an error if a view or a trigger has a NATURAL JOIN that may be by a
+// column. No other use of a column is without its name: SQLite compiles the statement
+// with the column and without it, and the join is another one. what is what happens to
+// the column: added, dropped or renamed.
+func notByName(db *gorm.DB, r relation, name, what string) error {
+	objects, err := objectsOf(db, r.schema)
+	if err != nil {
+		return err
+	}
+	read, err := readers(r, objects)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		tokens, err := tokenize(o.sql)
+		if err != nil {
+			return err
+		}
+		if o.kind != "view" && o.kind != "trigger" || !slices.ContainsFunc(tokens, func(t token) bool { return t.is("NATURAL") }) {
+			continue
+		}
+		// sides counts the places that may be a table with the column; reads counts those
+		// of them that may be this one.
+		reads, sides := 0, 0
+		for i, t := range tokens {
+			if i+1 < len(tokens) && tokens[i+1].isMark(".") || !t.isName() || i < 3 && fold(t.name()) == fold(o.name) {
+				continue
+			}
+			if read[fold(t.name())] {
+				reads++
+				sides++
+				continue
+			}
+			if fold(t.name()) == fold(name) {
+				sides++
+				continue
+			}
+			side, err := find(db, []tableName{{name: t.name()}})
+			if errors.Is(err, errNoTable) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if columns, err := columnsOf(db, side); err != nil || findColumn(columns, name) != nil {
+				sides++ // a view that does not work may have any column
+			}
+		}
+		if reads > 0 && sides > 1 {
+			return fmt.Errorf("gormdialect: column %s of table %s cannot be %s: %s has a NATURAL JOIN, which may be by this column; drop that first", name, r, what, o)
+		}
+	}
+	return db.Statement.Context.Err()
 }
