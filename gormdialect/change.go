@@ -38,6 +38,9 @@ func (s *session) apply(t *table, c *change, guard bool) error {
 		if err := notByName(s.db, t.relation, c.dropped, "dropped"); err != nil {
 			return err
 		}
+		if err := notVirtual(s.db, t.relation, c.dropped, "dropped"); err != nil {
+			return err
+		}
 	}
 	var uses []string
 	if c.dropped != "" && !s.db.DryRun {

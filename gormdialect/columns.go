@@ -70,6 +70,9 @@ func (m Migrator) AddColumn(value any, name string) error {
 		if err := notByName(plain(m.DB), r, field.DBName, "added"); err != nil {
 			return err
 		}
+		if err := notVirtual(plain(m.DB), r, field.DBName, "added"); err != nil {
+			return err
+		}
 		definition := backquote(field.DBName) + " " + m.DB.Migrator().FullDataTypeOf(field).SQL
 		var altered error
 		if !field.Unique {
@@ -118,8 +121,8 @@ func (m Migrator) uniqueConstraint(stmt *gorm.Statement, field *schema.Field) st
 }
 
 // DropColumn drops a column, and with it the indexes that use it and the constraints
-// on it alone. It is an error if a trigger or a view uses the column, or if a CHECK or
-// a generated column uses it and others. Drop those first.
+// on it alone. It is an error if a trigger, a view or a virtual table uses the column,
+// or if a CHECK or a generated column uses it and others. Drop those first.
 func (m Migrator) DropColumn(value any, name string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		name := columnName(stmt, name)
@@ -343,7 +346,8 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 }
 
 // RenameColumn renames a column, also in indexes, triggers and views. It is an error if
-// a view or a trigger has a NATURAL JOIN that may be by the old name or the new one.
+// a view or a trigger has a NATURAL JOIN that may be by the old name or the new one, or
+// if a virtual table reads the column.
 func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		r, err := find(plain(m.DB), names(value, stmt))
@@ -362,6 +366,9 @@ func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 			if err := notByName(plain(m.DB), r, name, "renamed"); err != nil {
 				return err
 			}
+		}
+		if err := notVirtual(plain(m.DB), r, from, "renamed"); err != nil {
+			return err
 		}
 		return m.exec("ALTER TABLE " + r.sql() + " RENAME COLUMN " + quote(from) + " TO " + quote(to))
 	})

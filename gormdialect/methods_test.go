@@ -669,6 +669,62 @@ func TestMethods_naturalJoin(t *testing.T) {
 	}
 }
 
+// Ensure that no table or column is dropped or renamed that a full-text index reads, and
+// that the index works after every other migration.
+func TestMethods_virtualTable(t *testing.T) {
+	const (
+		external = `CREATE VIRTUAL TABLE f USING fts4(content="t", a, b)`
+		bare     = "CREATE VIRTUAL TABLE f USING fts4(tokenize=porter,content=t,a,b)"
+		all      = "CREATE VIRTUAL TABLE f USING fts4(content=[t])"
+		through  = "CREATE VIRTUAL TABLE f USING fts4(content='v', a, b)"
+		own      = "CREATE VIRTUAL TABLE f USING fts4(t, a, b)"
+	)
+	for _, c := range []struct {
+		index string
+		run   func(m gorm.Migrator) error
+		want  string
+	}{
+		{external, func(m gorm.Migrator) error { return m.DropColumn("t", "a") }, "column a of table t cannot be dropped: table f"},
+		{external, func(m gorm.Migrator) error { return m.DropColumn("t", "free") }, ""},
+		{external, func(m gorm.Migrator) error { return m.DropColumn("t", "content") }, ""},
+		{bare, func(m gorm.Migrator) error { return m.DropColumn("t", "A") }, "column a of table t cannot be dropped: table f"},
+		{all, func(m gorm.Migrator) error { return m.DropColumn("t", "free") }, "column free of table t cannot be dropped: table f"},
+		{through, func(m gorm.Migrator) error { return m.DropColumn("t", "a") }, "column a of table t cannot be dropped: table f"},
+		{own, func(m gorm.Migrator) error { return m.DropColumn("t", "a") }, ""},
+		{external, func(m gorm.Migrator) error { return m.RenameColumn("t", "a", "z") }, "column a of table t cannot be renamed: table f"},
+		{external, func(m gorm.Migrator) error { return m.RenameColumn("t", "free", "z") }, ""},
+		{own, func(m gorm.Migrator) error { return m.RenameColumn("t", "a", "z") }, ""},
+		{external, func(m gorm.Migrator) error { return m.RenameTable("t", "z") }, "table t cannot be renamed: table f"},
+		{through, func(m gorm.Migrator) error { return m.RenameTable("t", "z") }, ""},
+		{own, func(m gorm.Migrator) error { return m.RenameTable("t", "z") }, ""},
+		{external, func(m gorm.Migrator) error { return m.AddColumn(model("column:a2;type:text"), "a2") }, ""},
+		{all, func(m gorm.Migrator) error { return m.AddColumn(model("column:a2;type:text"), "a2") }, "column a2 of table t cannot be added: table f"},
+		{external, func(m gorm.Migrator) error { return m.AlterColumn(model("column:a;type:varchar(9)"), "a") }, ""},
+		{all, func(m gorm.Migrator) error { return m.AlterColumn(model("column:a;type:varchar(9)"), "a") }, ""},
+	} {
+		for _, dry := range []bool{true, false} {
+			db := open(t, gormdialect.Open(file(t)), quiet())
+			setup(t, db, "CREATE TABLE t (a text, b text, free text, content text)", "CREATE VIEW v AS SELECT rowid, * FROM t",
+				"INSERT INTO t (rowid, a, b) VALUES (5, 'hello', 'world')", c.index, "INSERT INTO f (docid, a, b) VALUES (5, 'hello', 'world')")
+			var before, after string
+			schema := "SELECT group_concat(sql) FROM sqlite_master"
+			require.NoError(t, db.Raw(schema).Row().Scan(&before))
+			err := c.run(db.Session(&gorm.Session{DryRun: dry}).Table("t").Migrator())
+			require.NoError(t, db.Raw(schema).Row().Scan(&after))
+			if c.want != "" {
+				require.ErrorContains(t, err, c.want, "%+v", c)
+			} else {
+				require.NoError(t, err, "%+v", c)
+			}
+			require.Equal(t, c.want != "" || dry, before == after, "%+v", c)
+			var found string
+			require.NoError(t, db.Raw("SELECT a || ' ' || b FROM f WHERE f MATCH 'hello'").Row().Scan(&found), "%+v", c)
+			require.Equal(t, "hello world", found)
+			require.NoError(t, db.Exec("INSERT INTO f (f) VALUES ('integrity-check')").Error, "%+v", c)
+		}
+	}
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {

@@ -230,7 +230,8 @@ func (s *session) childrenFirst(tables []relation) error {
 	return nil
 }
 
-// RenameTable renames a table, also in indexes, triggers, views and foreign keys.
+// RenameTable renames a table, also in indexes, triggers, views and foreign keys. It is
+// an error if a virtual table reads the table.
 func (m Migrator) RenameTable(oldName, newName any) error {
 	r, err := m.tableOf(oldName)
 	if err != nil {
@@ -243,6 +244,9 @@ func (m Migrator) RenameTable(oldName, newName any) error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := notVirtual(plain(m.DB), r, "", "renamed"); err != nil {
 		return err
 	}
 	return m.exec("ALTER TABLE " + r.sql() + " RENAME TO " + backquote(to))

@@ -320,3 +320,57 @@ func notByName(db *gorm.DB, r relation, name, what string) error {
 	}
 	return db.Statement.Context.Err()
 }
+
+// notVirtual returns an error if a virtual table reads a table, and its column if name
+// is not "". SQLite does not rewrite the SQL of a virtual table, and does not look into
+// it. what is what happens: added, dropped or renamed.
+func notVirtual(db *gorm.DB, r relation, name, what string) error {
+	objects, err := objectsOf(db, r.schema)
+	if err != nil {
+		return err
+	}
+	read := map[string]bool{fold(r.name): true}
+	if name != "" { // a view follows the new name of its table
+		if read, err = readers(r, objects); err != nil {
+			return err
+		}
+	}
+	columns, err := columnsOf(db, r)
+	if err != nil {
+		return err
+	}
+	for _, o := range objects {
+		tokens, err := tokenize(o.sql)
+		if err != nil {
+			return err
+		}
+		if len(tokens) < 2 || !tokens[1].is("VIRTUAL") {
+			continue
+		}
+		using := slices.IndexFunc(tokens, func(t token) bool { return t.is("USING") })
+		tokens = tokens[min(using+1, len(tokens)):]
+		fullText := slices.Contains([]string{"fts3", "fts4", "fts5"}, fold(tokens[0].name()))
+		reads, named, any := false, false, false
+		for i, t := range tokens {
+			option := i > 1 && tokens[i-1].isMark("=") && tokens[i-2].is("content")
+			switch {
+			case i == 0 || !t.isName() || i+1 < len(tokens) && tokens[i+1].isMark("="):
+				continue
+			case read[fold(t.name())] && (option || !fullText):
+				reads = true
+				continue
+			}
+			named = named || fold(t.name()) == fold(name)
+			any = any || !tokens[i-1].isMark("=") && findColumn(columns, t.name()) != nil
+		}
+		// A full-text index that names no column has all of its table.
+		all := fullText && !any
+		switch {
+		case reads && name == "":
+			return fmt.Errorf("gormdialect: table %s cannot be %s: %s reads it; drop that first", r, what, o)
+		case reads && (all || named && what != "added"):
+			return fmt.Errorf("gormdialect: column %s of table %s cannot be %s: %s reads it; drop that first", name, r, what, o)
+		}
+	}
+	return nil
+}
