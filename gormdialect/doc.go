@@ -53,9 +53,10 @@
 // view and other table. A difference rolls back and is an error that names it.
 //
 // In a column that gets another affinity, the guard expects the old value converted
-// to that affinity. An integer whose digits the new column cannot hold is a
-// difference, even if it was stored as text. An account number of 20 digits is an
-// example.
+// to that affinity. A number whose digits the new column cannot hold is a difference,
+// even if it was stored as text. Examples are an account number of 20 digits in an
+// integer column, and 12345678901234567.89 in a decimal column. So is a real in a text
+// column, with a version of SQLite that writes only 15 digits of it.
 //
 // The guard roughly doubles the time of a rebuild. In a table WITHOUT ROWID with a
 // text key it triples the time:

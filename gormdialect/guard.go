@@ -52,8 +52,7 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
 			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
 			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text')"+
-			// A REAL may have lost digits of an integer.
-			" OR typeof("+was+") = 'text' AND typeof("+is+") = 'real' AND trim("+was+", ' +-') NOT GLOB '*[^0-9]*' AND CAST("+was+" AS INTEGER) <> "+is+")")
+			" OR "+digitsLost(was, is)+")")
 	}
 	var which strings.Builder
 	for i, d := range differs {
@@ -69,6 +68,21 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 		return fmt.Errorf("gormdialect: table %s is not rebuilt: %s would not be as before", old, found[0])
 	}
 	return nil
+}
+
+// digitsLost returns the condition that a number has lost digits when it became is, as
+// SQL. A text may have more digits than the number that it became, or another order of
+// magnitude. SQLite 3.40, for one, writes only 15 digits of a real as a text.
+func digitsLost(was, is string) string {
+	significant := func(number string) string {
+		number = "trim(lower(" + number + "), '+-' || char(9, 10, 11, 12, 13, 32))"
+		return "trim(replace(substr(" + number + ", 1, instr(" + number + " || 'e', 'e') - 1), '.', ''), '0')"
+	}
+	text := significant(was)
+	return "typeof(" + was + ") = 'real' AND typeof(" + is + ") = 'text' AND CAST(" + is + " AS REAL) <> +" + was +
+		" OR typeof(" + was + ") = 'text' AND typeof(" + is + ") = 'integer' AND " + text + " <> " + significant("CAST("+is+" AS TEXT)") +
+		" OR typeof(" + was + ") = 'text' AND typeof(" + is + ") = 'real' AND " + text + " <> " +
+		significant("printf('%!.*e', max(length("+text+"), 1) - 1, "+is+")")
 }
 
 // A pairing joins each row of the old table, o, to its row of the new one, n.

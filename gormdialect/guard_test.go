@@ -3,6 +3,8 @@
 package gormdialect_test
 
 import (
+	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"testing"
@@ -131,7 +133,7 @@ func TestGuard_columns(t *testing.T) {
 	require.True(t, done())
 }
 
-// Ensure that a value may change as its column's new affinity converts it. An integer
+// Ensure that a value may change as its column's new affinity converts it. A number
 // whose digits the new column cannot hold is an error, also if it is a text.
 func TestGuard_affinity(t *testing.T) {
 	for _, c := range []struct {
@@ -149,6 +151,17 @@ func TestGuard_affinity(t *testing.T) {
 		{"text", "real", "('9007199254740993')", ""},
 		{"text", "real", "('+12345678901234567891')", ""},
 		{"text", "real", "('12'), (' -3 '), ('9007199254740992'), ('0.5')", "real 12.0,real -3.0,real 9007199254740992.0,real 0.5"},
+		{"text", "real", "('1.10'), ('0.30000000000000004'), ('-1.7976931348623157E+308'), (' .5e-3')", "real 1.1,real 0.30000000000000004,real -1.7976931348623157e+308,real 0.0005"},
+		{"text", "decimal(30,10)", "('0012.50'), ('123456789012345'), ('1000000000000000000000'), ('0.1000000000000000056')", "real 12.5,integer 123456789012345,real 1.0e+21,real 0.1"},
+		{"text", "decimal(30,10)", "('12345678901234567.89')", ""},
+		{"text", "decimal(30,10)", "('0.12345678901234567891')", ""},
+		{"text", "decimal(30,10)", "('1e400')", ""},
+		{"text", "decimal(30,10)", "('1e-400')", ""},
+		{"text", "integer", "('9007199254740993.0')", ""},
+		{"text", "integer", "('9007199254740993e2')", ""},
+		{"text", "integer", "('9007199254740992.0'), ('90071992547409920'), ('007'), ('+49')", "integer 9007199254740992,integer 90071992547409920,integer 7,integer 49"},
+		{"text", "integer", "('1.234567890123456789')", ""},
+		{"real", "text", "(1.5), (0.1), (1e300)", "text 1.5,text 0.1,text 1.0e+300"},
 		{"real", "integer", "(12.0), (1.5)", "integer 12,real 1.5"},
 		{"", "text", "(12), ('12'), (x'31')", "text 12,text 12,blob 1"},
 		{"text", "blob", "(12), ('x')", "text 12,text x"},
@@ -169,6 +182,40 @@ func TestGuard_affinity(t *testing.T) {
 		require.NoError(t, db.Raw("SELECT group_concat(typeof(v) || ' ' || coalesce(v, '') ORDER BY id) FROM t").Row().Scan(&got))
 		require.Equal(t, c.want, got, c)
 	}
+}
+
+// Ensure that a number is the same after each change of its column's type, or that the
+// change is refused. Texts of up to 15 digits are never refused.
+func TestGuard_digits(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	refused := map[bool]int{}
+	significant := func(number string) string {
+		mantissa, exponent, _ := strings.Cut(number, "e")
+		whole, fraction, _ := strings.Cut(mantissa, ".")
+		return whole + "." + strings.TrimRight(fraction, "0") + "e" + exponent
+	}
+	for range 150 {
+		value := math.Ldexp(random.Float64(), random.IntN(140)-70)
+		digits := 1 + random.IntN(20)
+		number := significant(strconv.FormatFloat(value, 'e', digits-1, 64))
+		digits = strings.IndexByte(strings.Replace(number, ".", "", 1), 'e')
+		require.NoError(t, db.Exec("DROP TABLE IF EXISTS t").Error)
+		require.NoError(t, db.Exec("CREATE TABLE t (v text)").Error)
+		require.NoError(t, db.Exec("INSERT INTO t VALUES ('"+number+"')").Error)
+		for _, to := range []string{"real", "text"} {
+			if err := db.Table("t").Migrator().AlterColumn(model("column:v;type:"+to), "v"); err != nil {
+				require.ErrorContains(t, err, "column v would not be as before")
+				require.True(t, digits > 15 || to == "text", number)
+				refused[digits > 17]++
+				break
+			}
+			var got string
+			require.NoError(t, db.Raw("SELECT printf('%!.*e', ?, v) FROM t", digits-1).Row().Scan(&got))
+			require.Equal(t, number, significant(got))
+		}
+	}
+	require.NotZero(t, refused[true], "more digits than a real has")
 }
 
 // Ensure that a generated column may change with a column that it is computed from.
