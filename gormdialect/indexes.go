@@ -116,7 +116,8 @@ func (m Migrator) index(value any, name string) (r relation, found index, err er
 	return r, found, err
 }
 
-// RenameIndex creates an index again under another name.
+// RenameIndex creates an index again under another name. It keeps the statistics of
+// ANALYZE.
 func (m Migrator) RenameIndex(value any, oldName, newName string) error {
 	r, found, err := m.index(value, oldName)
 	if err != nil {
@@ -135,7 +136,18 @@ func (m Migrator) RenameIndex(value any, oldName, newName string) error {
 	}
 	create := found.sql[:tokens[at].start] + quote(r.schema) + "." + backquote(newName) + found.sql[tokens[at].end:]
 	return m.atomically(func(s *session) error {
-		return s.exec("DROP INDEX "+relation{schema: r.schema, name: found.name}.sql(), create)
+		statistics, err := s.statistics(r)
+		if err != nil {
+			return err
+		}
+		if err := s.exec("DROP INDEX "+relation{schema: r.schema, name: found.name}.sql(), create); err != nil {
+			return err
+		}
+		statistics = slices.DeleteFunc(statistics, func(one statistic) bool { return fold(one.index.String) != fold(found.name) })
+		for i := range statistics {
+			statistics[i].index.String = newName
+		}
+		return s.writeStatistics(r, statistics)
 	})
 }
 

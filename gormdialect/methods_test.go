@@ -725,6 +725,32 @@ func TestMethods_virtualTable(t *testing.T) {
 	}
 }
 
+// Ensure that a renamed table or index has its statistics under the new name, those of
+// its constraints' indexes included.
+func TestMethods_renamedStatistics(t *testing.T) {
+	for _, run := range outsideAndInside {
+		db := open(t, gormdialect.Open(file(t)+"?_foreign_keys=1"), quiet())
+		setup(t, db, "CREATE TABLE [t'ä] (a UNIQUE, b, c)", "CREATE INDEX i ON [t'ä] (b)", "CREATE INDEX k ON [t'ä] (c, b)", "INSERT INTO [t'ä] VALUES (1, 2, 3), (4, 2, 3)",
+			"CREATE TABLE w (a, b, PRIMARY KEY (a, b)) WITHOUT ROWID", "INSERT INTO w VALUES (1, 2)", "CREATE TABLE other (a)", "INSERT INTO other VALUES (1)",
+			"CREATE TABLE child (a REFERENCES [t'ä] (a))", "INSERT INTO child VALUES (1)", "ANALYZE", "INSERT INTO sqlite_stat1 VALUES ('new', 'stale', '9')")
+		statistics := func() (rows string) {
+			require.NoError(t, db.Raw("SELECT group_concat(tbl || '.' || coalesce(idx, '') || ' ' || stat ORDER BY tbl, idx) FROM sqlite_stat1").Row().Scan(&rows))
+			return rows
+		}
+		require.Equal(t, "child. 1,new.stale 9,other. 1,t'ä.i 2 2,t'ä.k 2 2 2,t'ä.sqlite_autoindex_t'ä_1 2 1,w.w 1 1 1", statistics())
+		require.NoError(t, run(db, func(db *gorm.DB) error { return db.Migrator().RenameIndex("t'ä", "I", "j") }))
+		require.NoError(t, run(db, func(db *gorm.DB) error { return db.Migrator().RenameTable("t'ä", "new") }))
+		require.NoError(t, run(db, func(db *gorm.DB) error { return db.Migrator().RenameTable("W", "x") }))
+		require.Equal(t, "child. 1,new.j 2 2,new.k 2 2 2,new.sqlite_autoindex_new_1 2 1,other. 1,x.x 1 1 1", statistics())
+		var index, parent string
+		require.NoError(t, db.Raw("SELECT name FROM pragma_index_list('new') WHERE origin = 'u'").Row().Scan(&index))
+		require.Equal(t, "sqlite_autoindex_new_1", index)
+		require.NoError(t, db.Raw(`SELECT "table" FROM pragma_foreign_key_list('child')`).Row().Scan(&parent))
+		require.Equal(t, "new", parent)
+		requireSettings(t, db, true)
+	}
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {

@@ -231,7 +231,8 @@ func (s *session) childrenFirst(tables []relation) error {
 }
 
 // RenameTable renames a table, also in indexes, triggers, views and foreign keys. It is
-// an error if a virtual table reads the table.
+// an error if a virtual table reads the table. The statistics of ANALYZE get the new
+// name too, unless legacy_alter_table is on.
 func (m Migrator) RenameTable(oldName, newName any) error {
 	r, err := m.tableOf(oldName)
 	if err != nil {
@@ -249,7 +250,22 @@ func (m Migrator) RenameTable(oldName, newName any) error {
 	if err := notVirtual(plain(m.DB), r, "", "renamed"); err != nil {
 		return err
 	}
-	return m.exec("ALTER TABLE " + r.sql() + " RENAME TO " + backquote(to))
+	rename := "ALTER TABLE " + r.sql() + " RENAME TO " + backquote(to)
+	legacy, err := setting(plain(m.DB), "legacy_alter_table")
+	if err != nil {
+		return err
+	}
+	if legacy {
+		// SQLite then renames the table in foreign keys only while they are enforced. A
+		// session switches them off.
+		return m.exec(rename)
+	}
+	return m.atomically(func(s *session) error {
+		if err := s.exec(rename); err != nil {
+			return err
+		}
+		return s.renameStatistics(r, to)
+	})
 }
 
 // exec executes a statement, or prints it in a dry run.

@@ -34,7 +34,7 @@ func (s *session) rebuild(t *table, c *change, wanted *definition, guard bool) e
 	create := interim.withName(t.schema, scratch.name)
 	fill := list.insert(scratch.sql(), t.sql())
 	guard = guard && !s.db.DryRun
-	statistics, err := s.statistics(t)
+	statistics, err := s.statistics(t.relation)
 	if err != nil {
 		return err
 	}
