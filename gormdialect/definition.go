@@ -148,6 +148,16 @@ func (c *columnDef) find(kind constraintKind) *constraint {
 	return nil
 }
 
+// count returns the number of the column's constraints of a kind.
+func (c *columnDef) count(kind constraintKind) (n int) {
+	for i := range c.constraints {
+		if c.constraints[i].kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
 // all calls fn with each column constraint and each table constraint until fn returns
 // false. column is nil for a table constraint.
 func (d *definition) all(fn func(column *columnDef, c *constraint) bool) {

@@ -751,6 +751,32 @@ func TestMethods_renamedStatistics(t *testing.T) {
 	}
 }
 
+// Ensure that a table is not changed if a column has two constraints of a kind of which
+// SQLite takes the last.
+func TestMethods_twice(t *testing.T) {
+	for column, want := range map[string]string{
+		"a text DEFAULT 'x' NOT NULL DEFAULT 'y'":                   "column a has 2 constraints DEFAULT",
+		"a text NOT NULL ON CONFLICT IGNORE DEFAULT 'x' NOT NULL":   "column a has 2 constraints NOT NULL",
+		"a text COLLATE nocase DEFAULT 'x' COLLATE binary NOT NULL": "column a has 2 constraints COLLATE",
+		"a text UNIQUE CHECK (a <> '') CHECK (a <> 'b') UNIQUE":     "",
+	} {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		setup(t, db, "CREATE TABLE t (id INTEGER PRIMARY KEY, b int, "+column+")", "INSERT INTO t (id, b, a) VALUES (1, 2, 'c')")
+		before := take(t, db)
+		for _, err := range []error{
+			db.Table("t").Migrator().AlterColumn(model("column:a;type:text;default:z"), "a"),
+			db.Migrator().DropColumn("t", "b"),
+		} {
+			if want == "" {
+				require.NoError(t, err, column)
+				continue
+			}
+			require.ErrorContains(t, err, want, column)
+			require.Equal(t, before, take(t, db), column)
+		}
+	}
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {
