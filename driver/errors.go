@@ -48,7 +48,8 @@ var (
 	ErrLost = proclock.ErrLost
 
 	// ErrCommitUnknown means that the connection to the server broke between a commit and
-	// its answer. The commit is that of a COMMIT or of a statement that commits by itself.
+	// its answer, or the end of its rows. The commit is that of a COMMIT or of a statement
+	// that commits by itself.
 	// It may have been made or not. The error never wraps driver.ErrBadConn. Look before you
 	// try again. Only a tool with a live connection gets it.
 	ErrCommitUnknown = live.ErrCommitUnknown

@@ -199,11 +199,15 @@ func (c *Conn) InTransaction() bool { return c.inTx }
 type outcome uint8
 
 const (
-	harmless  outcome = iota // nothing can have been committed: ErrLost
-	committed                // something may have been: ErrCommitUnknown
-	halfway                  // as harmless, and part of a whole that must not be tried again: never ErrBadConn
-	halfCommitted
+	harmless      outcome = iota // nothing can have been committed: ErrLost
+	committed                    // something may have been: ErrCommitUnknown. An interrupt undoes it
+	partCommitted                // as committed, but an interrupt leaves what was committed before it
+	halfway                      // as harmless, and part of a whole that must not be tried again: never ErrBadConn
+	halfCommitted                // as halfway, and the whole may have been committed before
 )
+
+// commits reports whether something may have been committed.
+func (o outcome) commits() bool { return o == committed || o == partCommitted || o == halfCommitted }
 
 // call sends a request and waits for its answer. args stand behind the request,
 // stream gets what the server sends before the answer. The values behind the answer
@@ -234,7 +238,7 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		if begun {
+		if begun && o < halfway {
 			return nil, nil, c.lost(harmless)
 		}
 		return nil, nil, c.notBegun(o)
@@ -245,7 +249,7 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 		}
 	}
 	ans, values, err = c.await(req.N, stream)
-	if f := c.dialer.Committed; f != nil && err != errNotBegun && (o == committed || o == halfCommitted) {
+	if f := c.dialer.Committed; f != nil && err != errNotBegun && o.commits() {
 		f(c.info)
 	}
 	switch {
@@ -272,7 +276,7 @@ func (c *Conn) call(ctx context.Context, req *request, o outcome, stream io.Writ
 		c.inTx = wasInTx
 		err = c.notBegun(o)
 	case ans.Err.Kind == errClosing:
-		c.broken = errors.New(ans.Err.Text)
+		err = c.interrupted(ans.Err, o)
 	}
 	return nil, nil, err
 }
@@ -401,15 +405,27 @@ func cause(err error) error {
 
 // notBegun is the error of a request of which the server has begun nothing.
 func (c *Conn) notBegun(o outcome) error {
-	if c.inTx || c.tx || o >= halfway {
+	switch {
+	case o >= halfway:
+		return c.lost(o)
+	case c.inTx || c.tx:
 		return c.lost(harmless)
 	}
 	return driver.ErrBadConn
 }
 
+// interrupted is the error of a request that the end of the session has interrupted.
+func (c *Conn) interrupted(why *wireError, o outcome) error {
+	c.broken = errors.New(why.Text)
+	if o == committed {
+		o = harmless
+	}
+	return c.lost(o)
+}
+
 // lost is the error of a request that the server may have begun.
 func (c *Conn) lost(o outcome) error {
-	if o == committed || o == halfCommitted {
+	if o.commits() {
 		return fmt.Errorf("%w: %w", ErrCommitUnknown, c.broken)
 	}
 	return fmt.Errorf("%w: %w", ErrLost, c.broken)
@@ -471,7 +487,7 @@ func (c *Conn) ResetSession(context.Context) error {
 // open. Most often nothing is open, and the server need not be asked.
 func (c *Conn) IsValid() bool {
 	if c.broken == nil && (c.inTx || c.tx || c.open > 0) {
-		c.tidy(&request{Op: opReset})
+		c.tidy(&request{Op: opReset}, halfway)
 		c.tx, c.open = false, 0
 		if c.broken == nil && c.inTx {
 			c.fail(errors.New("its transaction could not be ended"))
@@ -480,11 +496,12 @@ func (c *Conn) IsValid() bool {
 	return c.broken == nil
 }
 
-// tidy makes a request that ends something. It takes no context, and no long time.
-func (c *Conn) tidy(req *request) error {
+// tidy makes a request that ends something. It takes no context, and no long time. o is the
+// outcome of a lost answer, halfway or halfCommitted.
+func (c *Conn) tidy(req *request, o outcome) error {
 	ctx, cancel := context.WithTimeout(context.Background(), tidyTime)
 	defer cancel()
-	_, _, err := c.call(ctx, req, halfway, nil)
+	_, _, err := c.call(ctx, req, o, nil)
 	if err != nil && ctx.Err() != nil && c.broken == nil {
 		c.fail(err)
 	}

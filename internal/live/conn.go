@@ -21,14 +21,11 @@ func (c *Conn) CheckNamedValue(nv *driver.NamedValue) error {
 // the side of a commit. Only the error depends on it; the statement is not tried
 // again in either case.
 func (c *Conn) outcomeOf(query string) outcome {
-	if c.inTx || c.tx {
-		if mayEnd(query) {
-			return committed
-		}
+	switch {
+	case (c.inTx || c.tx) && !mayEnd(query), !c.inTx && !c.tx && onlyReads(query):
 		return harmless
-	}
-	if onlyReads(query) {
-		return harmless
+	case several(query):
+		return partCommitted
 	}
 	return committed
 }
@@ -48,12 +45,19 @@ func mayEnd(query string) bool {
 
 // onlyReads reports whether a text is a single statement that writes nothing.
 func onlyReads(query string) bool {
-	query = strings.ToLower(strings.TrimSpace(query))
-	if i := strings.IndexByte(query, ';'); i >= 0 && i < len(query)-1 {
+	if several(query) {
 		return false
 	}
+	query = strings.ToLower(strings.TrimSpace(query))
 	word := query[:len(query)-len(strings.TrimLeft(query, "abcdefghijklmnopqrstuvwxyz"))]
 	return word == "select" || word == "values" || word == "explain"
+}
+
+// several reports whether a text may have more than one statement.
+func several(query string) bool {
+	query = strings.TrimSpace(query)
+	i := strings.IndexByte(query, ';')
+	return i >= 0 && i < len(query)-1
 }
 
 // ExecContext runs all statements of query.
@@ -91,7 +95,7 @@ func (c *Conn) query(ctx context.Context, req *request, o outcome) (driver.Rows,
 		return nil, err
 	}
 	r := &rows{c: c, id: ans.ID, columns: ans.Columns, outcome: halfway}
-	if o == committed {
+	if o.commits() {
 		r.outcome = halfCommitted
 	}
 	if ctx.Done() != nil {
@@ -166,7 +170,7 @@ func (s *stmt) Close() error {
 		return nil
 	}
 	s.closed = true
-	return s.c.tidy(&request{Op: opStmtClose, ID: s.id})
+	return s.c.tidy(&request{Op: opStmtClose, ID: s.id}, halfway)
 }
 
 // Begin is BeginTx by default.
@@ -201,7 +205,7 @@ func (t tx) Commit() error {
 }
 
 func (t tx) Rollback() error {
-	err := t.c.tidy(&request{Op: opRollback})
+	err := t.c.tidy(&request{Op: opRollback}, halfway)
 	t.c.tx = false
 	return err
 }

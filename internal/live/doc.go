@@ -36,6 +36,9 @@
 // driver.ErrBadConn, and only outside a transaction. At this error database/sql
 // tries again. An answer that is lost after the whole request was sent is
 // [ErrCommitUnknown] if the request may have committed, else [ErrLost].
+// Rows that are lost behind their first batch are the same, as their statement may have
+// committed before it. A server that ends interrupts what runs. That undoes one statement,
+// but not those before it in the text.
 //
 // # Memory of the server
 //

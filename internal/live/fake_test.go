@@ -27,7 +27,10 @@ import (
 //	insert KEY   commits KEY, by itself or with its transaction
 //	begin commit rollback
 //	rows N       N rows of a number; "rows N fail": then an error
+//	SELECT N     as rows N
+//	returning N KEY  insert KEY, then rows N
 //	down N       the same downwards
+//	A; B         A, then B
 //	echo         one row of the arguments
 //	block        until the context ends
 //	late         until the context ends, and succeeds all the same
@@ -124,6 +127,12 @@ func (c *fakeConn) end(commit bool) {
 }
 
 func (c *fakeConn) run(ctx context.Context, query string) error {
+	if first, rest, ok := strings.Cut(query, "; "); ok {
+		if err := c.run(ctx, first); err != nil {
+			return err
+		}
+		return c.run(ctx, rest)
+	}
 	word, arg, _ := strings.Cut(query, " ")
 	switch word {
 	case "insert":
@@ -173,11 +182,16 @@ func (c *fakeConn) QueryContext(ctx context.Context, query string, args []driver
 	r := &fakeRows{f: c.f, ctx: ctx, columns: []string{"n"}}
 	words := strings.Fields(query)
 	switch words[0] {
-	case "rows", "down":
+	case "rows", "down", "SELECT":
 		r.down = words[0] == "down"
 		r.n, _ = strconv.Atoi(words[1])
 		if len(words) > 2 {
 			r.then = words[2]
+		}
+	case "returning":
+		r.n, _ = strconv.Atoi(words[1])
+		if err := c.run(ctx, "insert "+words[2]); err != nil {
+			return nil, err
 		}
 	case "echo":
 		r.n = 1

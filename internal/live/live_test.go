@@ -395,29 +395,52 @@ func TestEnds_tool(t *testing.T) {
 }
 
 // Close of the server interrupts tools and rolls back. The error depends on the
-// state of the tool. It is driver.ErrBadConn only for a request that has not begun.
+// state of the tool. It is driver.ErrBadConn only for a request that has not begun, and
+// ErrCommitUnknown wherever something may have been committed.
 func TestEnds_server(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)
-	idle, inTx, reading, blocked := one(t, s.cfg.Path), one(t, s.cfg.Path), one(t, s.cfg.Path), one(t, s.cfg.Path)
+	idle, inTx, reading := one(t, s.cfg.Path), one(t, s.cfg.Path), one(t, s.cfg.Path)
 	require.NoError(t, idle.Ping(ctx))
+	interrupted := map[string]chan error{"block": nil, "insert a; block": nil}
+	for query := range interrupted {
+		ended, c := make(chan error, 1), one(t, s.cfg.Path)
+		interrupted[query] = ended
+		go func() {
+			_, err := c.ExecContext(ctx, query, nil)
+			ended <- err
+		}()
+		<-f.blocked
+	}
+	returning, closed := one(t, s.cfg.Path), one(t, s.cfg.Path)
+	rows := map[*Conn]driver.Rows{reading: nil, returning: nil, closed: nil}
+	for c := range rows {
+		query := "returning 100000 b"
+		if c == reading {
+			query = "SELECT 100000"
+		}
+		r, err := c.QueryContext(ctx, query, nil)
+		require.NoError(t, err)
+		rows[c] = r
+	}
 	tx, err := inTx.BeginTx(ctx, driver.TxOptions{})
 	require.NoError(t, err)
 	_, err = inTx.ExecContext(ctx, "insert x", nil)
 	require.NoError(t, err)
-	rows, err := reading.QueryContext(ctx, "rows 100000", nil)
-	require.NoError(t, err)
-	interrupted := make(chan error, 1)
-	go func() {
-		_, err := blocked.ExecContext(ctx, "block", nil)
-		interrupted <- err
-	}()
-	<-f.blocked
 	stop(t, s)
 
-	err = <-interrupted
-	require.ErrorIs(t, err, ErrLost)
-	require.ErrorContains(t, err, "the server is closing")
+	for query, ended := range interrupted {
+		err = <-ended
+		if strings.Contains(query, ";") {
+			require.ErrorIs(t, err, ErrCommitUnknown, "a statement before it has committed")
+			require.NotErrorIs(t, err, driver.ErrBadConn)
+		} else {
+			require.ErrorIs(t, err, ErrLost)
+		}
+		require.ErrorContains(t, err, "the server is closing")
+	}
+	require.Equal(t, 1, f.commits("a"))
+	require.Equal(t, 2, f.commits("b"))
 	require.Equal(t, driver.ErrBadConn, idle.Ping(ctx))
 	require.Equal(t, driver.ErrBadConn, idle.ResetSession(ctx))
 	require.False(t, idle.IsValid())
@@ -430,13 +453,18 @@ func TestEnds_server(t *testing.T) {
 	require.NotErrorIs(t, err, driver.ErrBadConn)
 	require.Zero(t, f.commits("x"))
 
-	row := make([]driver.Value, 1)
-	for err = nil; err == nil; {
-		err = rows.Next(row)
+	for c, want := range map[*Conn]error{reading: ErrLost, returning: ErrCommitUnknown} {
+		row := make([]driver.Value, 1)
+		for err = nil; err == nil; {
+			err = rows[c].Next(row)
+		}
+		require.ErrorIs(t, err, want, "rows that are lost are not their end")
+		require.NotErrorIs(t, err, driver.ErrBadConn)
+		require.NoError(t, rows[c].Close())
 	}
-	require.ErrorIs(t, err, ErrLost, "rows that are lost are not their end")
+	err = rows[closed].Close()
+	require.ErrorIs(t, err, ErrCommitUnknown)
 	require.NotErrorIs(t, err, driver.ErrBadConn)
-	require.NoError(t, rows.Close())
 
 	_, err = (&Dialer{Path: s.cfg.Path}).Connect(ctx)
 	require.ErrorIs(t, err, ErrNoServer)

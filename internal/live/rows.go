@@ -16,7 +16,7 @@ type rows struct {
 	c       *Conn
 	id      uint64
 	columns []column
-	outcome outcome         // of a fetch whose answer is lost
+	outcome outcome         // of a fetch or a Close whose answer is lost
 	ctx     context.Context // of the query if it can be cancelled
 
 	values []byte // of the rows that are left of the batch
@@ -154,7 +154,7 @@ func (r *rows) Close() error {
 		return r.close
 	}
 	r.end(nil)
-	return r.c.tidy(&request{Op: opRowsClose, ID: r.id})
+	return r.c.tidy(&request{Op: opRowsClose, ID: r.id}, r.outcome)
 }
 
 // Columns returns the names of the columns.

@@ -103,6 +103,7 @@ func program(c *Conn, note func(key string, err error)) {
 	}
 	note("alone", exec("insert alone"))
 	note("query", read("insert query"))
+	note("returning", read("returning 2500 returning"))
 	_ = read("rows 2500")
 	st, err := c.PrepareContext(ctx, "insert prepared")
 	if err == nil {
@@ -161,7 +162,7 @@ func TestSweep(t *testing.T) {
 	require.NoError(t, c.Close())
 	<-k.done[0]
 	<-k.done[1]
-	require.Len(t, told, 7)
+	require.Len(t, told, 8)
 	for key, err := range told {
 		if key == "rollback" {
 			require.Zero(t, f.commits(key))
