@@ -245,8 +245,9 @@ func (b *liveBackend) upload(ctx context.Context, name string, data []byte, body
 func (b *liveBackend) Sync(ctx context.Context) error { return b.durable(ctx, controlSync) }
 
 // durable runs a control that makes commits durable. While the server is on its way out it
-// waits: the last save is not done yet, and may fail. Then it judges what became of the
-// commits of this process in servers that have ended.
+// waits: the last save is not done yet, and may fail. A server that is lost in the middle of
+// the control may be such a one. Then it judges what became of the commits of this process in
+// servers that have ended.
 func (b *liveBackend) durable(ctx context.Context, name string) error {
 	wait, cancel := context.WithTimeout(ctx, b.cfg.busyTimeout())
 	defer cancel()
@@ -257,7 +258,7 @@ func (b *liveBackend) durable(ctx context.Context, name string) error {
 			liveCommits.saved(b.path, info, n)
 			return liveCommits.judge(b.path, info, n)
 		}
-		if !errors.Is(err, live.ErrNoServer) {
+		if !errors.Is(err, live.ErrNoServer) && !errors.Is(err, live.ErrLost) {
 			return err
 		}
 		by, owned, ownerErr := proclock.OwnerOf(b.path)

@@ -9,6 +9,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/sqlite-mem/sqlite-mem/driver"
+	"github.com/sqlite-mem/sqlite-mem/internal/live"
 	"github.com/sqlite-mem/sqlite-mem/internal/proclock"
 	"github.com/sqlite-mem/sqlite-mem/internal/testdb"
 )
@@ -341,6 +343,75 @@ func TestLive_syncWaits(t *testing.T) {
 	require.NoError(t, lock.Release())
 	require.NoError(t, driver.Sync(ctx, tool), "it has ended, and had saved")
 	require.NoError(t, driver.SyncAll(ctx))
+}
+
+// Ensure that Sync, SyncAll and the Close of a tool wait for the last save of a server that
+// closes while it does what they ask, also if the connection breaks. Then they judge.
+func TestLive_syncInterrupted(t *testing.T) {
+	for _, how := range []string{"interrupted", "broken"} {
+		for _, saved := range []bool{true, false} {
+			for what, sync := range map[string]func(*sql.DB) error{
+				"Sync":    func(tool *sql.DB) error { return driver.Sync(ctx, tool) },
+				"SyncAll": func(*sql.DB) error { return driver.SyncAll(ctx) },
+				"Close":   (*sql.DB).Close,
+			} {
+				if what == "Close" && saved {
+					continue // it sees that without asking
+				}
+				t.Run(fmt.Sprint(how, ", saved ", saved, ", ", what), func(t *testing.T) {
+					path := testdb.Path(t)
+					server := startChild(t)
+					server.must("open " + path)
+					server.must("exec CREATE TABLE t(n)")
+					tool, err := sql.Open(driver.Name, path+"?sqlite_role=tool")
+					require.NoError(t, err)
+					defer tool.Close()
+					testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+					if saved {
+						server.must("close")
+					} else {
+						server.kill()
+					}
+					// Another server closes as soon as it is asked to save.
+					lock, err := proclock.AcquireLive(ctx, path)
+					require.NoError(t, err)
+					asked, cut := make(chan struct{}), make(chan struct{})
+					closing, err := live.Listen(live.ServerConfig{
+						Path: path,
+						Control: func(ctx context.Context, _ live.Peer, _ string, _ []byte, _ io.Reader, _ io.Writer) ([]byte, error) {
+							close(asked)
+							<-ctx.Done()
+							if how == "broken" {
+								<-cut
+							}
+							return nil, ctx.Err()
+						},
+					})
+					require.NoError(t, err)
+					result := make(chan error, 1)
+					go func() { result <- sync(tool) }()
+					select {
+					case <-asked:
+					case err := <-result:
+						require.FailNow(t, "it was not asked", err)
+					}
+					if how == "broken" {
+						now, cancel := context.WithCancel(ctx)
+						cancel()
+						require.ErrorIs(t, closing.Close(now), context.Canceled)
+						close(cut)
+					}
+					require.NoError(t, closing.Close(ctx))
+					require.NoError(t, lock.Release())
+					if err = <-result; saved {
+						require.NoError(t, err)
+					} else {
+						require.ErrorIs(t, err, driver.ErrUnsaved)
+					}
+				})
+			}
+		}
+	}
 }
 
 // Ensure that Sync and SyncAll of a tool return nil only if what it committed is known to be
