@@ -261,5 +261,5 @@ func (c *connector) close(how func(backend) error) error {
 	if b == nil {
 		return nil
 	}
-	return connerr.Join(how(b), endLive(c.cfg))
+	return connerr.Join(how(b), endLive(liveCommits.leave(c.cfg)))
 }

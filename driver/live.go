@@ -194,7 +194,21 @@ func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, err // not a *live.Conn that is nil
 	}
 	liveCommits.settle(b.path, c.Info())
+	b.count(c)
 	return c, nil
+}
+
+// count counts a connection that may commit, until it closes.
+func (b *liveBackend) count(c *live.Conn) {
+	liveCommits.join(b.cfg)
+	c.OnClose(func() error {
+		err := endLive(liveCommits.part(b.cfg))
+		if err != nil {
+			// database/sql drops the error.
+			b.cfg.logger().Error("sqlite-mem: close of a live connection", "path", b.path, "error", err)
+		}
+		return err
+	})
 }
 
 func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error) {
@@ -234,6 +248,7 @@ func (b *liveBackend) upload(ctx context.Context, name string, data []byte, body
 	if err != nil {
 		return err
 	}
+	b.count(c)
 	_, err = c.Upload(ctx, name, data, body)
 	if errors.Is(err, driver.ErrBadConn) {
 		err = live.ErrNoServer // it went before it began

@@ -24,18 +24,27 @@ type liveServer struct {
 
 // liveCommits knows the commits of this process in the memory of other processes, until they
 // are known to be saved. Sync and SyncAll use it. A role may change, so it outlives backends.
-var liveCommits = &commitBook{files: make(map[string]*liveFile)}
+var liveCommits = &commitBook{files: make(map[string]*liveFile), open: make(map[*Config]*liveConns)}
 
 type commitBook struct {
 	mu    sync.Mutex
 	n     uint64               // guarded by mu; the number of the last commit
 	files map[string]*liveFile // guarded by mu; by the path of the database
+
+	// open are the connectors with connections that may commit. A connector may close before
+	// its connections. What they commit then is made durable when the last of them closes.
+	open map[*Config]*liveConns // guarded by mu
+}
+
+type liveConns struct {
+	n      int
+	closed bool // the connector is
 }
 
 // liveFile is a database with such commits.
 type liveFile struct {
 	backend *liveBackend     // of the last commit
-	users   map[*Config]bool // of the connectors that have committed and are open
+	users   map[*Config]bool // of the connectors that have committed, and are open or in commitBook.open
 	servers map[string]span  // by the server's info: its commits
 }
 
@@ -61,11 +70,45 @@ func (k *commitBook) add(b *liveBackend, info string) {
 	f.servers[info] = commits
 }
 
+// join counts a connection of the connector of cfg.
+func (k *commitBook) join(cfg *Config) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.open[cfg] == nil {
+		k.open[cfg] = new(liveConns)
+	}
+	k.open[cfg].n++
+}
+
+// part is called when a connection that join has counted closes. If it is the last one, and
+// its connector has closed, part does the same as leave.
+func (k *commitBook) part(cfg *Config) *liveBackend {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	conns := k.open[cfg]
+	if conns.n--; conns.n > 0 {
+		return nil
+	}
+	delete(k.open, cfg)
+	if !conns.closed {
+		return nil
+	}
+	return k.leaveLocked(cfg)
+}
+
 // leave is called when the connector of cfg closes. It returns a backend if that has
 // committed, and no other connector to the same database has.
 func (k *commitBook) leave(cfg *Config) *liveBackend {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if conns := k.open[cfg]; conns != nil {
+		conns.closed = true
+	}
+	return k.leaveLocked(cfg)
+}
+
+// leaveLocked is leave. The caller holds mu.
+func (k *commitBook) leaveLocked(cfg *Config) *liveBackend {
 	for _, f := range k.files {
 		if f.users[cfg] {
 			if delete(f.users, cfg); len(f.users) == 0 {
@@ -83,11 +126,9 @@ func (k *commitBook) forget(path string) {
 	delete(k.files, path)
 }
 
-// endLive is called when the connector of cfg closes. The last one that has committed to a
-// server has it make the commits durable. If it cannot be reached, SyncAll tries again. What
-// is lost is reported here for the last time.
-func endLive(cfg *Config) error {
-	b := liveCommits.leave(cfg)
+// endLive has the server of b, which leave or part has returned, make the commits durable. If
+// it cannot be reached, SyncAll tries again. What is lost is reported here for the last time.
+func endLive(b *liveBackend) error {
 	if b == nil {
 		return nil
 	}

@@ -540,6 +540,59 @@ func TestLive_closeDurable(t *testing.T) {
 	require.NoError(t, driver.SyncAll(ctx))
 }
 
+// Ensure that what a tool commits behind its DB.Close, or on a connection of Driver.Open, is
+// durable when that connection has closed. The Close of a later handle does its part too.
+func TestLive_closeDurable_behind(t *testing.T) {
+	path := testdb.Path(t)
+	server := startChild(t)
+	server.must("open " + path + "?sqlite_wal=1h")
+	server.must("exec CREATE TABLE t(n)")
+	server.must("sync")
+	server.must("exec INSERT INTO t VALUES(0)") // the first is flushed at once
+	const name = "?sqlite_role=tool"
+	want := 1
+	durable := func(what string) {
+		t.Helper()
+		want++
+		copied := testdb.CrashCopy(t, path)
+		require.Equal(t, fmt.Sprint(want), testdb.Text(t, testdb.Open(t, copied+"?sqlite_wal=off"), "SELECT count(*) FROM t"), what)
+	}
+	handle := func(what string) {
+		t.Helper()
+		tool, err := sql.Open(driver.Name, path+name)
+		require.NoError(t, err)
+		testdb.Exec(t, tool, "INSERT INTO t VALUES(1)")
+		require.NoError(t, tool.Close())
+		durable(what)
+	}
+	tool, err := sql.Open(driver.Name, path+name)
+	require.NoError(t, err)
+	tx, err := tool.Begin()
+	require.NoError(t, err)
+	testdb.Exec(t, tx, "INSERT INTO t VALUES(1)")
+	require.NoError(t, tool.Close())
+	require.NoError(t, tx.Commit())
+	durable("a transaction behind DB.Close")
+	handle("a handle after it")
+
+	for range 2 {
+		c, err := (&driver.Driver{}).Open(path + name)
+		require.NoError(t, err)
+		_, err = c.(sqldriver.ExecerContext).ExecContext(ctx, "INSERT INTO t VALUES(1)", nil)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		durable("a connection by itself")
+		handle("a handle after it")
+	}
+
+	c, err := (&driver.Driver{}).Open(path + name)
+	require.NoError(t, err)
+	_, err = c.(sqldriver.ExecerContext).ExecContext(ctx, "INSERT INTO t VALUES(1)", nil)
+	require.NoError(t, err)
+	server.kill()
+	require.ErrorIs(t, c.Close(), driver.ErrUnsaved)
+}
+
 // Ensure that Sync and SyncAll of a tool say that everything is in the log, after the kill
 // of a server with sqlite_wal=commit. They do until the log is written into the file.
 func TestLive_syncLogged(t *testing.T) {

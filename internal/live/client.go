@@ -166,6 +166,7 @@ type Conn struct {
 	info   string
 	quiet  func() bool           // nothing is to be read, and the server has not ended
 	pinged func(context.Context) // called by Ping; see OnPing
+	closed func() error          // called by the first Close; see OnClose
 
 	n      uint64 // the last request
 	inTx   bool   // the server said so last
@@ -508,6 +509,9 @@ func (c *Conn) tidy(req *request, o outcome) error {
 	return err
 }
 
+// OnClose has the first Close of the connection call f at its end, and return its error.
+func (c *Conn) OnClose(f func() error) { c.closed = f }
+
 // Close closes the connection. The server rolls back an open transaction.
 func (c *Conn) Close() error {
 	if c.broken == nil {
@@ -515,7 +519,11 @@ func (c *Conn) Close() error {
 	}
 	err := c.net.Close()
 	if errors.Is(err, net.ErrClosed) {
-		return nil
+		err = nil
+	}
+	if f := c.closed; f != nil {
+		c.closed = nil
+		err = errors.Join(err, f())
 	}
 	return err
 }
