@@ -33,6 +33,7 @@ import (
 //	A; B         A, then B
 //	echo         one row of the arguments
 //	block        until the context ends
+//	wrapped      as block, with an error that wraps that of the context
 //	late         until the context ends, and succeeds all the same
 //	panic        panics; so do "rows N panic" in their end
 //	badconn      driver.ErrBadConn
@@ -155,11 +156,14 @@ func (c *fakeConn) run(ctx context.Context, query string) error {
 		c.end(true)
 	case "rollback":
 		c.end(false)
-	case "block", "late":
+	case "block", "late", "wrapped":
 		c.f.blocked <- struct{}{}
 		<-ctx.Done()
-		if word == "block" {
+		switch word {
+		case "block":
 			return ctx.Err()
+		case "wrapped":
+			return fmt.Errorf("in the middle: %w", ctx.Err())
 		}
 	case "panic":
 		panic("of the fake")
@@ -304,9 +308,12 @@ func (r *fakeRows) Next(dest []driver.Value) error {
 			return errFake
 		case "panic":
 			panic("of the rows of the fake")
-		case "block":
+		case "block", "wrapped":
 			r.f.blocked <- struct{}{}
 			<-r.ctx.Done()
+			if r.then == "wrapped" {
+				return fmt.Errorf("in the middle: %w", r.ctx.Err())
+			}
 			return r.ctx.Err()
 		}
 		return io.EOF

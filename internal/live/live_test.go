@@ -471,6 +471,47 @@ func TestEnds_server(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
+// A tool whose server ends in the middle of a call never gets the error of a context that is
+// not its own. Rows before the end are those that were read.
+func TestEnds_interrupted(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, nil)
+	type result struct {
+		rows int
+		err  error
+	}
+	results := map[string]chan result{}
+	for _, query := range []string{"block", "wrapped", "SELECT 3 block", "SELECT 3 wrapped", "down 3 block"} {
+		ended, c := make(chan result, 1), one(t, s.cfg.Path)
+		results[query] = ended
+		go func() {
+			var got result
+			rows, err := c.QueryContext(ctx, query, nil)
+			for row := make([]driver.Value, 1); err == nil; {
+				if err = rows.Next(row); err == nil {
+					got.rows++
+				}
+			}
+			got.err = err
+			ended <- got
+		}()
+		<-f.blocked
+	}
+	stop(t, s)
+	for query, ended := range results {
+		got, want := <-ended, ErrLost
+		if strings.HasPrefix(query, "down") {
+			want = ErrCommitUnknown // it is no SELECT
+		}
+		require.ErrorIs(t, got.err, want, query)
+		require.NotErrorIs(t, got.err, context.Canceled, query)
+		require.ErrorContains(t, got.err, "the server is closing; the statement was interrupted", query)
+		if strings.Contains(query, "3") {
+			require.Equal(t, 3, got.rows, query)
+		}
+	}
+}
+
 // The server may end a single connection. Its statement is interrupted, its transaction is
 // rolled back, and the tool learns the reason. The others go on.
 func TestEnds_one(t *testing.T) {

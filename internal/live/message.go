@@ -262,8 +262,6 @@ func (e *wireError) decode(code func([]byte) error) error {
 				return err
 			}
 		}
-	case errClosing:
-		return fmt.Errorf("%w: %s", ErrLost, e.Text)
 	}
 	return errors.New(e.Text)
 }

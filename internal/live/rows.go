@@ -43,13 +43,22 @@ func (r *rows) take(ans *answer, values []byte) {
 	r.c.wire.take()
 	r.values, r.left = values, ans.Rows
 	if ans.Done {
-		err := ans.RowsErr.decode(r.c.dialer.DecodeError)
-		if err != nil && ans.RowsErr.Kind == errCanceled && r.ctx != nil && r.ctx.Err() != nil {
-			err = ans.RowsErr.wrap(r.ctx.Err())
-		}
-		r.end(err)
-		r.close = ans.CloseErr.decode(r.c.dialer.DecodeError)
+		r.end(r.decode(ans.RowsErr))
+		r.close = r.decode(ans.CloseErr)
 	}
+}
+
+// decode is an error of the rows, or nil.
+func (r *rows) decode(e *wireError) error {
+	switch {
+	case e == nil:
+		return nil
+	case e.Kind == errClosing:
+		return r.c.interrupted(e, r.outcome)
+	case e.Kind == errCanceled && r.ctx != nil && r.ctx.Err() != nil:
+		return e.wrap(r.ctx.Err())
+	}
+	return e.decode(r.c.dialer.DecodeError)
 }
 
 // isBatch reports whether a server may send such a batch. A batch without rows is the

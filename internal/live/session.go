@@ -412,11 +412,8 @@ func (s *session) answer(req *request) bool {
 	*req = request{N: req.N} // its arguments take the room that it gives back
 	s.give()
 	if err != nil {
-		*ans = answer{N: req.N, Err: encodeError(err, s.srv.cfg.EncodeError)}
+		*ans = answer{N: req.N, Err: s.encode(err)}
 		s.out.reset()
-		if reason := s.ending(); err == context.Canceled && reason != "" {
-			ans.Err = &wireError{Kind: errClosing, Text: reason + "; the statement was interrupted"}
-		}
 	}
 	ans.InTx = s.inTx()
 	head := encode(ans)
@@ -436,6 +433,15 @@ func (s *session) answer(req *request) bool {
 		return false
 	}
 	return true
+}
+
+// encode encodes the error of a call of the connection. If the end of the session has
+// interrupted the call, the tool is told so, as no context of its own has ended.
+func (s *session) encode(err error) *wireError {
+	if reason := s.ending(); reason != "" && errors.Is(err, context.Canceled) {
+		return &wireError{Kind: errClosing, Text: reason + "; the statement was interrupted"}
+	}
+	return encodeError(err, s.srv.cfg.EncodeError)
 }
 
 // inTx reports whether a transaction is open.
@@ -635,9 +641,9 @@ func (s *session) batch(r *openRows, ans *answer) {
 	}
 	ans.Done = true
 	if err != io.EOF {
-		ans.RowsErr = encodeError(err, s.srv.cfg.EncodeError)
+		ans.RowsErr = s.encode(err)
 	}
-	ans.CloseErr = encodeError(s.closeRows(ans.ID, r), s.srv.cfg.EncodeError)
+	ans.CloseErr = s.encode(s.closeRows(ans.ID, r))
 }
 
 // appendRow adds a row to the answer.
