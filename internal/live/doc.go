@@ -17,8 +17,8 @@
 // The tool sends one request at a time, with a number, and reads one answer with
 // the same number. Only a cancellation, or the stream of the request, may follow it
 // before its answer. The cancellation carries the number too, so one that comes late
-// reaches no other statement. The tool waits for the answer all the same: it says
-// whether the statement was faster.
+// reaches no other statement. One that overtakes its request is kept for it. The tool waits
+// for the answer all the same: it says whether the statement was faster.
 //
 // A request for a control may be followed by a stream of the tool, in pieces of at most 64 KiB
 // and with an end of its own. The server takes a piece only when the control takes it. A tool

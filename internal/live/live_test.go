@@ -313,6 +313,22 @@ func TestCancel_other(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A cancellation that overtakes its request, as the tool sends it from another goroutine,
+// reaches it all the same, and no later one.
+func TestCancel_early(t *testing.T) {
+	f := newFake()
+	c := one(t, serve(t, f, nil).cfg.Path)
+	for range 2 {
+		c.cancel(c.n + 1)
+		_, err := c.ExecContext(ctx, "block", nil)
+		<-f.blocked
+		require.Equal(t, context.Canceled, err)
+		rows, err := c.QueryContext(ctx, "rows 1", nil)
+		require.NoError(t, err)
+		require.NoError(t, rows.Close())
+	}
+}
+
 // A cancellation reaches the request that has its number, also when it comes before the
 // worker knows how to cancel it, and no other one.
 func TestCancel_number(t *testing.T) {
@@ -322,7 +338,7 @@ func TestCancel_number(t *testing.T) {
 	require.True(t, s.begin(5))
 	require.False(t, s.begin(6), "one request at a time")
 	s.register(cancel)
-	for _, n := range []uint64{0, 4, 6} {
+	for _, n := range []uint64{0, 4, 9} {
 		s.cancelRequest(n)
 	}
 	require.Zero(t, cancelled)

@@ -27,6 +27,7 @@ type session struct {
 	mu      sync.Mutex // guards what follows
 	running running
 	came    uint64         // the last request that has come
+	early   uint64         // a request that was cancelled before it has come
 	inTxNow bool           // a transaction was open after the last answer
 	room    *room          // where held was taken
 	held    int64          // the room of the request that comes or runs; 0: it needs none
@@ -196,16 +197,19 @@ func (s *session) begin(n uint64) bool {
 	if s.running.n != 0 || n <= s.came {
 		return false
 	}
-	s.running, s.came = running{n: n}, n
+	s.running, s.came = running{n: n, cancelled: n == s.early}, n
 	return true
 }
 
-// cancelRequest cancels the request n if it is running. If the way to cancel it is
-// not known yet, register does it.
+// cancelRequest cancels the request n if it is running, or when it comes. If the way to
+// cancel it is not known yet, register does it.
 func (s *session) cancelRequest(n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running.n == n && n != 0 {
+	switch {
+	case n > s.came:
+		s.early = n
+	case s.running.n == n && n != 0:
 		s.running.cancelled = true
 		if s.running.cancel != nil {
 			s.running.cancel()
