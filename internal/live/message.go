@@ -67,6 +67,7 @@ type request struct {
 	args   []driver.NamedValue
 	body   func(io.Writer) error // of the stream, in the tool
 	stream *io.PipeReader        // the stream, in the server
+	unhook func() bool           // keeps the end of the session from ending the stream
 }
 
 // answer is the answer to a request. The values of Rows rows stand behind it.

@@ -86,7 +86,7 @@ func (s *session) openUpload(req *request) {
 	r, w := io.Pipe()
 	req.stream = r
 	// The worker may end before it takes the request, and the reader must not wait for it.
-	context.AfterFunc(s.ctx, func() { _ = r.CloseWithError(errStreamOver) })
+	req.unhook = context.AfterFunc(s.ctx, func() { _ = r.CloseWithError(errStreamOver) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.upload = w
@@ -145,9 +145,11 @@ func (s *session) uploaded(ctx context.Context, req *request) (r io.Reader, over
 	if p == nil {
 		return nil, func() {}
 	}
+	unhook := req.unhook
 	stop := context.AfterFunc(ctx, func() { _ = p.CloseWithError(ctx.Err()) })
 	return p, func() {
 		stop()
+		unhook() // or the session keeps the stream
 		_ = p.CloseWithError(errStreamOver)
 	}
 }

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -79,6 +81,21 @@ func TestUpload(t *testing.T) {
 		_, err = c.Control(ctx, "none", nil, nil)
 		require.NoError(t, err)
 	}
+}
+
+// Ensure that nothing of a stream is left when it is over, while its connection goes on.
+func TestUpload_forgotten(t *testing.T) {
+	var stream weak.Pointer[io.PipeReader]
+	s := serve(t, newFake(), func(cfg *ServerConfig) {
+		cfg.Control = func(_ context.Context, _ Peer, _ string, _ []byte, body io.Reader, _ io.Writer) ([]byte, error) {
+			stream = weak.Make(body.(*io.PipeReader))
+			return io.ReadAll(body)
+		}
+	})
+	c := dialControl(t, s)
+	_, err := c.Upload(ctx, "", nil, writes([]byte("content")))
+	require.NoError(t, err)
+	eventually(t, func() bool { runtime.GC(); return stream.Value() == nil }, "the end of the stream")
 }
 
 // Ensure that a stream that breaks off, by its body, its context or its connection, is an error
