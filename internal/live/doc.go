@@ -48,7 +48,7 @@
 //     rows, and 16 MiB for the texts of prepared statements.
 //   - For all connections together two rooms of 2 GiB and 34 MiB each, for requests of
 //     more than 64 KiB: see room. Each holds one request of the largest size, decoded. A
-//     request that finds no room waits, unread. One room is for tools in a transaction.
+//     request that finds no room waits, unread. One room is for tools that hold a write lock.
 //
 // SQLite's memory, and the row that it has returned, are those of any connection in the
 // server. A large row is sent from where it lies, without a copy. A tool that does not

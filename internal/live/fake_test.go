@@ -26,6 +26,7 @@ import (
 //
 //	insert KEY   commits KEY, by itself or with its transaction
 //	begin commit rollback
+//	deferred     as begin, and takes the lock with the first insert
 //	rows N       N rows of a number; "rows N fail": then an error
 //	SELECT N     as rows N
 //	returning N KEY  insert KEY, then rows N
@@ -53,6 +54,7 @@ type fake struct {
 	noAhead   bool
 	steps     int // of rows
 	reset     int
+	waiting   int // for the lock
 	lastOpts  driver.TxOptions
 	end       func(reason string) // of the last connection
 }
@@ -98,11 +100,20 @@ type fakeConn struct {
 var errFake = errors.New("the fake failed")
 
 func (c *fakeConn) InTransaction() bool { return c.inTx }
+func (c *fakeConn) HoldsLock() bool     { return c.locked }
 
 func (c *fakeConn) take(ctx context.Context) error {
 	if c.locked {
 		return nil
 	}
+	select {
+	case c.f.lock <- struct{}{}:
+		c.locked = true
+		return nil
+	default:
+	}
+	c.f.count(&c.f.waiting, 1)
+	defer c.f.count(&c.f.waiting, -1)
 	select {
 	case c.f.lock <- struct{}{}:
 		c.locked = true
@@ -151,6 +162,8 @@ func (c *fakeConn) run(ctx context.Context, query string) error {
 		if err := c.take(ctx); err != nil {
 			return err
 		}
+		c.inTx = true
+	case "deferred":
 		c.inTx = true
 	case "commit":
 		c.end(true)

@@ -89,7 +89,7 @@ func FuzzServer(f *testing.F) {
 		require.Empty(t, fake.lock)
 		require.Empty(t, s.slots)
 		require.Equal(t, int64(roomSize), s.alone.free)
-		require.Equal(t, int64(roomSize), s.inTx.free)
+		require.Equal(t, int64(roomSize), s.locks.free)
 	})
 }
 

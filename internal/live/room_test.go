@@ -62,7 +62,7 @@ func TestRoom_requests(t *testing.T) {
 	f := newFake()
 	s := serve(t, f, nil)
 	const size = 100 << 10
-	for _, r := range []*room{&s.alone, &s.inTx} {
+	for _, r := range []*room{&s.alone, &s.locks} {
 		r.mu.Lock()
 		r.free = weight(size + 100) // of one such request
 		r.mu.Unlock()
@@ -88,8 +88,8 @@ func TestRoom_requests(t *testing.T) {
 	_, err := inTx.BeginTx(ctx, driver.TxOptions{})
 	require.NoError(t, err)
 	_, err = inTx.ExecContext(ctx, "insert x", args)
-	require.NoError(t, err, "a transaction waits for no request outside of one")
-	require.Equal(t, full, s.inTx.left())
+	require.NoError(t, err, "the holder of the lock waits for no other request")
+	require.Equal(t, full, s.locks.left())
 	_, err = one(t, s.cfg.Path).ExecContext(ctx, "rollback", []driver.NamedValue{{Ordinal: 1, Value: strings.Repeat("x", 1000)}})
 	require.NoError(t, err, "a small request needs no room")
 	require.Empty(t, f.blocked, "the second runs beside the first")
@@ -100,6 +100,40 @@ func TestRoom_requests(t *testing.T) {
 	end2()
 	require.ErrorIs(t, <-ended2, context.Canceled)
 	require.Equal(t, full, s.alone.left())
+}
+
+// A transaction that holds the write lock finds room, also while others have large requests
+// and wait for that lock: outside of transactions, and in those that have not written yet.
+func TestRoom_lock(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) { cfg.Idle = time.Second })
+	const size = 100 << 10
+	for _, r := range []*room{&s.alone, &s.locks} {
+		r.mu.Lock()
+		r.free = weight(size + 100) // of one such request
+		r.mu.Unlock()
+	}
+	args := []driver.NamedValue{{Ordinal: 1, Value: strings.Repeat("x", size)}}
+	for _, begin := range []string{"", "deferred"} {
+		holder, other := one(t, s.cfg.Path), one(t, s.cfg.Path)
+		tx, err := holder.BeginTx(ctx, driver.TxOptions{})
+		require.NoError(t, err)
+		if begin != "" {
+			_, err := other.ExecContext(ctx, begin, nil)
+			require.NoError(t, err)
+		}
+		written := make(chan error, 1)
+		go func() {
+			_, err := other.ExecContext(ctx, "insert y", args)
+			written <- err
+		}()
+		eventually(t, func() bool { return f.get(&f.waiting) == 1 }, "the wait for the lock")
+		_, err = holder.ExecContext(ctx, "insert x", args)
+		require.NoError(t, err)
+		require.NoError(t, tx.Commit())
+		require.NoError(t, <-written)
+		require.True(t, other.IsValid())
+	}
 }
 
 // A request that breaks off gives its room back, wherever it breaks off. A large message

@@ -64,8 +64,9 @@ type ServerConfig struct {
 	// end ends the connection soon, as Close does, and tells the tool the reason. Any
 	// goroutine may call it at any time.
 	//
-	// Two methods are optional. InTransaction() bool of the connection reports whether
-	// a transaction is open that a statement began. ReadAhead() bool of its rows
+	// Three methods are optional. InTransaction() bool of the connection reports whether
+	// a transaction is open that a statement began. HoldsLock() bool reports whether it has
+	// a lock for which others wait; without it, each transaction may. ReadAhead() bool of its rows
 	// reports whether they may be fetched before they are asked for. Rows without this
 	// method may.
 	Connect func(ctx context.Context, peer Peer, params map[string]string, end func(reason string)) (driver.Conn, error)
@@ -101,10 +102,11 @@ type Server struct {
 
 	slots chan struct{} // has room for Limit sessions
 
-	// The rooms bound the memory of requests, however many tools there are. A request
-	// outside of a transaction may have room, and wait for the lock of a transaction whose
-	// next request needs room. So transactions have one of their own.
-	alone, inTx room
+	// The rooms bound the memory of requests, however many tools there are. A request may
+	// have room, and wait for the lock of a connection whose next request needs room. So
+	// connections that hold a lock have a room of their own. One that waits for a second lock,
+	// that of an attached database, may still be in the way of such a one, until Idle.
+	alone, locks room
 
 	wg sync.WaitGroup // the goroutines
 
@@ -166,7 +168,7 @@ func newServer(cfg ServerConfig) *Server {
 		pending: make(chan struct{}, 4*cfg.Limit),
 		slots:   make(chan struct{}, cfg.Limit),
 		alone:   room{free: roomSize},
-		inTx:    room{free: roomSize},
+		locks:   room{free: roomSize},
 		wires:   make(map[net.Conn]struct{}),
 		refused: make(map[uint32]bool),
 	}

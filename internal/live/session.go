@@ -28,7 +28,7 @@ type session struct {
 	running running
 	came    uint64         // the last request that has come
 	early   uint64         // a request that was cancelled before it has come
-	inTxNow bool           // a transaction was open after the last answer
+	locked  bool           // the connection held a lock after the last answer
 	room    *room          // where held was taken
 	held    int64          // the room of the request that comes or runs; 0: it needs none
 	upload  *io.PipeWriter // of the stream that comes; nil: none
@@ -126,8 +126,8 @@ func (s *session) read() {
 func (s *session) enter(kind byte, n int) error {
 	s.mu.Lock()
 	r := &s.srv.alone
-	if s.inTxNow {
-		r = &s.srv.inTx
+	if s.locked {
+		r = &s.srv.locks
 	}
 	busy := s.running.n != 0
 	s.mu.Unlock()
@@ -228,10 +228,10 @@ func (s *session) register(cancel context.CancelFunc) {
 }
 
 // answered ends the running request. No cancellation reaches it any more.
-func (s *session) answered(inTx bool) {
+func (s *session) answered(locked bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.running, s.inTxNow = running{}, inTx
+	s.running, s.locked = running{}, locked
 }
 
 // work is the worker. It makes all calls of the connection.
@@ -425,7 +425,7 @@ func (s *session) answer(req *request) bool {
 		s.out.reset()
 		head = encode(&answer{N: ans.N, InTx: ans.InTx, Err: &wireError{Text: fmt.Sprintf("sqlite-mem: an answer has %d bytes, a live connection takes %d", n, messageLimit)}})
 	}
-	s.answered(ans.InTx)
+	s.answered(s.holdsLock())
 	failed := s.send(kindAnswer, append([][]byte{head}, s.out.parts()...)...)
 	s.out.reset()
 	clear(s.dest) // a large row is no reason to keep its memory
@@ -455,6 +455,14 @@ func (s *session) inTx() bool {
 	}
 	c, ok := s.conn.(interface{ InTransaction() bool })
 	return ok && c.InTransaction()
+}
+
+// holdsLock reports whether the connection may hold a lock for which others wait.
+func (s *session) holdsLock() bool {
+	if c, ok := s.conn.(interface{ HoldsLock() bool }); ok {
+		return c.HoldsLock()
+	}
+	return s.inTx()
 }
 
 // run runs a request.

@@ -128,6 +128,9 @@ func awaitCommit(s *store.Store, commit uint64, durable *uint64) error {
 	return s.Committed(commit)
 }
 
+// HoldsLock reports whether the connection has a write lock.
+func (c *conn) HoldsLock() bool { return c.owner.Held() > 0 }
+
 // KeepsWaiting reports whether the connection has a write lock that others wait for.
 func (c *conn) KeepsWaiting() bool {
 	if c.locked && c.store.Writer.Stats().Waiting > 0 {
