@@ -528,6 +528,49 @@ func TestEnds_interrupted(t *testing.T) {
 	}
 }
 
+// A tool that ends its side, or breaks the protocol, is not told that the server closes.
+func TestEnds_reason(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) { cfg.Idle = 100 * time.Millisecond })
+	const broken = "the tool has broken the protocol"
+	for name, c := range map[string]struct {
+		sent []byte
+		want string // empty: no last message
+	}{
+		"a message of no kind":  {framed('x', nil), broken},
+		"no request":            {framed(kindRequest, []byte("x")), broken},
+		"a large cancellation":  {framed24(kindCancel, smallMessage+1), broken},
+		"a large request, late": {framed24(kindRequest, smallMessage+1), "a request did not come whole within 100ms"},
+		"nothing":               {nil, ""},
+		"a part of a message":   {framed(kindCancel, []byte("x"))[:3], ""},
+	} {
+		nc, err := dial(ctx, s.cfg.Path)
+		require.NoError(t, err)
+		w := newWire(nc)
+		_, err = w.write(kindHello, encode(hello{Version: Version}))
+		require.NoError(t, err)
+		_, _, err = w.read(helloLimit, nil)
+		require.NoError(t, err)
+		_, err = nc.Write(c.sent)
+		require.NoError(t, err)
+		if c.want == "" {
+			require.NoError(t, nc.CloseWrite())
+		}
+		kind, b, err := w.read(helloLimit, nil)
+		if c.want == "" {
+			require.Equal(t, io.EOF, err, name)
+		} else {
+			require.NoError(t, err, name)
+			require.EqualValues(t, kindBye, kind, name)
+			var last bye
+			_, err = decode(b, &last)
+			require.NoError(t, err)
+			require.Contains(t, last.Reason, c.want, name)
+		}
+		require.NoError(t, nc.Close())
+	}
+}
+
 // The server may end a single connection. Its statement is interrupted, its transaction is
 // rolled back, and the tool learns the reason. The others go on.
 func TestEnds_one(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -84,13 +85,20 @@ func (e endError) Error() string { return string(e) }
 // calls of the connection.
 func (s *session) endBy(reason string) { s.cancel(endError(reason)) }
 
-// ending returns the reason why the session must end. It is empty if the session need
-// not end.
+// errGone is the cause of a context that ends with the tool.
+var errGone = errors.New("live: the tool has gone")
+
+// ending returns the reason why the session must end, for the tool. It is empty if the
+// session need not end, or the tool has gone.
 func (s *session) ending() string {
 	if s.ctx.Err() == nil {
 		return ""
 	}
-	if e, ok := context.Cause(s.ctx).(endError); ok {
+	cause := context.Cause(s.ctx)
+	if cause == errGone {
+		return ""
+	}
+	if e, ok := cause.(endError); ok {
 		return string(e)
 	}
 	return "the server is closing"
@@ -99,7 +107,7 @@ func (s *session) ending() string {
 // read is the reader. It ends when the tool has gone, has broken the protocol, or
 // the worker has closed the connection.
 func (s *session) read() {
-	defer s.cancel(nil)
+	defer s.cancel(errGone)
 	large := false
 	enter := func(kind byte, n int) error {
 		large = true
@@ -111,8 +119,17 @@ func (s *session) read() {
 	for {
 		large = s.limitUpload()
 		kind, b, err := s.wire.read(messageLimit, enter)
-		if err != nil || !s.receive(kind, b) {
+		if err == nil && !s.receive(kind, b) {
+			err = errProtocol
+		}
+		if err != nil {
 			s.endUpload(err)
+			switch {
+			case errors.Is(err, errProtocol):
+				s.endBy("the tool has broken the protocol of a live connection")
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				s.endBy(fmt.Sprintf("a request did not come whole within %v", s.srv.cfg.Idle))
+			}
 			return
 		}
 		if large {
@@ -268,7 +285,8 @@ func (s *session) work(h hello) {
 			tick = timer.C
 			idle += pause
 		}
-		if s.reason = s.ending(); s.reason != "" {
+		if s.ctx.Err() != nil {
+			s.reason = s.ending()
 			return // not by chance another request
 		}
 		select {
@@ -353,7 +371,7 @@ func usable(c driver.Conn) error {
 func (s *session) end() {
 	s.closeConn()
 	if s.reason == "" {
-		return // the tool has gone, or has broken the protocol
+		return // the tool has gone, or has its answer
 	}
 	_ = s.wire.c.SetWriteDeadline(time.Now().Add(closeGrace))
 	// A tool that does not hear of it finds the connection closed.
