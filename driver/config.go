@@ -179,7 +179,8 @@ type Config struct {
 	Live Switch
 
 	// LiveLimit is how many live connections a server serves at a time
-	// (sqlite_live_limit). Further ones wait. 0 is DefaultLiveLimit.
+	// (sqlite_live_limit). Further ones wait. As many more may be for what is no SQL, such as
+	// a Sync or a watcher. 0 is DefaultLiveLimit.
 	LiveLimit int
 
 	// LiveIdle is how long a tool may leave a transaction idle while others wait for

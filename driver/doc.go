@@ -201,7 +201,8 @@
 //     may not have saved what the tool had committed.
 //
 // sqlite_live_limit is the number of live connections at a time, 64 by default. A tool
-// beyond that waits. sqlite_live_idle is how long a tool may leave a transaction idle
+// beyond that waits. As many more may be for what is no SQL: saves, counters, backups,
+// restores and watchers. sqlite_live_idle is how long a tool may leave a transaction idle
 // while others wait for its lock. Then the server rolls it back. The default of 30s is
 // less than the default wait of a writer. A tool that does not fetch its rows is ended
 // after ten times as long.

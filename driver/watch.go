@@ -50,7 +50,7 @@ import (
 // The loop ends with the error of ctx or of opening, with [ErrClosed] when db is closed, with
 // [ErrNotOurs], or with [ErrNotServed] for a tool that works on the file. For a live
 // connection it also ends when the server does; a new loop finds the next server. Each live
-// watcher takes one of the server's sqlite_live_limit. A watcher does not keep a database
+// watcher takes a connection, of those for what is no SQL: see Config.LiveLimit. A watcher does not keep a database
 // open. Commits that it has not heard of at the end are not reported.
 func Watch(ctx context.Context, db *sql.DB) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {

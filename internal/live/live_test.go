@@ -754,6 +754,29 @@ func TestLimit(t *testing.T) {
 	require.NoError(t, b.Ping(ctx))
 }
 
+// Connections for controls have a limit of their own. So a tool that keeps as many idle
+// connections as there may be still gets a save or the counters, and the other way round.
+func TestLimit_controls(t *testing.T) {
+	f := newFake()
+	s := serve(t, f, func(cfg *ServerConfig) { cfg.Limit = 1 })
+	dial := func(control bool) (*Conn, error) {
+		short, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+		defer cancel()
+		return (&Dialer{Path: s.cfg.Path, Control: control}).Connect(short)
+	}
+	for _, control := range []bool{false, true} {
+		first, err := dial(control)
+		require.NoError(t, err)
+		_, err = dial(control)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		other, err := dial(!control)
+		require.NoError(t, err)
+		require.Equal(t, 1, s.Tools(), "those for controls are not counted")
+		require.NoError(t, errors.Join(first.Close(), other.Close()))
+		eventually(t, func() bool { return s.Tools() == 0 && len(s.controls) == 0 }, "their end")
+	}
+}
+
 // A tool that leaves a transaction idle while others wait is ended after the set time,
 // and told so. While nobody waits it is left alone. A tool that does not fetch its
 // rows is ended after ten times as long.

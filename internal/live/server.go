@@ -84,7 +84,7 @@ type ServerConfig struct {
 	// an unknown error; the tool then gets only the text.
 	EncodeError func(error) []byte
 
-	Limit  int           // connections at a time; 0: DefaultLimit
+	Limit  int           // connections at a time, and as many for controls; 0: DefaultLimit
 	Idle   time.Duration // how long a tool may leave a transaction idle while others wait; 0: DefaultIdle
 	Logger *slog.Logger  // nil: slog.Default()
 }
@@ -100,7 +100,9 @@ type Server struct {
 	// Beyond that they wait in the kernel, before Accept.
 	pending chan struct{}
 
-	slots chan struct{} // has room for Limit sessions
+	// These have room for Limit sessions each. Controls have their own, as somebody may save
+	// or watch while all others are in use, and watchers stay.
+	slots, controls chan struct{}
 
 	// The rooms bound the memory of requests, however many tools there are. A request may
 	// have room, and wait for the lock of a connection whose next request needs room. So
@@ -164,13 +166,14 @@ func newServer(cfg ServerConfig) *Server {
 		cfg.Logger = slog.Default()
 	}
 	s := &Server{
-		cfg:     cfg,
-		pending: make(chan struct{}, 4*cfg.Limit),
-		slots:   make(chan struct{}, cfg.Limit),
-		alone:   room{free: roomSize},
-		locks:   room{free: roomSize},
-		wires:   make(map[net.Conn]struct{}),
-		refused: make(map[uint32]bool),
+		cfg:      cfg,
+		pending:  make(chan struct{}, 4*cfg.Limit),
+		slots:    make(chan struct{}, cfg.Limit),
+		controls: make(chan struct{}, cfg.Limit),
+		alone:    room{free: roomSize},
+		locks:    room{free: roomSize},
+		wires:    make(map[net.Conn]struct{}),
+		refused:  make(map[uint32]bool),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s
@@ -209,7 +212,7 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// Tools is the number of tools that have a connection.
+// Tools is the number of connections that tools have, those for controls left out.
 func (s *Server) Tools() int { return len(s.slots) }
 
 // cut closes all connections and returns how many there were.

@@ -255,18 +255,22 @@ func (s *session) answered(locked bool) {
 func (s *session) work(h hello) {
 	defer func() { _ = s.wire.c.Close() }() // ends the reader
 	defer s.cancel(nil)
+	slots, what := s.srv.slots, "live connections"
+	if h.Control {
+		slots, what = s.srv.controls, "connections for controls"
+	}
 	select {
-	case s.srv.slots <- struct{}{}:
+	case slots <- struct{}{}:
 	default:
 		// Should the tool not hear of it, it waits without knowing why.
-		_ = s.send(kindWait, []byte(fmt.Sprintf("all %d live connections of the server are in use", cap(s.srv.slots))))
+		_ = s.send(kindWait, []byte(fmt.Sprintf("all %d %s of the server are in use", cap(slots), what)))
 		select {
-		case s.srv.slots <- struct{}{}:
+		case slots <- struct{}{}:
 		case <-s.ctx.Done():
 			return
 		}
 	}
-	defer func() { <-s.srv.slots }()
+	defer func() { <-slots }()
 	if !s.open(h) {
 		return
 	}
