@@ -189,6 +189,7 @@
 //   - The tool's sqlite_* options do not reach the server. Go code cannot either. With
 //     Extensions or a ConnectHook in its Config, the tool uses the file, and
 //     Config.Logger is told. Those of the server run for the tool's connections too.
+//     They must not call the server's own last DB.Close, which waits for them in vain.
 //   - A live connection is no [RawConn]. ATTACH and VACUUM INTO name files of the
 //     server's process. A relative path is an error.
 //   - A tool keeps no file of the server open, whether it uses or attaches it. The last
