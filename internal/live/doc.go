@@ -58,8 +58,9 @@
 //
 // A session has two goroutines: the reader takes messages off the socket, the
 // worker makes all calls of the driver.Conn. Both are parked while the tool is
-// idle. The two share only the number of the running request and how to cancel it;
-// session.mu guards them. When either goroutine ends, the session's context ends,
+// idle. What they share belongs to the request that comes or runs: its number, how to
+// cancel it, its room and its stream, and whether the connection held a lock before it.
+// session.mu guards that. When either goroutine ends, the session's context ends,
 // which interrupts a running statement. Then the worker rolls back and closes the
 // connection. A tool that dies therefore holds its locks no longer than an
 // interrupt takes.

@@ -40,8 +40,7 @@ func (c *Conn) upload(ctx context.Context, req *request) error {
 	if err == nil {
 		return nil
 	}
-	c.fail(err)
-	_ = c.net.Close() // so that the server ends the request
+	c.fail(err) // so that the server ends the request
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
