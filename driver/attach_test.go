@@ -296,6 +296,86 @@ func TestAttach_panic(t *testing.T) {
 	require.Equal(t, "0", testdb.Text(t, other, "SELECT count(*) FROM u"))
 }
 
+// Ensure that a panic in the middle of a statement that writes an attached file on the disk
+// leaves the file as a crash does. Its locks are free, the next connection rolls back what was
+// written, and nothing that is left of the statement commits it.
+func TestAttach_panicDisk(t *testing.T) {
+	const half = "INSERT INTO o.u WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i WHERE n<2000) SELECT CASE n WHEN 2000 THEN boom() ELSE zeroblob(500) END FROM i"
+	for name, test := range map[string]struct {
+		setUp, query string
+		raw, wal     bool
+	}{
+		"not written yet":   {query: "INSERT INTO o.u VALUES(1), (boom())"},
+		"written":           {setUp: "PRAGMA o.cache_size=5", query: half},
+		"transaction":       {setUp: "PRAGMA o.cache_size=5; BEGIN; DELETE FROM o.u; INSERT INTO t(n) VALUES(1)", query: half},
+		"journal kept":      {setUp: "PRAGMA o.cache_size=5; PRAGMA o.journal_mode=PERSIST; UPDATE o.u SET x=x", query: half},
+		"journal truncated": {setUp: "PRAGMA o.cache_size=5; PRAGMA o.journal_mode=TRUNCATE; UPDATE o.u SET x=x", query: half},
+		"read":              {query: "SELECT boom() FROM o.u"},
+		"raw":               {query: "INSERT INTO o.u VALUES(1), (boom())", raw: true},
+		"raw, written":      {setUp: "PRAGMA o.cache_size=5", query: half, raw: true},
+		"read of a log":     {query: "SELECT boom() FROM o.u", wal: true},
+		"log":               {setUp: "PRAGMA o.cache_size=5", query: half, wal: true},
+		"raw, log":          {setUp: "PRAGMA o.cache_size=5", query: half, wal: true, raw: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			disk := testdb.Path(t)
+			plain := testdb.Plain(t, disk+"?_busy_timeout=0")
+			testdb.Exec(t, plain, "CREATE TABLE u(x)")
+			testdb.Exec(t, plain, "INSERT INTO u WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i WHERE n<200) SELECT zeroblob(1000) FROM i")
+			if test.wal {
+				testdb.Exec(t, plain, "PRAGMA journal_mode=WAL")
+			}
+			db := newTable(t, "")
+			path := testdb.Text(t, db, "SELECT file FROM pragma_database_list WHERE name='main'")
+			c, err := (&driver.Driver{ConnectHook: func(c *sqlite3.SQLiteConn) error {
+				return c.RegisterFunc("boom", func() int { panic("boom") }, false)
+			}}).Open(path)
+			require.NoError(t, err)
+			_, err = c.(sqldriver.ExecerContext).ExecContext(ctx, "ATTACH '"+disk+"' AS o; "+test.setUp, nil)
+			require.NoError(t, err)
+			var left sqldriver.Stmt
+			require.PanicsWithValue(t, "boom", func() {
+				if test.raw {
+					left, err = c.(driver.RawConn).Raw().Prepare(test.query)
+					require.NoError(t, err)
+					_, _ = left.Exec(nil)
+				}
+				rows, err := c.(sqldriver.QueryerContext).QueryContext(ctx, test.query, nil)
+				t.Error("a row", rows, err)
+			})
+			require.NoError(t, c.Close())
+			free(t, db)
+
+			sound := func(db *sql.DB) {
+				t.Helper()
+				require.Equal(t, "200", testdb.Text(t, db, "SELECT count(*) FROM u WHERE x=zeroblob(1000)"))
+				require.Equal(t, "200", testdb.Text(t, db, "SELECT count(*) FROM u"))
+				require.Equal(t, "ok", testdb.Text(t, db, "PRAGMA integrity_check"))
+			}
+			sound(plain)
+			if left != nil {
+				require.Error(t, left.Close()) // as go-sqlite3 does when it is no longer in use
+				sound(plain)
+			}
+			if test.wal && test.query == half {
+				_, err := plain.Exec("INSERT INTO u VALUES(1)")
+				require.Equal(t, sqlite3.ErrBusy, err.(sqlite3.Error).Code)
+				return
+			}
+			testdb.Exec(t, plain, "INSERT INTO u VALUES(zeroblob(1001)); DELETE FROM u WHERE x=zeroblob(1001)")
+			conn, err := db.Conn(ctx)
+			require.NoError(t, err)
+			testdb.Exec(t, conn, "ATTACH ? AS o", disk)
+			testdb.Exec(t, conn, "INSERT INTO o.u VALUES(zeroblob(1001)); DELETE FROM o.u WHERE x=zeroblob(1001); DETACH o")
+			require.NoError(t, conn.Close())
+			if test.wal {
+				testdb.Exec(t, plain, "PRAGMA journal_mode=DELETE")
+			}
+			sound(testdb.Open(t, disk+"?_busy_timeout=0&sqlite_role=server"))
+		})
+	}
+}
+
 // Ensure that an attached database lives as long as it is attached. Closing its last
 // sql.DB saves it. Later writes are saved too, and the database can be opened again at
 // any time.

@@ -319,6 +319,7 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       memvfsJournalOpen(pFile, (MemFile*)pMain);
       return SQLITE_OK;
     }
+    return memvfsDiskCompanion(zName, pMain, pFile, flags, pOut);
   }
   return pDefault->xOpen(pDefault, zName, pFile, flags, pOut);
 }
