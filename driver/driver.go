@@ -77,7 +77,7 @@ func RegisterAs(name string) error {
 //
 // Writing through it takes the write lock like any other write. A wait for the lock that
 // times out is SQLITE_LOCKED there. The connection must not be closed, and not be used
-// after the function has returned.
+// after the function has returned. Raw of a closed connection returns nil.
 type RawConn interface {
 	Raw() *sqlite3.SQLiteConn
 }

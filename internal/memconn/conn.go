@@ -195,8 +195,12 @@ func (c *conn) stuck() bool {
 	return c.link.Busy()
 }
 
-// Raw returns the connection of go-sqlite3: see driver.RawConn.
+// Raw returns the connection of go-sqlite3: see driver.RawConn. It is nil if this connection
+// is closed.
 func (c *conn) Raw() *sqlite3.SQLiteConn {
+	if c.link == nil {
+		return nil
+	}
 	// The user may do anything with it.
 	c.raw, c.userCode, c.authorizerLost = true, true, true
 	if !c.broken {
@@ -295,6 +299,7 @@ func (c *conn) PrepareContext(ctx context.Context, query string) (driver.Stmt, e
 	if err != nil {
 		return nil, err
 	}
+	c.stmts++
 	return s, nil
 }
 

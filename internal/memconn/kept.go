@@ -3,6 +3,8 @@
 package memconn
 
 import (
+	"context"
+	"database/sql/driver"
 	"slices"
 	"sync"
 	"time"
@@ -141,12 +143,31 @@ func closeKept(conns []*conn) {
 }
 
 // lease is a connection while a user has it. After its Close the connection may have another
-// user, so every further call is that of a closed connection. A statement or transaction is
-// closed before: a connection with an open one is not kept.
+// user. So every further call is that of a closed connection, and so is one of a transaction
+// or a closed statement. A connection with open statements or rows is not kept.
 type lease struct{ *conn }
 
-// gone is a closed connection.
+// gone is a closed connection. All closed leases share it, so nothing changes it.
 var gone = &conn{broken: true, opts: &Options{}}
+
+// BeginTx is that of the connection.
+func (l *lease) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, error) {
+	if _, err := l.conn.BeginTx(ctx, opts); err != nil {
+		return nil, err
+	}
+	return leaseTx{l}, nil
+}
+
+// Begin is BeginTx by default.
+func (l *lease) Begin() (driver.Tx, error) {
+	return l.BeginTx(background, driver.TxOptions{})
+}
+
+// leaseTx is the tx of a lease. The lease's Close has ended it.
+type leaseTx struct{ l *lease }
+
+func (t leaseTx) Commit() error   { return tx{t.l.conn}.Commit() }
+func (t leaseTx) Rollback() error { return tx{t.l.conn}.Rollback() }
 
 // Close ends the use.
 func (l *lease) Close() error {
@@ -160,19 +181,8 @@ func (c *conn) keep() bool {
 	if !c.renewable || c.userCode || !c.IsValid() || c.link.Altered() || len(c.attached) > 0 {
 		return false
 	}
-	if c.rows != nil || len(c.open) != c.ownStatements() {
+	if c.rows != nil || c.stmts > 0 {
 		return false // a caller may still have them
 	}
 	return c.db.kept.put(c)
-}
-
-// ownStatements is the number of statements that belong to the connection itself.
-func (c *conn) ownStatements() int {
-	n := len(c.cache.byText)
-	for _, s := range c.txControl {
-		if s != nil {
-			n++
-		}
-	}
-	return n
 }

@@ -210,10 +210,95 @@ func TestKept_lease(t *testing.T) {
 	require.Equal(t, driver.ErrBadConn, err)
 	_, err = first.(driver.ConnBeginTx).BeginTx(ctx, driver.TxOptions{})
 	require.Equal(t, driver.ErrBadConn, err)
+	_, err = first.(driver.QueryerContext).QueryContext(ctx, "SELECT 1", nil)
+	require.Equal(t, driver.ErrBadConn, err)
+	_, err = first.Prepare("")
+	require.Equal(t, driver.ErrBadConn, err)
+	_, err = first.Begin() //nolint:staticcheck // a caller may
+	require.Equal(t, driver.ErrBadConn, err)
+	require.Equal(t, driver.ErrBadConn, first.(driver.Pinger).Ping(ctx))
+	require.Equal(t, driver.ErrBadConn, first.(driver.SessionResetter).ResetSession(ctx))
+	require.NoError(t, first.(driver.NamedValueChecker).CheckNamedValue(&driver.NamedValue{Value: 1}))
+	require.Nil(t, first.(interface{ Raw() *sqlite3.SQLiteConn }).Raw())
+	require.False(t, first.(*lease).InTransaction() || first.(*lease).KeepsWaiting())
 	require.False(t, first.(driver.Validator).IsValid())
 	require.True(t, second.(driver.Validator).IsValid())
 	require.NoError(t, second.Close())
 	require.NoError(t, db.Close())
+}
+
+// Ensure that what a user has left open on a closed connection does not reach the next user's
+// transaction, whatever it is called for.
+func TestKept_leftOpen(t *testing.T) {
+	ctx := context.Background()
+	begin := func(t *testing.T, c driver.Conn) driver.Tx {
+		tx, err := c.(driver.ConnBeginTx).BeginTx(ctx, driver.TxOptions{})
+		require.NoError(t, err)
+		return tx
+	}
+	for name, test := range map[string]struct {
+		kept  bool
+		leave func(t *testing.T, c driver.Conn) (late func() error)
+	}{
+		"a transaction, rolled back": {kept: true, leave: func(t *testing.T, c driver.Conn) func() error { return begin(t, c).Rollback }},
+		"a transaction, committed":   {kept: true, leave: func(t *testing.T, c driver.Conn) func() error { return begin(t, c).Commit }},
+		"a transaction that is over": {kept: true, leave: func(t *testing.T, c driver.Conn) func() error {
+			tx := begin(t, c)
+			require.True(t, c.(driver.Validator).IsValid())
+			return tx.Rollback
+		}},
+		"a transaction of Begin": {kept: true, leave: func(t *testing.T, c driver.Conn) func() error {
+			tx, err := c.Begin() //nolint:staticcheck // a caller may
+			require.NoError(t, err)
+			return tx.Rollback
+		}},
+		"a statement": {leave: func(t *testing.T, c driver.Conn) func() error {
+			s, err := c.Prepare("ROLLBACK")
+			require.NoError(t, err)
+			return func() error { _, err := s.(driver.StmtExecContext).ExecContext(ctx, nil); return err }
+		}},
+		"an empty statement": {leave: func(t *testing.T, c driver.Conn) func() error {
+			s, err := c.Prepare("-- nothing")
+			require.NoError(t, err)
+			return func() error { _, err := s.(driver.StmtExecContext).ExecContext(ctx, nil); return err }
+		}},
+		"a closed statement": {kept: true, leave: func(t *testing.T, c driver.Conn) func() error {
+			s, err := c.Prepare("ROLLBACK")
+			require.NoError(t, err)
+			require.NoError(t, s.Close())
+			require.NoError(t, s.Close())
+			return func() error { _, err := s.(driver.StmtQueryContext).QueryContext(ctx, nil); return err }
+		}},
+		"rows": {leave: func(t *testing.T, c driver.Conn) func() error {
+			rows, err := c.(driver.QueryerContext).QueryContext(ctx, "SELECT 1 UNION SELECT 2", nil)
+			require.NoError(t, err)
+			return func() error { require.NoError(t, rows.Close()); return driver.ErrBadConn }
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := openDatabase(t, nil)
+			connect := func() driver.Conn {
+				db.Acquire()
+				c, err := db.Connect(ctx)
+				require.NoError(t, err)
+				return c
+			}
+			first := connect()
+			c := first.(*lease).conn
+			execute(t, c, "CREATE TABLE t(x)")
+			late := test.leave(t, first)
+			require.NoError(t, first.Close())
+			second := connect()
+			require.Equal(t, test.kept, c == second.(*lease).conn)
+			tx := begin(t, second)
+			execute(t, second.(*lease).conn, "INSERT INTO t VALUES(1)")
+			require.Equal(t, driver.ErrBadConn, late())
+			require.NoError(t, tx.Commit())
+			require.Equal(t, int64(1), one(t, second.(*lease).conn, "SELECT count(*) FROM t"))
+			require.NoError(t, second.Close())
+			require.NoError(t, db.Close())
+		})
+	}
 }
 
 // Ensure that statements that were prepared for one user serve the next.

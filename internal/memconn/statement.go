@@ -56,6 +56,7 @@ type statements struct {
 	// cacheStale is true if the cache must be emptied before it is used.
 	cacheStale bool
 
+	stmts   int      // number of stmts that are not closed
 	rows    *rows    // all that are not closed, linked
 	batches []*batch // that no rows use
 }

@@ -11,7 +11,7 @@ import (
 
 // stmt is a prepared statement.
 type stmt struct {
-	c *conn
+	c *conn      // gone: it is closed
 	s *statement // nil: there is nothing to do, or it is closed
 	n int        // parameters
 }
@@ -94,10 +94,14 @@ func (s *stmt) NumInput() int { return s.n }
 // freed it before.
 func (s *stmt) Close() error {
 	c, st := s.c, s.s
-	if st == nil || c.broken {
+	if c.broken {
 		return nil
 	}
-	s.s = nil
+	s.c, s.s = gone, nil
+	c.stmts--
+	if st == nil {
+		return nil
+	}
 	if st.kept = false; st.busy {
 		return nil
 	}
