@@ -241,6 +241,9 @@ type Config struct {
 	// Logger is told of errors that no call could return, such as a failed save of the
 	// interval. It is also told who held the write lock when a wait timed out. Nil is
 	// slog.Default(). It cannot be set in a data source name.
+	//
+	// A statement, a save or a Close may wait for it. It may call [ReadStats] for an sql.DB
+	// that is open. Other calls for the database may wait for what waits for Logger.
 	Logger *slog.Logger
 
 	// OnSync is called with every attempt to write the file, in order, on a goroutine

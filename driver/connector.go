@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/sqlite-mem/sqlite-mem/internal/connerr"
@@ -16,7 +17,8 @@ import (
 
 // connector makes the connections of one sql.DB.
 type connector struct {
-	cfg *Config // never changed
+	cfg  *Config // never changed; its Logger logs by late
+	late *late
 
 	// ending is done when Close begins. That ends a load which is under way.
 	ending context.Context
@@ -52,7 +54,9 @@ func NewConnector(cfg *Config) (driver.Connector, error) {
 		return nil, err
 	}
 	ending, end := context.WithCancel(context.Background())
-	return &connector{cfg: cfg, ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
+	log := &late{to: cfg.Logger}
+	cfg.Logger = slog.New(log.handler())
+	return &connector{cfg: cfg, late: log, ending: ending, end: end, turn: make(chan struct{}, 1)}, nil
 }
 
 // Open opens a connection by itself, outside of any sql.DB. The database is open as long
@@ -76,7 +80,7 @@ func (c *connector) Driver() driver.Driver {
 	return &Driver{
 		Extensions:  c.cfg.Extensions,
 		ConnectHook: c.cfg.ConnectHook,
-		Logger:      c.cfg.Logger,
+		Logger:      c.late.to,
 		OnSync:      c.cfg.OnSync,
 		connector:   c,
 	}
@@ -161,10 +165,14 @@ func (c *connector) use(ctx context.Context) (backend, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ending, cancel)()
-
 	select {
 	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
+		c.late.begin()
+		defer func() {
+			flush := c.late.end()
+			<-c.turn
+			flush()
+		}()
 	case <-ctx.Done():
 		return nil, c.ended(ctx.Err())
 	}
