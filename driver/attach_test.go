@@ -7,11 +7,13 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
@@ -412,6 +414,65 @@ func TestAttach_life(t *testing.T) {
 		}
 		require.Equal(t, "3", count(path), end)
 	}
+}
+
+// blocking is a logger that waits.
+type blocking struct {
+	slog.Handler
+	began, end chan struct{}
+}
+
+func (b blocking) Handle(context.Context, slog.Record) error {
+	b.began <- struct{}{}
+	<-b.end
+	return nil
+}
+
+// Ensure that an ATTACH of a database that is being saved for the last time waits no longer than
+// its context allows, also in a transaction, which goes on.
+func TestAttach_lastSave(t *testing.T) {
+	path := testdb.Path(t)
+	db := newTable(t, "")
+	conn, err := db.Conn(ctx)
+	require.NoError(t, err)
+	log := blocking{slog.Default().Handler(), make(chan struct{}), make(chan struct{})}
+	c, err := driver.NewConnector(&driver.Config{Path: path, Keep: 1, Logger: slog.New(log)})
+	require.NoError(t, err)
+	other := sql.OpenDB(c)
+	testdb.Exec(t, other, "CREATE TABLE u(x)")
+	require.NoError(t, driver.Sync(ctx, other))
+	require.NoError(t, os.MkdirAll(path+".kept-new/x", 0o700)) // the save tells the logger
+	testdb.Exec(t, other, "INSERT INTO u VALUES(1)")
+	closed := make(chan error)
+	go func() { closed <- other.Close() }()
+	<-log.began
+
+	testdb.Exec(t, conn, "BEGIN IMMEDIATE; INSERT INTO t(n) VALUES(1)")
+	short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+	defer cancel()
+	attach := make(chan error)
+	go func() {
+		_, err := conn.ExecContext(short, "ATTACH ? AS o", path)
+		attach <- err
+	}()
+	select {
+	case err := <-attach:
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	case <-time.After(20 * time.Second):
+		t.Error("the ATTACH waits for the save")
+		close(log.end)
+		<-attach
+	}
+	testdb.Exec(t, conn, "INSERT INTO t(n) VALUES(2); COMMIT")
+	if !t.Failed() {
+		close(log.end)
+	}
+	require.NoError(t, <-closed)
+	require.NoError(t, os.RemoveAll(path+".kept-new"))
+	testdb.Exec(t, conn, "ATTACH ? AS o", path)
+	require.Equal(t, "1 2", testdb.Text(t, conn, "SELECT (SELECT count(*) FROM o.u) || ' ' || (SELECT count(*) FROM t)"))
+	testdb.Exec(t, conn, "DETACH o")
+	require.NoError(t, conn.Close())
 }
 
 // Ensure that a database is attached and detached at any moment of the life of

@@ -44,8 +44,12 @@ func (c *conn) Attach(owner any, link *memvfs.Conn) memvfs.Hooks {
 	if c.opts.Guest != 0 && s.Path() != "" {
 		end = func() { c.opts.End("the server is closing " + s.Path()) }
 	}
-	detach, ok := s.Attach(end)
+	ctx := c.statementContext()
+	detach, ok := s.Attach(ctx, end)
 	if !ok {
+		if c.running {
+			c.lockErr = ctx.Err() // of a wait for the last save of s
+		}
 		return nil
 	}
 	a := &attachment{c: c, store: s, link: link, detach: detach, retiredAt: s.Retired()}

@@ -35,6 +35,7 @@ type entry struct {
 	closing  bool                // true while the last user saves; others of the same file wait for gone
 	gone     chan struct{}       // closed when the entry has left the registry, or stays after all
 	waiting  int                 // calls of Attach that wait for gone
+	stays    bool                // true if the entry stays for them: none of them gives up
 	guests   map[*guest]struct{} // attachments that are not users; nil: there were none
 }
 
@@ -270,7 +271,7 @@ func (s *Store) release(settle func() error, uncount func(*entry)) error {
 	if err != nil {
 		s.start() // the store goes on
 		registry.mu.Lock()
-		e.closing = false
+		e.closing, e.stays = false, false
 		close(e.gone) // waiters look again and find the store
 		e.gone = make(chan struct{})
 		attached := errors.Is(err, memvfs.ErrInUse) && e.waiting > 0
@@ -314,21 +315,23 @@ func (s *Store) closeEngine(idle bool) error {
 	}
 }
 
+// attaching reports whether a call of Attach waits. Then the entry has to stay.
 func (e *entry) attaching() bool {
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
-	return e.waiting > 0
+	e.stays = e.waiting > 0
+	return e.stays
 }
 
 // Attach is Open for a connection that has already opened the store's file in the engine
 // (ATTACH). Each Attach needs a call of detach, which is Release for it. Only the last user
-// saves. The commits of the attachment are as durable as any other. Attach returns false if
-// the store is not loaded.
+// saves. The commits of the attachment are as durable as any other. Attach waits for that save,
+// if it runs. It returns false if the store is not loaded, or ctx has ended that wait.
 //
 // With end, the attachment is that of a guest. It is no user, and does not keep the store
 // open. The last Release calls end, which must end the connection soon, from any goroutine,
 // and then waits for detach. While the store is closing Attach returns false.
-func (s *Store) Attach(end func()) (detach func() error, ok bool) {
+func (s *Store) Attach(ctx context.Context, end func()) (detach func() error, ok bool) {
 	e := s.entry
 	select {
 	case <-e.ready:
@@ -341,9 +344,19 @@ func (s *Store) Attach(end func()) (detach func() error, ok bool) {
 	registry.mu.Lock()
 	e.waiting++
 	for e.closing {
-		gone := e.gone
+		gone, ended := e.gone, ctx.Done()
+		if e.stays {
+			ended = nil // gone is closed soon
+		} else if ctx.Err() != nil {
+			e.waiting--
+			registry.mu.Unlock()
+			return nil, false
+		}
 		registry.mu.Unlock()
-		<-gone
+		select {
+		case <-gone:
+		case <-ended:
+		}
 		registry.mu.Lock()
 	}
 	e.waiting--

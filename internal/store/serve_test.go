@@ -170,15 +170,15 @@ func TestAttach_guest(t *testing.T) {
 	}
 	c := open()
 	ended := make(chan struct{})
-	detach, ok := s.Attach(func() { close(ended) })
+	detach, ok := s.Attach(ctx, func() { close(ended) })
 	require.True(t, ok)
-	detachOther, ok := s.Attach(func() { t.Error("it is gone") })
+	detachOther, ok := s.Attach(ctx, func() { t.Error("it is gone") })
 	require.True(t, ok)
 	require.NoError(t, detachOther())
 	released := make(chan error)
 	go func() { released <- s.Release() }()
 	<-ended
-	_, ok = s.Attach(func() {})
+	_, ok = s.Attach(ctx, func() {})
 	require.False(t, ok, "the store is closing")
 	_, err := c.Exec("CREATE TABLE t(x)", nil)
 	require.NoError(t, err)
@@ -193,7 +193,7 @@ func TestAttach_guest(t *testing.T) {
 	endTime = 0
 	t.Cleanup(func() { endTime = was })
 	c = open()
-	detach, ok = s.Attach(func() {})
+	detach, ok = s.Attach(ctx, func() {})
 	require.True(t, ok)
 	err = s.Release()
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -215,7 +216,7 @@ func TestMemory(t *testing.T) {
 // DETACH. A store that is not loaded cannot be attached.
 func TestAttach(t *testing.T) {
 	opts := options(t)
-	_, ok := (&Store{entry: &entry{ready: make(chan struct{})}}).Attach(nil)
+	_, ok := (&Store{entry: &entry{ready: make(chan struct{})}}).Attach(ctx, nil)
 	require.False(t, ok)
 
 	saving, save := make(chan struct{}), make(chan struct{})
@@ -229,17 +230,13 @@ func TestAttach(t *testing.T) {
 	require.NoError(t, err)
 	attached := make(chan func() error)
 	go func() {
-		detach, ok := s.Attach(nil)
+		detach, ok := s.Attach(ctx, nil)
 		if !ok {
 			t.Error("it is refused")
 		}
 		attached <- detach
 	}()
-	require.Eventually(t, func() bool {
-		registry.mu.Lock()
-		defer registry.mu.Unlock()
-		return s.entry.waiting == 1
-	}, 10*time.Second, time.Millisecond)
+	waiting(t, s.entry)
 	close(save)
 	require.NoError(t, <-released)
 	detach := <-attached
@@ -255,6 +252,90 @@ func TestAttach(t *testing.T) {
 	s = mustOpen(t, opts)
 	exec(t, s, "DROP TABLE u; DROP TABLE t")
 	require.NoError(t, s.Release())
+}
+
+// Ensure that the end of a context ends the wait of an ATTACH at once, and at any moment of the
+// last save. The store is then saved and gone, or it stays until the DETACH.
+func TestAttach_context(t *testing.T) {
+	opts := options(t)
+	saving, save := make(chan struct{}), make(chan struct{})
+	holdSaves(t, func() { saving <- struct{}{}; <-save })
+	round := func(i int, at func(cancel func())) (ok bool) {
+		s := mustOpen(t, opts)
+		exec(t, s, fmt.Sprintf("CREATE TABLE IF NOT EXISTS t(x); INSERT INTO t VALUES(%d)", i))
+		released := make(chan error, 1)
+		go func() { released <- s.Release() }()
+		<-saving
+		c, err := (&sqlite3.SQLiteDriver{}).Open(s.URI(nil)) // as ATTACH does, before it asks
+		require.NoError(t, err)
+		wait, cancel := context.WithCancel(ctx)
+		var canceller sync.WaitGroup
+		defer canceller.Wait()
+		defer cancel()
+		canceller.Go(func() { at(cancel) })
+		detach, ok := s.Attach(wait, nil)
+		require.NoError(t, c.Close()) // as SQLite does then, too
+		if ok {
+			require.NoError(t, <-released)
+			require.Equal(t, 1, Count())
+			require.NoError(t, detach())
+		} else {
+			require.ErrorIs(t, wait.Err(), context.Canceled)
+			if i == 0 {
+				close(save)
+			}
+			require.NoError(t, <-released)
+		}
+		require.Zero(t, Count())
+		return ok
+	}
+	require.False(t, round(0, func(cancel func()) { cancel() }), "while it saves")
+	for i := 1; i <= 100; i++ { // at any moment behind the save
+		save = make(chan struct{})
+		round(i, func(cancel func()) {
+			close(save)
+			for start := time.Now(); time.Since(start) < time.Duration(i)*200*time.Microsecond; {
+				runtime.Gosched()
+			}
+			cancel()
+		})
+	}
+
+	// When the store has seen that it must stay, the ATTACH has to take it.
+	s := mustOpen(t, opts)
+	exec(t, s, "DROP TABLE t")
+	e := s.entry
+	registry.mu.Lock()
+	e.closing, e.stays = true, true
+	registry.mu.Unlock()
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	attached := make(chan bool)
+	var detach func() error
+	go func() {
+		var ok bool
+		detach, ok = s.Attach(ended, nil)
+		attached <- ok
+	}()
+	waiting(t, e)
+	registry.mu.Lock()
+	e.closing, e.stays = false, false
+	close(e.gone)
+	e.gone = make(chan struct{})
+	registry.mu.Unlock()
+	require.True(t, <-attached)
+	require.NoError(t, detach())
+	go func() { <-saving }()
+	require.NoError(t, s.Release())
+}
+
+// waiting waits until a call of Attach waits for the entry.
+func waiting(t testing.TB, e *entry) {
+	require.Eventually(t, func() bool {
+		registry.mu.Lock()
+		defer registry.mu.Unlock()
+		return e.waiting == 1
+	}, 10*time.Second, time.Millisecond)
 }
 
 // holdSaves calls hold before every save of the test.
