@@ -191,7 +191,8 @@ func (c *conn) claim(s *statement) (err error) {
 	return err
 }
 
-// ran comes after a statement has run. It follows what the statement has changed.
+// ran comes after a statement has run. It follows what the statement has changed. After an
+// error the columns are not known, and are read again behind the next run.
 func (c *conn) ran(s *statement) error {
 	if c.attaching != nil {
 		c.endAttaching()
@@ -211,17 +212,17 @@ func (c *conn) exec(s *statement, res *result) error {
 	if err := c.claim(s); err != nil {
 		return err
 	}
-	code := s.Exec()
-	if code != 0 {
-		err := c.link.Err(code)
-		_ = c.ran(s) // its own error could only be that there is no memory
-		return err
+	var err error
+	if code := s.Exec(); code != 0 {
+		err = c.link.Err(code)
+	} else {
+		c.done = true
+		if res != nil {
+			res.id, res.changes = s.LastInsertRowID(), s.Changes()
+		}
 	}
-	c.done = true
-	if res != nil {
-		res.id, res.changes = s.LastInsertRowID(), s.Changes()
-	}
-	return c.ran(s)
+	_ = c.ran(s) // nobody wants the columns, and the statement may have committed
+	return err
 }
 
 // result is what a statement has done.
