@@ -46,10 +46,10 @@ type backend interface {
 	Acquire()       // counts one more user
 	Release() error // ends that use
 
-	// The connector closes the backend once, after the last Acquire. The Release of the last
-	// user ends the backend. Close makes durable what is committed by now. CloseWithLast is
-	// for the backend of a single connection. The Close of that connection returns the error
-	// of ending the backend.
+	// The connector closes the backend once. After that only somebody who has a use acquires
+	// another. The Release of the last user ends the backend. Close makes durable what is
+	// committed by now. CloseWithLast is for the backend of a single connection. The Close of
+	// that connection returns the error of ending the backend.
 	Close() error
 	CloseWithLast() error
 }

@@ -30,8 +30,9 @@ type connector struct {
 	single bool
 
 	// turn is a lock, of capacity 1, whose wait ends with a context. It is held by
-	// sending to it, and guards the fields below. It is held across a load. Under it
-	// only the lock of a backend's count of users is taken.
+	// sending to it, and guards the fields below. It is held across a load. So it comes
+	// before every other lock: those of the registry of stores, of a store, of liveCommits
+	// and of a backend's count of users. No logger runs under it: see late.
 	turn    chan struct{}
 	backend backend // nil until the first use
 	closed  bool

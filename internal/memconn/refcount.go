@@ -11,8 +11,9 @@ import (
 // refCount counts the users of a [Database]: its connections, and every call that
 // uses it for a moment. The last user that goes after Close frees the database.
 //
-// The connector calls Close or CloseWithLast once, and no Acquire after that. It
-// alone knows that none can come, so the count need not refuse one.
+// The connector calls Close or CloseWithLast once. After that only somebody who has a
+// use, and keeps it meanwhile, acquires another: see connector.useSingle and
+// conn.copyToStore. So the count need not refuse one.
 type refCount struct {
 	free   func() error // lets go of the store; set before the first use, flush may replace it
 	flush  func() error // makes commits durable while the database is in use
