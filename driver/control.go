@@ -26,9 +26,13 @@ import (
 // server has ended meanwhile, Sync waits for its last save. If that was not a success, or
 // the server was killed, the error is [ErrUnsaved].
 //
-// Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], a *[ForeignChangeError], that of the
-// file system, or behind a wrapper that of getting a connection. After an error the file
-// is as it was before.
+// Errors are [ErrNotOurs], [ErrNoFile], [ErrClosed], [ErrUnsaved], a *[ForeignChangeError],
+// that of ctx, that of the file system, or behind a wrapper that of getting a connection. If
+// another process has taken the file (see [ErrLost]), it is a *ForeignChangeError.
+//
+// After an error of a save the file is as it was before, or the new file is in place. If a power
+// failure may then bring the old one back, the text of the error says so. The commits stay in
+// memory, and the next save tries again. After the error of ctx the save may still succeed.
 func Sync(ctx context.Context, db *sql.DB) error {
 	c, done, err := connectorOf(ctx, db)
 	if err != nil {

@@ -48,7 +48,8 @@
 //   - [IsStaleSnapshot]: run the transaction again. [ErrTxOver]: it has ended already.
 //   - [ErrCommitUnknown]: the server is lost, and nobody knows whether it has committed.
 //   - [OwnedError]: another process has the file. [ErrLost]: one has taken it from this one.
-//   - [ErrNotDurable] and [NotDurableError]: the disk fails, with sqlite_wal=commit.
+//   - [ErrNotDurable] and [NotDurableError]: the disk fails, with sqlite_wal=commit or after a
+//     [Restore].
 //   - [ForeignChangeError]: somebody else has changed the file.
 //   - [ErrOptions], [ErrLockFile], [ErrNotOurs], [ErrClosed], [ErrNoFile], [ErrNotServed].
 //

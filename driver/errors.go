@@ -38,8 +38,8 @@ var (
 	// without a live connection to a server. Nobody sees the commits then.
 	ErrNotServed = errors.New("no server reports commits here: start one, or open the database as the server (not with sqlite_in_memory=no)")
 
-	// ErrNotDurable means that the log cannot be written (sqlite_wal=commit). See
-	// [NotDurableError].
+	// ErrNotDurable means that a commit with sqlite_wal=commit, or a [Restore], could not be
+	// made durable. See [NotDurableError].
 	ErrNotDurable = store.ErrNotDurable
 
 	// ErrLost means that FILE.lock was removed or replaced, and another process has it now.
@@ -70,16 +70,17 @@ var (
 // error names.
 type ForeignChangeError = snapshot.ForeignChangeError
 
-// NotDurableError is the error of a commit that could not be made durable, with
-// sqlite_wal=commit. Until a flush or a save works again, every write fails with it.
-// Reads go on. It wraps [ErrNotDurable]. Its fields:
+// NotDurableError is the error of a commit with sqlite_wal=commit that could not be made
+// durable. Until a flush or a save works again, every write fails with it. Reads go on. It is
+// also the error of a [Restore] that has replaced the database and could not save it, whatever
+// sqlite_wal is. It wraps [ErrNotDurable]. Its fields:
 //
 //	Path      string // of the database
 //	Committed bool   // see below
-//	Err       error  // of the log
+//	Err       error  // of the flush or the save
 //
-// If Committed is true the transaction is committed in memory, and all connections see
-// it. The next flush that works writes it, but a crash before that may undo it. If it
+// If Committed is true the change is committed in memory, and all connections see it. The
+// next flush or save that works makes it durable, but a crash before that may undo it. If it
 // is false nothing was changed.
 type NotDurableError = store.NotDurableError
 

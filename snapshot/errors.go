@@ -65,10 +65,10 @@ var (
 //
 // After an error of "check" or "inspect the log" nothing has been written. After one of "load"
 // SQLite may have recovered the file, and a change of file and log that a crash had
-// interrupted may be complete. After one of "save" the file is the old one; or the new one is
-// in place, and a power failure may still undo that. The text says so. After one of "log",
-// "watch", "remove leftovers" or a restore the file is as it was. For the others see [Recover] and
-// [BackupFrom].
+// interrupted may be complete. After one of "save" or "restore to" the file is the old one, or
+// the new one is in place. If a power failure may still undo that, the text says so. After one of
+// "log", "watch", "remove leftovers", "restore from" or "restore" the file is as it was. For the
+// others see [Recover] and [BackupFrom].
 type Error = image.Error
 
 // ForeignChangeError is the error of a save after a foreign change. Either the file is not

@@ -15,17 +15,17 @@ var ErrNoFile = errors.New("the database is in memory only, there is no file to 
 // ErrNotDurable is wrapped by a [NotDurableError].
 var ErrNotDurable = errors.New("the log cannot be written")
 
-// NotDurableError is the error of a commit that could not be made durable, and of a write
-// while commits cannot be made durable.
+// NotDurableError is the error of a commit or a restore that could not be made durable, and of a
+// write while commits cannot be made durable.
 type NotDurableError struct {
 	Path string // of the database
 
-	// Committed is true if the transaction is committed in memory. All connections see it,
-	// and the next flush that succeeds makes it durable. A crash before that may undo it.
+	// Committed is true if the change is committed in memory. All connections see it, and the
+	// next flush or save that succeeds makes it durable. A crash before that may undo it.
 	// If Committed is false, nothing was changed.
 	Committed bool
 
-	Err error // of the log; wrapped
+	Err error // of the flush or the save; wrapped
 }
 
 func (e *NotDurableError) Error() string {
