@@ -340,6 +340,7 @@ func TestAttach_panicDisk(t *testing.T) {
 				if test.raw {
 					left, err = c.(driver.RawConn).Raw().Prepare(test.query)
 					require.NoError(t, err)
+					//lint:ignore SA1019 it is go-sqlite3's own
 					_, _ = left.Exec(nil)
 				}
 				rows, err := c.(sqldriver.QueryerContext).QueryContext(ctx, test.query, nil)

@@ -214,7 +214,8 @@ func TestKept_lease(t *testing.T) {
 	require.Equal(t, driver.ErrBadConn, err)
 	_, err = first.Prepare("")
 	require.Equal(t, driver.ErrBadConn, err)
-	_, err = first.Begin() //nolint:staticcheck // a caller may
+	//lint:ignore SA1019 a caller may
+	_, err = first.Begin()
 	require.Equal(t, driver.ErrBadConn, err)
 	require.Equal(t, driver.ErrBadConn, first.(driver.Pinger).Ping(ctx))
 	require.Equal(t, driver.ErrBadConn, first.(driver.SessionResetter).ResetSession(ctx))
@@ -248,7 +249,8 @@ func TestKept_leftOpen(t *testing.T) {
 			return tx.Rollback
 		}},
 		"a transaction of Begin": {kept: true, leave: func(t *testing.T, c driver.Conn) func() error {
-			tx, err := c.Begin() //nolint:staticcheck // a caller may
+			//lint:ignore SA1019 a caller may
+			tx, err := c.Begin()
 			require.NoError(t, err)
 			return tx.Rollback
 		}},
