@@ -41,3 +41,16 @@ func TestMayOnlyRead(t *testing.T) {
 		require.Equal(t, tt.want, mayOnlyRead(path, tt.err), "%v", tt.err)
 	}
 }
+
+// Ensure that a connector that closes while it opens a live connection has the commits of that
+// connection made durable when the connection ends.
+func TestLiveBackend_closedWhileOpening(t *testing.T) {
+	cfg := &Config{}
+	b := &liveBackend{cfg: cfg, path: t.Name()}
+	t.Cleanup(func() { liveCommits.forget(b.path) })
+	b.Acquire() // it opens the connection
+	require.Nil(t, liveCommits.leave(cfg), "DB.Close: nothing is committed")
+	liveCommits.add(b, "a server")
+	require.Same(t, b, liveCommits.part(cfg), "the connection has ended")
+	require.NotContains(t, liveCommits.open, cfg)
+}

@@ -155,7 +155,7 @@ const liveRetry = 5 * time.Millisecond
 // use acquires the backend, which the caller has to release. It opens the backend the
 // first time, and again when the role may have changed. After the beginning of Close it
 // returns ErrClosed.
-func (c *connector) use(ctx context.Context) (backend, error) {
+func (c *connector) use(ctx context.Context) (b backend, err error) {
 	if b := c.useSingle(); b != nil {
 		return b, nil
 	}
@@ -172,7 +172,14 @@ func (c *connector) use(ctx context.Context) (backend, error) {
 		defer func() {
 			flush := c.late.end()
 			<-c.turn
+			panics := true
+			defer func() {
+				if panics && b != nil {
+					_ = b.Release() // nobody gets b
+				}
+			}()
 			flush()
+			panics = false
 		}()
 	case <-ctx.Done():
 		return nil, c.ended(ctx.Err())
@@ -183,19 +190,19 @@ func (c *connector) use(ctx context.Context) (backend, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, c.ended(err)
 	}
-	b, err := openBackend(ctx, c.cfg, c.backend)
+	opened, err := openBackend(ctx, c.cfg, c.backend)
 	if err != nil {
 		return nil, c.ended(err)
 	}
-	if c.backend != nil && c.backend != b {
+	if c.backend != nil && c.backend != opened {
 		// Its connections give way to new ones when they come from the pool.
 		if err := c.backend.Close(); err != nil {
 			c.cfg.logger().Error("sqlite-mem: close", "path", c.cfg.Path, "error", err)
 		}
 	}
-	c.backend = b
-	b.Acquire()
-	return b, nil
+	c.backend = opened
+	opened.Acquire()
+	return opened, nil
 }
 
 // useSettled is use if that needs neither wait nor look again. Else it returns nil. A pool

@@ -315,8 +315,8 @@
 // attached from the disk is not loaded. The load waits for _busy_timeout, then fails with
 // SQLITE_BUSY. ATTACH with cache=shared is refused, but for a named database in memory:
 // file:NAME?mode=memory&cache=shared is attached by that name. A panic in a Go function that
-// SQL calls leaves a file of the disk as a crash does, to be rolled back by the next to open
-// it. If it is in WAL mode and was being written, it stays locked until the process ends.
+// SQL calls costs the connection. A file of the disk that this has attached and locked stays
+// locked until the process ends.
 //
 // A statement, and a transaction that only reads, sees each attached database as of a
 // moment of its own. It may see one half of a transaction that changes two of them. A

@@ -10,7 +10,8 @@ import (
 
 // late keeps back what is logged while the connector holds its turn. A logger may ask for the
 // counters, and ReadStats waits for the turn. The turn is held across a load, so it also
-// waits for the load if another handle has begun that.
+// waits for the load if another handle has begun that. Records of other goroutines that come
+// meanwhile are kept back too.
 type late struct {
 	to *slog.Logger // nil: slog.Default()
 

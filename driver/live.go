@@ -187,28 +187,22 @@ func openLive(cfg *Config, path string, now backend) *liveBackend {
 }
 
 // Connect connects to the server. It waits for one that is loading as long as
-// _busy_timeout allows.
+// _busy_timeout allows. The connection's Close releases the backend, and logs the error, which
+// database/sql drops.
 func (b *liveBackend) Connect(ctx context.Context) (driver.Conn, error) {
 	c, err := b.dial(ctx, false)
 	if err != nil {
 		return nil, err // not a *live.Conn that is nil
 	}
 	liveCommits.settle(b.path, c.Info())
-	b.count(c)
-	return c, nil
-}
-
-// count counts a connection that may commit, until it closes.
-func (b *liveBackend) count(c *live.Conn) {
-	liveCommits.join(b.cfg)
 	c.OnClose(func() error {
-		err := endLive(liveCommits.part(b.cfg))
+		err := b.Release()
 		if err != nil {
-			// database/sql drops the error.
 			b.cfg.logger().Error("sqlite-mem: close of a live connection", "path", b.path, "error", err)
 		}
 		return err
 	})
+	return c, nil
 }
 
 func (b *liveBackend) dial(ctx context.Context, control bool) (*live.Conn, error) {
@@ -248,7 +242,6 @@ func (b *liveBackend) upload(ctx context.Context, name string, data []byte, body
 	if err != nil {
 		return err
 	}
-	b.count(c)
 	_, err = c.Upload(ctx, name, data, body)
 	if errors.Is(err, driver.ErrBadConn) {
 		err = live.ErrNoServer // it went before it began
@@ -322,11 +315,13 @@ func (b *liveBackend) stats(ctx context.Context) (s Stats, err error) {
 
 func (b *liveBackend) settled() bool { return false }
 
-// Acquire does nothing, as nothing is kept open for a user.
-func (b *liveBackend) Acquire() {}
+// Acquire counts a user of the connector, who may commit. A connection that is being opened is
+// one.
+func (b *liveBackend) Acquire() { liveCommits.join(b.cfg) }
 
-// Release does nothing.
-func (b *liveBackend) Release() error { return nil }
+// Release ends the use. If it is the last one of a connector that has closed, what was committed
+// since is made durable.
+func (b *liveBackend) Release() error { return endLive(liveCommits.part(b.cfg)) }
 
 // Close looks what became of the commits, as the role of this process has changed.
 func (b *liveBackend) Close() error {

@@ -31,8 +31,9 @@ type commitBook struct {
 	n     uint64               // guarded by mu; the number of the last commit
 	files map[string]*liveFile // guarded by mu; by the path of the database
 
-	// open are the connectors with connections that may commit. A connector may close before
-	// its connections. What they commit then is made durable when the last of them closes.
+	// open are the connectors with users who may commit: connections, and what opens one. A
+	// connector may close before them. What they commit then is made durable when the last of
+	// them ends.
 	open map[*Config]*liveConns // guarded by mu
 }
 
@@ -70,7 +71,7 @@ func (k *commitBook) add(b *liveBackend, info string) {
 	f.servers[info] = commits
 }
 
-// join counts a connection of the connector of cfg.
+// join counts a user of the connector of cfg.
 func (k *commitBook) join(cfg *Config) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -80,8 +81,8 @@ func (k *commitBook) join(cfg *Config) {
 	k.open[cfg].n++
 }
 
-// part is called when a connection that join has counted closes. If it is the last one, and
-// its connector has closed, part does the same as leave.
+// part is called when a user that join has counted ends. If it is the last one, and its
+// connector has closed, part does the same as leave.
 func (k *commitBook) part(cfg *Config) *liveBackend {
 	k.mu.Lock()
 	defer k.mu.Unlock()

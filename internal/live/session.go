@@ -464,10 +464,12 @@ func (s *session) answer(req *request) bool {
 // encode encodes the error of a call of the connection. If the end of the session has
 // interrupted the call, the tool is told so, as no context of its own has ended.
 func (s *session) encode(err error) *wireError {
-	if reason := s.ending(); reason != "" && errors.Is(err, context.Canceled) {
+	e := encodeError(err, s.srv.cfg.EncodeError)
+	// An error that EncodeError knows may wrap the end of a context, and tell of a commit.
+	if reason := s.ending(); reason != "" && e != nil && e.Kind == errCanceled {
 		return &wireError{Kind: errClosing, Text: reason + "; the statement was interrupted"}
 	}
-	return encodeError(err, s.srv.cfg.EncodeError)
+	return e
 }
 
 // inTx reports whether a transaction is open.

@@ -116,8 +116,8 @@ func (c *conn) undoDiskWrite(err error) error {
 }
 
 // abandon gives up the connection without a call of SQLite. Uncommitted changes are gone,
-// and the locks are free. Attached files on the disk are left as by a crash; one in WAL mode
-// that was being written stays locked. The memory of the connection is lost.
+// and the locks of stores are free. Those of attached files on the disk stay until the process
+// ends. The memory of the connection is lost.
 func (c *conn) abandon() {
 	c.link.Abandon()
 	// A finalizer would call SQLite in the middle of a statement.

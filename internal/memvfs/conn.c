@@ -206,7 +206,6 @@ void memvfsConnAttach(MemFile *f){
 void memvfs_conn_abandon(memvfs_conn *p){
   MemFile *f = p->pFile;
   sqlite3_mutex *mutex = memvfsNamesMutex();
-  if( p->pMain==0 ) memvfsDiskAbandon(p->db);
   if( f==0 || f->dead ) return;
   sqlite3_mutex_enter(mutex);
   unlist(p);

@@ -79,8 +79,7 @@ func (c *Conn) Close() {
 
 // Abandon ends the transaction of a connection that a panic left in the middle of a
 // statement. Such a connection cannot even be closed. What was not committed is dropped. c
-// must not be used afterwards, and the memory of the connection is not freed. With the link of
-// a main database, files that the connection has attached from the disk are left as by a crash.
+// must not be used afterwards, and the memory of the connection is not freed.
 func (c *Conn) Abandon() { C.memvfs_conn_abandon(c.c) }
 
 // Writing reports whether the connection has a write transaction open.

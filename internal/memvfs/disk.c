@@ -16,9 +16,6 @@
 ** none gets one until the load has ended. The load also waits until connections
 ** that have the file attached detach it. They would go on reading the file instead
 ** of the database in memory.
-**
-** A panic of Go code may leave a connection in the middle of a statement. Its files
-** are then left as by a crash: see memvfsDiskAbandon.
 */
 #include "engine.h"
 #ifdef _WIN32
@@ -52,18 +49,14 @@ struct DiskName {
   char zPath[1];       /* The absolute path, of any length */
 };
 
-/*
-** An open file, used by one connection, on one thread at a time: a database, or the
-** journal or log of one.
-*/
+/* An open file, used by one connection, on one thread at a time. */
 typedef struct DiskFile DiskFile;
 struct DiskFile {
   sqlite3_file base;   /* Must be first */
-  DiskFile *pPrev, *pNext; /* In pFileList. Guarded by memvfsNamesMutex */
-  DiskName *pName;     /* NULL: a journal or a log */
+  DiskName *pName;
   int tool;            /* The main database of a tool */
   int readOnly;        /* Opened read-only: it never writes, and Go is not asked */
-  sqlite3 *db;         /* From SQLITE_FCNTL_PDB. Written under memvfsNamesMutex */
+  sqlite3 *db;         /* From SQLITE_FCNTL_PDB */
   int eLock;           /* SQLITE_LOCK_*, as the pager has it */
   int nHold;           /* Locks for writing, for which Go was asked: RESERVED, and those of a log */
   unsigned mShared;    /* A bit for each lock of the log's shared memory that it shares */
@@ -76,7 +69,6 @@ struct DiskFile {
 static sqlite3_vfs *pReal;       /* The default VFS. Set once, by memvfsDiskRegister */
 static memvfs_hooks hooks;       /* Likewise */
 static DiskName *pNameList;      /* Guarded by memvfsNamesMutex */
-static DiskFile *pFileList;      /* Likewise. All that are open and not abandoned */
 
 /* ---- Names ---- */
 
@@ -169,26 +161,12 @@ static void letGo(DiskFile *f){
   if( hooks.xDiskUnlock ) hooks.xDiskUnlock(f->pName->zPath);
 }
 
-/* ---- The list of files ---- */
+/* ---- The methods ---- */
 
-/* Under the mutex. */
-static void list(DiskFile *f){
-  f->pNext = pFileList;
-  if( pFileList ) pFileList->pPrev = f;
-  pFileList = f;
-}
-
-/* Under the mutex. */
-static void unlist(DiskFile *f){
-  if( f->pPrev ) f->pPrev->pNext = f->pNext;
-  else pFileList = f->pNext;
-  if( f->pNext ) f->pNext->pPrev = f->pPrev;
-  f->pPrev = f->pNext = 0;
-}
-
-/* Gives back what Go has given for the file, and ends its counts. */
-static void end(DiskFile *f){
+static int dClose(sqlite3_file *pFile){
+  DiskFile *f = (DiskFile*)pFile;
   sqlite3_mutex *mutex = memvfsNamesMutex();
+  int rc = REAL(f)->pMethods->xClose(REAL(f));
   if( f->nHold ){
     f->nHold = 1;
     letGo(f);
@@ -199,18 +177,6 @@ static void end(DiskFile *f){
   f->pName->nLocked -= f->eLock>SQLITE_LOCK_NONE;
   nameRelease(f->pName);
   sqlite3_mutex_leave(mutex);
-}
-
-/* ---- The methods ---- */
-
-static int dClose(sqlite3_file *pFile){
-  DiskFile *f = (DiskFile*)pFile;
-  sqlite3_mutex *mutex = memvfsNamesMutex();
-  int rc = REAL(f)->pMethods->xClose(REAL(f));
-  sqlite3_mutex_enter(mutex);
-  unlist(f);
-  sqlite3_mutex_leave(mutex);
-  if( f->pName ) end(f);
   return rc;
 }
 
@@ -302,12 +268,7 @@ static int dPragma(char **azArg){
 
 static int dFileControl(sqlite3_file *pFile, int op, void *pArg){
   int rc;
-  if( op==SQLITE_FCNTL_PDB ){
-    sqlite3_mutex *mutex = memvfsNamesMutex();
-    sqlite3_mutex_enter(mutex);
-    ((DiskFile*)pFile)->db = *(sqlite3**)pArg;
-    sqlite3_mutex_leave(mutex);
-  }
+  if( op==SQLITE_FCNTL_PDB ) ((DiskFile*)pFile)->db = *(sqlite3**)pArg;
   if( op==SQLITE_FCNTL_PRAGMA && (rc = dPragma(pArg))!=SQLITE_NOTFOUND ) return rc;
   rc = REAL(pFile)->pMethods->xFileControl(REAL(pFile), op, pArg);
   if( op==SQLITE_FCNTL_VFSNAME && rc==SQLITE_OK ){
@@ -317,17 +278,13 @@ static int dFileControl(sqlite3_file *pFile, int op, void *pArg){
 }
 
 /* A pager without locks (nolock=1) has not asked whether it may write. */
-static int mayWrite(const DiskFile *f){
-  return f->pName==0 || f->nHold;
-}
-
 static int dWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){
-  if( !mayWrite((DiskFile*)p) ) return SQLITE_READONLY;
+  if( ((DiskFile*)p)->nHold==0 ) return SQLITE_READONLY;
   return REAL(p)->pMethods->xWrite(REAL(p), pBuf, n, iOfst);
 }
 
 static int dTruncate(sqlite3_file *p, sqlite3_int64 n){
-  if( !mayWrite((DiskFile*)p) ) return SQLITE_READONLY;
+  if( ((DiskFile*)p)->nHold==0 ) return SQLITE_READONLY;
   return REAL(p)->pMethods->xTruncate(REAL(p), n);
 }
 
@@ -365,85 +322,6 @@ static const sqlite3_io_methods *methodsFor(const sqlite3_io_methods *p){
   if( p->iVersion>=3 ) return &aMethods[p->xShmMap ? 2 : 3];
   return &aMethods[p->iVersion>=2 && p->xShmMap];
 }
-
-/* ---- Abandoned files ---- */
-
-/* Gives back all locks of a database file. */
-static void giveBack(DiskFile *f){
-  unsigned m;
-  int i;
-  for(i=0; (m = (f->mShared|f->mHold)>>i)!=0; i++){
-    int kind = f->mHold>>i & 1 ? SQLITE_SHM_EXCLUSIVE : SQLITE_SHM_SHARED;
-    if( m & 1 ) (void)REAL(f)->pMethods->xShmLock(REAL(f), i, 1, SQLITE_SHM_UNLOCK|kind);
-  }
-  f->mShared = f->mHold = 0;
-  (void)REAL(f)->pMethods->xUnlock(REAL(f), SQLITE_LOCK_NONE);
-  end(f);
-}
-
-static int goneClose(sqlite3_file *p){ return REAL(p)->pMethods->xClose(REAL(p)); }
-static int goneRead(sqlite3_file *p, void *pBuf, int n, sqlite3_int64 iOfst){ (void)p; (void)pBuf; (void)n; (void)iOfst; return SQLITE_IOERR_READ; }
-static int goneWrite(sqlite3_file *p, const void *pBuf, int n, sqlite3_int64 iOfst){ (void)p; (void)pBuf; (void)n; (void)iOfst; return SQLITE_IOERR_WRITE; }
-static int goneTruncate(sqlite3_file *p, sqlite3_int64 n){ (void)p; (void)n; return SQLITE_IOERR_TRUNCATE; }
-static int goneSync(sqlite3_file *p, int flags){ (void)p; (void)flags; return SQLITE_IOERR; }
-static int goneFileSize(sqlite3_file *p, sqlite3_int64 *pn){ (void)p; *pn = 0; return SQLITE_IOERR; }
-static int goneLock(sqlite3_file *p, int eLock){ (void)p; (void)eLock; return SQLITE_IOERR_LOCK; }
-static int goneUnlock(sqlite3_file *p, int eLock){ (void)p; (void)eLock; return SQLITE_OK; }
-static int goneCheckReservedLock(sqlite3_file *p, int *pRes){ (void)p; *pRes = 0; return SQLITE_IOERR; }
-static int goneFileControl(sqlite3_file *p, int op, void *pArg){
-  (void)p; (void)pArg;
-  return op==SQLITE_FCNTL_SYNC || op==SQLITE_FCNTL_COMMIT_PHASETWO ? SQLITE_IOERR : SQLITE_NOTFOUND;
-}
-static int goneShmMap(sqlite3_file *p, int iPg, int pgsz, int extend, void volatile **pp){ (void)p; (void)iPg; (void)pgsz; (void)extend; *pp = 0; return SQLITE_IOERR; }
-static int goneShmLock(sqlite3_file *p, int offset, int n, int flags){ (void)p; (void)offset; (void)n; return flags & SQLITE_SHM_LOCK ? SQLITE_IOERR_LOCK : SQLITE_OK; }
-static int goneShmUnmap(sqlite3_file *p, int deleteFlag){
-  if( ((DiskFile*)p)->mHold ) giveBack((DiskFile*)p);
-  return dShmUnmap(p, deleteFlag);
-}
-static int goneFetch(sqlite3_file *p, sqlite3_int64 iOfst, int n, void **pp){ (void)p; (void)iOfst; (void)n; *pp = 0; return SQLITE_OK; }
-
-/* SQLite may have pages that are mapped, and shared memory. They stay until the close. */
-static const sqlite3_io_methods abandonedMethods = {
-  .iVersion = 3, .xClose = goneClose, .xRead = goneRead, .xWrite = goneWrite, .xTruncate = goneTruncate,
-  .xSync = goneSync, .xFileSize = goneFileSize, .xLock = goneLock, .xUnlock = goneUnlock,
-  .xCheckReservedLock = goneCheckReservedLock, .xFileControl = goneFileControl, .xSectorSize = dSectorSize,
-  .xDeviceCharacteristics = dDeviceCharacteristics,
-  .xShmMap = goneShmMap, .xShmLock = goneShmLock, .xShmBarrier = dShmBarrier, .xShmUnmap = goneShmUnmap,
-  .xFetch = goneFetch, .xUnfetch = dUnfetch,
-};
-
-/*
-** Leaves the files of a connection as a crash would, without a call of SQLite. The
-** connection is in the middle of a statement, or SQLite may close it at any later
-** time. Its locks are free then, and the journal of its transaction is hot: whoever
-** opens the file next rolls it back. As after a crash, journal_mode MEMORY and OFF
-** leave what was written.
-**
-** The statement may still be finalized, as go-sqlite3 does it for statements that are
-** no longer in use. SQLite then commits or rolls back what has been abandoned. So
-** every method of the files fails from now on. That includes the journal, which may
-** belong to another transaction by then.
-**
-** A file in WAL mode that was being written keeps its locks until it is closed, and
-** after a panic it never is. To roll back SQLite changes the shared memory of the
-** log, where nothing can stop it.
-*/
-void memvfsDiskAbandon(sqlite3 *db){
-  sqlite3_mutex *mutex = memvfsNamesMutex();
-  DiskFile *f;
-  do{
-    sqlite3_mutex_enter(mutex);
-    for(f=pFileList; f && f->db!=db; f=f->pNext){}
-    if( f ){
-      unlist(f);
-      f->base.pMethods = &abandonedMethods;
-    }
-    sqlite3_mutex_leave(mutex);
-    if( f && f->pName && f->mHold==0 ) giveBack(f);
-  }while( f );
-}
-
-/* ---- Opening ---- */
 
 /* Closes the real file after a failed xOpen, if it has methods, as SQLite does. */
 static void closeReal(DiskFile *f){
@@ -532,29 +410,6 @@ int memvfsDiskOpen(const char *zName, int other, sqlite3_file *pFile, int flags,
   f->readOnly = (got & SQLITE_OPEN_READONLY)!=0;
   if( pOut ) *pOut = got;
   pFile->pMethods = methodsFor(REAL(f)->pMethods);
-  sqlite3_mutex_enter(mutex);
-  list(f);
-  sqlite3_mutex_leave(mutex);
-  return SQLITE_OK;
-}
-
-/* Opens the journal or the log of a database file. */
-int memvfsDiskCompanion(const char *zName, sqlite3_file *pMain, sqlite3_file *pFile, int flags, int *pOut){
-  DiskFile *f = (DiskFile*)pFile;
-  sqlite3_mutex *mutex = memvfsNamesMutex();
-  int rc;
-  if( pMain->pMethods==&abandonedMethods ) return SQLITE_CANTOPEN;
-  memset(f, 0, sizeof(*f));
-  rc = pReal->xOpen(pReal, zName, REAL(f), flags, pOut);
-  if( rc!=SQLITE_OK ){
-    closeReal(f);
-    return rc;
-  }
-  pFile->pMethods = methodsFor(REAL(f)->pMethods);
-  sqlite3_mutex_enter(mutex);
-  f->db = ((DiskFile*)pMain)->db;
-  list(f);
-  sqlite3_mutex_leave(mutex);
   return SQLITE_OK;
 }
 

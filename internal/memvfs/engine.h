@@ -306,8 +306,6 @@ void memvfsPragmaWal(char **azArg);
 int memvfsDiskRegister(sqlite3_vfs *pDefault, memvfs_hooks);
 int memvfsDiskSize(void);                     /* Bytes of its sqlite3_file */
 int memvfsDiskOpen(const char *zName, int other, sqlite3_file*, int flags, int *pOut);
-int memvfsDiskCompanion(const char *zName, sqlite3_file *pMain, sqlite3_file*, int flags, int *pOut);
-void memvfsDiskAbandon(sqlite3*);
 int memvfsDiskAttached(const char *zPath);    /* Under memvfsNamesMutex. True if it is open other than as the main database of a tool */
 
 /* conn.c */

@@ -264,8 +264,7 @@ memvfs_conn *memvfs_conn_new(memvfs_store*, int iToken, uintptr_t handle);
 /*
 ** Releases everything that the connection's file holds, without a call of SQLite.
 ** It is for a connection that a panic left in the middle of a statement. Every
-** call of its file is SQLITE_IOERR then. With the link of the main database, the
-** files that are attached from the disk are left as by a crash. The link must not be freed, as SQLite may
+** call of its file is SQLITE_IOERR then. The link must not be freed, as SQLite may
 ** still call its progress handler.
 */
 void memvfs_conn_abandon(memvfs_conn*);

@@ -319,7 +319,6 @@ static int vOpen(sqlite3_vfs *pVfs, const char *zName, sqlite3_file *pFile, int 
       memvfsJournalOpen(pFile, (MemFile*)pMain);
       return SQLITE_OK;
     }
-    return memvfsDiskCompanion(zName, pMain, pFile, flags, pOut);
   }
   return pDefault->xOpen(pDefault, zName, pFile, flags, pOut);
 }
