@@ -67,7 +67,9 @@
 // to that affinity. A number whose digits the new column cannot hold is a difference,
 // even if it was stored as text. Examples are an account number of 20 digits in an
 // integer column, and 12345678901234567.89 in a decimal column. So is a real in a text
-// column, with a version of SQLite that writes only 15 digits of it.
+// column, with a version of SQLite that writes only 15 digits of it. The text of a
+// float is none, with the fewest digits that mean it or with more, correctly rounded. A
+// text without a point and an exponent is an integer.
 //
 // The guard roughly doubles the time of a rebuild. In a table WITHOUT ROWID with a
 // text key it triples the time:

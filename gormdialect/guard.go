@@ -2,8 +2,10 @@ package gormdialect
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -28,6 +30,7 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	strict := made.def.hasOption("STRICT")
 	differs := []string{pairs.missing}
 	names := []string{"a row"}
+	var texts [][3]string // the columns that turn texts into numbers: name, was, is
 	changed := func(o, c *column) bool {
 		return o != nil && affinity(o.dataType, strict) != affinity(c.dataType, strict)
 	}
@@ -48,11 +51,15 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 			continue
 		}
 		// The unary + removes the affinity of the old column. The comparison then
-		// applies the new column's affinity to the old value.
+		// applies the new column's affinity to the old value. SQLite 3.40, for one, writes
+		// only 15 digits of a real as a text.
 		differs = append(differs, "("+is+" IS NOT +"+was+" COLLATE BINARY OR typeof("+was+") <> typeof("+is+")"+
 			" AND NOT (typeof("+was+") IN ('integer', 'real', 'text') AND typeof("+is+") IN ('integer', 'real')"+
 			" OR typeof("+was+") IN ('integer', 'real') AND typeof("+is+") = 'text')"+
-			" OR "+digitsLost(was, is)+")")
+			" OR typeof("+was+") = 'real' AND typeof("+is+") = 'text' AND CAST("+is+" AS REAL) <> +"+was+")")
+		if a := affinity(c.dataType, strict); a != "TEXT" && a != "BLOB" {
+			texts = append(texts, [3]string{names[len(names)-1], was, is})
+		}
 	}
 	var which strings.Builder
 	for i, d := range differs {
@@ -64,25 +71,68 @@ func (s *session) sameContent(old, made *table, list *copyPlan) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range texts {
+		if len(found) > 0 {
+			break
+		}
+		kept, err := s.digitsKept(pairs.from, c[1], c[2])
+		if err != nil {
+			return err
+		}
+		if !kept {
+			found = []string{c[0]}
+		}
+	}
 	if len(found) > 0 {
 		return fmt.Errorf("gormdialect: table %s is not rebuilt: %s would not be as before", old, found[0])
 	}
 	return nil
 }
 
-// digitsLost returns the condition that a number has lost digits when it became is, as
-// SQL. A text may have more digits than the number that it became, or another order of
-// magnitude. SQLite 3.40, for one, writes only 15 digits of a real as a text.
-func digitsLost(was, is string) string {
-	significant := func(number string) string {
-		number = "trim(lower(" + number + "), '+-' || char(9, 10, 11, 12, 13, 32))"
-		return "trim(replace(substr(" + number + ", 1, instr(" + number + " || 'e', 'e') - 1), '.', ''), '0')"
+// significant returns the digits of a number as SQL, without the zeros at both ends.
+func significant(number string) string {
+	number = "trim(lower(" + number + "), '+-' || char(9, 10, 11, 12, 13, 32))"
+	return "trim(replace(substr(" + number + ", 1, instr(" + number + " || 'e', 'e') - 1), '.', ''), '0')"
+}
+
+// digitsKept reports whether each text of the column was has its digits in is, where it
+// became a number. A text may have more digits than the number, or another order of
+// magnitude. SQLite's printf does not round every real correctly in the 16th digit and
+// those behind it. So SQL only names the texts that may have lost digits. An integer
+// without the digits of its text was a real in between, as 1.2345678901234567e+18 is.
+func (s *session) digitsKept(from, was, is string) (kept bool, err error) {
+	digits := significant(was)
+	maybe := "CASE typeof(" + is + ") WHEN 'integer' THEN " + digits + " <> " + significant("CAST("+is+" AS TEXT)") +
+		" WHEN 'real' THEN length(" + digits + ") > 15 OR " + digits + " <> " + significant("printf('%!.*e', max(length("+digits+"), 1) - 1, "+is+")") + " END"
+	errLost := errors.New("lost")
+	err = query(s.db, "SELECT "+digits+", CAST("+is+" AS REAL) FROM "+from+" WHERE typeof("+was+") = 'text' AND "+maybe, func(rows *sql.Rows) error {
+		var text string
+		var real float64
+		if err := rows.Scan(&text, &real); err != nil {
+			return err
+		}
+		if !hasDigits(real, text) {
+			return errLost
+		}
+		return nil
+	})
+	if errors.Is(err, errLost) {
+		return false, nil
 	}
-	text := significant(was)
-	return "typeof(" + was + ") = 'real' AND typeof(" + is + ") = 'text' AND CAST(" + is + " AS REAL) <> +" + was +
-		" OR typeof(" + was + ") = 'text' AND typeof(" + is + ") = 'integer' AND " + text + " <> " + significant("CAST("+is+" AS TEXT)") +
-		" OR typeof(" + was + ") = 'text' AND typeof(" + is + ") = 'real' AND " + text + " <> " +
-		significant("printf('%!.*e', max(length("+text+"), 1) - 1, "+is+")")
+	return err == nil, err
+}
+
+// hasDigits reports whether digits are those of a real: the ones it has at that length,
+// or the fewest that mean it. The fewest are not always the nearest of their length, as
+// in 5.684341886080802e-14, a power of two.
+func hasDigits(real float64, digits string) bool {
+	for _, precision := range []int{len(digits) - 1, -1} {
+		mantissa, _, _ := strings.Cut(strconv.FormatFloat(real, 'e', precision, 64), "e")
+		if strings.Trim(strings.Replace(mantissa, ".", "", 1), "-0") == digits {
+			return true
+		}
+	}
+	return false
 }
 
 // A pairing joins each row of the old table, o, to its row of the new one, n.
