@@ -209,12 +209,6 @@ func (t *table) verify(foreignKeys int, options []string) error {
 		case (d.find(defaultValue) != nil) != c.value.Valid && d.find(generated) == nil:
 			return fmt.Errorf("column %s has a default in its text: %t, SQLite reports %t", c.name, !c.value.Valid, c.value.Valid)
 		}
-		// SQLite takes the last of several. A change of one would leave the others.
-		for _, kind := range []constraintKind{notNull, defaultValue, collate, generated} {
-			if n := d.count(kind); n > 1 {
-				return fmt.Errorf("column %s has %d constraints %s", c.name, n, kind)
-			}
-		}
 	}
 	found := 0
 	t.def.all(func(_ *columnDef, c *constraint) bool {

@@ -251,11 +251,21 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 	def := t.def.clone()
 	become := def.column(name)
 	become.dataType = wanted.dataType
-	remove := func(c *constraint) edit {
-		def.drop(c)
-		return edit{span: c.span}
-	}
 	var edits []edit
+	add := func(c constraint) {
+		become.constraints = append(become.constraints, c)
+	}
+	// remove removes the constraints of a kind. The text of keep stays, for an edit.
+	remove := func(kind constraintKind, keep *constraint) {
+		for i := range col.constraints {
+			if c := &col.constraints[i]; c.kind == kind {
+				def.drop(c)
+				if c != keep {
+					edits = append(edits, edit{span: c.span})
+				}
+			}
+		}
+	}
 	behindType := col.name.end
 	if n := len(col.dataType); n > 0 {
 		behindType = col.dataType[n-1].end
@@ -279,19 +289,23 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 	switch {
 	case isNotNull == nil && wantNotNull != nil:
 		edits = append(edits, insert(behindType, " "+cut(wantNotNull)))
-		become.constraints = append(become.constraints, *wantNotNull)
+		add(*wantNotNull)
 		alter = "SET NOT NULL"
-		if c := col.find(null); c != nil {
-			edits, alter = append(edits, remove(c)), ""
+		if col.find(null) != nil {
+			remove(null, nil)
+			alter = ""
 		}
 	case isNotNull != nil && wantNotNull == nil && info.key == 0:
-		edits = append(edits, remove(isNotNull))
+		remove(notNull, nil)
 		alter = "DROP NOT NULL"
 	}
 	nullEdits := len(edits)
 
-	for _, c := range wanted.constraints {
+	for i, c := range wanted.constraints {
 		text, is := cut(&c), col.find(c.kind)
+		if c.kind != check && c.kind != foreignKey && &wanted.constraints[i] != wanted.find(c.kind) {
+			continue // a later one counts
+		}
 		switch c.kind {
 		case notNull, null, nothing:
 			continue
@@ -322,17 +336,17 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 		switch {
 		case is == nil:
 			edits = append(edits, insert(col.end, " "+text))
-			become.constraints = append(become.constraints, c)
+			add(c)
 		case !sameTokens(is.tokens, c.tokens):
-			remove(is)
+			remove(c.kind, is)
 			edits = append(edits, edit{span{is.tokens[0].start, is.end}, wantedSQL[c.tokens[0].start:c.end]})
 			c.name = is.name
-			become.constraints = append(become.constraints, c)
+			add(c)
 		}
 	}
 	// The tag default:(-) leaves the default to the database.
-	if is := col.find(defaultValue); is != nil && wanted.find(defaultValue) == nil && field.DefaultValue != "(-)" {
-		edits = append(edits, remove(is))
+	if wanted.find(defaultValue) == nil && field.DefaultValue != "(-)" {
+		remove(defaultValue, nil)
 	}
 
 	if len(edits) == 0 {

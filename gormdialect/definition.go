@@ -138,24 +138,15 @@ func (d *definition) column(name string) *columnDef {
 	return nil
 }
 
-// find returns the column's first constraint of a kind, or nil.
+// find returns the column's last constraint of a kind, or nil. Where a column may have
+// one of a kind, SQLite takes the last of several.
 func (c *columnDef) find(kind constraintKind) *constraint {
-	for i := range c.constraints {
+	for i := range slices.Backward(c.constraints) {
 		if c.constraints[i].kind == kind {
 			return &c.constraints[i]
 		}
 	}
 	return nil
-}
-
-// count returns the number of the column's constraints of a kind.
-func (c *columnDef) count(kind constraintKind) (n int) {
-	for i := range c.constraints {
-		if c.constraints[i].kind == kind {
-			n++
-		}
-	}
-	return n
 }
 
 // all calls fn with each column constraint and each table constraint until fn returns

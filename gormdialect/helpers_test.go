@@ -132,6 +132,13 @@ func model(tags ...string) any {
 	return reflect.New(reflect.StructOf(fields)).Interface()
 }
 
+// createTable returns the CREATE TABLE of a table.
+func createTable(t *testing.T, db *gorm.DB, name string) (sql string) {
+	t.Helper()
+	require.NoError(t, db.Raw("SELECT sql FROM sqlite_master WHERE name = ?", name).Row().Scan(&sql))
+	return sql
+}
+
 // outsideAndInside run a migration outside of a transaction and inside one.
 var outsideAndInside = []func(db *gorm.DB, fn func(db *gorm.DB) error) error{
 	func(db *gorm.DB, fn func(db *gorm.DB) error) error { return fn(db) },
