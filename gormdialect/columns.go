@@ -253,6 +253,7 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 	become.dataType = wanted.dataType
 	var edits []edit
 	add := func(c constraint) {
+		c.span = span{} // it is one of wantedSQL
 		become.constraints = append(become.constraints, c)
 	}
 	// remove removes the constraints of a kind. The text of keep stays, for an edit.

@@ -813,6 +813,15 @@ func TestMethods_twice(t *testing.T) {
 	recorder.requireQueries(t)
 }
 
+// Ensure that a column gets NOT NULL and loses its DEFAULT although the one begins and
+// ends at the same bytes of the model's text as the other does of the table's.
+func TestMethods_samePlace(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	setup(t, db, "CREATE TABLE t (a int DEFAULT 1, b)")
+	require.NoError(t, db.Table("t").Migrator().AlterColumn(model("column:a;type:varchar(12345678) not  null"), "a"))
+	require.Equal(t, `CREATE TABLE "t" (a varchar(12345678) not  null , b)`, createTable(t, db, "t"))
+}
+
 // Ensure that a second migration of a table that another tool created executes only
 // queries.
 func TestMethods_secondMigration(t *testing.T) {
