@@ -29,6 +29,9 @@ type tableInfo struct {
 // keeps reports whether the column to of SQLite, in t, stores each value of the column
 // from of SQLite, in a table of, as it is.
 func (t *tableInfo) keeps(to columnInfo, from columnInfo, of *tableInfo) bool {
+	if to.rowid && !from.rowid {
+		return false // a rowid is an integer, and other columns of its affinity have any value
+	}
 	a := affinityOf(to.dataType, t.strict)
 	if a == anyKind && (!t.strict || to.kind == anyKind) {
 		return true
@@ -44,7 +47,8 @@ type columnInfo struct {
 	notNull    bool
 	hasDefault bool // also a number that the database assigns
 	generated  bool
-	digits     int // of a time: digits of the fraction of a second
+	rowid      bool // an alias of SQLite's rowid
+	digits     int  // of a time: digits of the fraction of a second
 }
 
 // find returns the tables whose names equal name without regard to case.
@@ -68,13 +72,15 @@ func (t *tableInfo) column(name string) (found []columnInfo) {
 }
 
 // catalogQueries are the queries of a catalog. The columns of columns are table,
-// column, type, NOT NULL, has a default, generated, digits. keys returns table and
-// column, in the order of the key.
+// column, type, NOT NULL, has a default, generated, alias of the rowid, digits. keys
+// returns table and column, in the order of the key. On SQLite a key is an alias of the
+// rowid if it has no index.
 type catalogQueries struct{ tables, columns, keys, parents string }
 
 var sqliteCatalog = catalogQueries{
 	tables: `SELECT name, type = 'virtual', strict FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'virtual') AND name NOT LIKE 'sqlite\_%' ESCAPE '\' ORDER BY name`,
-	columns: `SELECT l.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer', c.hidden > 0, 9
+	columns: `SELECT l.name, c.name, c.type, c."notnull", c.dflt_value IS NOT NULL OR c.pk AND lower(c.type) = 'integer', c.hidden > 0,
+		c.pk AND l.type = 'table' AND NOT EXISTS (SELECT 1 FROM pragma_index_list(l.name, 'main') WHERE origin = 'pk'), 9
 		FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name, 'main') AS c WHERE l.schema = 'main' AND l.type IN ('table', 'virtual') ORDER BY l.name, c.cid`,
 	keys: `SELECT l.name, c.name FROM pragma_table_list AS l JOIN pragma_table_xinfo(l.name, 'main') AS c
 		WHERE l.schema = 'main' AND l.type = 'table' AND c.pk > 0 ORDER BY l.name, c.pk`,
@@ -84,7 +90,7 @@ var sqliteCatalog = catalogQueries{
 
 var postgresCatalog = catalogQueries{
 	tables: `SELECT table_name, FALSE, FALSE FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE' ORDER BY table_name`,
-	columns: `SELECT table_name, column_name, data_type, is_nullable = 'NO', column_default IS NOT NULL OR is_identity = 'YES', is_generated = 'ALWAYS', COALESCE(datetime_precision, 6)
+	columns: `SELECT table_name, column_name, data_type, is_nullable = 'NO', column_default IS NOT NULL OR is_identity = 'YES', is_generated = 'ALWAYS', FALSE, COALESCE(datetime_precision, 6)
 		FROM information_schema.columns WHERE table_schema = current_schema() ORDER BY table_name, ordinal_position`,
 	keys: `SELECT k.table_name, k.column_name FROM information_schema.table_constraints AS c
 		JOIN information_schema.key_column_usage AS k ON k.constraint_schema = c.constraint_schema AND k.constraint_name = c.constraint_name AND k.table_name = c.table_name
@@ -96,7 +102,7 @@ var postgresCatalog = catalogQueries{
 var mysqlCatalog = catalogQueries{
 	tables: `SELECT table_name, 0, 0 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_type = 'BASE TABLE' ORDER BY table_name`,
 	columns: `SELECT table_name, column_name, data_type, is_nullable = 'NO', column_default IS NOT NULL OR extra LIKE '%auto_increment%',
-		COALESCE(generation_expression, '') <> '', COALESCE(datetime_precision, 0)
+		COALESCE(generation_expression, '') <> '', 0, COALESCE(datetime_precision, 0)
 		FROM information_schema.columns WHERE table_schema = DATABASE() ORDER BY table_name, ordinal_position`,
 	keys: `SELECT table_name, column_name FROM information_schema.key_column_usage
 		WHERE table_schema = DATABASE() AND constraint_name = 'PRIMARY' ORDER BY table_name, ordinal_position`,
@@ -130,7 +136,7 @@ func readCatalog(db *gorm.DB) (*catalog, error) {
 	err = eachRow(db.Raw(queries.columns), func(rows *sql.Rows) error {
 		var table string
 		var column columnInfo
-		if err := rows.Scan(&table, &column.name, &column.dataType, &column.notNull, &column.hasDefault, &column.generated, &column.digits); err != nil {
+		if err := rows.Scan(&table, &column.name, &column.dataType, &column.notNull, &column.hasDefault, &column.generated, &column.rowid, &column.digits); err != nil {
 			return err
 		}
 		column.kind = kindOf(db.Name(), column.dataType)

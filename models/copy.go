@@ -128,7 +128,8 @@ const (
 // since, Overwrite and Prune make the target equal to it.
 //
 // Between two SQLite databases a value keeps its type and its bytes, if the target's
-// column has the affinity of the source's, or none. This is not so in the stores' tables.
+// column has the affinity of the source's, or none. This is not so in the stores' tables,
+// nor for an INTEGER PRIMARY KEY of the target, which takes integers alone.
 // Everywhere else a value is converted to the type of the target's column: integers,
 // floating-point numbers, texts, blobs, booleans and times. Other types are an error that
 // names the column. A value that would change is an error of the check: 2 for a boolean,

@@ -215,6 +215,35 @@ func TestCopy_keysOfTwoTypes(t *testing.T) {
 	})
 }
 
+// Ensure that a key which the rowid of the target does not take is an error of the
+// check, and that nothing is written. In the source it may be in an INTEGER column that
+// is no rowid: that keeps texts, reals, blobs and NULL.
+func TestCopy_rowid(t *testing.T) {
+	pair(t, func(t *testing.T, from, to *gorm.DB) {
+		for _, source := range []string{"INT PRIMARY KEY", "INTEGER PRIMARY KEY DESC", "INTEGER UNIQUE", "BIGINT PRIMARY KEY", "NUMERIC PRIMARY KEY", "PRIMARY KEY"} {
+			for _, target := range []string{"INTEGER PRIMARY KEY", "INTEGER PRIMARY KEY AUTOINCREMENT"} {
+				for value, want := range map[string]string{"'abc'": `is "abc", which is no integer`, "1.5": "is 1.5, which is no integer", "x'00ff'": "is a blob of 2 bytes, which is no integer", "NULL": "is NULL", "7": ""} {
+					for _, db := range []*gorm.DB{from, to} {
+						must(t, db, "DROP TABLE IF EXISTS t")
+					}
+					must(t, from, "CREATE TABLE t (id "+source+", v)", "INSERT INTO t VALUES (1, 'a'), ("+value+", 'b'), (2, 'c')")
+					must(t, to, "CREATE TABLE t (id "+target+", v)")
+					for _, dry := range []bool{true, false} {
+						_, err := models.Copy(t.Context(), from, to, models.CopyOptions{DryRun: dry, BatchRows: 1})
+						if want == "" {
+							require.NoError(t, err, source)
+							continue
+						}
+						require.ErrorIs(t, err, models.ErrInvalid, "%s: %s", source, value)
+						require.ErrorContains(t, err, want, source)
+						require.Empty(t, texts(t, to, "SELECT v FROM t"), "%s: %s", source, value)
+					}
+				}
+			}
+		}
+	})
+}
+
 // Ensure that a key of an AUTOINCREMENT table which was deleted in the source is not
 // given out again in the target, and that a counter is never set back.
 func TestCopy_autoincrement(t *testing.T) {

@@ -236,7 +236,7 @@ func (p *planner) columns(t *copyTable, st, tt *tableInfo, spec *copySpec) {
 				c.kind, c.digits = found[0].kind, found[0].digits
 				c.zero = p.to.Name() != mysqlDialect
 				if sqliteDialect(p.from) && sqliteDialect(p.to) {
-					c.blobs = !tt.strict
+					c.blobs = !tt.strict && !found[0].rowid
 					if tt.keeps(found[0], sc, st) {
 						c.kind = anyKind
 					}
