@@ -670,6 +670,52 @@ func TestMethods_naturalJoin(t *testing.T) {
 	}
 }
 
+// Ensure that a NATURAL JOIN does not forbid a change of a column that it cannot be by:
+// of a column that one side has, and that the view names for itself, or calls an output
+// so. The view works the same after it.
+func TestMethods_naturalJoinUses(t *testing.T) {
+	const (
+		alias = "CREATE VIEW v AS SELECT label, note, length(note) AS total FROM items NATURAL JOIN tags"
+		list  = "CREATE VIEW v (label, note, total) AS SELECT label, note, length(note) FROM items NATURAL JOIN tags WHERE (note) IN ('n', 'm')"
+	)
+	rename := func(m gorm.Migrator) error { return m.RenameColumn("tags", "note", "remark") }
+	add := func(m gorm.Migrator) error { return m.AddColumn(model("column:total;type:text"), "total") }
+	key := func(m gorm.Migrator) error { return m.AddColumn(model("column:key;type:text"), "key") }
+	for _, c := range []struct {
+		view string
+		on   string
+		run  func(m gorm.Migrator) error
+		want string
+	}{
+		{alias, "items", add, ""},
+		{alias, "tags", rename, ""},
+		{list, "items", add, ""},
+		{list, "tags", rename, ""},
+		{"CREATE VIEW v AS SELECT label, note, 1 AS total FROM items NATURAL JOIN (SELECT label, note FROM tags)", "items", add, ""},
+		{"CREATE VIEW v AS SELECT label, note, total FROM items NATURAL JOIN (SELECT label, note, 1 AS total FROM tags)", "items", add, "cannot be added: view v"},
+		{"CREATE VIEW v AS SELECT label, note, total FROM items NATURAL JOIN (SELECT label, note, (1) total FROM tags WHERE (label))", "items", add, "cannot be added: view v"},
+		{"CREATE VIEW v AS WITH c AS (SELECT label, note, 1 AS total FROM tags) SELECT * FROM items NATURAL JOIN c", "items", add, "cannot be added: view v"},
+		{"CREATE VIEW v AS WITH c(label, note, total) AS (SELECT label, note, 1 FROM tags) SELECT * FROM items NATURAL JOIN c", "items", add, "cannot be added: view v"},
+		{"CREATE VIEW v AS SELECT label, total FROM items NATURAL JOIN (WITH c AS (SELECT 1) SELECT label, 1 AS total FROM tags)", "items", add, "cannot be added: view v"},
+		{"CREATE VIEW v AS SELECT label, key FROM items NATURAL JOIN json_each('[1]')", "items", key, "cannot be added: view v"},
+		{"CREATE VIEW v AS SELECT label FROM items NATURAL JOIN json_each", "items", key, "cannot be added: view v"},
+		{"CREATE VIEW v AS SELECT label, value AS total FROM items NATURAL JOIN json_each('[1]')", "items", add, ""},
+		{"CREATE VIEW v AS WITH c(label, total) AS NOT MATERIALIZED (VALUES ('a', 1)) SELECT * FROM items NATURAL JOIN c", "items", add, "cannot be added: view v"},
+	} {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		setup(t, db, "CREATE TABLE items (label text)", "CREATE TABLE tags (label text, note text)", "INSERT INTO items VALUES ('a')", "INSERT INTO tags VALUES ('a', 'n')", c.view)
+		err := c.run(db.Table(c.on).Migrator())
+		if c.want != "" {
+			require.ErrorContains(t, err, c.want, c.view)
+			continue
+		}
+		require.NoError(t, err, c.view)
+		var got int
+		require.NoError(t, db.Raw("SELECT total FROM v").Row().Scan(&got))
+		require.Equal(t, 1, got, c.view)
+	}
+}
+
 // Ensure that no table or column is dropped or renamed that a full-text index reads, and
 // that the index works after every other migration.
 func TestMethods_virtualTable(t *testing.T) {

@@ -290,6 +290,7 @@ func notByName(db *gorm.DB, r relation, name, what string) error {
 		// sides counts the places that may be a table with the column; reads counts those
 		// of them that may be this one.
 		reads, sides := 0, 0
+		output := outputs(tokens)
 		for i, t := range tokens {
 			if i+1 < len(tokens) && tokens[i+1].isMark(".") || !t.isName() || i < 3 && fold(t.name()) == fold(o.name) {
 				continue
@@ -299,13 +300,13 @@ func notByName(db *gorm.DB, r relation, name, what string) error {
 				sides++
 				continue
 			}
-			if fold(t.name()) == fold(name) {
+			if output[i] && fold(t.name()) == fold(name) {
 				sides++
 				continue
 			}
 			side, err := find(db, []tableName{{name: t.name()}})
 			if errors.Is(err, errNoTable) {
-				continue
+				side, err = relation{schema: r.schema, name: t.name()}, nil // it may be a function such as json_each
 			}
 			if err != nil {
 				return err
@@ -319,6 +320,35 @@ func notByName(db *gorm.DB, r relation, name, what string) error {
 		}
 	}
 	return db.Statement.Context.Err()
+}
+
+// outputs reports of each token of a view or a trigger whether it may be the name of an
+// output of a subquery: it is in parentheses with a SELECT, or in a WITH's list of
+// columns. Elsewhere a name of a column is a use, or an output of the view itself.
+func outputs(tokens []token) []bool {
+	output := make([]bool, len(tokens))
+	type group struct {
+		start int
+		query bool
+	}
+	var open []group
+	for i, t := range tokens {
+		switch {
+		case t.isMark("("):
+			open = append(open, group{start: i})
+		case t.is("SELECT") && len(open) > 0:
+			open[len(open)-1].query = true
+		case t.isMark(")") && len(open) > 0:
+			last := open[len(open)-1]
+			open = open[:len(open)-1]
+			list := i+2 < len(tokens) && tokens[i+1].is("AS") &&
+				(tokens[i+2].isMark("(") || tokens[i+2].is("NOT") || tokens[i+2].is("MATERIALIZED"))
+			for n := last.start; n < i && (last.query || list); n++ {
+				output[n] = true
+			}
+		}
+	}
+	return output
 }
 
 // notVirtual returns an error if a virtual table reads a table, and its column if name
