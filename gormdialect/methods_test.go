@@ -772,6 +772,22 @@ func TestMethods_virtualTable(t *testing.T) {
 	}
 }
 
+// Ensure that a virtual table which reads no table does not forbid a change of the
+// tables and columns that have the names of its own columns.
+func TestMethods_virtualColumns(t *testing.T) {
+	for _, index := range []string{"rtree(id, x0, x1)", "RTREE_I32(id, x0, x1)", "[rtree](id, x0, x1)"} {
+		db := open(t, gormdialect.Open(file(t)), quiet())
+		setup(t, db, "CREATE TABLE id (x0, x1, free)", "CREATE VIRTUAL TABLE r USING "+index, "INSERT INTO r VALUES (1, 2, 3)")
+		m := db.Table("id").Migrator()
+		require.NoError(t, m.DropColumn("id", "x1"), index)
+		require.NoError(t, m.RenameColumn("id", "x0", "y0"), index)
+		require.NoError(t, m.RenameTable("id", "other"), index)
+		var got int
+		require.NoError(t, db.Raw("SELECT x1 FROM r WHERE id = 1").Row().Scan(&got))
+		require.Equal(t, 3, got)
+	}
+}
+
 // Ensure that a renamed table or index has its statistics under the new name, those of
 // its constraints' indexes included.
 func TestMethods_renamedStatistics(t *testing.T) {
