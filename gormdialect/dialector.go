@@ -22,7 +22,8 @@ type Config struct {
 	DSN string
 
 	// Conn is an open pool, such as sql.OpenDB of a driver.NewConnector. If it is
-	// set, DriverName and DSN are not used.
+	// set, DriverName and DSN are not used. CreateTable and other migrations of a pool
+	// that cannot begin a transaction are gorm.ErrInvalidTransaction.
 	Conn gorm.ConnPool
 
 	// WithoutRebuildGuard lets a migration commit a rebuilt table without comparing

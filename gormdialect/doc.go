@@ -42,7 +42,9 @@
 // A migration is one transaction on one connection, with foreign keys off. A method
 // either does its work or returns an error and changes nothing. AutoMigrate calls
 // several methods. If one of them fails, the changes of those before it stay. Call it
-// inside a transaction to roll back all of them.
+// inside a transaction to roll back all of them. There a migration that fails rolls
+// back to a savepoint, which may end the rows that the transaction has open with an
+// error.
 //
 // Foreign keys cannot be switched off inside a transaction, and dropping a table
 // there acts on the rows that refer to it. Inside a transaction with foreign keys on,

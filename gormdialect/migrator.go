@@ -126,7 +126,8 @@ func (m Migrator) HasTable(value any) (has bool) {
 	return has
 }
 
-// CreateTable creates the tables of all the models, with their indexes, or none.
+// CreateTable creates the tables of all the models, with their indexes, or none. It
+// needs a pool that begins transactions: see Config.Conn.
 func (m Migrator) CreateTable(values ...any) error {
 	return m.atomically(func(s *session) error {
 		// The handle keeps its table and its options. It gets the session's connection.

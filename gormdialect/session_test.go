@@ -289,6 +289,38 @@ func TestSession_createTable(t *testing.T) {
 	}
 }
 
+// Ensure that CreateTable is an error, and creates nothing, on a Config.Conn that begins
+// no transactions.
+func TestSession_noTransactions(t *testing.T) {
+	pool, err := open(t, gormdialect.Open(file(t)), quiet()).DB()
+	require.NoError(t, err)
+	db, err := gorm.Open(gormdialect.New(gormdialect.Config{Conn: struct{ gorm.ConnPool }{pool}}), quiet())
+	require.NoError(t, err)
+	require.ErrorIs(t, db.Migrator().CreateTable(&User{}, &Pet{}), gorm.ErrInvalidTransaction)
+	require.False(t, db.Migrator().HasTable(&User{}))
+}
+
+// Ensure that rows which a transaction has open end with an error when CreateTable fails
+// in it. They must not look complete.
+func TestSession_createTableOpenRows(t *testing.T) {
+	db := open(t, gormdialect.Open(file(t)), quiet())
+	setup(t, db, "CREATE TABLE x (a)", "CREATE INDEX by_name ON x (a)", "INSERT INTO x VALUES (1), (2), (3)")
+	type Crate struct {
+		ID   uint
+		Name string `gorm:"index:by_name"`
+	}
+	require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
+		rows, err := tx.Raw("SELECT a FROM x").Rows()
+		require.NoError(t, err)
+		defer rows.Close()
+		require.True(t, rows.Next())
+		require.ErrorContains(t, tx.Migrator().CreateTable(&Crate{}), "by_name already exists")
+		require.False(t, rows.Next())
+		require.ErrorContains(t, rows.Err(), "abort due to ROLLBACK")
+		return nil
+	}))
+}
+
 // Ensure that a migration leaves no statement in GORM's cache of prepared statements.
 func TestSession_prepared(t *testing.T) {
 	config := quiet()
