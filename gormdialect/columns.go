@@ -361,8 +361,8 @@ func alterColumn(t *table, field *schema.Field, full string) (*change, error) {
 }
 
 // RenameColumn renames a column, also in indexes, triggers and views. It is an error if
-// a view or a trigger has a NATURAL JOIN that may be by the old name or the new one, or
-// if a virtual table reads the column.
+// a view or a trigger has a NATURAL JOIN that may be by one of the names. It is one too if
+// a virtual table reads the column.
 func (m Migrator) RenameColumn(value any, oldName, newName string) error {
 	return m.RunWithValue(value, func(stmt *gorm.Statement) error {
 		r, err := find(plain(m.DB), names(value, stmt))

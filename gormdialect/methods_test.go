@@ -814,9 +814,9 @@ func TestMethods_renamedStatistics(t *testing.T) {
 	}
 }
 
-// Ensure that a column with two constraints of a kind, of which SQLite takes the last,
-// keeps both in a migration of another column, and has one or none of them if its own
-// is changed. GORM writes such columns: a field's type may have what its tags have.
+// Ensure that a column with two constraints of a kind keeps both in a migration of another
+// column. If that constraint of it is changed, one or none is left. SQLite takes the last of
+// two. GORM writes such columns: a field's type may have what its tags have.
 func TestMethods_twice(t *testing.T) {
 	for _, c := range []struct{ column, tag, want string }{ // want: the column when the model has the tag
 		{"a text DEFAULT 'x' NOT NULL DEFAULT 'y'", "type:text;not null;default:z", `a text  NOT NULL DEFAULT "z"`},
@@ -875,8 +875,8 @@ func TestMethods_twice(t *testing.T) {
 	recorder.requireQueries(t)
 }
 
-// Ensure that a column gets NOT NULL and loses its DEFAULT although the one begins and
-// ends at the same bytes of the model's text as the other does of the table's.
+// Ensure that a column gets NOT NULL and loses its DEFAULT. In the model's text the one has
+// the same place as the other has in the table's.
 func TestMethods_samePlace(t *testing.T) {
 	db := open(t, gormdialect.Open(file(t)), quiet())
 	setup(t, db, "CREATE TABLE t (a int DEFAULT 1, b)")

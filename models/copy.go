@@ -138,8 +138,8 @@ const (
 // copied as instants, without their zones. They are truncated to the precision of the
 // column, and those of the stores to milliseconds. Go's zero time, in the year 1, is
 // copied as NULL to MySQL, which does not have it. Any other year before 1000 is an
-// error. In the stores' tables, NULL is copied as 0 or the empty string, a time of NULL
-// stays NULL, the zero time becomes NULL, and a blob is taken for a text.
+// error. In the stores' tables, NULL is copied as 0 or the empty string. A time of NULL
+// stays NULL, and the zero time becomes NULL. A blob is taken for a text.
 //
 // The tests copy between SQLite, PostgreSQL 15 and MariaDB 10.11. Copy reads
 // information_schema, and on PostgreSQL pg_constraint and pg_get_serial_sequence. It was

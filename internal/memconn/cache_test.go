@@ -5,6 +5,7 @@ package memconn
 import (
 	"context"
 	"database/sql/driver"
+	"io"
 	"strings"
 	"testing"
 
@@ -102,37 +103,29 @@ func TestStmtCache_attached(t *testing.T) {
 	require.Equal(t, []string{"SELECT * FROM u", "INSERT INTO t VALUES(1)", "SELECT * FROM t"}, c.cached(t))
 }
 
-// Ensure that a pragma that is prepared and never run holds for cached statements, as SQLite
-// sets it when it prepares it.
-func TestStmtCache_preparedPragma(t *testing.T) {
+// Ensure that a cached statement is not used any more after a pragma that is prepared, or
+// explained, and never run: SQLite sets it all the same.
+func TestStmtCache_pragmaNotRun(t *testing.T) {
 	ctx := context.Background()
-	c := open(t, 128)
-	execute(t, c, "CREATE TABLE t(x)")
-	for _, want := range []string{"x", "t.x"} {
-		rows, err := c.QueryContext(ctx, "SELECT x FROM t", nil)
-		require.NoError(t, err)
-		require.Equal(t, []string{want}, rows.Columns())
-		require.NoError(t, rows.Close())
-		s, err := c.PrepareContext(ctx, "PRAGMA full_column_names=1")
-		require.NoError(t, err)
-		require.NoError(t, s.Close())
-	}
-}
-
-// Ensure that a cached statement is not used any more after EXPLAIN of a pragma, which SQLite
-// sets.
-func TestStmtCache_explainedPragma(t *testing.T) {
-	ctx := context.Background()
-	c := open(t, 128)
-	execute(t, c, "CREATE TABLE t(x)")
-	for _, want := range []string{"x", "t.x"} {
-		rows, err := c.QueryContext(ctx, "SELECT x FROM t", nil)
-		require.NoError(t, err)
-		require.Equal(t, []string{want}, rows.Columns())
-		require.NoError(t, rows.Close())
-		rows, err = c.QueryContext(ctx, "EXPLAIN PRAGMA full_column_names=1", nil)
-		require.NoError(t, err)
-		require.NoError(t, rows.Close())
+	for name, set := range map[string]func(c *conn) (io.Closer, error){
+		"prepared": func(c *conn) (io.Closer, error) { return c.PrepareContext(ctx, "PRAGMA full_column_names=1") },
+		"explained": func(c *conn) (io.Closer, error) {
+			return c.QueryContext(ctx, "EXPLAIN PRAGMA full_column_names=1", nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, 128)
+			execute(t, c, "CREATE TABLE t(x)")
+			for _, want := range []string{"x", "t.x"} {
+				rows, err := c.QueryContext(ctx, "SELECT x FROM t", nil)
+				require.NoError(t, err)
+				require.Equal(t, []string{want}, rows.Columns())
+				require.NoError(t, rows.Close())
+				closer, err := set(c)
+				require.NoError(t, err)
+				require.NoError(t, closer.Close())
+			}
+		})
 	}
 }
 
